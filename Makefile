@@ -1,0 +1,74 @@
+# gwrun: make start, make test; everything else is for developers (see
+# CONTRIBUTING.md). O= build folder, SAN=address,undefined, CC=clang, DEBUG=1.
+
+VERSION := 0.1.0
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+SAN     ?=
+DEBUG   ?= $(SAN)
+O       ?= build$(if $(SAN),-san)$(if $(filter clang%,$(CC)),-clang)
+PREFIX  ?= /usr/local
+
+# Folders of src/, lowest first; each may use those that LIBS_<folder> names.
+FOLDERS       := util wire net proc upstream register gateway worker master lualib cli
+LIBS_util     :=
+LIBS_wire     := util
+LIBS_net      := util wire
+LIBS_proc     := util wire net
+LIBS_upstream := util net
+LIBS_register := util wire net proc
+LIBS_gateway  := util wire net proc
+LIBS_worker   := util wire net proc
+LIBS_master   := util wire net proc
+LIBS_lualib   := util wire net proc upstream worker
+LIBS_cli      := $(filter-out cli,$(FOLDERS))
+
+PKGS := libuv libwebsockets lua5.4 lua5.4-cjson jansson openssl
+
+WARN   := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wwrite-strings \
+          -Wpointer-arith -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+          -Wold-style-definition -Wredundant-decls -Wdouble-promotion \
+          -Wimplicit-fallthrough -Wno-unused-parameter
+STRICT := -Wconversion -Wsign-conversion # src/wire only, where bytes become numbers
+HARDEN := -fno-common -fstack-protector-strong -fPIE \
+          $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+OPT    := $(if $(DEBUG),-O1 -fno-omit-frame-pointer,-O2 -flto=auto -ffat-lto-objects)
+OPT    := $(if $(filter clang%,$(CC)),$(filter-out -flto=auto -ffat-lto-objects,$(OPT)),$(OPT))
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+
+CPPFLAGS += -D_GNU_SOURCE -DGWRUN_VERSION='"$(VERSION)"' -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CFLAGS   += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(WERROR)
+LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(OPT)
+LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
+libs    = $(foreach f,$(1),$(O)/lib$(f).a)
+
+.DEFAULT_GOAL := build
+.PHONY: build units
+build: $(O)/gwrun
+
+$(O)/gwrun: $(call libs,$(FOLDERS))
+	$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
+
+define folder_rules
+$(O)/lib$(1).a: $(call objects,$(1))
+	rm -f $$@ && gcc-ar rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
+
+$(O)/src/wire/%.o: CFLAGS += $(STRICT)
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# C units: spec/<folder>/<name>_test.c with cmocka, linked with what the folder
+# may use and nothing else.
+UNITS := $(patsubst %.c,$(O)/%,$(wildcard spec/*/*_test.c))
+units: $(UNITS)
+.SECONDEXPANSION:
+unit_folder = $(firstword $(subst /, ,$(1)))
+$(UNITS): $(O)/spec/%_test: $(O)/spec/%_test.o \
+          $$(call libs,$$(call unit_folder,$$*) $$(LIBS_$$(call unit_folder,$$*)))
+	$(CC) $(filter-out -flto=auto,$(LDFLAGS)) -fno-lto -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

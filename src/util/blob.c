@@ -1,0 +1,28 @@
+#include "util/blob.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "util/alloc.h"
+
+struct blob *blob_new(size_t len)
+{
+    struct blob *b = xmalloc(sizeof(*b) + len);
+
+    b->refs = 1;
+    b->len = len;
+    return b;
+}
+
+struct blob *blob_ref(struct blob *b)
+{
+    assert(b->refs < UINT32_MAX);
+    b->refs++;
+    return b;
+}
+
+void blob_unref(struct blob *b)
+{
+    if (b && --b->refs == 0)
+        free(b);
+}

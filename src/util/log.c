@@ -1,0 +1,238 @@
+#include "util/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/buf.h"
+
+#define LOG_LINE_MAX 4096 /* bytes; longer lines are cut */
+
+static const char *const level_names[] = {
+    "error", "warn", "notice", "info", "debug"};
+
+static struct {
+    enum log_level level;
+    int fd;
+    char *path; /* owned; NULL while stderr is the sink */
+    uint64_t dropped;
+    char name[32];
+} sink = {.level = LOG_NOTICE, .fd = STDERR_FILENO};
+
+void log_set_name(const char *name)
+{
+    snprintf(sink.name, sizeof(sink.name), "%s", name);
+}
+
+void log_set_level(enum log_level level)
+{
+    sink.level = level;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return level <= sink.level;
+}
+
+int log_parse_level(const char *name)
+{
+    for (int i = LOG_ERROR; i <= LOG_DEBUG; i++) {
+        if (strcmp(name, level_names[i]) == 0)
+            return i;
+    }
+    return -EINVAL;
+}
+
+int log_open(const char *path)
+{
+    int fd = open(
+        path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+    if (fd < 0)
+        return -errno;
+    if (sink.path)
+        close(sink.fd);
+    if (sink.path != path) {
+        free(sink.path);
+        sink.path = xstrdup(path);
+    }
+    sink.fd = fd;
+    return 0;
+}
+
+int log_reopen(void)
+{
+    return sink.path ? log_open(sink.path) : 0;
+}
+
+uint64_t log_dropped(void)
+{
+    return sink.dropped;
+}
+
+/* Bytes of the UTF-8 sequence at p (RFC 3629), 0 when it is not one. */
+static size_t utf8_len(const uint8_t *p, size_t len)
+{
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+               : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                             : 0;
+
+    if (n == 0 || n > len)
+        return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    /* U+0080..U+009F are terminal controls, U+2028/2029 line breaks */
+    if ((n == 2 && p[0] == 0xc2 && p[1] < 0xa0) ||
+        (n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8))
+        return 0;
+    return n;
+}
+
+const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len)
+{
+    const uint8_t *p = text;
+    size_t keep = len < LOG_QUOTE_MAX ? len : LOG_QUOTE_MAX;
+    char *o = out;
+
+    *o++ = '"';
+    for (size_t i = 0; i < keep;) {
+        size_t n = utf8_len(p + i, keep - i);
+
+        if (n > 1) {
+            memcpy(o, p + i, n);
+            o += n;
+            i += n;
+            continue;
+        }
+        if (p[i] == '\n') {
+            *o++ = '\\';
+            *o++ = 'n';
+        } else if (p[i] == '"' || p[i] == '\\') {
+            *o++ = '\\';
+            *o++ = (char)p[i];
+        } else if (n == 1 && p[i] >= 0x20 && p[i] != 0x7f) {
+            *o++ = (char)p[i];
+        } else {
+            o += sprintf(o, "\\x%02x", p[i]);
+        }
+        i++;
+    }
+    *o++ = '"';
+    strcpy(o, keep < len ? "…" : "");
+    return out;
+}
+
+static void write_all(const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(sink.fd, data, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            sink.dropped++;
+            return;
+        }
+        data += n;
+        len -= (size_t)n;
+    }
+}
+
+/* "time [pid name] level " of a line that starts now. */
+static int put_head(char *line, size_t size, enum log_level level)
+{
+    struct timespec ts;
+    struct tm tm;
+    size_t n;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    localtime_r(&ts.tv_sec, &tm);
+    n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    return (int)n + snprintf(line + n, size - n, ".%03ld [%d%s%s] %s ",
+                        ts.tv_nsec / 1000000, (int)getpid(),
+                        sink.name[0] ? " " : "", sink.name, level_names[level]);
+}
+
+static void put_line(
+    enum log_level level, const char *file, const char *fmt, va_list ap)
+{
+    char line[LOG_LINE_MAX];
+    size_t size = sizeof(line) - 1; /* the last byte is for "\n" */
+    int n = put_head(line, size, level);
+    const char *slash = strrchr(file, '/');
+    const char *base = slash ? slash + 1 : file;
+    const char *dot = strrchr(base, '.');
+    int stem = dot ? (int)(dot - base) : (int)strlen(base);
+    size_t len;
+
+    if (stem > 0)
+        n += snprintf(line + n, size - (size_t)n, "%.*s: ", stem, base);
+    n += vsnprintf(line + n, size - (size_t)n, fmt, ap);
+    len = (size_t)n < size ? (size_t)n : size - 1;
+    line[len++] = '\n';
+    write_all(line, len);
+}
+
+void log_write(enum log_level level, const char *file, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!log_enabled(level))
+        return;
+    va_start(ap, fmt);
+    put_line(level, file, fmt, ap);
+    va_end(ap);
+}
+
+void log_block(enum log_level level, const char *text)
+{
+    struct buf b = {0};
+
+    if (!log_enabled(level))
+        return;
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+
+        buf_append_str(&b, "    ");
+        for (size_t i = 0; i < n; i++) {
+            uint8_t c = (uint8_t)text[i];
+
+            buf_append_byte(&b, c >= 0x20 || c == '\t' ? c : '?');
+        }
+        buf_append_byte(&b, '\n');
+        text += n + (text[n] == '\n');
+    }
+    write_all((const char *)b.data, b.len);
+    buf_fini(&b);
+}
+
+void fatal(const char *fmt, ...)
+{
+    va_list ap;
+
+    fputs("gwrun: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    if (sink.path) {
+        va_start(ap, fmt);
+        put_line(LOG_ERROR, "", fmt, ap);
+        va_end(ap);
+    }
+    exit(1);
+}

@@ -1,0 +1,77 @@
+/* log.h - one event, one line, to stderr or a file.
+ *
+ *   2026-01-05T10:12:03.481 [4121 gateway/0] warn router: no worker client=…
+ *
+ * error: someone must act; warn: we coped; notice: lifecycle; info: per
+ * connection; debug: per message. The message is "what happened key=value …",
+ * lower-case, no full stop. Text from a peer goes through log_quote().
+ *
+ * The sink is the process's own (roles keep no state in it). A full disk never
+ * stops the process: the line is dropped and counted.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_UTIL_LOG_H
+#define GW_UTIL_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
+
+#define LOG_QUOTE_MAX  200 /* bytes of peer text kept in a line */
+#define LOG_QUOTE_SIZE 820 /* room for them escaped, quotes and NUL included \
+                            */
+
+/* Who speaks, e.g. "gateway/0"; "" is nobody in particular. Copied. */
+void log_set_name(const char *name);
+
+/* Lines above level are dropped. Default LOG_NOTICE. */
+void log_set_level(enum log_level level);
+bool log_enabled(enum log_level level);
+
+/* "error" … "debug" to its level, or -EINVAL. */
+int log_parse_level(const char *name);
+
+/* Append to path from now on. 0 or -errno; on failure the old sink stays. */
+int log_open(const char *path);
+
+/* Open the file of log_open() again, after rotation. 0 or -errno. */
+int log_reopen(void);
+
+/* Lines that could not be written so far. */
+uint64_t log_dropped(void);
+
+/* Escape len bytes into out as "text": control bytes, quotes, backslashes and
+ * what is not UTF-8 become \xNN, \n, \"; cut at LOG_QUOTE_MAX with … behind.
+ * Returns out. */
+const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len);
+
+/* Use the macros below: they put the file's name in front. */
+void log_write(enum log_level level, const char *file, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Several lines as they are (a traceback), each indented under the last one. */
+void log_block(enum log_level level, const char *text);
+
+/* A start-up error that a person must fix: "gwrun: message" on stderr (and the
+ * log file), exit status 1. */
+void fatal(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+
+#define log_error(...)  log_write(LOG_ERROR, __FILE__, __VA_ARGS__)
+#define log_warn(...)   log_write(LOG_WARN, __FILE__, __VA_ARGS__)
+#define log_notice(...) log_write(LOG_NOTICE, __FILE__, __VA_ARGS__)
+#define log_info(...)                                   \
+    do {                                                \
+        if (log_enabled(LOG_INFO))                      \
+            log_write(LOG_INFO, __FILE__, __VA_ARGS__); \
+    } while (0)
+#define log_debug(...)                                   \
+    do {                                                 \
+        if (log_enabled(LOG_DEBUG))                      \
+            log_write(LOG_DEBUG, __FILE__, __VA_ARGS__); \
+    } while (0)
+
+#endif /* GW_UTIL_LOG_H */
