@@ -1,0 +1,112 @@
+/* gateway.h - the role that holds clients' sockets, sessions, uids and groups.
+ *
+ * Client events go to workers, commands come from workers and other programs,
+ * over the inner port (docs/protocol.md, wire/frame.h).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_GATEWAY_GATEWAY_H
+#define GW_GATEWAY_GATEWAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "gateway/client_io.h"
+
+#define GATEWAY_PING_INTERVAL     25.0 /* seconds */
+#define GATEWAY_IDLE_TIMEOUT      60.0 /* seconds without a byte: dead */
+#define GATEWAY_WORKER_HIGH_WATER (10 * 1024 * 1024) /* bytes queued per link \
+                                                      */
+#define GATEWAY_NAME_MAX   255  /* bytes of a uid or group name */
+#define GATEWAY_GROUPS_MAX 1024 /* groups of one client */
+
+enum gateway_router {
+    GATEWAY_ROUTER_LEAST, /* the worker with the fewest clients */
+    GATEWAY_ROUTER_RANDOM,
+    GATEWAY_ROUTER_HASH_IP,
+    GATEWAY_ROUTER_HASH_UID,
+};
+
+/* One gateway group of the configuration. Borrowed; outlives the gateways. */
+struct gateway_conf {
+    const char *name;
+    struct client_io_conf clients;
+    const char *lan_ip;                    /* IPv4 announced to workers */
+    uint16_t start_port;                   /* inner port of index 0 */
+    const char *const *register_addresses; /* NULL-terminated */
+    const char *secret_key;                /* "" for none */
+    enum gateway_router router;
+    size_t worker_high_water;
+    /* Heartbeat. ping_data NULL: websocket PING every ping_interval, dead after
+     * idle_timeout without a byte. Not NULL, or ping_not_response_limit > 0:
+     * as GatewayWorker's pingData and pingNotResponseLimit. 0 switches off. */
+    double ping_interval;
+    double idle_timeout;
+    unsigned ping_not_response_limit;
+    const char *ping_data;
+    bool accept_before_ready; /* listen for clients before a worker is there */
+};
+
+/* One gateway process of a group. */
+struct gateway_slot {
+    unsigned index; /* 0 …; its inner port is start_port + index */
+    int client_fd;  /* bound sockets, not listening; ownership passes */
+    int inner_fd;
+    int ids_fd; /* file that remembers connection ids over restarts, or -1;
+                   ownership passes */
+};
+
+struct gateway_events {
+    /* Clients can connect now (the first worker is ready). */
+    void (*on_ready)(void *arg);
+    /* After gateway_stop(): every client is closed. */
+    void (*on_stopped)(void *arg);
+};
+
+struct gateway_status {
+    const char *name;
+    unsigned index;
+    size_t clients, workers, groups, uids;
+    size_t clients_paused; /* not read because their worker is behind */
+    struct client_io_counters io;
+    uint64_t events_out;  /* events given to workers */
+    uint64_t commands_in; /* commands from workers and other programs */
+    uint64_t dropped;     /* sends to clients that were gone, by command */
+};
+
+struct gateway;
+
+/* 0, or -errno with a line in err. */
+int gateway_new(struct gateway **out, uv_loop_t *loop,
+    const struct gateway_conf *conf, const struct gateway_slot *slot,
+    const struct gateway_events *events, void *arg, char err[256]);
+
+/* Accept nobody any more, tell every client goodbye (Close 1001), wait for
+ * their queues to drain at most drain_time seconds, then on_stopped(). */
+void gateway_stop(struct gateway *g, double drain_time);
+
+/* graceful stop: as above, but wait for the clients to leave by themselves. */
+void gateway_stop_when_empty(struct gateway *g);
+
+/* Read certificates again. 0 or -errno with a line in err. */
+int gateway_reload_tls(struct gateway *g, char err[256]);
+
+/* At once. Not inside a callback of g. Its handles close on later turns. */
+void gateway_free(struct gateway *g);
+
+void gateway_status(const struct gateway *g, struct gateway_status *out);
+
+/* Calls each(row, arg) for every client. */
+struct gateway_client_row {
+    const char *client_id, *peer, *uid; /* uid "" when unbound; borrowed */
+    size_t groups, queued;
+    uint64_t bytes_in, bytes_out;
+    double idle;      /* seconds since its last byte */
+    double connected; /* seconds since it came */
+};
+void gateway_each_client(const struct gateway *g,
+    void (*each)(const struct gateway_client_row *row, void *arg), void *arg);
+
+#endif /* GW_GATEWAY_GATEWAY_H */

@@ -1,0 +1,14 @@
+/* linit.h - opens everything that scripts can use in a new Lua state.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_LUALIB_LINIT_H
+#define GW_LUALIB_LINIT_H
+
+#include <lua.h>
+
+/* Standard libraries (safe ones), cjson, Gateway, Timer, Log …, and print into
+ * the log. Raises on failure; vm_of(L) must be set. */
+void linit_open_libs(lua_State *L);
+
+#endif /* GW_LUALIB_LINIT_H */

@@ -1,0 +1,70 @@
+/* master.h - the role that keeps the other processes alive and obeys the gwrun
+ * command.
+ *
+ * It knows nothing of what its children do: it spawns "gwrun child ROLE SLOT",
+ * hands down their sockets, relays messages and counts.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_MASTER_MASTER_H
+#define GW_MASTER_MASTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#define MASTER_STOP_TIMEOUT   10.0 /* seconds before SIGKILL */
+#define MASTER_RESTARTS       5    /* in … */
+#define MASTER_RESTART_WINDOW 10.0 /* … seconds, then back-off 1, 2, … 30 s */
+#define MASTER_HANG_TIMEOUT   30.0 /* seconds without a heartbeat: SIGKILL */
+
+/* One child process. */
+struct master_child_conf {
+    const char *role;   /* "register", "gateway", "worker" */
+    unsigned slot;      /* unique per role */
+    const char *name;   /* for people: "ChatGateway" */
+    const char *listen; /* for people: "websocket://0.0.0.0:8283", or "" */
+    int fds[3];         /* handed down as descriptors 4, 5, 6; -1 unused. The
+                           master keeps them open for restarts */
+};
+
+struct master_conf {
+    const char *const *argv; /* the command of a child; "child", role and slot
+                                are appended */
+    const struct master_child_conf *children;
+    size_t nchildren;
+    const char *control_path; /* unix socket */
+    const char *log_file;     /* NULL: stderr; children get the same */
+    int config_fd;            /* descriptor 7 of every child: the text of the
+                                 configuration */
+    double stop_timeout;
+    double hang_timeout;
+};
+
+struct master_events {
+    /* Every child is ready for the first time (or one of them never will be:
+     * message says why; then the master is stopping). */
+    void (*on_started)(const char *message, void *arg);
+    void (*on_stopped)(void *arg);
+};
+
+struct master;
+
+/* Spawn everything. conf outlives it. 0 or -errno with a line in err. */
+int master_new(struct master **out, uv_loop_t *loop,
+    const struct master_conf *conf, const struct master_events *events,
+    void *arg, char err[256]);
+
+/* Stop all children (graceful: wait for clients to leave by themselves), then
+ * on_stopped(). */
+void master_stop(struct master *m, bool graceful);
+
+/* As "gwrun reload"; the outcome goes to the log. */
+void master_reload(struct master *m);
+
+/* Reopen log files here and in all children. */
+void master_reopen_logs(struct master *m);
+
+void master_free(struct master *m);
+
+#endif /* GW_MASTER_MASTER_H */

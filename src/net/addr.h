@@ -1,0 +1,48 @@
+/* addr.h - "host:port" and socket addresses.
+ *
+ * Hosts are numeric: 127.0.0.1, [::1]. Names are not looked up.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_NET_ADDR_H
+#define GW_NET_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define ADDR_TEXT_SIZE 64 /* room for "[ipv6]:port" and the NUL */
+
+union addr {
+    struct sockaddr sa;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+/* "host:port" or "[v6]:port". 0 or -EINVAL. */
+int addr_parse(union addr *out, const char *text);
+
+/* The length to give to bind() and connect(). */
+socklen_t addr_len(const union addr *a);
+
+/* "127.0.0.1:80"; IPv4-mapped addresses as IPv4. Returns out. */
+const char *addr_format(char out[ADDR_TEXT_SIZE], const union addr *a);
+
+/* The host alone, without brackets. Returns out. */
+const char *addr_format_host(char out[ADDR_TEXT_SIZE], const union addr *a);
+
+/* Host order. The IPv4 address (also of a mapped one), 0 for IPv6. */
+uint32_t addr_ipv4(const union addr *a);
+uint16_t addr_port(const union addr *a);
+
+/* Make ::ffff:a.b.c.d the IPv4 address that it stands for. */
+void addr_unmap(union addr *a);
+
+/* "a.b.c.d" to host order. 0 or -EINVAL. */
+int addr_parse_ipv4(uint32_t *out, const char *text);
+
+/* Loopback, RFC 1918, RFC 4193, link-local: nobody outside can reach it. */
+bool addr_is_private(const union addr *a);
+
+#endif /* GW_NET_ADDR_H */

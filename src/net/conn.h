@@ -1,0 +1,85 @@
+/* conn.h - a stream socket that brings packets and sends what collected.
+ *
+ * Used for every inner connection: gateway links, register lines, the control
+ * socket, the pipe to the master. Clients' sockets belong to libwebsockets
+ * (gateway/client_io.c).
+ *
+ * Output collects in a buffer and leaves in one write at the end of the turn.
+ * TCP_NODELAY is set. No callback runs inside the call that caused it, except
+ * that on_packet may lead to further on_packet calls after it returns.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_NET_CONN_H
+#define GW_NET_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "net/addr.h"
+#include "net/turn.h"
+#include "util/buf.h"
+
+struct conn;
+
+struct conn_ops {
+    /* As frame_measure() and the functions of framing.h: the length of the
+     * first packet, 0 need more, < 0 never valid (the conn is closed with it).
+     */
+    ssize_t (*measure)(const uint8_t *data, size_t len, size_t limit);
+    /* One whole packet; the bytes are borrowed until the call returns. May
+     * call conn_close(). */
+    void (*on_packet)(
+        struct conn *c, const uint8_t *packet, size_t len, void *arg);
+    /* Optional: the queue was above high water and has fallen below a quarter
+     * of it. */
+    void (*on_drain)(struct conn *c, void *arg);
+    /* The peer or an error ended it: 0 end of file, or -errno (that of measure
+     * for bad input). c is gone after the call. Not called after
+     * conn_close(). */
+    void (*on_close)(struct conn *c, int err, void *arg);
+};
+
+struct conn_limits {
+    size_t packet_max; /* bytes, handed to measure */
+    size_t high_water; /* bytes queued for sending; above it conn_is_full() */
+};
+
+/* Take a connected TCP or unix stream socket. Takes ownership of fd, also on
+ * failure. NULL when libuv refuses it (logged). ops must live as long. */
+struct conn *conn_open(struct turn *turn, int fd, const struct conn_ops *ops,
+    const struct conn_limits *limits, void *arg);
+
+/* Close now; what is queued is lost. No callback will run any more. */
+void conn_close(struct conn *c);
+
+/* Send what is queued, then close; waits at most 2 s. No callback will run any
+ * more and nothing is read. */
+void conn_close_flushed(struct conn *c);
+
+/* The output buffer: what the caller appends leaves at the end of this turn.
+ * Valid until the next call of anything. */
+struct buf *conn_out(struct conn *c);
+
+/* Bytes not yet taken by the kernel. */
+size_t conn_queued(const struct conn *c);
+bool conn_is_full(const struct conn *c);
+
+/* Stop and go on reading. Packets already read are held too; the one being
+ * delivered is finished. */
+void conn_pause(struct conn *c);
+void conn_resume(struct conn *c);
+
+/* The peer's address as conn_open() found it; family AF_UNIX for a pipe. */
+const union addr *conn_peer(const struct conn *c);
+
+/* Bytes in and out since conn_open(). */
+uint64_t conn_bytes_in(const struct conn *c);
+uint64_t conn_bytes_out(const struct conn *c);
+
+/* Loop time (ms, uv_now) of the last byte read. */
+uint64_t conn_last_read(const struct conn *c);
+
+#endif /* GW_NET_CONN_H */

@@ -1,0 +1,39 @@
+/* turn.h - work that is done once at the end of a turn of the loop.
+ *
+ * A turn is one round of the uv loop: timers, then what the sockets brought.
+ * Everything that wants to be written collects during the turn and leaves just
+ * before the loop sleeps again, in one system call per socket.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_NET_TURN_H
+#define GW_NET_TURN_H
+
+#include <uv.h>
+
+#include "util/list.h"
+
+struct turn;
+
+struct turn_task {
+    struct list node; /* list_init() before the first use */
+    void (*run)(struct turn_task *task);
+};
+
+/* One per role object. Does not keep the loop alive. */
+struct turn *turn_new(uv_loop_t *loop);
+
+/* Asynchronous: freed when libuv has closed its handles. No task may be
+ * scheduled any more; those that are will not run. */
+void turn_close(struct turn *t);
+
+uv_loop_t *turn_loop(const struct turn *t);
+
+/* Run task->run once at the end of this turn; scheduling it again before then
+ * changes nothing. run() may schedule tasks: they run in the same turn. */
+void turn_schedule(struct turn *t, struct turn_task *task);
+
+/* Take it back: it will not run. Harmless when not scheduled. */
+void turn_cancel(struct turn_task *task);
+
+#endif /* GW_NET_TURN_H */

@@ -1,0 +1,58 @@
+/* coro.h - pooled Lua coroutines that can wait for the loop.
+ *
+ * Every piece of script code runs in one: an event's handler, a timer's
+ * callback. It has the Lua state to itself until it ends or awaits.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_CORO_H
+#define GW_WORKER_CORO_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "wire/client_id.h"
+#include "worker/vm.h"
+
+struct coro;
+
+/* The client event that a coroutine serves. */
+struct coro_client {
+    struct client_id id;
+    uint32_t client_ip; /* host order; 0 for IPv6 */
+    uint16_t client_port;
+    uint16_t gateway_port; /* the port that the client connected to */
+};
+
+/* Ended: error NULL, or its message with traceback; borrowed. */
+typedef void (*coro_done_cb)(const char *error, void *arg);
+
+/* Run body(L) in a pooled coroutine, now, until it ends or waits. body finds
+ * arg as light userdata at index 1, pushes what it needs and calls the script
+ * with lua_callk(); what it raises is caught. done runs when it ended, perhaps
+ * inside this call. client is copied; NULL when it serves none. */
+void coro_start(struct vm *vm, lua_CFunction body, void *arg,
+    const struct coro_client *client, coro_done_cb done, void *done_arg);
+
+/* The running coroutine. Raises "… cannot wait here: …" when L cannot yield: in
+ * a metamethod, a sort comparison, the script's own coroutine, at load time. */
+struct coro *coro_check(lua_State *L);
+
+/* The client that the running code serves; NULL in timers and at load time.
+ * Also from the script's own coroutines. */
+const struct coro_client *coro_client(lua_State *L);
+
+/* Wait: return coro_await(…) from a lua_CFunction. Yields; after coro_wake()
+ * done(L, LUA_YIELD, 0) continues inside the coroutine and may push results
+ * or raise. op is on top of the stack as light or full userdata if done wants
+ * it. cancel(op) is called instead when the coroutine will never go on (its
+ * vm is closing): the operation must not call coro_wake() afterwards. */
+typedef void (*coro_cancel_cb)(void *op);
+int coro_await(lua_State *L, struct coro *co, coro_cancel_cb cancel, void *op,
+    lua_KFunction done);
+
+/* Go on now, from a callback of the loop (never from inside Lua code). co may
+ * be gone after the call. */
+void coro_wake(struct coro *co);
+
+#endif /* GW_WORKER_CORO_H */

@@ -1,0 +1,73 @@
+/* gateways.h - a worker's links to all gateways.
+ *
+ * Two TCP links per gateway: the event link (WORKER_CONNECT) only brings
+ * events; commands and queries share the other one (GATEWAY_CLIENT_CONNECT), so
+ * that a query never overtakes a command sent before it. Works the same with
+ * GatewayWorker's gateways.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_GATEWAYS_H
+#define GW_WORKER_GATEWAYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/turn.h"
+#include "wire/frame.h"
+
+#define GATEWAYS_QUERY_TIMEOUT 5.0 /* seconds */
+
+struct gateways;
+
+/* Send a command to the gateway at ip:port (f's local_ip and local_port are
+ * filled in). 0 taken; -ENOTCONN unknown or not connected; -ENOBUFS its queue
+ * is over the high-water mark (nothing was taken). Counted. */
+int gateways_send(
+    struct gateways *g, uint32_t ip, uint16_t port, const struct frame *f);
+
+/* Send it to every gateway. The number that took it; *missed (may be NULL) gets
+ * the number of known gateways that did not. */
+size_t gateways_send_all(
+    struct gateways *g, const struct frame *f, size_t *missed);
+
+/* The gateways connected at present, for loops over them. Borrowed, valid until
+ * the loop runs. */
+struct gateways_address {
+    uint32_t ip; /* host order */
+    uint16_t port;
+};
+size_t gateways_list(
+    const struct gateways *g, const struct gateways_address **out);
+
+/* One gateway's answer to a query. */
+struct gateways_answer {
+    struct gateways_address from;
+    int err;             /* 0, -ENOTCONN, -ENOBUFS, -ETIMEDOUT, -ECONNRESET */
+    const uint8_t *data; /* serialized value; borrowed during the callback */
+    size_t len;
+};
+
+struct gateways_query;
+
+/* All answers are there, or the deadline passed. Runs once, never inside
+ * gateways_query*(). */
+typedef void (*gateways_answers_cb)(
+    const struct gateways_answer *answers, size_t count, void *arg);
+
+/* Ask one gateway, some, or all (targets NULL: every gateway that is known).
+ * f is encoded during the call. timeout in seconds, 0 for the default. */
+struct gateways_query *gateways_ask(struct gateways *g,
+    const struct gateways_address *targets, size_t count, const struct frame *f,
+    double timeout, gateways_answers_cb cb, void *arg);
+
+/* Ask each target its own question (frames[i] goes to targets[i]). */
+struct gateways_query *gateways_ask_each(struct gateways *g,
+    const struct gateways_address *targets, const struct frame *frames,
+    size_t count, double timeout, gateways_answers_cb cb, void *arg);
+
+/* The callback will not run any more. */
+void gateways_cancel(struct gateways_query *q);
+
+#endif /* GW_WORKER_GATEWAYS_H */

@@ -1,0 +1,46 @@
+/* vm.h - one Lua state with the script in it, from load to close.
+ *
+ * A worker has one serving vm and, around a reload, a new or an old one beside
+ * it. Libraries find theirs with vm_of().
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_VM_H
+#define GW_WORKER_VM_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "net/turn.h"
+#include "util/list.h"
+
+struct gateways;
+struct vm;
+
+/* The vm of a state or of any coroutine in it. */
+struct vm *vm_of(lua_State *L);
+
+lua_State *vm_state(const struct vm *vm);
+struct turn *vm_turn(const struct vm *vm);
+struct gateways *vm_gateways(const struct vm *vm);
+unsigned vm_worker_index(const struct vm *vm);
+const char *vm_worker_name(const struct vm *vm);
+
+/* What must end before the state is closed (timers, pools): run(hook) is called
+ * once, no Lua may run in it. The owner embeds it and may take it back. */
+struct vm_hook {
+    struct list node;
+    void (*run)(struct vm_hook *hook);
+};
+void vm_at_close(struct vm *vm, struct vm_hook *hook);
+void vm_forget_hook(struct vm_hook *hook);
+
+/* Timers alive, for status: libraries count theirs up and down. */
+void vm_count_timers(struct vm *vm, int delta);
+
+/* False once the vm is closing: start no new work for it. */
+bool vm_is_open(const struct vm *vm);
+
+#endif /* GW_WORKER_VM_H */
