@@ -1,0 +1,106 @@
+#include "wire/framing.h"
+
+#include <assert.h>
+#include <errno.h>
+
+static uint32_t get_prefix(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 |
+           p[3];
+}
+
+/* A prefix saying claim, and the message behind it. */
+static void put_prefixed(
+    struct buf *out, size_t claim, const void *data, size_t len)
+{
+    uint8_t *p;
+
+    assert(claim <= UINT32_MAX);
+    p = buf_extend(out, FRAMING_PREFIX_LEN + len);
+    p[0] = (uint8_t)(claim >> 24);
+    p[1] = (uint8_t)(claim >> 16);
+    p[2] = (uint8_t)(claim >> 8);
+    p[3] = (uint8_t)claim;
+    if (len > 0)
+        memcpy(p + FRAMING_PREFIX_LEN, data, len);
+}
+
+static struct framing_message behind_prefix(const uint8_t *packet, size_t len)
+{
+    return (struct framing_message){
+        .data = packet + FRAMING_PREFIX_LEN, .len = len - FRAMING_PREFIX_LEN};
+}
+
+ssize_t framing_line_measure(const uint8_t *data, size_t len, size_t limit)
+{
+    size_t scan = len > limit ? limit + 1 : len; /* the line feed included */
+    const uint8_t *lf = scan > 0 ? memchr(data, '\n', scan) : NULL;
+
+    if (lf)
+        return lf - data + 1;
+    return len > limit ? -EMSGSIZE : 0;
+}
+
+struct framing_message framing_line_message(const uint8_t *packet, size_t len)
+{
+    len--; /* the line feed */
+    /* PHP's rtrim() takes every carriage return at the end, not one only. */
+    while (len > 0 && packet[len - 1] == '\r')
+        len--;
+    return (struct framing_message){.data = packet, .len = len};
+}
+
+void framing_line_encode(struct buf *out, const void *data, size_t len)
+{
+    uint8_t *p = buf_extend(out, len + 1);
+
+    if (len > 0)
+        memcpy(p, data, len);
+    p[len] = '\n';
+}
+
+ssize_t framing_prefix_measure(const uint8_t *data, size_t len, size_t limit)
+{
+    uint32_t total;
+
+    if (len < FRAMING_PREFIX_LEN)
+        return 0;
+    total = get_prefix(data);
+    if (total < FRAMING_PREFIX_LEN)
+        return -EPROTO;
+    if (total - FRAMING_PREFIX_LEN > limit)
+        return -EMSGSIZE;
+    return (ssize_t)total;
+}
+
+struct framing_message framing_prefix_message(const uint8_t *packet, size_t len)
+{
+    return behind_prefix(packet, len);
+}
+
+void framing_prefix_encode(struct buf *out, const void *data, size_t len)
+{
+    put_prefixed(out, FRAMING_PREFIX_LEN + len, data, len);
+}
+
+ssize_t framing_reply_measure(const uint8_t *data, size_t len, size_t limit)
+{
+    uint32_t claim;
+
+    if (len < FRAMING_PREFIX_LEN)
+        return 0;
+    claim = get_prefix(data);
+    if (claim > limit)
+        return -EMSGSIZE;
+    return (ssize_t)claim + FRAMING_PREFIX_LEN;
+}
+
+struct framing_message framing_reply_message(const uint8_t *packet, size_t len)
+{
+    return behind_prefix(packet, len);
+}
+
+void framing_reply_encode(struct buf *out, const void *data, size_t len)
+{
+    put_prefixed(out, len, data, len);
+}
