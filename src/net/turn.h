@@ -9,9 +9,12 @@
 #ifndef GW_NET_TURN_H
 #define GW_NET_TURN_H
 
+#include <stdint.h>
 #include <uv.h>
 
 #include "util/list.h"
+
+#define TURN_SCRATCH_SIZE (128 * 1024) /* bytes at turn_scratch() */
 
 struct turn;
 
@@ -35,5 +38,9 @@ void turn_schedule(struct turn *t, struct turn_task *task);
 
 /* Take it back: it will not run. Harmless when not scheduled. */
 void turn_cancel(struct turn_task *task);
+
+/* Memory to read a socket into, shared by all of the role: what is in it lasts
+ * until the callback that filled it returns. */
+uint8_t *turn_scratch(struct turn *t);
 
 #endif /* GW_NET_TURN_H */
