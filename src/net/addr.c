@@ -1,0 +1,149 @@
+#include "net/addr.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ADDR_HOST_MAX 48 /* bytes; more than any numeric host */
+
+/* 1 to 5 digits up to 65535. */
+static int parse_port(uint16_t *out, const char *text)
+{
+    unsigned long port = 0;
+    size_t n = strlen(text);
+
+    if (n < 1 || n > 5)
+        return -EINVAL;
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return -EINVAL;
+        port = port * 10 + (unsigned long)(text[i] - '0');
+    }
+    if (port > UINT16_MAX)
+        return -EINVAL;
+    *out = (uint16_t)port;
+    return 0;
+}
+
+int addr_parse(union addr *out, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) : 0;
+    char host[ADDR_HOST_MAX];
+    union addr a;
+    uint16_t port;
+
+    if (!colon || len >= sizeof(host) || parse_port(&port, colon + 1) < 0)
+        return -EINVAL;
+    memcpy(host, text, len);
+    host[len] = '\0';
+    memset(&a, 0, sizeof(a));
+    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
+        host[len - 1] = '\0';
+        a.in6.sin6_family = AF_INET6;
+        a.in6.sin6_port = htons(port);
+        if (inet_pton(AF_INET6, host + 1, &a.in6.sin6_addr) != 1)
+            return -EINVAL;
+    } else {
+        a.in.sin_family = AF_INET;
+        a.in.sin_port = htons(port);
+        if (inet_pton(AF_INET, host, &a.in.sin_addr) != 1)
+            return -EINVAL;
+    }
+    *out = a;
+    return 0;
+}
+
+socklen_t addr_len(const union addr *a)
+{
+    return a->sa.sa_family == AF_INET6 ? sizeof(a->in6) : sizeof(a->in);
+}
+
+static bool is_mapped(const union addr *a)
+{
+    return a->sa.sa_family == AF_INET6 &&
+           IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr);
+}
+
+const char *addr_format_host(char out[ADDR_TEXT_SIZE], const union addr *a)
+{
+    union addr plain = *a;
+
+    addr_unmap(&plain);
+    if (plain.sa.sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &plain.in6.sin6_addr, out, ADDR_TEXT_SIZE);
+    else if (plain.sa.sa_family == AF_INET)
+        inet_ntop(AF_INET, &plain.in.sin_addr, out, ADDR_TEXT_SIZE);
+    else
+        snprintf(out, ADDR_TEXT_SIZE, "unix");
+    return out;
+}
+
+const char *addr_format(char out[ADDR_TEXT_SIZE], const union addr *a)
+{
+    bool brackets = a->sa.sa_family == AF_INET6 && !is_mapped(a);
+    char host[ADDR_TEXT_SIZE];
+
+    addr_format_host(host, a);
+    if (a->sa.sa_family != AF_INET && a->sa.sa_family != AF_INET6)
+        snprintf(out, ADDR_TEXT_SIZE, "%s", host);
+    else
+        snprintf(out, ADDR_TEXT_SIZE, "%s%.48s%s:%u", brackets ? "[" : "", host,
+            brackets ? "]" : "", addr_port(a));
+    return out;
+}
+
+uint32_t addr_ipv4(const union addr *a)
+{
+    union addr plain = *a;
+
+    addr_unmap(&plain);
+    return plain.sa.sa_family == AF_INET ? ntohl(plain.in.sin_addr.s_addr) : 0;
+}
+
+uint16_t addr_port(const union addr *a)
+{
+    if (a->sa.sa_family == AF_INET6)
+        return ntohs(a->in6.sin6_port);
+    return a->sa.sa_family == AF_INET ? ntohs(a->in.sin_port) : 0;
+}
+
+void addr_unmap(union addr *a)
+{
+    union addr plain;
+
+    if (!is_mapped(a))
+        return;
+    memset(&plain, 0, sizeof(plain));
+    plain.in.sin_family = AF_INET;
+    plain.in.sin_port = a->in6.sin6_port;
+    memcpy(&plain.in.sin_addr, &a->in6.sin6_addr.s6_addr[12], 4);
+    *a = plain;
+}
+
+int addr_parse_ipv4(uint32_t *out, const char *text)
+{
+    struct in_addr in;
+
+    if (inet_pton(AF_INET, text, &in) != 1)
+        return -EINVAL;
+    *out = ntohl(in.s_addr);
+    return 0;
+}
+
+bool addr_is_private(const union addr *a)
+{
+    uint32_t ip = addr_ipv4(a);
+
+    if (a->sa.sa_family == AF_INET6 && !is_mapped(a)) {
+        const struct in6_addr *six = &a->in6.sin6_addr;
+
+        return IN6_IS_ADDR_LOOPBACK(six) || IN6_IS_ADDR_LINKLOCAL(six) ||
+               (six->s6_addr[0] & 0xfe) == 0xfc;
+    }
+    if (a->sa.sa_family != AF_INET && a->sa.sa_family != AF_INET6)
+        return true; /* a unix socket */
+    return ip >> 24 == 127 || ip >> 24 == 10 || ip >> 20 == 0xac1 ||
+           ip >> 16 == 0xc0a8 || ip >> 16 == 0xa9fe;
+}
