@@ -1,0 +1,452 @@
+#include "net/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/log.h"
+
+#define CONN_READ_ROOM (64 * 1024)   /* bytes offered to one read, at least */
+#define CONN_CLAIM_MAX (1024 * 1024) /* bytes reserved on a claim alone */
+#define CONN_KEEP      (16 * 1024)   /* bytes of an empty output buffer */
+#define CONN_DISCARD   4096          /* bytes a read while lingering */
+#define CONN_LINGER_MS 2000          /* conn_close_flushed() waits so long */
+#define CONN_KEEPALIVE 60            /* seconds of silence before TCP probes */
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } io;
+    uv_timer_t linger_timer; /* initialised once lingering */
+    uv_write_t write;
+    struct turn *turn;          /* borrowed; not touched once lingering */
+    const struct conn_ops *ops; /* borrowed */
+    void *arg;                  /* borrowed, handed to ops */
+    struct conn_limits limits;
+    struct turn_task flush;
+    struct turn_task deliver;
+    struct buf in;       /* the beginning of a packet, or held by a pause */
+    struct buf out;      /* collected, not given to the kernel yet */
+    struct buf inflight; /* what write is about; untouched until it is done */
+    size_t need;         /* length of the first packet of in, 0 unknown */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t last_read; /* ms, uv_now */
+    union addr peer;
+    int handles; /* not yet closed */
+    bool writing;
+    bool choked; /* was above high water, on_drain is due */
+    bool paused;
+    bool lingering; /* conn_close_flushed(): the owner is gone */
+    bool closing;
+};
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct conn *c = handle->data;
+
+    if (--c->handles > 0)
+        return;
+    buf_fini(&c->in);
+    buf_fini(&c->out);
+    buf_fini(&c->inflight);
+    free(c);
+}
+
+static void begin_close(struct conn *c)
+{
+    c->closing = true;
+    turn_cancel(&c->flush);
+    turn_cancel(&c->deliver);
+    if (c->lingering)
+        uv_close((uv_handle_t *)&c->linger_timer, on_closed);
+    uv_close(&c->io.handle, on_closed);
+}
+
+/* The peer or an error ended it. */
+static void end(struct conn *c, int err)
+{
+    if (c->closing)
+        return;
+    begin_close(c);
+    if (!c->lingering)
+        c->ops->on_close(c, err, c->arg);
+}
+
+/* Hand out whole packets. Returns the bytes used, or what measure said of bad
+ * input. */
+static ssize_t deliver(struct conn *c, const uint8_t *data, size_t len)
+{
+    size_t used = 0;
+
+    c->need = 0;
+    while (used < len && !c->paused && !c->closing && !c->lingering) {
+        ssize_t n =
+            c->ops->measure(data + used, len - used, c->limits.packet_max);
+
+        if (n < 0)
+            return n;
+        if (n == 0)
+            break;
+        if ((size_t)n > len - used) {
+            c->need = (size_t)n;
+            break;
+        }
+        c->ops->on_packet(c, data + used, (size_t)n, c->arg);
+        used += (size_t)n;
+    }
+    return (ssize_t)used;
+}
+
+/* A short beginning is moved in front of what comes next, in the scratch
+ * memory; so an idle connection, or one with small packets, needs next to no
+ * memory of its own. */
+static bool reads_to_scratch(const struct conn *c)
+{
+    return c->in.len <= TURN_SCRATCH_SIZE - CONN_READ_ROOM &&
+           c->need <= TURN_SCRATCH_SIZE;
+}
+
+/* A claimed length is believed up to a point; beyond it, room grows with what
+ * has really come. */
+static size_t read_room(const struct conn *c)
+{
+    size_t room = c->need > c->in.len ? c->need - c->in.len : 0;
+    size_t trust = c->in.len > CONN_CLAIM_MAX ? c->in.len : CONN_CLAIM_MAX;
+
+    if (room > trust)
+        room = trust;
+    return room > CONN_READ_ROOM ? room : CONN_READ_ROOM;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+    struct conn *c = handle->data;
+
+    if (c->lingering) {
+        out->base = (char *)buf_reserve(&c->in, CONN_DISCARD);
+        out->len = CONN_DISCARD;
+    } else if (reads_to_scratch(c)) {
+        uint8_t *scratch = turn_scratch(c->turn);
+
+        if (c->in.len > 0)
+            memcpy(scratch, c->in.data, c->in.len);
+        out->base = (char *)scratch + c->in.len;
+        out->len = TURN_SCRATCH_SIZE - c->in.len;
+    } else {
+        out->base = (char *)buf_reserve(&c->in, read_room(c));
+        out->len = buf_room(&c->in);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *unused)
+{
+    struct conn *c = stream->data;
+    ssize_t used;
+
+    if (nread == 0)
+        return;
+    if (nread < 0) {
+        end(c, nread == UV_EOF ? 0 : (int)nread);
+        return;
+    }
+    if (c->lingering)
+        return;
+    c->bytes_in += (size_t)nread;
+    c->last_read = uv_now(stream->loop);
+    if (reads_to_scratch(c)) {
+        const uint8_t *scratch = turn_scratch(c->turn);
+        size_t len = c->in.len + (size_t)nread;
+
+        used = deliver(c, scratch, len);
+        buf_clear(&c->in);
+        if (used >= 0)
+            buf_append(&c->in, scratch + used, len - (size_t)used);
+    } else {
+        buf_commit(&c->in, (size_t)nread);
+        used = deliver(c, c->in.data, c->in.len);
+        if (used > 0)
+            buf_consume(&c->in, (size_t)used);
+    }
+    buf_shrink(&c->in, 0);
+    if (used < 0)
+        end(c, (int)used);
+}
+
+/* After conn_resume(): first what the pause held, then the socket. */
+static void run_deliver(struct turn_task *task)
+{
+    struct conn *c = LIST_ENTRY(task, struct conn, deliver);
+    ssize_t used;
+
+    if (c->paused)
+        return;
+    used = deliver(c, c->in.data, c->in.len);
+    if (c->closing || c->lingering)
+        return;
+    if (used < 0) {
+        end(c, (int)used);
+        return;
+    }
+    buf_consume(&c->in, (size_t)used);
+    buf_shrink(&c->in, 0);
+    if (!c->paused)
+        uv_read_start(&c->io.stream, on_alloc, on_read);
+}
+
+/* queued: the most that the owner can have seen since the last look. */
+static void note_queued(struct conn *c, size_t queued)
+{
+    if (queued > c->limits.high_water)
+        c->choked = true;
+}
+
+static void check_drained(struct conn *c)
+{
+    if (!c->choked || conn_queued(c) > c->limits.high_water / 4)
+        return;
+    c->choked = false;
+    if (c->ops->on_drain)
+        c->ops->on_drain(c, c->arg);
+}
+
+/* Lingering and all is sent: the peer reads the end, and its own end (or the
+ * timer) closes us. Closing at once could reset the connection under data that
+ * is still on its way. */
+static void send_end(struct conn *c)
+{
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&c->io.handle, &fd) < 0 || shutdown(fd, SHUT_WR) < 0)
+        begin_close(c);
+}
+
+static void on_written(uv_write_t *req, int status);
+
+/* Give libuv what has collected. 0 or -errno. */
+static int start_write(struct conn *c)
+{
+    uv_buf_t chunk;
+
+    buf_swap(&c->out, &c->inflight);
+    chunk.base = (char *)c->inflight.data;
+    chunk.len = c->inflight.len;
+    c->writing = true;
+    return uv_write(&c->write, &c->io.stream, &chunk, 1, on_written);
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct conn *c = req->handle->data;
+    int err = status;
+
+    if (c->closing)
+        return;
+    c->writing = false;
+    if (status == 0) {
+        note_queued(c, c->out.len + c->inflight.len);
+        c->bytes_out += c->inflight.len;
+        buf_clear(&c->inflight);
+        buf_shrink(&c->inflight, CONN_KEEP);
+        if (c->lingering && c->out.len > 0)
+            err = start_write(c);
+        else if (c->lingering)
+            send_end(c);
+    }
+    if (err < 0) {
+        end(c, err);
+    } else if (!c->lingering) {
+        if (c->out.len > 0)
+            turn_schedule(c->turn, &c->flush);
+        check_drained(c);
+    }
+}
+
+static void run_flush(struct turn_task *task)
+{
+    struct conn *c = LIST_ENTRY(task, struct conn, flush);
+    uv_buf_t chunk = {.base = (char *)c->out.data, .len = c->out.len};
+    int n;
+
+    note_queued(c, conn_queued(c));
+    if (c->writing || c->out.len == 0)
+        return;
+    n = uv_try_write(&c->io.stream, &chunk, 1);
+    if (n == UV_EAGAIN)
+        n = 0;
+    if (n < 0) {
+        end(c, n);
+        return;
+    }
+    c->bytes_out += (size_t)n;
+    buf_consume(&c->out, (size_t)n);
+    buf_shrink(&c->out, CONN_KEEP);
+    if (c->out.len > 0) {
+        n = start_write(c);
+        if (n < 0) {
+            end(c, n);
+            return;
+        }
+    }
+    check_drained(c);
+}
+
+/* A peer that is gone already leaves only the family. */
+static void find_peer(struct conn *c, int fd)
+{
+    socklen_t len = sizeof(c->peer);
+    int domain = AF_UNIX;
+    socklen_t domain_len = sizeof(domain);
+
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_len);
+    if (domain != AF_UNIX)
+        getpeername(fd, &c->peer.sa, &len);
+    c->peer.sa.sa_family = (sa_family_t)domain;
+    addr_unmap(&c->peer);
+}
+
+/* Make fd a libuv stream. 0 or -errno; once c->handles is set, c must be closed
+ * through libuv. */
+static int open_stream(struct conn *c, uv_loop_t *loop, int fd)
+{
+    bool is_unix = c->peer.sa.sa_family == AF_UNIX;
+    int err;
+
+    err = is_unix ? uv_pipe_init(loop, &c->io.pipe, 0)
+                  : uv_tcp_init(loop, &c->io.tcp);
+    if (err < 0)
+        return err;
+    c->io.handle.data = c;
+    c->handles = 1;
+    err = is_unix ? uv_pipe_open(&c->io.pipe, fd) : uv_tcp_open(&c->io.tcp, fd);
+    if (err < 0)
+        return err;
+    if (!is_unix) {
+        uv_tcp_nodelay(&c->io.tcp, 1);
+        uv_tcp_keepalive(&c->io.tcp, 1, CONN_KEEPALIVE);
+    }
+    return 0;
+}
+
+struct conn *conn_open(struct turn *turn, int fd, const struct conn_ops *ops,
+    const struct conn_limits *limits, void *arg)
+{
+    struct conn *c = xcalloc(1, sizeof(*c));
+    int err;
+
+    list_init(&c->flush.node);
+    list_init(&c->deliver.node);
+    c->flush.run = run_flush;
+    c->deliver.run = run_deliver;
+    c->turn = turn;
+    c->ops = ops;
+    c->limits = *limits;
+    c->arg = arg;
+    find_peer(c, fd);
+    err = open_stream(c, turn_loop(turn), fd);
+    if (err < 0) {
+        close(fd);
+        goto fail;
+    }
+    err = uv_read_start(&c->io.stream, on_alloc, on_read);
+    if (err < 0)
+        goto fail;
+    c->last_read = uv_now(turn_loop(turn));
+    return c;
+
+fail:
+    log_error("cannot use a connection err=%s", uv_strerror(err));
+    if (c->handles > 0)
+        begin_close(c);
+    else
+        free(c);
+    return NULL;
+}
+
+void conn_close(struct conn *c)
+{
+    if (!c->closing && !c->lingering)
+        begin_close(c);
+}
+
+static void on_linger_timeout(uv_timer_t *timer)
+{
+    struct conn *c = timer->data;
+
+    if (!c->closing)
+        begin_close(c);
+}
+
+void conn_close_flushed(struct conn *c)
+{
+    if (c->closing || c->lingering)
+        return;
+    turn_cancel(&c->flush);
+    turn_cancel(&c->deliver);
+    uv_timer_init(c->io.handle.loop, &c->linger_timer);
+    c->linger_timer.data = c;
+    c->handles++;
+    c->lingering = true;
+    uv_timer_start(&c->linger_timer, on_linger_timeout, CONN_LINGER_MS, 0);
+    uv_read_start(&c->io.stream, on_alloc, on_read);
+    if (c->writing)
+        return;
+    if (c->out.len == 0)
+        send_end(c);
+    else if (start_write(c) < 0)
+        begin_close(c);
+}
+
+struct buf *conn_out(struct conn *c)
+{
+    turn_schedule(c->turn, &c->flush);
+    return &c->out;
+}
+
+size_t conn_queued(const struct conn *c)
+{
+    return c->out.len + uv_stream_get_write_queue_size(&c->io.stream);
+}
+
+bool conn_is_full(const struct conn *c)
+{
+    return conn_queued(c) > c->limits.high_water;
+}
+
+void conn_pause(struct conn *c)
+{
+    c->paused = true;
+    uv_read_stop(&c->io.stream);
+}
+
+void conn_resume(struct conn *c)
+{
+    if (!c->paused)
+        return;
+    c->paused = false;
+    turn_schedule(c->turn, &c->deliver);
+}
+
+const union addr *conn_peer(const struct conn *c)
+{
+    return &c->peer;
+}
+
+uint64_t conn_bytes_in(const struct conn *c)
+{
+    return c->bytes_in;
+}
+
+uint64_t conn_bytes_out(const struct conn *c)
+{
+    return c->bytes_out;
+}
+
+uint64_t conn_last_read(const struct conn *c)
+{
+    return c->last_read;
+}
