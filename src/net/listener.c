@@ -1,0 +1,245 @@
+#include "net/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/log.h"
+
+#define LISTENER_BATCH   64    /* accepts a turn; others get their turn too */
+#define LISTENER_REST_MS 100   /* wait when there is no descriptor left */
+#define LISTENER_LOG_MS  10000 /* at most one line about that in this time */
+
+struct listener {
+    uv_poll_t poll;
+    uv_timer_t rest; /* active while there are no descriptors */
+    int fd;          /* owned */
+    listener_accept_cb accept_cb;
+    void *arg;          /* borrowed, handed to accept_cb */
+    uint64_t logged_at; /* ms; 0 never */
+    int handles;        /* not yet closed */
+    bool paused;
+    bool closing;
+};
+
+static int new_socket(int domain)
+{
+    int fd = socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static int set_option(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+int listener_bind(const union addr *addr, bool share)
+{
+    int fd = new_socket(addr->sa.sa_family);
+    int err;
+
+    if (fd < 0)
+        return fd;
+    err = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (err == 0 && share)
+        err = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (err == 0 && addr->sa.sa_family == AF_INET6)
+        err = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    if (err == 0 && bind(fd, &addr->sa, addr_len(addr)) < 0)
+        err = -errno;
+    if (err < 0) {
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+int listener_probe(const union addr *addr)
+{
+    int fd = listener_bind(addr, false);
+
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+
+/* Remove a socket nobody listens on. 0, or -EADDRINUSE when somebody does or
+ * path is something else. */
+static int remove_stale(const struct sockaddr_un *sun)
+{
+    struct stat st;
+    int fd;
+    int err = 0;
+
+    if (lstat(sun->sun_path, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -EADDRINUSE;
+    fd = new_socket(AF_UNIX);
+    if (fd < 0)
+        return fd;
+    if (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
+        errno != ECONNREFUSED)
+        err = -EADDRINUSE;
+    else if (unlink(sun->sun_path) < 0)
+        err = -errno;
+    close(fd);
+    return err;
+}
+
+int listener_bind_unix(const char *path)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    int fd;
+    int err;
+
+    if (strlen(path) >= sizeof(sun.sun_path))
+        return -ENAMETOOLONG;
+    strcpy(sun.sun_path, path);
+    err = remove_stale(&sun);
+    if (err < 0)
+        return err;
+    fd = new_socket(AF_UNIX);
+    if (fd < 0)
+        return fd;
+    /* The mode of the descriptor is what bind() creates the file with. */
+    if (fchmod(fd, 0600) < 0 ||
+        bind(fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0) {
+        err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events);
+
+static void update_poll(struct listener *l)
+{
+    if (l->paused || uv_is_active((uv_handle_t *)&l->rest))
+        uv_poll_stop(&l->poll);
+    else
+        uv_poll_start(&l->poll, UV_READABLE, on_readable);
+}
+
+static void on_rested(uv_timer_t *timer)
+{
+    update_poll(timer->data);
+}
+
+/* The kernel keeps what we cannot take; asking again at once would only spin.
+ */
+static void take_rest(struct listener *l, int err)
+{
+    uint64_t now = uv_now(l->poll.loop);
+
+    if (l->logged_at == 0 || now - l->logged_at >= LISTENER_LOG_MS) {
+        l->logged_at = now > 0 ? now : 1;
+        log_error(
+            "cannot accept connections, they wait err=%s", uv_strerror(err));
+    }
+    uv_timer_start(&l->rest, on_rested, LISTENER_REST_MS, 0);
+    update_poll(l);
+}
+
+static bool is_passing(int err)
+{
+    return err == -EINTR || err == -ECONNABORTED || err == -EPROTO ||
+           err == -EPERM;
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events)
+{
+    struct listener *l = handle->data;
+
+    if (status < 0) { /* libuv has stopped watching */
+        take_rest(l, status);
+        return;
+    }
+    for (int i = 0; i < LISTENER_BATCH && !l->paused && !l->closing; i++) {
+        union addr peer;
+        socklen_t len = sizeof(peer);
+        int fd;
+
+        memset(&peer, 0, sizeof(peer));
+        fd = accept4(l->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && errno == EAGAIN)
+            return;
+        if (fd < 0 && is_passing(-errno))
+            continue;
+        if (fd < 0) {
+            take_rest(l, -errno);
+            return;
+        }
+        addr_unmap(&peer);
+        l->accept_cb(l, fd, &peer, l->arg);
+    }
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct listener *l = handle->data;
+
+    if (--l->handles == 0)
+        free(l);
+}
+
+int listener_open(struct listener **out, uv_loop_t *loop, int fd,
+    listener_accept_cb accept_cb, void *arg)
+{
+    struct listener *l;
+    int err;
+
+    if (listen(fd, LISTENER_BACKLOG) < 0)
+        return -errno;
+    l = xcalloc(1, sizeof(*l));
+    err = uv_poll_init(loop, &l->poll, fd);
+    if (err < 0) {
+        free(l);
+        return err;
+    }
+    uv_timer_init(loop, &l->rest);
+    l->poll.data = l;
+    l->rest.data = l;
+    l->handles = 2;
+    l->fd = fd;
+    l->accept_cb = accept_cb;
+    l->arg = arg;
+    update_poll(l);
+    *out = l;
+    return 0;
+}
+
+void listener_pause(struct listener *l)
+{
+    l->paused = true;
+    update_poll(l);
+}
+
+void listener_resume(struct listener *l)
+{
+    l->paused = false;
+    update_poll(l);
+}
+
+int listener_addr(const struct listener *l, union addr *out)
+{
+    socklen_t len = sizeof(*out);
+
+    memset(out, 0, sizeof(*out));
+    return getsockname(l->fd, &out->sa, &len) < 0 ? -errno : 0;
+}
+
+void listener_close(struct listener *l)
+{
+    l->closing = true;
+    uv_close((uv_handle_t *)&l->poll, on_closed);
+    uv_close((uv_handle_t *)&l->rest, on_closed);
+    close(l->fd);
+}
