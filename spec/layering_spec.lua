@@ -1,0 +1,101 @@
+-- The folders of src/ and what each may include, as src/README.md tells it.
+local allowed = {
+  util = { "util" },
+  wire = { "util", "wire" },
+  net = { "util", "wire", "net" },
+  proc = { "util", "wire", "net", "proc" },
+  upstream = { "util", "net", "upstream" },
+  register = { "util", "wire", "net", "proc", "register" },
+  gateway = { "util", "wire", "net", "proc", "gateway" },
+  worker = { "util", "wire", "net", "proc", "worker" },
+  master = { "util", "wire", "net", "proc", "master" },
+  lualib = { "util", "wire", "net", "proc", "upstream", "worker", "lualib" },
+  cli = { "util", "wire", "net", "proc", "register", "gateway", "worker", "master", "lualib", "cli" },
+}
+
+-- Third-party headers and the folders (or single files) that may see them.
+local libraries = {
+  ["uthash.h"] = { "util" },
+  ["jansson.h"] = { "wire" },
+  ["uv.h"] = { "net", "proc", "upstream", "register", "gateway", "worker", "master", "lualib", "cli" },
+  ["libwebsockets.h"] = { "gateway/client_io.c" },
+  ["lua.h"] = { "worker", "lualib", "cli" },
+  ["lauxlib.h"] = { "worker", "lualib", "cli" },
+  ["lualib.h"] = { "worker", "lualib", "cli" },
+  ["lua-cjson.h"] = { "lualib" },
+}
+
+local function lines_of(command)
+  local list = {}
+  local pipe = assert(io.popen(command))
+  for line in pipe:lines() do list[#list + 1] = line end
+  pipe:close()
+  return list
+end
+
+local function has(list, value)
+  for _, v in ipairs(list) do
+    if v == value then return true end
+  end
+  return false
+end
+
+local files = lines_of "find src -name '*.[ch]' | sort"
+
+describe("layering", function()
+  it("sees the source", function() assert.is_true(#files > 50) end)
+
+  it("lets a folder include only the folders below it", function()
+    local wrong = {}
+    for _, file in ipairs(files) do
+      local folder = file:match "^src/(%w+)/"
+      for line in io.lines(file) do
+        local target, name = line:match '^%s*#%s*include%s+"(%w+)/([^"]+)"'
+        local bare = not target and line:match '^%s*#%s*include%s+"([^"]+)"'
+        if bare then wrong[#wrong + 1] = file .. ": give the folder of " .. bare end
+        if target and not has(allowed[folder] or {}, target) then
+          wrong[#wrong + 1] = file .. " may not include " .. target .. "/" .. name
+        end
+        if target and name:match "_impl%.h$" and target ~= folder then
+          wrong[#wrong + 1] = file .. " includes the private " .. target .. "/" .. name
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("keeps each library behind its door", function()
+    local wrong = {}
+    for _, file in ipairs(files) do
+      local short = file:gsub("^src/", "")
+      for line in io.lines(file) do
+        local header = line:match "^%s*#%s*include%s+<([^>]+)>"
+        local doors = header and libraries[header]
+        if doors and not has(doors, short) and not has(doors, (short:match "^%w+")) then
+          wrong[#wrong + 1] = file .. " may not include <" .. header .. ">"
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("gives every file a name of its own", function()
+    local seen, wrong = {}, {}
+    for _, file in ipairs(files) do
+      local name = file:match "[^/]+$"
+      if seen[name] then wrong[#wrong + 1] = file .. " and " .. seen[name] end
+      seen[name] = file
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("keeps files short enough to read", function()
+    local wrong = {}
+    for _, file in ipairs(files) do
+      local n = 0
+      for _ in io.lines(file) do n = n + 1 end
+      if n > 800 then wrong[#wrong + 1] = file .. " has " .. n .. " lines" end
+    end
+    assert.same({}, wrong)
+  end)
+end)

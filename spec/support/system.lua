@@ -1,0 +1,154 @@
+-- A whole gwrun system on free ports, in a folder of its own.
+local uv = require "luv"
+local loop = require "loop"
+local process = require "process"
+
+local M = {}
+M.__index = M
+
+local build = os.getenv "GWRUN_BUILD" or "build"
+local here = uv.cwd()
+M.program = (build:sub(1, 1) == "/" and "" or here .. "/") .. build .. "/gwrun"
+M.gwload = (build:sub(1, 1) == "/" and "" or here .. "/") .. build .. "/gwload"
+M.sanitized = build:find "san" ~= nil
+
+-- Below the kernel's own range, and far from another run's.
+local next_port = 15000 + uv.os_getpid() * 61 % 12000
+
+--- The first of `count` ports in a row that nobody uses.
+function M.ports(count)
+  local first = next_port
+  local port = first
+  while port < first + (count or 1) do
+    local socket = uv.new_tcp()
+    local free = socket:bind("127.0.0.1", port) and socket:listen(1, function() end)
+    socket:close()
+    uv.run "nowait"
+    port = port + 1
+    if not free then first = port end
+  end
+  next_port = port
+  return first
+end
+
+local function to_lua(value)
+  if type(value) ~= "table" then return type(value) == "string" and ("%q"):format(value) or tostring(value) end
+  local parts = {}
+  for i, v in ipairs(value) do parts[i] = to_lua(v) end
+  for k, v in pairs(value) do
+    if math.type(k) ~= "integer" then parts[#parts + 1] = ("[%q] = %s"):format(k, to_lua(v)) end
+  end
+  return "{" .. table.concat(parts, ", ") .. "}"
+end
+
+function M.write_file(path, text)
+  local f = assert(io.open(path, "w"))
+  f:write(text)
+  f:close()
+end
+
+function M.read_file(path)
+  local f = io.open(path)
+  if not f then return nil end
+  local text = f:read "a"
+  f:close()
+  return text
+end
+
+--- A folder with a configuration and a script, not started. options:
+---   script    text of scripts/events.lua; default: the demo's
+---   gateways  list of tables; listen, lan_ip and start_port are filled in.
+---             Their ports: self.port[i]
+---   workers   table; default one worker
+---   config    function(t) that may change the configuration at last
+function M.new(options)
+  options = options or {}
+  local self = setmetatable({ port = {} }, M)
+  self.dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-XXXXXX"))
+  for _, d in ipairs { "conf", "scripts", "www" } do assert(uv.fs_mkdir(self.dir .. "/" .. d, 493)) end
+  local register = "127.0.0.1:" .. M.ports()
+  local config = {
+    register = { listen = register },
+    register_address = { register },
+    gateways = {},
+    workers = { name = "ChatWorker", count = 1, script = "scripts/events.lua" },
+  }
+  for k, v in pairs(options.workers or {}) do config.workers[k] = v end
+  for i, g in ipairs(options.gateways or { {} }) do
+    local gateway = { name = "Gateway" .. i, count = 1, lan_ip = "127.0.0.1" }
+    for k, v in pairs(g) do gateway[k] = v end
+    self.port[i] = M.ports()
+    gateway.listen = (g.listen or "websocket") .. "://127.0.0.1:" .. self.port[i]
+    gateway.start_port = M.ports(gateway.count)
+    config.gateways[i] = gateway
+  end
+  if options.config then options.config(config) end
+  self.config = config
+  self:save_config()
+  self:write_script(options.script or M.read_file "scripts/events.lua")
+  return self
+end
+
+function M:save_config() M.write_file(self.dir .. "/conf/gwrun.lua", "return " .. to_lua(self.config) .. "\n") end
+
+function M:write_script(text) M.write_file(self.dir .. "/scripts/events.lua", text) end
+
+--- Run a gwrun command in the folder to its end: exit code, output.
+function M:cli(...)
+  return process.run({ M.program, ... }, { cwd = self.dir, seconds = 60 })
+end
+
+--- A new system, running in the foreground and ready for clients.
+function M.start(options)
+  local self = M.new(options)
+  self:up()
+  return self
+end
+
+function M:up(seconds)
+  self.master = process.spawn({ M.program, "start" }, { cwd = self.dir })
+  self.master:wait_output("Press Ctrl+C", seconds)
+end
+
+function M:log() return self.master.out end
+
+function M:wait_log(text, seconds) self.master:wait_output(text, seconds) end
+
+--- What `gwrun status --json` says.
+function M:status()
+  local code, out = self:cli("status", "--json")
+  assert(code == 0, out)
+  return require "cjson".decode(out)
+end
+
+function M:url(i) return "ws://127.0.0.1:" .. self.port[i or 1] .. "/" end
+
+--- Stop it (if it runs) and remove the folder. Asserts a clean exit: no leak, no
+--- crash in any process.
+function M:stop()
+  if self.master and self.master.code == nil then
+    self.master:kill "sigint"
+    local code = self.master:wait()
+    assert(code == 0, "gwrun start ended with " .. code .. ":\n" .. self.master.out)
+  end
+  if self.master then
+    assert(not self.master.out:find("Sanitizer", 1, true), self.master.out)
+    assert(not self.master.out:find("runtime error:", 1, true), self.master.out)
+  end
+  self:remove()
+end
+
+function M:remove()
+  process.run { "rm", "-rf", self.dir }
+end
+
+--- Pids of the children of that role, from the status.
+function M:pids(role)
+  local pids = {}
+  for _, p in ipairs(self:status().processes) do
+    if p.role == role then pids[#pids + 1] = p.pid end
+  end
+  return pids
+end
+
+return M
