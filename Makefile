@@ -1,5 +1,8 @@
-# gwrun: make start, make test; everything else is for developers (see
-# CONTRIBUTING.md). O= build folder, SAN=address,undefined, CC=clang, DEBUG=1.
+# make start   build and run the chat demo      make test    run every test
+# make check   everything that CI runs          make lint    style and static analysis
+# make fuzz    each parser, FUZZ_SECONDS each   make bench   measure against itself
+# make install PREFIX=/usr/local                make clean
+# Variables: CC=clang, SAN=address,undefined, DEBUG=1, O=build folder.
 
 VERSION := 0.1.0
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -35,7 +38,8 @@ OPT    := $(if $(DEBUG),-O1 -fno-omit-frame-pointer,-O2 -flto=auto -ffat-lto-obj
 OPT    := $(if $(filter clang%,$(CC)),$(filter-out -flto=auto -ffat-lto-objects,$(OPT)),$(OPT))
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 
-CPPFLAGS += -D_GNU_SOURCE -DGWRUN_VERSION='"$(VERSION)"' -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += -D_GNU_SOURCE -DGWRUN_VERSION='"$(VERSION)"' \
+            -DGWRUN_LUA_DIR='"$(PREFIX)/share/gwrun/lua"' -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(WERROR)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(OPT)
 LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null)
@@ -44,7 +48,7 @@ objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
 libs    = $(foreach f,$(1),$(O)/lib$(f).a)
 
 .DEFAULT_GOAL := build
-.PHONY: build units
+.PHONY: build units fuzz bench start test lint check deps test-deps install clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
@@ -70,5 +74,53 @@ unit_folder = $(firstword $(subst /, ,$(1)))
 $(UNITS): $(O)/spec/%_test: $(O)/spec/%_test.o \
           $$(call libs,$$(call unit_folder,$$*) $$(LIBS_$$(call unit_folder,$$*)))
 	$(CC) $(filter-out -flto=auto,$(LDFLAGS)) -fno-lto -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
+
+FUZZERS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))
+FUZZ_SECONDS ?= 60
+FUZZ_O  := build-fuzz
+fuzz:
+	@$(MAKE) --no-print-directory O=$(FUZZ_O) CC=clang DEBUG=1 \
+	  SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
+	  $(FUZZERS:%=$(FUZZ_O)/spec/fuzz/%_fuzz)
+	@.ci/fuzz $(FUZZ_O)/spec/fuzz $(FUZZ_SECONDS) $(FUZZERS)
+$(FUZZ_O)/spec/fuzz/%_fuzz: $(FUZZ_O)/spec/fuzz/%_fuzz.o $(call libs,wire util)
+	$(CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+
+# bench/gwload, the load generator: no libraries at all.
+$(O)/gwload: bench/gwload.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARN) $(WERROR) -o $@ $<
+bench: build $(O)/gwload
+	@bench/run $(O)
+
+start: deps
+	@$(MAKE) --no-print-directory build
+	@exec $(O)/gwrun start
+
+test: test-deps
+	@$(MAKE) --no-print-directory build units $(O)/gwload
+	@.ci/test $(O)
+
+lint: test-deps
+	@.ci/lint
+
+check: lint test
+	@$(MAKE) --no-print-directory test SAN=address,undefined
+	@$(MAKE) --no-print-directory build CC=clang WERROR=-Werror
+	@$(MAKE) --no-print-directory build units WERROR=-Werror O=build-werror
+	@$(MAKE) --no-print-directory fuzz
+
+deps:
+	@.ci/install build
+test-deps:
+	@.ci/install test
+
+install: build
+	install -D -m 755 $(O)/gwrun $(DESTDIR)$(PREFIX)/bin/gwrun
+	for d in . meta; do install -d $(DESTDIR)$(PREFIX)/share/gwrun/lua/$$d && \
+	  install -m 644 lua/$$d/*.lua $(DESTDIR)$(PREFIX)/share/gwrun/lua/$$d/; done
+
+clean:
+	rm -rf build build-*
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
