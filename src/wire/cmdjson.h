@@ -17,6 +17,9 @@
 
 #include "util/buf.h"
 
+#define CMDJSON_MAX_LEN      (16 * 1024 * 1024) /* bytes; more is -EPROTO */
+#define CMDJSON_FEATURES_MAX 64 /* extensions in one offer; more is -EPROTO */
+
 struct cmdjson_name {
     char *data; /* owned; NUL-terminated, may hold NULs */
     size_t len;
