@@ -46,6 +46,7 @@ struct phpser_token {
 struct phpser_reader {
     const uint8_t *at;
     const uint8_t *end;
+    bool begun; /* the outermost value was announced */
     size_t depth;
     size_t total;                     /* elements announced so far */
     size_t left[PHPSER_DEPTH_MAX];    /* elements to come, per open array */

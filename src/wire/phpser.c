@@ -1,0 +1,317 @@
+#include "wire/phpser.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "wire/phpfloat.h"
+
+#define ELEMENT_MIN 6  /* bytes: "i:0;N;" */
+#define INT_MAX_LEN 20 /* bytes of "-9223372036854775808" */
+
+void phpser_read(struct phpser_reader *r, const void *data, size_t len)
+{
+    r->at = data;
+    r->end = len > 0 ? r->at + len : r->at;
+    r->begun = false;
+    r->depth = 0;
+    r->total = 0;
+}
+
+static size_t bytes_left(const struct phpser_reader *r)
+{
+    return (size_t)(r->end - r->at);
+}
+
+static int expect(struct phpser_reader *r, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (bytes_left(r) < n || memcmp(r->at, text, n) != 0)
+        return -EPROTO;
+    r->at += n;
+    return 0;
+}
+
+static bool is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Digits up to limit. Leading zeros are allowed, as in PHP. */
+static int read_digits(struct phpser_reader *r, uint64_t *out, uint64_t limit)
+{
+    uint64_t value = 0;
+
+    if (r->at == r->end || !is_digit(*r->at))
+        return -EPROTO;
+    for (; r->at < r->end && is_digit(*r->at); r->at++) {
+        uint8_t digit = (uint8_t)(*r->at - '0');
+
+        if (digit > limit || value > (limit - digit) / 10)
+            return -EPROTO;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return 0;
+}
+
+/* i:-5; */
+static int read_int(struct phpser_reader *r, struct phpser_token *t)
+{
+    bool negative = r->at < r->end && *r->at == '-';
+    uint64_t value;
+
+    if (r->at < r->end && (negative || *r->at == '+'))
+        r->at++;
+    if (read_digits(r, &value, (uint64_t)INT64_MAX + negative) < 0)
+        return -EPROTO;
+    t->type = PHPSER_INT;
+    t->integer = (int64_t)(negative ? 0 - value : value);
+    return expect(r, ";");
+}
+
+/* d:0.5; */
+static int read_float(struct phpser_reader *r, struct phpser_token *t)
+{
+    size_t len = bytes_left(r);
+    const uint8_t *end;
+
+    if (len > PHPFLOAT_TEXT_MAX + 1)
+        len = PHPFLOAT_TEXT_MAX + 1;
+    end = len > 0 ? memchr(r->at, ';', len) : NULL;
+    if (!end)
+        return -EPROTO;
+    len = (size_t)(end - r->at);
+    if (phpfloat_parse(&t->number, r->at, len) < 0)
+        return -EPROTO;
+    t->type = PHPSER_FLOAT;
+    r->at = end + 1;
+    return 0;
+}
+
+/* s:2:"ab"; */
+static int read_string(struct phpser_reader *r, struct phpser_token *t)
+{
+    uint64_t len;
+
+    if (read_digits(r, &len, bytes_left(r)) < 0 || expect(r, ":\"") < 0 ||
+        len > bytes_left(r))
+        return -EPROTO;
+    t->type = PHPSER_STRING;
+    t->string.data = r->at;
+    t->string.len = (size_t)len;
+    r->at += len;
+    return expect(r, "\";");
+}
+
+/* b:1; */
+static int read_bool(struct phpser_reader *r, struct phpser_token *t)
+{
+    uint64_t value;
+
+    if (read_digits(r, &value, 1) < 0)
+        return -EPROTO;
+    t->type = PHPSER_BOOL;
+    t->boolean = value == 1;
+    return expect(r, ";");
+}
+
+/* a:2:{ */
+static int read_array(struct phpser_reader *r, struct phpser_token *t)
+{
+    uint64_t count;
+
+    if (read_digits(r, &count, INT64_MAX) < 0 || expect(r, ":{") < 0)
+        return -EPROTO;
+    if (r->depth == PHPSER_DEPTH_MAX || count > PHPSER_COUNT_MAX - r->total)
+        return -E2BIG;
+    if (count > bytes_left(r) / ELEMENT_MIN)
+        return -EPROTO;
+    r->total += (size_t)count;
+    r->left[r->depth] = (size_t)count;
+    r->after_key[r->depth] = false;
+    r->depth++;
+    t->type = PHPSER_ARRAY;
+    t->count = (size_t)count;
+    return 0;
+}
+
+/* The tag and what follows it; an array's head only. */
+static int read_token(struct phpser_reader *r, struct phpser_token *t)
+{
+    uint8_t tag;
+
+    if (bytes_left(r) < 2)
+        return -EPROTO;
+    tag = r->at[0];
+    if (strchr("OCRrE", tag) && tag != 0)
+        return -ENOTSUP;
+    if (r->at[1] != (tag == 'N' ? ';' : ':'))
+        return -EPROTO;
+    r->at += 2;
+    switch (tag) {
+    case 'N':
+        t->type = PHPSER_NULL;
+        return 0;
+    case 'b':
+        return read_bool(r, t);
+    case 'i':
+        return read_int(r, t);
+    case 'd':
+        return read_float(r, t);
+    case 's':
+        return read_string(r, t);
+    case 'a':
+        return read_array(r, t);
+    default:
+        return -EPROTO;
+    }
+}
+
+/* A key of the innermost open array, or its end. */
+static int read_key(struct phpser_reader *r, struct phpser_token *t)
+{
+    size_t top = r->depth - 1;
+
+    if (r->left[top] == 0) {
+        t->type = PHPSER_END;
+        r->depth--;
+        return expect(r, "}");
+    }
+    if (r->at == r->end || (*r->at != 'i' && *r->at != 's'))
+        return -EPROTO;
+    t->is_key = true;
+    r->left[top]--;
+    r->after_key[top] = true;
+    return read_token(r, t);
+}
+
+int phpser_next(struct phpser_reader *r, struct phpser_token *t)
+{
+    int err;
+
+    t->is_key = false;
+    if (r->depth == 0) {
+        if (r->begun)
+            return r->at == r->end ? 0 : -EPROTO;
+        r->begun = true;
+        err = read_token(r, t);
+    } else if (r->after_key[r->depth - 1]) {
+        r->after_key[r->depth - 1] = false;
+        err = read_token(r, t);
+    } else {
+        err = read_key(r, t);
+    }
+    return err < 0 ? err : 1;
+}
+
+int phpser_check(const void *data, size_t len)
+{
+    struct phpser_reader r;
+    struct phpser_token t;
+    int err;
+
+    phpser_read(&r, data, len);
+    do
+        err = phpser_next(&r, &t);
+    while (err > 0);
+    return err;
+}
+
+/* Decimal text of value; returns where it begins, behind it is end. */
+static char *format_int(char *end, int64_t value)
+{
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+
+    do {
+        *--end = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        *--end = '-';
+    return end;
+}
+
+/* "a:5" and the like. */
+static void put_number(struct buf *out, const char *tag, int64_t value)
+{
+    char text[INT_MAX_LEN];
+    char *end = text + sizeof(text);
+    const char *p = format_int(end, value);
+
+    buf_append_str(out, tag);
+    buf_append(out, p, (size_t)(end - p));
+}
+
+void phpser_put_null(struct buf *out)
+{
+    buf_append_str(out, "N;");
+}
+
+void phpser_put_bool(struct buf *out, bool value)
+{
+    buf_append_str(out, value ? "b:1;" : "b:0;");
+}
+
+void phpser_put_int(struct buf *out, int64_t value)
+{
+    put_number(out, "i:", value);
+    buf_append_byte(out, ';');
+}
+
+void phpser_put_float(struct buf *out, double value)
+{
+    buf_append_str(out, "d:");
+    phpfloat_put(out, value);
+    buf_append_byte(out, ';');
+}
+
+void phpser_put_string(struct buf *out, const void *data, size_t len)
+{
+    put_number(out, "s:", (int64_t)len);
+    buf_append_str(out, ":\"");
+    buf_append(out, data, len);
+    buf_append_str(out, "\";");
+}
+
+void phpser_put_array(struct buf *out, size_t count)
+{
+    put_number(out, "a:", (int64_t)count);
+    buf_append_str(out, ":{");
+}
+
+void phpser_put_end(struct buf *out)
+{
+    buf_append_byte(out, '}');
+}
+
+/* Whether text is exactly what PHP writes for some integer. */
+static bool is_canonical_int(int64_t *out, const uint8_t *text, size_t len)
+{
+    bool negative = len > 0 && text[0] == '-';
+    uint64_t limit = (uint64_t)INT64_MAX + negative;
+    uint64_t value = 0;
+    size_t first = negative;
+
+    if (len == first || len > INT_MAX_LEN || (text[first] == '0' && len > 1))
+        return false;
+    for (size_t i = first; i < len; i++) {
+        uint8_t digit = (uint8_t)(text[i] - '0');
+
+        if (digit > 9 || value > (limit - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = (int64_t)(negative ? 0 - value : value);
+    return true;
+}
+
+void phpser_put_key(struct buf *out, const void *data, size_t len)
+{
+    int64_t integer;
+
+    if (is_canonical_int(&integer, data, len))
+        phpser_put_int(out, integer);
+    else
+        phpser_put_string(out, data, len);
+}
