@@ -1,5 +1,8 @@
 /* config.h - conf/gwrun.lua as structs.
  *
+ * The file is a Lua program without access to anything but string, table, math
+ * and os.getenv; it returns one table. docs/configuration.md lists the keys.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_CLI_CONFIG_H
@@ -11,6 +14,13 @@
 #include "gateway/gateway.h"
 #include "register/register.h"
 #include "worker/worker.h"
+
+#define CONFIG_TEXT_MAX     (1024 * 1024) /* bytes of the file */
+#define CONFIG_STEPS_MAX    10000000      /* instructions it may run */
+#define CONFIG_MEMORY_MAX   (64 * 1024 * 1024)
+#define CONFIG_DRAIN_TIME   5.0  /* seconds clients get to leave at a stop */
+#define CONFIG_COUNT_MAX    1024 /* processes of one entry */
+#define CONFIG_GATEWAYS_MAX 256
 
 struct config_gateway {
     struct gateway_conf conf;

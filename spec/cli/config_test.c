@@ -1,0 +1,475 @@
+/* Configurations that are right, and what is said about those that are not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/config.h"
+#include "util/alloc.h"
+#include "util/buf.h"
+#include "util/log.h"
+
+#define FILE_NAME "conf/gwrun.lua"
+
+/* A good entry; later keys of a Lua table constructor win over earlier ones. */
+#define GATEWAY(more)                                               \
+    "{ name = 'A', listen = 'text://127.0.0.1:8283', start_port = " \
+    "2900, " more " }"
+#define TOP(more)      "return { register_address = '127.0.0.1:1237', " more " }"
+#define GATEWAYS(more) TOP("gateways = { " more " }")
+#define ONE(more)      GATEWAYS(GATEWAY(more))
+#define REGISTER(more) \
+    "return { register = { listen = '127.0.0.1:1237', " more " } }"
+#define WORKERS(more) \
+    TOP("workers = { name = 'W', script = 'scripts/events.lua', " more " }")
+
+static char root[PATH_MAX];
+
+static void put(const char *name, const char *text, mode_t mode)
+{
+    FILE *file = fopen(name, "we");
+
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    assert_int_equal(chmod(name, mode), 0);
+}
+
+/* A project folder that the tests run in. */
+static int make_project(void **state)
+{
+    char dir[] = "/tmp/gwrun-config-XXXXXX";
+
+    assert_non_null(mkdtemp(dir));
+    assert_non_null(realpath(dir, root));
+    assert_int_equal(chdir(root), 0);
+    mkdir("conf", 0755);
+    mkdir("scripts", 0755);
+    mkdir("www", 0755);
+    put("scripts/events.lua", "Events = {}\n", 0644);
+    put("cert.pem", "-----BEGIN CERTIFICATE-----\n", 0644);
+    put("key.pem", "-----BEGIN PRIVATE KEY-----\n", 0600);
+    put("secret", "s3cret\n", 0600);
+    put("open", "s3cret\n", 0644);
+    put("empty", "\n", 0600);
+    return 0;
+}
+
+static int remove_project(void **state)
+{
+    static const char *const names[] = {"scripts/events.lua", "cert.pem",
+        "key.pem", "secret", "open", "empty", "conf", "scripts", "www", "."};
+
+    for (size_t i = 0; i + 1 < sizeof(names) / sizeof(names[0]); i++)
+        remove(names[i]);
+    return chdir("/") < 0 || rmdir(root) < 0;
+}
+
+/* Load text; *out gets the configuration, or the complaints are returned with
+ * the root folder written as ROOT. The caller frees them. */
+static char *load(struct config *out, const char *text)
+{
+    struct buf b = {0};
+    char *err, *hit;
+    const char *p;
+    int status = config_load(out, FILE_NAME, text, &err);
+
+    assert_int_equal(status, err ? -EINVAL : 0);
+    if (!err)
+        return NULL;
+    for (p = err; (hit = strstr(p, root)); p = hit + strlen(root)) {
+        buf_append(&b, p, (size_t)(hit - p));
+        buf_append_str(&b, "ROOT");
+    }
+    buf_append(&b, p, strlen(p) + 1);
+    free(err);
+    return (char *)b.base;
+}
+
+static void expect_good(struct config *out, const char *text)
+{
+    char *err = load(out, text);
+
+    if (err)
+        fail_msg("%s", err);
+}
+
+static const struct {
+    const char *text, *want; /* want without the file's name in front */
+} broken[] = {
+    {"return {", ":1: unexpected symbol near <eof>"},
+    {"return {}\nx = =", ":2: <eof> expected near 'x'"},
+    {"error('no luck')", ":1: no luck"},
+    {"local x = nil .. 1", ":1: attempt to concatenate a nil value"},
+    {"require 'socket'", ":1: attempt to call a nil value (global 'require')"},
+    {"os.execute('ls')", ":1: attempt to call a nil value (field 'execute')"},
+    {"io.open('/etc/passwd')",
+        ":1: attempt to index a nil value (global 'io')"},
+    {"while true do end",
+        ":1: still running after 10000000 steps; a configuration must end"},
+    {"local s = ('x'):rep(1e9)", ": not enough memory"},
+    {"\033Lua", ": attempt to load a binary chunk (mode is 't')"},
+    {"x = 1", ": returns a nil; end it with return { … }"},
+    {"return 7", ": returns 7; end it with return { … }"},
+    {"return {}", ": nothing to run; give register, gateways or workers"},
+    {TOP("gatways = {}"),
+        ": unknown key \"gatways\"; did you mean \"gateways\"?"},
+    {TOP("banana = 1"),
+        ": unknown key \"banana\"; remove it (docs/configuration.md lists the keys)"},
+    {ONE("lanIp = '127.0.0.1'"),
+        ": gateways[1]: unknown key \"lanIp\"; did you mean \"lan_ip\"?"},
+    {ONE("pingInterval = 3"),
+        ": gateways[1]: unknown key \"pingInterval\"; did you mean \"ping_interval\"?"},
+    {ONE("conut = 3"),
+        ": gateways[1]: unknown key \"conut\"; did you mean \"count\"?"},
+    {ONE("tls = { cert = 'cert.pem', key = 'key.pem', kye = 1 }"),
+        ": gateways[1].tls: unknown key \"kye\"; did you mean \"key\"?"},
+    {WORKERS("queue_limits = 1"),
+        ": workers: unknown key \"queue_limits\"; did you mean \"queue_limit\"?"},
+    {REGISTER("'127.0.0.1:1'"),
+        ": register: has an entry [1]; write key = value"},
+    {TOP("register = 5"), ": register: is 5; give a table { key = value, … }"},
+    {TOP("gateways = 'A'"),
+        ": gateways: is \"A\"; give a list of 1 to 256 tables: { { name = …, listen = …, start_port = … } }"},
+    {TOP("gateways = { name = 'A' }"),
+        ": gateways: is a table with no or too many entries; give a list of 1 to 256 tables: { { name = …, listen = …, start_port = … } }"},
+    {GATEWAYS("7"),
+        ": gateways[1]: is 7; give a table { name = …, listen = …, start_port = … }"},
+    {ONE("count = 'two'"),
+        ": gateways[1].count: is \"two\"; give a whole number from 1 to 1024"},
+    {ONE("count = 0"),
+        ": gateways[1].count: is 0; give a whole number from 1 to 1024"},
+    {ONE("count = 1.5"),
+        ": gateways[1].count: is 1.5; give a whole number from 1 to 1024"},
+    {ONE("max_message = 1e12"),
+        ": gateways[1].max_message: is 1000000000000; give a whole number from 1 to 67043328"},
+    {ONE("ping_interval = -1"),
+        ": gateways[1].ping_interval: is -1; give a number of seconds from 0 to 604800"},
+    {ONE("idle_timeout = 0/0"),
+        ": gateways[1].idle_timeout: is -nan; give a number of seconds from 0 to 604800"},
+    {ONE("accept_before_ready = 1"),
+        ": gateways[1].accept_before_ready: is 1; give true or false"},
+    {ONE("overflow = 'drip'"),
+        ": gateways[1].overflow: is \"drip\"; give \"close\" or \"drop\""},
+    {ONE("send = 'blob'"),
+        ": gateways[1].send: is \"blob\"; give \"text\" or \"binary\""},
+    {ONE("router = 'most'"),
+        ": gateways[1].router: is \"most\"; give \"least\", \"random\", \"hash_ip\" or \"hash_uid\""},
+    {ONE("router = function() end"),
+        ": gateways[1].router: is a function; give \"least\", \"random\", \"hash_ip\" or \"hash_uid\""},
+    {ONE("name = 'a\\0b'"),
+        ": gateways[1].name: is \"a\\x00b\"; give a string of 1 to 64 bytes"},
+    {ONE("name = 'a b'"),
+        ": gateways[1].name: has characters that a name cannot have; use letters, digits, \".\", \"_\" and \"-\""},
+    {GATEWAYS("{ name = 'A', listen = 'text://127.0.0.1:1' }"),
+        ": gateways[1].start_port: is missing; give a whole number from 1 to 65535"},
+    {GATEWAYS("{ name = 'A', start_port = 2900 }"),
+        ": gateways[1].listen: is missing; give \"protocol://host:port\", such as \"websocket://0.0.0.0:8283\""},
+    {"return { register = {} }",
+        ": register.listen: is missing; give \"host:port\", such as \"127.0.0.1:1237\""},
+    {WORKERS("script = {}"),
+        ": workers.script: is a table; give the path of a Lua file, such as \"scripts/events.lua\""},
+    {WORKERS("memory_limit = 1000"),
+        ": workers.memory_limit: is 1000; give a whole number from 1048576 to 1099511627776"},
+    {TOP("register_address = { }"),
+        ": register_address: is a table; give a string or a list of strings"},
+    {ONE("listen = 'ws://127.0.0.1:80', allowed_origins = { 1 }"),
+        ": gateways[1].allowed_origins: entry 1 is 1; give a string"},
+    {TOP("log = { level = 'loud' }"),
+        ": log.level: is \"loud\"; give \"error\", \"warn\", \"notice\", \"info\" or \"debug\""},
+    {ONE("tls = true"),
+        ": gateways[1].tls: is true; give tls = { cert = \"file.pem\", key = \"file.pem\" }"},
+    {ONE("listen = 'http://127.0.0.1:80'"),
+        ": gateways[1].listen: \"http://127.0.0.1:80\" has no known protocol; give websocket://, wss://, text://, frame:// or tcp:// and host:port"},
+    {ONE("listen = 'text://localhost:80'"),
+        ": gateways[1].listen: \"localhost:80\" is not an address; give host:port with a numeric host, such as \"127.0.0.1:1237\""},
+    {ONE("listen = 'text://127.0.0.1:0'"),
+        ": gateways[1].listen: \"127.0.0.1:0\" has port 0; give a port from 1 to 65535"},
+    {ONE("listen = 'text://127.0.0.1:65536'"),
+        ": gateways[1].listen: \"127.0.0.1:65536\" is not an address; give host:port with a numeric host, such as \"127.0.0.1:1237\""},
+    {REGISTER("listen = '1237'"),
+        ": register.listen: \"1237\" is not an address; give host:port with a numeric host, such as \"127.0.0.1:1237\""},
+    {ONE("lan_ip = '0.0.0.0'"),
+        ": gateways[1].lan_ip: \"0.0.0.0\" cannot be announced to workers; give the IPv4 address that workers reach this machine at"},
+    {ONE("lan_ip = '::1'"),
+        ": gateways[1].lan_ip: \"::1\" cannot be announced to workers; give the IPv4 address that workers reach this machine at"},
+    {ONE("inner_listen = 'eth0'"),
+        ": gateways[1].inner_listen: \"eth0\" is not an address; give the IPv4 address to listen for workers on"},
+    {ONE("lan_ip = '8.8.8.8'"),
+        ": gateways[1].lan_ip: 8.8.8.8 can be reached from outside, and there is no secret_key; set secret_key, or use an address that is not public"},
+    {ONE("inner_listen = '0.0.0.0'"),
+        ": gateways[1].inner_listen: 0.0.0.0 can be reached from outside, and there is no secret_key; set secret_key, or use an address that is not public"},
+    {REGISTER("listen = '0.0.0.0:1237'"),
+        ": register.listen: 0.0.0.0:1237 can be reached from outside, and there is no secret_key; set secret_key, or use an address that is not public"},
+    {ONE("register_address = '8.8.8.8:1'"),
+        ": gateways[1].register_address: 8.8.8.8:1 can be reached from outside, and there is no secret_key; set secret_key, or use an address that is not public"},
+    {ONE("register_address = '0.0.0.0:1'"),
+        ": gateways[1].register_address: 0.0.0.0:1 is nobody's address; give the address of the machine that the register runs on"},
+    {"return { gateways = { " GATEWAY("") " } }",
+        ": gateways[1].register_address: is missing; give the register's \"host:port\", or a list of them"},
+    {GATEWAYS(GATEWAY("count = 3") ", " GATEWAY(
+         "name = 'B', listen = 'text://127.0.0.1:8284', start_port = 2902")),
+        ": gateways[2].start_port: port 2902 of B is taken by A (gateways[1].start_port); choose another"},
+    {GATEWAYS(GATEWAY("") ", " GATEWAY(
+         "name = 'B', listen = 'text://0.0.0.0:8283', start_port = 2902")),
+        ": gateways[2].listen: port 8283 of B is taken by A (gateways[1].listen); choose another"},
+    {ONE("listen = 'text://0.0.0.0:2900'"),
+        ": gateways[1].start_port: port 2900 of A is taken by A (gateways[1].listen); choose another"},
+    {TOP("register = { listen = '127.0.0.1:8283' }, gateways = { " GATEWAY(
+         "") " }"),
+        ": gateways[1].listen: port 8283 of A is taken by the register (register.listen); choose another"},
+    {GATEWAYS(GATEWAY("") ", " GATEWAY(
+         "listen = 'text://127.0.0.1:8284', start_port = 2910")),
+        ": gateways[2].name: \"A\" is the name of gateways[1] too; give each its own"},
+    {ONE("start_port = 65535, count = 2"),
+        ": gateways[1].start_port: 65535 and 1 more for count = 2 go beyond 65535; choose a lower one"},
+    {WORKERS("script = 'none.lua'"),
+        ": workers.script: ROOT/none.lua: No such file or directory; give a file that exists"},
+    {WORKERS("script = 'scripts'"),
+        ": workers.script: ROOT/scripts is not a file; give a file"},
+    {ONE("listen = 'ws://127.0.0.1:80', www = 'none'"),
+        ": gateways[1].www: ROOT/none: No such file or directory; give a folder that exists"},
+    {ONE("listen = 'ws://127.0.0.1:80', www = 'cert.pem'"),
+        ": gateways[1].www: ROOT/cert.pem is not a folder; give a folder"},
+    {ONE("www = 'www'"),
+        ": gateways[1].www: works on websocket ports only; remove it here"},
+    {ONE("send = 'binary'"),
+        ": gateways[1].send: works on websocket ports only; remove it here"},
+    {ONE("allowed_origins = 'https://a.b'"),
+        ": gateways[1].allowed_origins: works on websocket ports only; remove it here"},
+    {ONE("listen = 'wss://127.0.0.1:443'"),
+        ": gateways[1].listen: wss:// needs a certificate; add tls = { cert = \"file.pem\", key = \"file.pem\" }"},
+    {ONE("tls = { cert = 'cert.pem' }"),
+        ": gateways[1].tls.key: is missing; give the path of a PEM file"},
+    {ONE("tls = { cert = 'key.pem', key = 'key.pem' }"),
+        ": gateways[1].tls.cert: ROOT/key.pem has no CERTIFICATE in it; give a PEM file"},
+    {ONE("tls = { cert = 'cert.pem', key = 'cert.pem' }"),
+        ": gateways[1].tls.key: ROOT/cert.pem has no PRIVATE KEY in it; give a PEM file"},
+    {TOP("secret_key_file = 'none', gateways = { " GATEWAY("") " }"),
+        ": secret_key_file: ROOT/none: No such file or directory; give a file that exists"},
+    {TOP("secret_key_file = 'open', gateways = { " GATEWAY("") " }"),
+        ": secret_key_file: ROOT/open can be read by other users; run chmod 600 ROOT/open"},
+    {TOP("secret_key_file = 'empty', gateways = { " GATEWAY("") " }"),
+        ": secret_key_file: ROOT/empty has no key of 1 to 255 bytes in its first line; write one"},
+    {TOP("secret_key_file = 'secret', secret_key = 'x', gateways = { " GATEWAY(
+         "") " }"),
+        ": secret_key_file: is given beside secret_key; give one of them"},
+    {TOP("user = 'no.such.user', gateways = { " GATEWAY("") " }"),
+        ": user: there is no user \"no.such.user\"; create it or name another"},
+    {TOP("group = 'no.such.group', gateways = { " GATEWAY("") " }"),
+        ": group: there is no group \"no.such.group\"; create it or name another"},
+    {TOP("drain_time = 20, gateways = { " GATEWAY("") " }"),
+        ": drain_time: is 20, longer than stop_timeout (10), when processes are killed; give at most that"},
+};
+
+static void names_what_is_wrong_where_and_what_to_do(void **state)
+{
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        struct config c;
+        char *err = load(&c, broken[i].text);
+        char *want = xasprintf("%s%s\n", FILE_NAME, broken[i].want);
+
+        if (!err || strcmp(err, want) != 0) {
+            print_error("%s\n got: %s\nwant: %s\n", broken[i].text,
+                err ? err : "nothing\n", want);
+            wrong++;
+        }
+        if (!err)
+            config_free(&c);
+        free(want);
+        free(err);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void reports_several_mistakes_together(void **state)
+{
+    struct config c;
+    char *err = load(&c, ONE("count = 0, overflow = 'x', listen = 'y'"));
+
+    assert_string_equal(err,
+        FILE_NAME ": gateways[1].count: is 0; give a whole number from 1 to "
+                  "1024\n" FILE_NAME
+                  ": gateways[1].overflow: is \"x\"; give \"close\" or "
+                  "\"drop\"\n" FILE_NAME
+                  ": gateways[1].listen: \"y\" has no known protocol; give "
+                  "websocket://, wss://, text://, frame:// or tcp:// and "
+                  "host:port\n");
+    free(err);
+}
+
+static void stops_counting_after_fifty_mistakes(void **state)
+{
+    struct config c;
+    size_t lines = 0;
+    char *err = load(&c, "local t = {} for i = 1, 1000 do t['k' .. i] = i end "
+                         "return t");
+
+    for (const char *p = err; *p; p++)
+        lines += *p == '\n';
+    assert_int_equal(lines, 51);
+    free(err);
+}
+
+static void says_how_to_name_a_file_that_is_not_there(void **state)
+{
+    struct config c;
+    char *err;
+
+    assert_int_equal(config_load(&c, "conf/none.lua", NULL, &err), -EINVAL);
+    assert_string_equal(err,
+        "conf/none.lua: cannot be read: No such file or directory; name the "
+        "file with -c FILE, or make a project with gwrun new DIR\n");
+    free(err);
+}
+
+static void reads_a_whole_configuration(void **state)
+{
+    struct config c;
+    const struct config_gateway *g;
+
+    expect_good(&c,
+        "return { register = { listen = '127.0.0.1:1237' }, "
+        "gateways = { { name = 'Chat', listen = 'wss://0.0.0.0:8283', "
+        "count = 2, start_port = 2900, www = 'www', send = 'binary', "
+        "overflow = 'drop', router = 'hash_uid', ping_data = 'hi', "
+        "ping_interval = 1.5, max_message = 70000, "
+        "allowed_origins = { 'https://a', 'https://b' }, "
+        "tls = { cert = 'cert.pem', key = 'key.pem' } } }, "
+        "workers = { name = 'W', count = 3, script = 'scripts/events.lua', "
+        "memory_limit = 2^20 }, log = { level = 'debug', file = 'x.log' }, "
+        "secret_key_file = 'secret', run_dir = 'r', stop_timeout = 3, "
+        "drain_time = 1 }");
+    assert_string_equal(c.root, root);
+    assert_true(c.has_register && c.has_workers);
+    assert_string_equal(c.register_conf.secret_key, "s3cret");
+    assert_int_equal(c.ngateways, 1);
+    g = &c.gateways[0];
+    assert_string_equal(g->address, "0.0.0.0:8283");
+    assert_string_equal(g->inner_listen, "127.0.0.1");
+    assert_int_equal(g->count, 2);
+    assert_int_equal(g->conf.clients.protocol, CLIENT_IO_WEBSOCKET);
+    assert_int_equal(g->conf.clients.overflow, CLIENT_IO_OVERFLOW_DROP);
+    assert_true(g->conf.clients.send_binary);
+    assert_int_equal(g->conf.clients.message_max, 70000);
+    assert_int_equal(g->conf.clients.queue_max, CLIENT_IO_QUEUE_MAX);
+    assert_string_equal(g->conf.clients.allowed_origins[1], "https://b");
+    assert_null(g->conf.clients.allowed_origins[2]);
+    assert_int_equal(g->conf.router, GATEWAY_ROUTER_HASH_UID);
+    assert_true(g->conf.ping_interval == 1.5);
+    assert_string_equal(g->conf.ping_data, "hi");
+    assert_string_equal(g->conf.register_addresses[0], "127.0.0.1:1237");
+    assert_string_equal(g->conf.secret_key, "s3cret");
+    assert_int_equal(c.worker_count, 3);
+    assert_int_equal(c.worker_conf.memory_max, 1 << 20);
+    assert_string_equal(c.worker_conf.event_handler, "Events");
+    assert_string_equal(c.worker_conf.register_addresses[0], "127.0.0.1:1237");
+    assert_int_equal(c.log_level, LOG_DEBUG);
+    assert_string_equal(c.log_file, "x.log");
+    assert_true(c.stop_timeout == 3 && c.drain_time == 1);
+    config_free(&c);
+}
+
+static void fills_in_the_defaults(void **state)
+{
+    struct config c;
+
+    expect_good(&c, ONE("ping_data = ''"));
+    assert_false(c.has_register || c.has_workers);
+    assert_int_equal(c.gateways[0].count, 1);
+    assert_string_equal(c.gateways[0].conf.lan_ip, "127.0.0.1");
+    assert_null(c.gateways[0].conf.ping_data);
+    assert_string_equal(c.gateways[0].conf.secret_key, "");
+    assert_true(c.gateways[0].conf.idle_timeout == GATEWAY_IDLE_TIMEOUT);
+    assert_string_equal(c.run_dir, "run");
+    assert_string_equal(c.log_file, "log/gwrun.log");
+    assert_int_equal(c.log_level, LOG_NOTICE);
+    config_free(&c);
+}
+
+static void takes_public_inner_addresses_with_a_key(void **state)
+{
+    struct config c;
+
+    expect_good(&c,
+        "return { secret_key = 'k', register = { listen = '0.0.0.0:1237' }, "
+        "register_address = { '8.8.8.8:1237', '127.0.0.1:1237' }, "
+        "gateways = { " GATEWAY("lan_ip = '8.8.8.8'") " } }");
+    assert_string_equal(
+        c.gateways[0].conf.register_addresses[1], "127.0.0.1:1237");
+    config_free(&c);
+}
+
+static void takes_the_same_port_on_different_addresses(void **state)
+{
+    struct config c;
+
+    expect_good(&c,
+        GATEWAYS(GATEWAY("") ", " GATEWAY("name = 'B', start_port = 2910, "
+                                          "listen = 'text://127.0.0.2:8283'")));
+    config_free(&c);
+}
+
+static void lets_the_file_compute_and_ask_the_environment(void **state)
+{
+    struct config c;
+
+    setenv("GWRUN_TEST_PORT", "2950", 1);
+    expect_good(&c,
+        "local port = assert(math.tointeger(os.getenv 'GWRUN_TEST_PORT')) "
+        "local list = {} for i = 0, 1 do table.insert(list, { "
+        "name = ('g%d'):format(i), listen = 'tcp://127.0.0.1:' .. 9000 + i, "
+        "start_port = port + i }) end "
+        "return { gateways = list, register_address = '127.0.0.1:1237' }");
+    assert_int_equal(c.ngateways, 2);
+    assert_string_equal(c.gateways[1].address, "127.0.0.1:9001");
+    assert_int_equal(c.gateways[1].conf.start_port, 2951);
+    config_free(&c);
+}
+
+static void starts_paths_at_the_files_own_folder(void **state)
+{
+    struct config c;
+    char *err;
+    char *want = xasprintf("%s/scripts", root);
+
+    put("scripts/gwrun.lua",
+        "return { register_address = '127.0.0.1:1237', workers = { "
+        "name = 'W', script = 'events.lua' } }",
+        0644);
+    assert_int_equal(config_load(&c, "scripts/gwrun.lua", NULL, &err), 0);
+    assert_string_equal(c.root, want);
+    config_free(&c);
+    remove("scripts/gwrun.lua");
+    free(want);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_what_is_wrong_where_and_what_to_do),
+        cmocka_unit_test(reports_several_mistakes_together),
+        cmocka_unit_test(stops_counting_after_fifty_mistakes),
+        cmocka_unit_test(says_how_to_name_a_file_that_is_not_there),
+        cmocka_unit_test(reads_a_whole_configuration),
+        cmocka_unit_test(fills_in_the_defaults),
+        cmocka_unit_test(takes_public_inner_addresses_with_a_key),
+        cmocka_unit_test(takes_the_same_port_on_different_addresses),
+        cmocka_unit_test(lets_the_file_compute_and_ask_the_environment),
+        cmocka_unit_test(starts_paths_at_the_files_own_folder),
+    };
+
+    return cmocka_run_group_tests_name(
+        "cli.config", tests, make_project, remove_project);
+}
