@@ -9,8 +9,9 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
-#define DIALER_WAIT_MIN_MS 100  /* longest first wait; doubles up to … */
-#define DIALER_WAIT_MAX_MS 5000 /* … this */
+#define DIALER_WAIT_MIN_MS 100  /* longest first wait, then doubling */
+#define DIALER_WAIT_MAX_MS 5000 /* longest wait there is */
+#define DIALER_LASTING_MS  5000 /* a connection of this age resets the wait */
 #define DIALER_TRY_MS      3000 /* a connect that takes longer has failed */
 
 struct dialer_try;
@@ -22,6 +23,8 @@ struct dialer {
     void *arg;             /* borrowed, handed to connect_cb */
     struct dialer_try *at; /* owned; NULL between tries */
     uint64_t wait_ms;      /* longest next wait */
+    uint64_t limit_ms;     /* of wait_ms */
+    uint64_t connected_at; /* ms, uv_now; the last success */
     bool complained;       /* since the last success */
 };
 
@@ -47,8 +50,8 @@ static void wait_and_try(struct dialer *d)
 {
     uv_timer_start(&d->timer, on_wait_over, jitter(d->wait_ms), 0);
     d->wait_ms *= 2;
-    if (d->wait_ms > DIALER_WAIT_MAX_MS)
-        d->wait_ms = DIALER_WAIT_MAX_MS;
+    if (d->wait_ms > d->limit_ms)
+        d->wait_ms = d->limit_ms;
 }
 
 static void fail(struct dialer *d, int err)
@@ -104,7 +107,7 @@ static void finish(struct dialer *d, int fd, int err)
         return;
     }
     d->complained = false;
-    d->wait_ms = DIALER_WAIT_MIN_MS;
+    d->connected_at = uv_now(d->timer.loop);
     d->connect_cb(d, fd, d->arg);
 }
 
@@ -175,14 +178,23 @@ struct dialer *dialer_open(uv_loop_t *loop, const union addr *addr,
     d->connect_cb = connect_cb;
     d->arg = arg;
     d->wait_ms = DIALER_WAIT_MIN_MS;
+    d->limit_ms = DIALER_WAIT_MAX_MS;
     uv_timer_start(&d->timer, on_wait_over, 0, 0);
     return d;
 }
 
+void dialer_limit_wait(struct dialer *d, uint64_t ms)
+{
+    d->limit_ms = ms;
+}
+
 void dialer_retry(struct dialer *d)
 {
-    if (!d->at && !uv_is_active((uv_handle_t *)&d->timer))
-        wait_and_try(d);
+    if (d->at || uv_is_active((uv_handle_t *)&d->timer))
+        return;
+    if (uv_now(d->timer.loop) - d->connected_at >= DIALER_LASTING_MS)
+        d->wait_ms = DIALER_WAIT_MIN_MS;
+    wait_and_try(d);
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -1,12 +1,15 @@
 /* dialer.h - connects to an address and tries again until it succeeds.
  *
  * The first try is immediate; then after 0.1 s, doubling up to 5 s, each with
- * full jitter (a restarted peer is not stormed). A success resets it.
+ * full jitter (a restarted peer is not stormed). A connection that lasts 5 s
+ * resets it; a peer that accepts and closes is not stormed either.
  *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_NET_DIALER_H
 #define GW_NET_DIALER_H
+
+#include <stdint.h>
 
 #include "net/addr.h"
 #include "net/turn.h"
@@ -20,6 +23,9 @@ typedef void (*dialer_connect_cb)(struct dialer *d, int fd, void *arg);
  * that takes longer than 3 s counts as failed. */
 struct dialer *dialer_open(uv_loop_t *loop, const union addr *addr,
     dialer_connect_cb connect_cb, void *arg);
+
+/* Wait at most ms between tries, instead of 5 s. */
+void dialer_limit_wait(struct dialer *d, uint64_t ms);
 
 /* The connection was lost: dial again, after a short jittered wait. */
 void dialer_retry(struct dialer *d);
