@@ -13,7 +13,7 @@ M.gwload = (build:sub(1, 1) == "/" and "" or here .. "/") .. build .. "/gwload"
 M.sanitized = build:find "san" ~= nil
 
 -- Below the kernel's own range, and far from another run's.
-local next_port = 15000 + uv.os_getpid() * 61 % 12000
+local next_port = 15000 + uv.os_getpid() * 61 % 12000 // 1 | 0
 
 --- The first of `count` ports in a row that nobody uses.
 function M.ports(count)

@@ -1,0 +1,138 @@
+-- kill -9 of each process, and scripts that misbehave.
+local bridge = require "bridge"
+local loop = require "loop"
+local process = require "process"
+local testbed = require "testbed"
+
+local script = [[
+Events = {}
+function Events.onMessage(client_id, message)
+  if message == "error" then error "deliberate" end
+  if message == "loop" then while true do pcall(function() while true do end end) end end
+  if message == "memory" then local t = {} while true do t[#t + 1] = ("x"):rep(1e6) .. #t end end
+  if message == "sleep" then Timer.sleep(1) end
+  Gateway.sendToCurrentClient(message)
+end
+function Events.onClose(client_id) print("closed " .. client_id) end
+]]
+
+local function kill9(pid) assert(process.run { "kill", "-9", tostring(pid) } == 0) end
+
+describe("a fault", function()
+  local app
+
+  setup(function()
+    app = testbed.start {
+      script = script,
+      gateways = { { count = 1 }, { count = 1 } },
+      workers = { count = 2, handler_timeout = 1, memory_limit = 64 * 1024 * 1024 },
+    }
+  end)
+
+  teardown(function()
+    bridge.close()
+    app:stop()
+  end)
+
+  local function echoes(c, text)
+    c:send(text)
+    assert.equal(text, c:receive())
+  end
+
+  local function wait_healthy()
+    loop.poll("every process to be ready", function()
+      for _, p in ipairs(app:status().processes) do
+        if p.state ~= "ready" then return false end
+      end
+      return true
+    end)
+  end
+
+  it("in a handler is logged with file and line, and hurts nobody", function()
+    local c = bridge.connect(app:url())
+    c:send "error"
+    echoes(c, "next")
+    app:wait_log "deliberate"
+    app:wait_log "onMessage"
+    c:close()
+  end)
+
+  it("such as an endless loop ends with an error", function()
+    local c = bridge.connect(app:url())
+    c:send "loop"
+    echoes(c, "after the loop")
+    c:close()
+  end)
+
+  it("such as a memory bomb ends with an error", function()
+    local c = bridge.connect(app:url())
+    c:send "memory"
+    echoes(c, "after the bomb")
+    app:wait_log "not enough memory"
+    c:close()
+  end)
+
+  it("such as a waiting handler holds up only its own client", function()
+    local slow, quick = bridge.connect(app:url()), bridge.connect(app:url())
+    slow:send "sleep"
+    slow:send "second"
+    for i = 1, 20 do echoes(quick, "q" .. i) end
+    assert.equal("sleep", slow:receive())
+    assert.equal("second", slow:receive())
+    slow:close()
+    quick:close()
+  end)
+
+  it("kill -9 of the workers disconnects nobody", function()
+    local c = bridge.connect(app:url())
+    echoes(c, "before")
+    for _, pid in ipairs(app:pids "worker") do kill9(pid) end
+    c:send "held until a worker is back"
+    assert.equal("held until a worker is back", c:receive())
+    wait_healthy()
+    c:close()
+  end)
+
+  it("kill -9 of the register stops no traffic", function()
+    local c = bridge.connect(app:url())
+    kill9(app:pids "register"[1])
+    for i = 1, 20 do echoes(c, "m" .. i) end
+    wait_healthy()
+    c:close()
+  end)
+
+  it("kill -9 of a gateway cuts only its own clients, and their onClose comes", function()
+    local first, second = bridge.connect(app:url(1)), bridge.connect(app:url(2))
+    echoes(first, "a")
+    echoes(second, "b")
+    local before = #app:log()
+    for _, p in ipairs(app:status().processes) do
+      if p.role == "gateway" and p.name == "Gateway1" then kill9(p.pid) end
+    end
+    assert.equal(1006, first:closed().code)
+    echoes(second, "still here")
+    loop.wait("onClose of the lost client", function() return app:log():find("closed ", before, true) end)
+    wait_healthy()
+    local again = bridge.connect(app:url(1))
+    echoes(again, "back")
+    again:close()
+    second:close()
+  end)
+
+  it("kill -9 of the master leaves no orphan and frees the ports", function()
+    local pids = {}
+    for _, p in ipairs(app:status().processes) do pids[#pids + 1] = p.pid end
+    kill9(app.master.pid)
+    app.master:wait()
+    loop.poll("all children to leave", function()
+      for _, pid in ipairs(pids) do
+        if process.run { "kill", "-0", tostring(pid) } == 0 then return false end
+      end
+      return true
+    end)
+    app:up()
+    local c = bridge.connect(app:url())
+    echoes(c, "again")
+    c:close()
+  end)
+end)

@@ -1,0 +1,121 @@
+-- Reload under load: nothing lost, doubled, reordered or disconnected.
+local bridge = require "bridge"
+local cjson = require "cjson"
+local loop = require "loop"
+local process = require "process"
+local testbed = require "testbed"
+
+local echo = [[
+Events = {}
+function Events.onMessage(client_id, message) Gateway.sendToCurrentClient(message) end
+]]
+
+describe("reload", function()
+  local app
+
+  before_each(function() app = testbed.start { script = echo, workers = { count = 2 } } end)
+
+  after_each(function()
+    bridge.close()
+    app:stop()
+  end)
+
+  it("loses, doubles and reorders nothing, ten times under load", function()
+    local load = process.spawn {
+      testbed.gwload, "-k", "-c", "100", "-i", "4", "-t", "6", "-w", "0.1", "echo", "127.0.0.1:" .. app.port[1],
+    }
+    for i = 1, 10 do
+      app:write_script(echo .. "-- version " .. i .. "\n")
+      local code, out = app:cli "reload"
+      assert.equal(0, code, out)
+    end
+    assert.is_nil(load.code, "the load ended before the reloads: " .. load.out)
+    assert.equal(0, load:wait(), load.out)
+    local result = cjson.decode(load.out:match "{.*}")
+    assert.equal(0, result.lost)
+    assert.equal(0, result.duplicated)
+    assert.equal(0, result.reordered)
+    assert.equal(0, result.closed)
+    assert.is_true(result.messages > 1000)
+  end)
+
+  it("gives living connections the new behaviour", function()
+    local c = bridge.connect(app:url())
+    c:send "a"
+    assert.equal("a", c:receive())
+    app:write_script [[
+      Events = {}
+      function Events.onMessage(id, message) Gateway.sendToClient(id, "new " .. message) end
+    ]]
+    local code, out = app:cli "reload"
+    assert.equal(0, code, out)
+    c:send "a"
+    assert.equal("new a", c:receive())
+    c:close()
+  end)
+
+  it("refuses a broken script with file, line and message, and keeps the old one", function()
+    local c = bridge.connect(app:url())
+    local broken = {
+      { "Events = {\nfunction oops\n", "events.lua:2:" },
+      { "error('at load')", "events.lua:1: at load" },
+      { "Events = nil", "Events" },
+      { "Events = { onMessage = 42 }", "onMessage" },
+      { "Events = { onMessage = function() end }\nfunction Events.onWorkerStart()\n  error 'no start'\nend", "events.lua:3: no start" },
+    }
+    for _, case in ipairs(broken) do
+      app:write_script(case[1])
+      local code, out = app:cli "reload"
+      assert.equal(1, code, out)
+      assert.matches(case[2], out, 1, true)
+      local code_check, out_check = app:cli "check"
+      assert.equal(2, code_check, out_check)
+      assert.matches(case[2], out_check, 1, true)
+      c:send "still"
+      assert.equal("still", c:receive())
+    end
+    c:close()
+  end)
+
+  it("lets a waiting handler finish in the old script, then runs the next event in the new", function()
+    app:write_script [[
+      Events = {}
+      function Events.onMessage(id, message)
+        Timer.sleep(0.5)
+        Gateway.sendToClient(id, "old " .. message)
+      end
+    ]]
+    assert.equal(0, (app:cli "reload"))
+    local c = bridge.connect(app:url())
+    c:send "1"
+    c:send "2"
+    app:write_script [[
+      Events = {}
+      function Events.onMessage(id, message) Gateway.sendToClient(id, "new " .. message) end
+    ]]
+    assert.equal(0, (app:cli "reload"))
+    local first = c:receive()
+    assert.truthy(first == "old 1" or first == "new 1", first)
+    assert.equal("new 2", c:receive():gsub("old 2", "new 2"), nil)
+    c:close()
+  end)
+
+  it("reports a reload that cannot be had", function()
+    app.master:kill "sigint"
+    assert.equal(0, app.master:wait())
+    local code, out = app:cli "reload"
+    assert.equal(1, code)
+    assert.matches("not running", out, 1, true)
+  end)
+
+  it("reloads on SIGUSR1 too", function()
+    app:write_script(echo:gsub("message%) end", "'usr1') end"))
+    app.master:kill "sigusr1"
+    local c = bridge.connect(app:url())
+    loop.poll("the new script", function()
+      c:send "x"
+      return c:receive() == "usr1"
+    end)
+    c:close()
+  end)
+end)
