@@ -17,6 +17,8 @@
 #define MASTER_RESTARTS       5    /* in … */
 #define MASTER_RESTART_WINDOW 10.0 /* … seconds, then back-off 1, 2, … 30 s */
 #define MASTER_HANG_TIMEOUT   30.0 /* seconds without a heartbeat: SIGKILL */
+#define MASTER_START_TIMEOUT  10.0 /* seconds that a start waits for children \
+                                    */
 
 /* One child process. */
 struct master_child_conf {
@@ -31,10 +33,13 @@ struct master_child_conf {
 struct master_conf {
     const char *const *argv; /* the command of a child; "child", role and slot
                                 are appended */
-    const struct master_child_conf *children;
+    const struct master_child_conf *children; /* in the order of starting, role
+                                                 by role; stopped from the
+                                                 last role to the first */
     size_t nchildren;
     const char *control_path; /* unix socket */
-    const char *log_file;     /* NULL: stderr; children get the same */
+    const char *log_file;     /* where stderr goes (proc/daemon.h), to be opened
+                                 again on reopen_logs; NULL: not a file */
     int config_fd;            /* descriptor 7 of every child: the text of the
                                  configuration */
     double stop_timeout;
@@ -42,8 +47,10 @@ struct master_conf {
 };
 
 struct master_events {
-    /* Every child is ready for the first time (or one of them never will be:
-     * message says why; then the master is stopping). */
+    /* Every child is ready for the first time, or MASTER_START_TIMEOUT is over
+     * (master_child_ready() tells which are), or one of them never will be:
+     * message says why; then the master is stopping. Not called when
+     * master_stop() came first. */
     void (*on_started)(const char *message, void *arg);
     void (*on_stopped)(void *arg);
 };
@@ -65,6 +72,11 @@ void master_reload(struct master *m);
 /* Reopen log files here and in all children. */
 void master_reopen_logs(struct master *m);
 
+/* Does the child conf->children[index] serve? */
+bool master_child_ready(const struct master *m, size_t index);
+
+/* At once, children that still live are killed. Not inside a callback. Its
+ * handles close on later turns. */
 void master_free(struct master *m);
 
 #endif /* GW_MASTER_MASTER_H */

@@ -1,0 +1,277 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "master/master_impl.h"
+#include "util/alloc.h"
+#include "util/log.h"
+
+/* A connected gwrun command: at most one question at a time. */
+struct command {
+    struct list node;
+    struct master *master; /* borrowed */
+    struct ctl *ctl;       /* owned */
+    unsigned reload_run;   /* its answer is awaited; 0: none */
+    unsigned gather;       /* the number that children answer with; 0: none */
+    const char *question;  /* "status" or "connections"; static */
+    bool *awaited;         /* owned; per child: has not answered */
+    size_t nawaited;
+    json_t *rows;     /* owned; of "status" */
+    uv_timer_t timer; /* of the gathering */
+};
+
+static void answer_command(struct command *k, json_t *answer)
+{
+    ctl_send(k->ctl, answer);
+}
+
+/* What the master itself knows of a child. */
+static json_t *describe(const struct child *c)
+{
+    const struct master *m = c->master;
+    bool alive = c->alive && c->state != CHILD_BACKOFF;
+    json_int_t up = (json_int_t)(uv_now(m->loop) - c->spawned_at);
+
+    return json_pack("{s:s,s:i,s:s,s:s,s:s,s:i,s:i,s:I,s:b}", "role",
+        c->conf->role, "slot", (int)c->conf->slot, "name", c->conf->name,
+        "listen", c->conf->listen, "state", child_state_name(c), "pid",
+        alive ? (int)c->process.pid : 0, "restarts", (int)c->restarts,
+        "uptime_ms", alive ? up : (json_int_t)0, "answering", 0);
+}
+
+static void end_gathering(struct command *k)
+{
+    struct master *m = k->master;
+
+    uv_timer_stop(&k->timer);
+    k->gather = 0;
+    if (strcmp(k->question, "status") == 0)
+        answer_command(
+            k, json_pack("{s:s,s:s,s:i,s:I,s:i,s:b,s:O}", "type", "status",
+                   "version", GWRUN_VERSION, "pid", (int)getpid(), "uptime_ms",
+                   (json_int_t)(uv_now(m->loop) - m->began), "generation",
+                   (int)m->reload.generation, "stopping", m->stopping,
+                   "processes", k->rows));
+    else
+        answer_command(k, json_pack("{s:s,s:I}", "type", "connections_end",
+                              "unanswered", (json_int_t)k->nawaited));
+    json_decref(k->rows);
+    k->rows = NULL;
+    free(k->awaited);
+    k->awaited = NULL;
+}
+
+static void on_gather_timeout(uv_timer_t *timer)
+{
+    end_gathering(timer->data);
+}
+
+/* Put a question to all children that run; those that do not answer within
+ * timeout_ms stay as the master sees them. */
+static void gather(struct command *k, const char *question, uint64_t timeout_ms)
+{
+    struct master *m = k->master;
+
+    k->question = question;
+    k->gather = ++m->gathers;
+    k->rows = json_array();
+    k->awaited = xcalloc(m->conf->nchildren + 1, sizeof(*k->awaited));
+    k->nawaited = 0;
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
+        struct child *c = &m->children[i];
+
+        json_array_append_new(k->rows, describe(c));
+        if (!child_answers(c))
+            continue;
+        child_send(c,
+            json_pack("{s:s,s:i}", "type", question, "gather", (int)k->gather));
+        k->awaited[i] = true;
+        k->nawaited++;
+    }
+    uv_timer_start(
+        &k->timer, on_gather_timeout, k->nawaited ? timeout_ms : 0, 0);
+}
+
+static void forget_child(struct command *k, size_t index)
+{
+    if (!k->gather || !k->awaited[index])
+        return;
+    k->awaited[index] = false;
+    if (--k->nawaited == 0)
+        end_gathering(k);
+}
+
+void control_child_down(struct master *m, struct child *c)
+{
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &m->commands)
+        forget_child(
+            LIST_ENTRY(node, struct command, node), (size_t)(c - m->children));
+}
+
+/* One child's part of the answer; "more" announces another message. */
+static void take_answer(
+    struct command *k, const struct child *c, const json_t *answer)
+{
+    size_t index = (size_t)(c - k->master->children);
+    json_t *row;
+
+    if (!k->awaited[index])
+        return;
+    if (strcmp(k->question, "status") == 0) {
+        row = json_array_get(k->rows, index);
+        json_object_set(row, "counters", json_object_get(answer, "counters"));
+        json_object_set_new(row, "answering", json_true());
+    } else {
+        answer_command(k, json_pack("{s:s,s:s,s:i,s:O?}", "type", "connections",
+                              "name", c->conf->name, "slot", (int)c->conf->slot,
+                              "rows", json_object_get(answer, "rows")));
+    }
+    if (!json_is_true(json_object_get(answer, "more")))
+        forget_child(k, index);
+}
+
+void control_on_answer(struct master *m, struct child *c, const json_t *answer)
+{
+    int64_t number = ctlmsg_int(answer, "gather", 0);
+    const char *type = ctlmsg_type(answer);
+    struct list *node;
+
+    LIST_FOREACH (node, &m->commands) {
+        struct command *k = LIST_ENTRY(node, struct command, node);
+
+        if (k->gather && number == k->gather &&
+            strcmp(type, k->question) == 0) {
+            take_answer(k, c, answer);
+            return;
+        }
+    }
+}
+
+void control_reloaded(struct master *m, unsigned run, json_t *answer)
+{
+    struct list *node;
+
+    LIST_FOREACH (node, &m->commands) {
+        struct command *k = LIST_ENTRY(node, struct command, node);
+
+        if (k->reload_run == run) {
+            k->reload_run = 0;
+            answer_command(k, json_incref(answer));
+        }
+    }
+}
+
+static void stop_by_command(struct command *k, const json_t *m)
+{
+    struct master *master = k->master;
+
+    answer_command(k, json_pack("{s:s,s:i,s:f,s:b}", "type", "stopping", "pid",
+                          (int)getpid(), "timeout", master->conf->stop_timeout,
+                          "daemon", master->conf->log_file != NULL));
+    master_stop(master, json_is_true(json_object_get(m, "graceful")));
+}
+
+static void on_command(struct ctl *ctl, const json_t *m, void *arg)
+{
+    struct command *k = arg;
+    const char *type = ctlmsg_type(m);
+
+    if (k->gather || k->reload_run)
+        answer_command(k, json_pack("{s:s,s:s}", "type", "error", "message",
+                              "one question at a time"));
+    else if (strcmp(type, "status") == 0)
+        gather(k, "status", MASTER_STATUS_MAX_MS);
+    else if (strcmp(type, "connections") == 0)
+        gather(k, "connections", MASTER_CONNECTIONS_MAX_MS);
+    else if (strcmp(type, "reload") == 0 && k->master->stopping)
+        answer_command(k, json_pack("{s:s,s:s}", "type", "error", "message",
+                              "the system is stopping"));
+    else if (strcmp(type, "reload") == 0)
+        k->reload_run = reload_request(k->master);
+    else if (strcmp(type, "stop") == 0)
+        stop_by_command(k, m);
+    else
+        answer_command(k, json_pack("{s:s,s:s}", "type", "error", "message",
+                              "unknown command"));
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+/* Its connection is closed already. */
+static void free_command(struct command *k)
+{
+    list_remove(&k->node);
+    k->master->ncommands--;
+    json_decref(k->rows);
+    free(k->awaited);
+    uv_close((uv_handle_t *)&k->timer, on_timer_closed);
+}
+
+static void on_command_close(struct ctl *ctl, void *arg)
+{
+    free_command(arg);
+}
+
+static const struct ctl_ops command_ops = {on_command, on_command_close};
+
+static void on_accept(
+    struct listener *l, int fd, const union addr *peer, void *arg)
+{
+    struct master *m = arg;
+    struct command *k;
+
+    if (m->ncommands >= MASTER_CONTROLS_MAX) {
+        log_warn("too many gwrun commands at once, refusing one");
+        close(fd);
+        return;
+    }
+    k = xcalloc(1, sizeof(*k));
+    k->master = m;
+    k->ctl = ctl_open(m->turn, fd, &command_ops, k);
+    if (!k->ctl) {
+        free(k);
+        return;
+    }
+    uv_timer_init(m->loop, &k->timer);
+    k->timer.data = k;
+    list_push_back(&m->commands, &k->node);
+    m->ncommands++;
+}
+
+int control_open(struct master *m, char err[256])
+{
+    int fd = listener_bind_unix(m->conf->control_path);
+    int result =
+        fd < 0 ? fd : listener_open(&m->control, m->loop, fd, on_accept, m);
+
+    if (result == 0)
+        return 0;
+    if (fd >= 0)
+        close(fd);
+    snprintf(err, 256, "cannot open the control socket %.150s: %s",
+        m->conf->control_path, uv_strerror(result));
+    return result;
+}
+
+void control_close(struct master *m)
+{
+    struct list *node, *tmp;
+
+    if (m->control) {
+        listener_close(m->control);
+        unlink(m->conf->control_path);
+    }
+    m->control = NULL;
+    LIST_FOREACH_SAFE (node, tmp, &m->commands) {
+        struct command *k = LIST_ENTRY(node, struct command, node);
+
+        ctl_close(k->ctl);
+        free_command(k);
+    }
+}

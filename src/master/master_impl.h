@@ -1,0 +1,153 @@
+/* master_impl.h - what the files of the master share.
+ *
+ * master.c: start, stop, heartbeat. children.c: processes and what they say.
+ * reload.c: prepare everywhere, then commit or abort. control.c: the gwrun
+ * command.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_MASTER_MASTER_IMPL_H
+#define GW_MASTER_MASTER_IMPL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "master/master.h"
+#include "net/listener.h"
+#include "net/turn.h"
+#include "proc/ctl.h"
+#include "util/list.h"
+
+#define MASTER_HEARTBEAT_MS                                                    \
+    1000                          /* between pings; late by more: the child is \
+                                     "not answering" */
+#define MASTER_BACKOFF_MAX   30.0 /* seconds between two starts of a child */
+#define MASTER_CONTROLS_MAX  32   /* gwrun commands connected at once */
+#define MASTER_RELOAD_MAX_MS 60000 /* to prepare; then the reload fails */
+#define MASTER_COMMIT_MAX_MS 10000 /* to commit; then the answer goes out */
+#define MASTER_STATUS_MAX_MS                          \
+    900 /* for children to answer; then they are "not \
+           answering" */
+#define MASTER_CONNECTIONS_MAX_MS 10000 /* the same for long lists */
+
+enum child_state {
+    CHILD_DOWN,     /* no process, and none will be started */
+    CHILD_BACKOFF,  /* no process until restart_at */
+    CHILD_STARTING, /* a process that has not said "ready" */
+    CHILD_READY,
+    CHILD_STOPPING, /* told to stop */
+};
+
+enum child_reload {
+    RELOAD_NO_PART,
+    RELOAD_AWAITED,  /* to be asked as soon as it is ready */
+    RELOAD_ASKED,    /* to prepare, or to commit */
+    RELOAD_PREPARED, /* or committed */
+};
+
+struct child {
+    const struct master_child_conf *conf; /* borrowed */
+    struct master *master;                /* borrowed, owns us */
+    enum child_state state;
+    bool was_ready; /* at least once */
+    bool alive;     /* process is open: not yet collected */
+    bool killed;    /* by us, because it hung */
+    uv_process_t process;
+    struct ctl *ctl; /* owned; NULL once the child has closed it */
+    char *failure;   /* owned; what it said before it ended, or NULL */
+    bool pinged;     /* and has not answered yet */
+    uint64_t pinged_at, heard_at, spawned_at; /* ms, uv_now */
+    uint64_t deaths[MASTER_RESTARTS];         /* ms; the last ones, a ring */
+    unsigned ndeaths, restarts;
+    double backoff;      /* seconds; 0: restart at once */
+    uint64_t restart_at; /* ms; in CHILD_BACKOFF */
+    enum child_reload reload;
+};
+
+struct reload {
+    enum { RELOAD_IDLE, RELOAD_PREPARING, RELOAD_COMMITTING } phase;
+    unsigned run;   /* counts the reloads; in every message of one */
+    size_t awaited; /* children that have not answered */
+    size_t workers; /* that have a new script */
+    uint64_t began; /* ms */
+    char *failure;  /* owned; the first one */
+    bool again;     /* asked for while this one ran */
+    unsigned generation;
+    uv_timer_t timer;
+};
+
+struct master {
+    uv_loop_t *loop;
+    const struct master_conf *conf; /* borrowed, outlives us */
+    struct master_events events;
+    void *arg;
+    struct turn *turn;      /* owned */
+    struct child *children; /* owned; conf->nchildren */
+    size_t alive;           /* processes not yet collected */
+    size_t unready;         /* children that never were ready */
+    bool started;           /* on_started has been called, or never will be */
+    bool stopping, graceful, stopped, freed;
+    size_t stop_from;          /* children[stop_from …] were told to stop */
+    bool stop_is_late;         /* half of stop_timeout is over */
+    uint64_t began, ticked_at; /* ms */
+    uv_timer_t tick, restart_timer, start_timer, stop_timer;
+    unsigned timers; /* open; they hold the memory of m, as processes do */
+    struct reload reload;
+    struct listener *control; /* owned */
+    struct list commands;     /* of struct command, control.c */
+    size_t ncommands;
+    unsigned gathers; /* numbers the questions to children */
+};
+
+/* children.c */
+
+/* "gateway/0". Returns out. */
+#define CHILD_TITLE_SIZE 48
+const char *child_title(char out[CHILD_TITLE_SIZE], const struct child *c);
+void child_spawn(struct child *c);
+/* Send a message of the child's; gives up the reference. */
+void child_send(struct child *c, json_t *m);
+/* Tell it to stop; a child in back-off is down at once. */
+void child_stop(struct child *c, bool graceful);
+void child_kill(struct child *c);
+/* Kill and let go, for master_free(). */
+void child_forget(struct child *c);
+bool child_answers(const struct child *c);
+const char *child_state_name(const struct child *c);
+/* Start what is in back-off and due (or all of it). */
+void children_restart(struct master *m, bool all);
+
+/* master.c */
+
+void master_child_up(struct master *m, struct child *c);
+/* It ended before it was ever ready. */
+void master_child_lost(struct master *m, struct child *c, const char *why);
+/* A process was collected: go on stopping. */
+void master_child_down(struct master *m);
+/* After master_free(): the memory, once no handle is left. */
+void master_release(struct master *m);
+
+/* reload.c */
+
+void reload_init(struct master *m);
+/* Ask for a reload; the number of the run that will answer it. */
+unsigned reload_request(struct master *m);
+void reload_child_up(struct master *m, struct child *c);
+void reload_child_down(struct master *m, struct child *c);
+/* "prepared" and "committed". */
+void reload_on_answer(struct master *m, struct child *c, const json_t *answer);
+void reload_cancel(struct master *m, const char *why);
+
+/* control.c */
+
+int control_open(struct master *m, char err[256]);
+void control_close(struct master *m);
+/* The answer to the commands that wait for the run; borrowed. */
+void control_reloaded(struct master *m, unsigned run, json_t *answer);
+/* "status" and "connections". */
+void control_on_answer(struct master *m, struct child *c, const json_t *answer);
+void control_child_down(struct master *m, struct child *c);
+
+#endif /* GW_MASTER_MASTER_IMPL_H */
