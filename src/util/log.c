@@ -17,12 +17,15 @@
 
 static const char *const level_names[] = {
     "error", "warn", "notice", "info", "debug"};
+static const char *const level_colors[] = {
+    "\x1b[1;31m", "\x1b[33m", "\x1b[32m", "\x1b[36m", "\x1b[2m"};
 
 static struct {
     enum log_level level;
     int fd;
     char *path; /* owned; NULL while stderr is the sink */
     uint64_t dropped;
+    bool color;
     char name[32];
 } sink = {.level = LOG_NOTICE, .fd = STDERR_FILENO};
 
@@ -39,6 +42,11 @@ void log_set_level(enum log_level level)
 bool log_enabled(enum log_level level)
 {
     return level <= sink.level;
+}
+
+void log_set_color(bool on)
+{
+    sink.color = on;
 }
 
 int log_parse_level(const char *name)
@@ -162,9 +170,11 @@ static int put_head(char *line, size_t size, enum log_level level)
     clock_gettime(CLOCK_REALTIME, &ts);
     localtime_r(&ts.tv_sec, &tm);
     n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    return (int)n + snprintf(line + n, size - n, ".%03ld [%d%s%s] %s ",
+    return (int)n + snprintf(line + n, size - n, ".%03ld [%d%s%s] %s%s%s ",
                         ts.tv_nsec / 1000000, (int)getpid(),
-                        sink.name[0] ? " " : "", sink.name, level_names[level]);
+                        sink.name[0] ? " " : "", sink.name,
+                        sink.color ? level_colors[level] : "",
+                        level_names[level], sink.color ? "\x1b[m" : "");
 }
 
 static void put_line(

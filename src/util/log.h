@@ -20,9 +20,10 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 
-#define LOG_QUOTE_MAX  200 /* bytes of peer text kept in a line */
-#define LOG_QUOTE_SIZE 820 /* room for them escaped, quotes and NUL included \
-                            */
+#define LOG_QUOTE_MAX 200 /* bytes of peer text kept in a line */
+#define LOG_QUOTE_SIZE                                    \
+    820 /* room for them escaped, quotes and NUL included \
+         */
 
 /* Who speaks, e.g. "gateway/0"; "" is nobody in particular. Copied. */
 void log_set_name(const char *name);
@@ -30,6 +31,9 @@ void log_set_name(const char *name);
 /* Lines above level are dropped. Default LOG_NOTICE. */
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
+
+/* Colour the level's name, for terminals. Default off. */
+void log_set_color(bool on);
 
 /* "error" … "debug" to its level, or -EINVAL. */
 int log_parse_level(const char *name);
