@@ -2,8 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +9,7 @@
 #include <unistd.h>
 
 #include "net/addr.h"
+#include "proc/daemon.h"
 #include "util/alloc.h"
 
 #define PEM_MAX        (1024 * 1024) /* bytes of a certificate file read */
@@ -444,12 +443,12 @@ static void check_workers(struct config_load *l)
 
 static void check_process(struct config_load *l)
 {
-    if (l->c.user && !getpwnam(l->c.user))
-        config_complain(l, "user",
-            "there is no user \"%s\"; create it or name another", l->c.user);
-    if (l->c.group && !getgrnam(l->c.group))
-        config_complain(l, "group",
-            "there is no group \"%s\"; create it or name another", l->c.group);
+    char err[256];
+    uid_t uid;
+    gid_t gid;
+
+    if (daemon_find_ids(l->c.user, l->c.group, &uid, &gid, err) < 0)
+        config_complain(l, "", "%s; create it or name another", err);
     if (l->c.drain_time > l->c.stop_timeout)
         config_complain(l, "drain_time",
             "is %.14g, longer than stop_timeout (%.14g), when processes are "

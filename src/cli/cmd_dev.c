@@ -1,0 +1,290 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "cli/plan.h"
+#include "cli/watch.h"
+#include "util/alloc.h"
+#include "util/log.h"
+
+#define POLL_INTERVAL 500 /* ms between two looks at the script */
+#define STOP_TIME     1.0 /* seconds clients and handlers get at Ctrl-C */
+
+static const char help[] =
+    "usage: gwrun dev [-c FILE]\n"
+    "\n"
+    "Runs everything in this one process, one gateway per entry and one worker,\n"
+    "with the log on the terminal. Every change of a .lua file beside or below\n"
+    "the script reloads it; a broken one is reported and the old one goes on.\n"
+    "Ctrl-C ends it.\n";
+
+enum dev_worker { DEV_LOADING, DEV_SERVING, DEV_PREPARING, DEV_FAILED };
+
+struct dev {
+    uv_loop_t loop;
+    struct config c;
+    struct plan plan;
+    struct register_role *reg; /* owned, as the roles below; NULL: none */
+    struct gateway **gateways;
+    size_t ngateways;
+    struct worker *worker;
+    enum dev_worker worker_state;
+    uv_signal_t signals[2];
+    uv_timer_t poll;
+    char *folder;      /* owned; of the script */
+    uint64_t loaded;   /* fingerprint of what was loaded last */
+    uint64_t seen;     /* … of the last look */
+    bool changed;      /* the script waits to be loaded */
+    unsigned signaled; /* Ctrl-C so far; the second one does not wait */
+    size_t gateways_stopped;
+    bool worker_stopped;
+};
+
+static void on_gateway_stopped(void *arg)
+{
+    ((struct dev *)arg)->gateways_stopped++;
+}
+
+static void on_worker_ready(void *arg)
+{
+    ((struct dev *)arg)->worker_state = DEV_SERVING;
+    log_notice("script loaded");
+}
+
+static void on_worker_failed(const char *message, void *arg)
+{
+    ((struct dev *)arg)->worker_state = DEV_FAILED;
+    log_error("script failed, waiting for a better one");
+    log_block(LOG_ERROR, message);
+}
+
+static void on_worker_stopped(void *arg)
+{
+    ((struct dev *)arg)->worker_stopped = true;
+}
+
+static void on_prepared(const char *message, void *arg)
+{
+    struct dev *d = arg;
+
+    d->worker_state = DEV_SERVING;
+    if (message) {
+        log_error("script not reloaded, the old one goes on");
+        log_block(LOG_ERROR, message);
+        return;
+    }
+    worker_commit(d->worker);
+    log_notice("script reloaded");
+}
+
+/* A change counts once it has lasted for one interval: editors write in
+ * steps. */
+static void on_poll(uv_timer_t *timer)
+{
+    struct dev *d = timer->data;
+    uint64_t now = watch_fingerprint(d->folder);
+
+    if (now == d->seen && now != d->loaded) {
+        d->loaded = now;
+        d->changed = true;
+    }
+    d->seen = now;
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    ((struct dev *)handle->data)->signaled++;
+}
+
+static void open_worker(struct dev *d)
+{
+    static const struct worker_events events = {.on_ready = on_worker_ready,
+        .on_failed = on_worker_failed,
+        .on_stopped = on_worker_stopped};
+
+    d->worker_state = DEV_LOADING;
+    d->worker = worker_new(&d->loop, &d->c.worker_conf, 0, &events, d);
+}
+
+static int open_register(struct dev *d, struct master_child_conf *child)
+{
+    int err =
+        register_new(&d->reg, &d->loop, &d->c.register_conf, child->fds[0]);
+
+    if (err < 0)
+        cli_error("register on %s: %s", child->listen, strerror(-err));
+    else
+        child->fds[0] = -1;
+    return err;
+}
+
+static int open_gateway(struct dev *d, struct master_child_conf *child)
+{
+    static const struct gateway_events events = {
+        .on_stopped = on_gateway_stopped};
+    const struct config_gateway *g = &d->c.gateways[child->slot];
+    struct gateway_slot slot = {.client_fd = child->fds[0],
+        .inner_fd = child->fds[1],
+        .ids_fd = child->fds[2]};
+    char message[256] = "";
+    int err = gateway_new(&d->gateways[d->ngateways], &d->loop, &g->conf, &slot,
+        &events, d, message);
+
+    if (err < 0) {
+        cli_error("gateway \"%s\": %s", g->conf.name, message);
+        return err;
+    }
+    d->ngateways++;
+    for (int i = 0; i < 3; i++)
+        child->fds[i] = -1;
+    printf("%s serves %s\n", g->conf.name, g->listen);
+    return 0;
+}
+
+static void open_watch(struct dev *d)
+{
+    char *script = xstrdup(d->c.worker_conf.script);
+
+    d->folder = xstrdup(dirname(script));
+    free(script);
+    d->loaded = d->seen = watch_fingerprint(d->folder);
+    uv_timer_start(&d->poll, on_poll, POLL_INTERVAL, POLL_INTERVAL);
+    printf("%s is loaded again on every change; Ctrl-C ends\n",
+        d->c.worker_conf.script);
+}
+
+/* All roles, each as in a process of its own. */
+static int open_roles(struct dev *d)
+{
+    char message[PLAN_ERR_SIZE];
+    int err;
+
+    for (size_t i = 0; i < d->c.ngateways; i++)
+        d->c.gateways[i].count = 1;
+    d->c.worker_count = 1;
+    d->gateways = xcalloc(d->c.ngateways, sizeof(struct gateway *));
+    err = plan_make(&d->plan, &d->c, message);
+    if (err < 0)
+        cli_error("%s", message);
+    for (size_t i = 0; err == 0 && i < d->plan.nchildren; i++) {
+        struct master_child_conf *child = &d->plan.children[i];
+
+        if (strcmp(child->role, "register") == 0)
+            err = open_register(d, child);
+        else if (strcmp(child->role, "gateway") == 0)
+            err = open_gateway(d, child);
+    }
+    if (err == 0 && d->c.has_workers) {
+        open_watch(d);
+        open_worker(d);
+    }
+    fflush(stdout);
+    return err;
+}
+
+static void reload(struct dev *d)
+{
+    d->changed = false;
+    if (d->worker_state == DEV_FAILED) {
+        worker_free(d->worker);
+        open_worker(d);
+        return;
+    }
+    d->worker_state = DEV_PREPARING;
+    if (worker_prepare(d->worker, on_prepared, d) < 0) {
+        d->worker_state = DEV_SERVING;
+        d->changed = true; /* the last reload is not over yet */
+    }
+}
+
+/* Until Ctrl-C. Roles are freed here, outside of their callbacks. */
+static void serve(struct dev *d)
+{
+    while (d->signaled == 0) {
+        uv_run(&d->loop, UV_RUN_ONCE);
+        if (d->changed &&
+            (d->worker_state == DEV_SERVING || d->worker_state == DEV_FAILED))
+            reload(d);
+    }
+}
+
+/* Clients first, so that the script sees them go. */
+static void stop(struct dev *d)
+{
+    for (size_t i = 0; i < d->ngateways; i++)
+        gateway_stop(d->gateways[i], STOP_TIME);
+    while (d->gateways_stopped < d->ngateways && d->signaled < 2)
+        uv_run(&d->loop, UV_RUN_ONCE);
+    if (!d->worker || d->worker_state == DEV_FAILED)
+        return;
+    worker_stop(d->worker, STOP_TIME);
+    while (!d->worker_stopped && d->signaled < 2)
+        uv_run(&d->loop, UV_RUN_ONCE);
+}
+
+static void free_roles(struct dev *d)
+{
+    for (size_t i = 0; i < d->ngateways; i++)
+        gateway_free(d->gateways[i]);
+    if (d->worker)
+        worker_free(d->worker);
+    if (d->reg)
+        register_free(d->reg);
+    plan_free(&d->plan);
+    free(d->gateways);
+    free(d->folder);
+}
+
+static int run(struct dev *d)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    int err;
+
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&d->loop);
+    uv_timer_init(&d->loop, &d->poll);
+    d->poll.data = d;
+    for (size_t i = 0; i < 2; i++) {
+        uv_signal_init(&d->loop, &d->signals[i]);
+        d->signals[i].data = d;
+        uv_signal_start(&d->signals[i], on_signal, numbers[i]);
+    }
+    err = open_roles(d);
+    if (err == 0) {
+        serve(d);
+        stop(d);
+    }
+    free_roles(d);
+    uv_close((uv_handle_t *)&d->poll, NULL);
+    for (size_t i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&d->signals[i], NULL);
+    uv_run(&d->loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&d->loop) < 0)
+        log_error("handles were left open");
+    return err < 0 ? CLI_FAILED : CLI_DONE;
+}
+
+int cmd_dev(int argc, char **argv)
+{
+    struct dev d = {0};
+    struct cli_options options;
+    int status = cli_parse(&options, argc, argv, "c", 0, help);
+
+    if (status >= 0)
+        return status;
+    status = cli_load(&d.c, options.config);
+    if (status != CLI_DONE)
+        return status;
+    log_set_name("dev");
+    log_set_level((enum log_level)d.c.log_level);
+    log_set_color(isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
+    status = run(&d);
+    config_free(&d.c);
+    return status;
+}
