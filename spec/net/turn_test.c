@@ -1,0 +1,172 @@
+#include "testloop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/turn.h"
+
+struct probe {
+    struct turn_task task;
+    struct turn *turn;
+    struct probe *next; /* scheduled by run; NULL for none */
+    char name;
+    bool closes; /* run closes the turn */
+};
+
+static char ran[16]; /* names in the order in which they ran */
+
+static void run_probe(struct turn_task *task)
+{
+    struct probe *p = LIST_ENTRY(task, struct probe, task);
+
+    strncat(ran, &p->name, 1);
+    if (p->next)
+        turn_schedule(p->turn, &p->next->task);
+    if (p->closes)
+        turn_close(p->turn);
+}
+
+static void init_probe(struct probe *p, struct turn *turn, char name)
+{
+    memset(p, 0, sizeof(*p));
+    list_init(&p->task.node);
+    p->task.run = run_probe;
+    p->turn = turn;
+    p->name = name;
+}
+
+static int open_loop(void **state)
+{
+    static struct testloop t;
+
+    testloop_open(&t);
+    ran[0] = '\0';
+    *state = &t;
+    return 0;
+}
+
+static void runs_each_task_once_in_order(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct probe a, b;
+
+    init_probe(&a, turn, 'a');
+    init_probe(&b, turn, 'b');
+    turn_schedule(turn, &a.task);
+    turn_schedule(turn, &b.task);
+    turn_schedule(turn, &a.task);
+    assert_string_equal(ran, "");
+    testloop_turns(t, 1);
+    assert_string_equal(ran, "ab");
+    testloop_turns(t, 3);
+    assert_string_equal(ran, "ab");
+    turn_schedule(turn, &a.task);
+    testloop_turns(t, 1);
+    assert_string_equal(ran, "aba");
+    turn_close(turn);
+    testloop_close(t);
+}
+
+static void runs_what_a_task_schedules_in_the_same_turn(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct probe a, b;
+
+    init_probe(&a, turn, 'a');
+    init_probe(&b, turn, 'b');
+    a.next = &b;
+    turn_schedule(turn, &a.task);
+    testloop_turns(t, 1);
+    assert_string_equal(ran, "ab");
+    turn_close(turn);
+    testloop_close(t);
+}
+
+static void does_not_run_what_was_taken_back(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct probe a, b;
+
+    init_probe(&a, turn, 'a');
+    init_probe(&b, turn, 'b');
+    turn_schedule(turn, &a.task);
+    turn_schedule(turn, &b.task);
+    turn_cancel(&a.task);
+    turn_cancel(&a.task);
+    testloop_turns(t, 2);
+    assert_string_equal(ran, "b");
+    turn_close(turn);
+    testloop_close(t);
+}
+
+static void runs_nothing_after_it_was_closed(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct probe a, b;
+
+    init_probe(&a, turn, 'a');
+    init_probe(&b, turn, 'b');
+    a.closes = true;
+    a.next = &b;
+    turn_schedule(turn, &a.task);
+    turn_schedule(turn, &b.task);
+    testloop_close(t);
+    assert_string_equal(ran, "a");
+}
+
+static void on_late_prepare(uv_prepare_t *handle)
+{
+    struct probe *p = handle->data;
+
+    uv_prepare_stop(handle);
+    turn_schedule(p->turn, &p->task);
+}
+
+static void keeps_the_loop_awake_for_late_tasks(void **state)
+{
+    struct testloop *t = *state;
+    uv_prepare_t late; /* started first, so it runs after the turn's own */
+    struct turn *turn;
+    struct probe a;
+
+    uv_prepare_init(&t->loop, &late);
+    uv_prepare_start(&late, on_late_prepare);
+    turn = turn_new(&t->loop);
+    init_probe(&a, turn, 'a');
+    late.data = &a;
+    testloop_until(t, ran[0] == 'a'); /* asleep, only the deadline wakes it */
+    assert_false(t->expired);
+    uv_close((uv_handle_t *)&late, NULL);
+    turn_close(turn);
+    testloop_close(t);
+}
+
+static void does_not_keep_the_loop_alive(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+
+    uv_unref((uv_handle_t *)&t->deadline);
+    assert_int_equal(uv_run(&t->loop, UV_RUN_DEFAULT), 0);
+    turn_close(turn);
+    testloop_close(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(runs_each_task_once_in_order, open_loop),
+        cmocka_unit_test_setup(
+            runs_what_a_task_schedules_in_the_same_turn, open_loop),
+        cmocka_unit_test_setup(does_not_run_what_was_taken_back, open_loop),
+        cmocka_unit_test_setup(runs_nothing_after_it_was_closed, open_loop),
+        cmocka_unit_test_setup(keeps_the_loop_awake_for_late_tasks, open_loop),
+        cmocka_unit_test_setup(does_not_keep_the_loop_alive, open_loop),
+    };
+
+    return cmocka_run_group_tests_name("net.turn", tests, NULL, NULL);
+}
