@@ -20,10 +20,8 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 
-#define LOG_QUOTE_MAX 200 /* bytes of peer text kept in a line */
-#define LOG_QUOTE_SIZE                                    \
-    820 /* room for them escaped, quotes and NUL included \
-         */
+#define LOG_QUOTE_MAX  200 /* bytes of peer text kept in a line */
+#define LOG_QUOTE_SIZE 820 /* room for them, escaped and in quotes */
 
 /* Who speaks, e.g. "gateway/0"; "" is nobody in particular. Copied. */
 void log_set_name(const char *name);
