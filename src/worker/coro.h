@@ -22,6 +22,7 @@ struct coro_client {
     uint32_t client_ip; /* host order; 0 for IPv6 */
     uint16_t client_port;
     uint16_t gateway_port; /* the port that the client connected to */
+    uint64_t serial; /* of the event, never repeated; set by coro_start() */
 };
 
 /* Ended: error NULL, or its message with traceback; borrowed. */

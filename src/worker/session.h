@@ -19,6 +19,8 @@ struct session_hooks {
      * touched and differs, call session_save(). Raises for a value that cannot
      * be saved. */
     void (*flush)(lua_State *L);
+    /* Push the Lua value of a serialized one. Raises when data is malformed. */
+    void (*push_value)(lua_State *L, const void *data, size_t len);
 };
 void session_set_hooks(lua_State *L, const struct session_hooks *hooks);
 

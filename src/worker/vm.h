@@ -27,6 +27,7 @@ struct turn *vm_turn(const struct vm *vm);
 struct gateways *vm_gateways(const struct vm *vm);
 unsigned vm_worker_index(const struct vm *vm);
 const char *vm_worker_name(const struct vm *vm);
+const char *vm_lua_dir(const struct vm *vm); /* as in worker_conf */
 
 /* What must end before the state is closed (timers, pools): run(hook) is called
  * once, no Lua may run in it. The owner embeds it and may take it back. */
@@ -42,5 +43,9 @@ void vm_count_timers(struct vm *vm, int delta);
 
 /* False once the vm is closing: start no new work for it. */
 bool vm_is_open(const struct vm *vm);
+
+/* False once a newer script took over (its timers should not fire any more) or
+ * the worker stops; what was begun goes on until the vm closes. */
+bool vm_is_serving(const struct vm *vm);
 
 #endif /* GW_WORKER_VM_H */

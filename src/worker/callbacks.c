@@ -1,0 +1,54 @@
+/* The script's table of callbacks. */
+#include <lauxlib.h>
+
+#include "worker/vm_impl.h"
+
+static const char *const names[] = {"onWorkerStart", "onConnect",
+    "onWebSocketConnect", "onMessage", "onClose", "onWorkerStop", NULL};
+
+static int fail(lua_State *L, const char *what, const char *got)
+{
+    const struct worker_conf *conf = vm_of(L)->env.conf;
+
+    return luaL_error(L,
+        "%s: %s is %s; define %s = {} with at least function "
+        "%s.onMessage(client_id, message) in this script",
+        conf->script, what, got, conf->event_handler, conf->event_handler);
+}
+
+void callbacks_check(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    const char *handler = vm->env.conf->event_handler;
+    bool any = false;
+
+    if (lua_getglobal(L, handler) != LUA_TTABLE) {
+        const char *got = lua_isnil(L, -1) ? "missing" : "not a table";
+
+        fail(L, lua_pushfstring(L, "the global \"%s\"", handler), got);
+    }
+    for (const char *const *name = names; *name; name++) {
+        int type = lua_getfield(L, -1, *name);
+
+        if (type != LUA_TFUNCTION && type != LUA_TNIL)
+            luaL_error(L, "%s: %s.%s is a %s, it must be a function",
+                vm->env.conf->script, handler, *name, lua_typename(L, type));
+        any = any || type == LUA_TFUNCTION;
+        lua_pop(L, 1);
+    }
+    if (!any)
+        fail(L, lua_pushfstring(L, "the table \"%s\"", handler),
+            "without a callback");
+    vm->events_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+bool callbacks_push(lua_State *L, const char *name)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->events_ref);
+    if (lua_getfield(L, -1, name) == LUA_TNIL) {
+        lua_pop(L, 2);
+        return false;
+    }
+    lua_remove(L, -2);
+    return true;
+}

@@ -1,0 +1,284 @@
+#include "worker/coro.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+
+#include "util/alloc.h"
+#include "worker/vm_impl.h"
+
+#define CORO_IDLE_MAX 1024 /* kept for reuse in each vm */
+
+struct coro {
+    struct list node; /* in vm->idle or vm->busy */
+    struct vm *vm;    /* borrowed, outlives it */
+    lua_State *L;     /* anchored in the registry by ref */
+    int ref;
+    bool has_client;
+    struct coro_client client;
+    coro_done_cb done;
+    void *done_arg;
+    bool overdue; /* it is past its deadline and waits while unwinding */
+    bool waiting;
+    coro_cancel_cb cancel; /* valid while waiting */
+    void *op;
+};
+
+/* Runs protected: makes the coroutine whose struct is at index 1. */
+static int make_thread(lua_State *L)
+{
+    struct coro *co = lua_touserdata(L, 1);
+
+    co->L = lua_newthread(L);
+    co->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* Call a C function with one pointer in the main thread. A Lua status; above
+ * LUA_OK the error is on top of the main thread's stack. */
+static int call_protected(struct vm *vm, lua_CFunction fn, void *arg)
+{
+    if (!lua_checkstack(vm->L, 4))
+        return LUA_ERRMEM;
+    lua_pushcfunction(vm->L, fn);
+    lua_pushlightuserdata(vm->L, arg);
+    return lua_pcall(vm->L, 1, 0, 0);
+}
+
+/* An idle coroutine, or a new one; NULL when memory is out. */
+static struct coro *take(struct vm *vm)
+{
+    struct coro *co;
+
+    if (!list_empty(&vm->idle)) {
+        co = LIST_ENTRY(vm->idle.next, struct coro, node);
+        list_remove(&co->node);
+        vm->nidle--;
+        return co;
+    }
+    co = xcalloc(1, sizeof(*co));
+    list_init(&co->node);
+    co->vm = vm;
+    if (call_protected(vm, make_thread, co) != LUA_OK) {
+        lua_settop(vm->L, 0);
+        free(co);
+        return NULL;
+    }
+    return co;
+}
+
+static void drop(struct coro *co)
+{
+    luaL_unref(co->vm->L, LUA_REGISTRYINDEX, co->ref);
+    free(co);
+}
+
+struct failure {
+    lua_State *L; /* the dead coroutine, the error on top */
+    char *text;   /* owned by the caller */
+};
+
+/* Runs protected: the error with its traceback. */
+static int describe_failure(lua_State *L)
+{
+    struct failure *f = lua_touserdata(L, 1);
+
+    lua_xmove(f->L, L, 1);
+    luaL_traceback(L, f->L, luaL_tolstring(L, -1, NULL), 0);
+    f->text = xstrndup(lua_tostring(L, -1), VM_ERROR_MAX);
+    return 0;
+}
+
+/* The message of the error on top of the dead coroutine, for free(). */
+static char *take_failure(struct coro *co, int status)
+{
+    struct failure f = {.L = co->L};
+
+    if (status == LUA_YIELD)
+        return xstrdup("coroutine.yield() outside of a coroutine of the "
+                       "script: use Timer.sleep() or a query to wait");
+    if (call_protected(co->vm, describe_failure, &f) != LUA_OK)
+        lua_settop(co->vm->L, 0);
+    if (!f.text)
+        f.text = xstrdup(status == LUA_ERRMEM ? "not enough memory"
+                                              : "error without a message");
+    return f.text;
+}
+
+static void leave_busy(struct coro *co)
+{
+    struct vm *vm = co->vm;
+
+    list_remove(&co->node);
+    vm->nbusy--;
+    if (!co->has_client)
+        return;
+    if (--vm->nclients == 0 && vm->quiet)
+        turn_schedule(vm->env.turn, &vm->quiet_task);
+}
+
+/* It ended: back to the pool, or away after an error (what failed may hang on
+ * to its stack, and nobody shall find its leftovers). */
+static void finish(struct coro *co, char *error)
+{
+    struct vm *vm = co->vm;
+    coro_done_cb done = co->done;
+    void *done_arg = co->done_arg;
+
+    leave_busy(co);
+    if (error || vm->nidle >= CORO_IDLE_MAX) {
+        drop(co);
+    } else {
+        lua_settop(co->L, 0);
+        list_push_back(&vm->idle, &co->node);
+        vm->nidle++;
+    }
+    if (done)
+        done(error, done_arg);
+    free(error);
+}
+
+/* Run co until it ends or waits. */
+static void resume(struct coro *co, int nargs)
+{
+    struct vm *vm = co->vm;
+    struct coro *outer = vm->running;
+    char *error = NULL;
+    int status;
+    int nresults;
+
+    deadline_enter(vm);
+    vm->running = co;
+    vm->overdue = vm->overdue || co->overdue;
+    status = lua_resume(co->L, outer ? outer->L : NULL, nargs, &nresults);
+    if (status != LUA_OK && !co->waiting) {
+        error = take_failure(co, status);
+        lua_resetthread(co->L); /* runs the script's <close> variables */
+    }
+    co->overdue = vm->overdue;
+    vm->running = outer;
+    deadline_leave(vm);
+    if (!co->waiting)
+        finish(co, error);
+}
+
+void coro_start(struct vm *vm, lua_CFunction body, void *arg,
+    const struct coro_client *client, coro_done_cb done, void *done_arg)
+{
+    struct coro *co = take(vm);
+
+    if (!co) {
+        if (done)
+            done("not enough memory", done_arg);
+        return;
+    }
+    co->has_client = client != NULL;
+    if (client)
+        co->client = *client;
+    co->client.serial = ++vm->serial;
+    co->done = done;
+    co->done_arg = done_arg;
+    co->overdue = false;
+    co->waiting = false;
+    list_push_back(&vm->busy, &co->node);
+    vm->nbusy++;
+    vm->nclients += co->has_client;
+    lua_pushcfunction(co->L, body);
+    lua_pushlightuserdata(co->L, arg);
+    resume(co, 1);
+}
+
+struct coro *coro_check(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    const char *where = NULL;
+
+    if (!vm->running)
+        where = "the script is being loaded (wait in onWorkerStart)";
+    else if (vm->running->L != L)
+        where = "this is a coroutine of the script's own";
+    else if (!lua_isyieldable(L))
+        where = "this is inside a metamethod, an iterator or a callback of "
+                "sort or gsub";
+    if (where)
+        luaL_error(L, "cannot wait here: %s", where);
+    return vm->running;
+}
+
+const struct coro_client *coro_client(lua_State *L)
+{
+    const struct coro *co = vm_of(L)->running;
+
+    return co && co->has_client ? &co->client : NULL;
+}
+
+void *coro_done_arg(lua_State *L, coro_done_cb done)
+{
+    const struct coro *co = vm_of(L)->running;
+
+    return co && co->done == done ? co->done_arg : NULL;
+}
+
+static int flush_session(lua_State *L)
+{
+    return session_end(L, LUA_OK, 0);
+}
+
+int coro_await(lua_State *L, struct coro *co, coro_cancel_cb cancel, void *op,
+    lua_KFunction done)
+{
+    int status;
+
+    assert(co == vm_of(L)->running && co->L == L);
+    /* The operation runs already: an error must not leave it behind. */
+    if (!lua_checkstack(L, 4)) {
+        cancel(op);
+        return luaL_error(L, "stack overflow");
+    }
+    lua_pushcfunction(L, flush_session);
+    status = lua_pcall(L, 0, 0, 0);
+    if (status != LUA_OK) {
+        cancel(op);
+        return lua_error(L);
+    }
+    co->cancel = cancel;
+    co->op = op;
+    co->waiting = true;
+    return lua_yieldk(L, 0, 0, done);
+}
+
+void coro_wake(struct coro *co)
+{
+    assert(co->waiting);
+    co->waiting = false;
+    resume(co, 0);
+}
+
+size_t coro_cancel(struct vm *vm, bool clients_only)
+{
+    struct list *node, *tmp;
+    size_t count = 0;
+
+    assert(!vm->running);
+    LIST_FOREACH_SAFE (node, tmp, &vm->busy) {
+        struct coro *co = LIST_ENTRY(node, struct coro, node);
+
+        if (clients_only && !co->has_client)
+            continue;
+        co->cancel(co->op);
+        leave_busy(co);
+        drop(co);
+        count++;
+    }
+    return count;
+}
+
+void coro_free_idle(struct vm *vm)
+{
+    while (!list_empty(&vm->idle)) {
+        struct coro *co = LIST_ENTRY(vm->idle.next, struct coro, node);
+
+        list_remove(&co->node);
+        free(co);
+    }
+}

@@ -1,0 +1,393 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/log.h"
+#include "worker/dispatch_impl.h"
+#include "worker/gateways_impl.h"
+
+#define MAILBOX_KEEP 4096 /* bytes of session kept in a spare mailbox */
+
+static void drain(struct mailbox *m);
+
+/* ---- mailboxes ---- */
+
+static struct mailbox_key key_of(const struct client_id *id)
+{
+    return (struct mailbox_key){
+        id->local_ip, id->connection_id, id->local_port};
+}
+
+static struct mailbox *find(struct dispatch *d, const struct mailbox_key *key)
+{
+    struct mailbox *m;
+
+    HASH_FIND(hh, d->mailboxes, key, sizeof(*key), m);
+    return m;
+}
+
+static struct mailbox *take(struct dispatch *d, const struct mailbox_key *key)
+{
+    struct mailbox *m;
+
+    if (list_empty(&d->spare)) {
+        m = xcalloc(1, sizeof(*m));
+        m->d = d;
+        list_init(&m->node);
+        list_init(&m->queue);
+    } else {
+        m = LIST_ENTRY(d->spare.next, struct mailbox, node);
+        list_remove(&m->node);
+        d->nspare--;
+    }
+    m->key = *key;
+    return m;
+}
+
+static void file(struct mailbox *m)
+{
+    if (m->filed)
+        return;
+    HASH_ADD(hh, m->d->mailboxes, key, sizeof(m->key), m);
+    m->filed = true;
+}
+
+static void free_mailbox(struct mailbox *m)
+{
+    session_forget(m);
+    buf_fini(&m->waiting_session);
+    free(m);
+}
+
+/* Nothing runs and nothing waits: keep it only for its session record. */
+static void settle(struct mailbox *m)
+{
+    struct dispatch *d = m->d;
+
+    if (m->record) {
+        file(m);
+        return;
+    }
+    if (m->filed) {
+        HASH_DELETE(hh, d->mailboxes, m);
+        m->filed = false;
+    }
+    list_remove(&m->node);
+    buf_clear(&m->waiting_session);
+    buf_shrink(&m->waiting_session, MAILBOX_KEEP);
+    if (d->nspare >= DISPATCH_SPARE_MAX) {
+        free_mailbox(m);
+        return;
+    }
+    list_push_back(&d->spare, &m->node);
+    d->nspare++;
+}
+
+/* ---- the queues' limit ---- */
+
+static void count_queued(struct dispatch *d, const struct event *e, bool in)
+{
+    if (in) {
+        d->queued++;
+        d->queued_bytes += e->size;
+        if (!d->paused && d->queued_bytes > d->conf->queue_max) {
+            d->paused = true;
+            gateways_hold_events(d->gateways, true);
+            log_warn("mailboxes are full, reading from gateways pauses "
+                     "queued=%zu bytes=%zu",
+                d->queued, d->queued_bytes);
+        }
+        return;
+    }
+    d->queued--;
+    d->queued_bytes -= e->size;
+    if (d->paused && !d->stopped && d->queued_bytes <= d->conf->queue_max / 4) {
+        d->paused = false;
+        gateways_hold_events(d->gateways, false);
+        log_notice("mailboxes are shorter, reading from gateways goes on");
+    }
+}
+
+static void enqueue(struct mailbox *m, const struct event *e)
+{
+    size_t size = sizeof(*e) + e->f.ext_len + e->f.body_len;
+    struct event *copy = xmalloc(size);
+    uint8_t *p = copy->data;
+
+    *copy = *e;
+    copy->size = size;
+    list_init(&copy->node);
+    if (e->f.ext_len > 0)
+        memcpy(p, e->f.ext, e->f.ext_len);
+    copy->f.ext = p;
+    p += e->f.ext_len;
+    if (e->f.body_len > 0)
+        memcpy(p, e->f.body, e->f.body_len);
+    copy->f.body = p;
+    list_push_back(&m->queue, &copy->node);
+    file(m);
+    count_queued(m->d, copy, true);
+}
+
+static void discard_queue(struct mailbox *m)
+{
+    while (!list_empty(&m->queue)) {
+        struct event *e = LIST_ENTRY(m->queue.next, struct event, node);
+
+        list_remove(&e->node);
+        m->d->queued--;
+        m->d->queued_bytes -= e->size;
+        free(e);
+    }
+}
+
+/* ---- running handlers ---- */
+
+static void log_failure(struct mailbox *m, const char *error)
+{
+    struct dispatch *d = m->d;
+    uint64_t second = uv_now(turn_loop(d->turn)) / 1000;
+    char id[CLIENT_ID_LEN + 1];
+
+    d->errors++;
+    if (second != d->error_second) {
+        d->error_second = second;
+        d->error_lines = 0;
+    }
+    if (d->error_lines++ >= DISPATCH_ERROR_LINES) {
+        d->suppressed++;
+        return;
+    }
+    client_id_format(id, &m->client.id);
+    log_error("handler failed event=%s client=%s", events_callback(m->cmd), id);
+    log_block(LOG_ERROR, error);
+}
+
+static void on_handled(const char *error, void *arg)
+{
+    struct mailbox *m = arg;
+
+    if (error)
+        log_failure(m, error);
+    m->vm = NULL;
+    m->event = NULL;
+    if (m->cmd == FRAME_ON_CLOSE)
+        session_forget(m);
+    if (!m->starting)
+        drain(m); /* else the caller of run() goes on */
+}
+
+struct mailbox *dispatch_mailbox(lua_State *L)
+{
+    return coro_done_arg(L, on_handled);
+}
+
+/* Run one event until it ends or waits. */
+static void run(struct mailbox *m, const struct event *e)
+{
+    struct dispatch *d = m->d;
+
+    m->vm = d->vm;
+    m->cmd = e->f.cmd;
+    m->event = e;
+    m->client = (struct coro_client){
+        .id = {e->f.local_ip, e->f.local_port, e->f.connection_id},
+        .client_ip = e->f.client_ip,
+        .client_port = e->f.client_port,
+        .gateway_port = e->f.gateway_port,
+    };
+    session_begin(m);
+    d->events++;
+    m->starting = true;
+    coro_start(d->vm, events_call, m, &m->client, on_handled, m);
+    m->starting = false;
+    if (!m->vm)
+        return;
+    session_keep(m);
+    m->event = NULL;
+    file(m);
+}
+
+/* Run what is queued, one after the other, until one waits. */
+static void drain(struct mailbox *m)
+{
+    struct dispatch *d = m->d;
+
+    while (!m->vm && d->vm && !list_empty(&m->queue)) {
+        struct event *e = LIST_ENTRY(m->queue.next, struct event, node);
+
+        list_remove(&e->node);
+        count_queued(d, e, false);
+        run(m, e);
+        free(e);
+    }
+    if (!m->vm && list_empty(&m->queue))
+        settle(m);
+}
+
+static void handle(struct dispatch *d, const struct event *e)
+{
+    struct mailbox_key key = key_of(&(struct client_id){
+        e->f.local_ip, e->f.local_port, e->f.connection_id});
+    struct mailbox *m = find(d, &key);
+
+    if (!m)
+        m = take(d, &key);
+    if (m->vm || !d->vm || !list_empty(&m->queue)) {
+        enqueue(m, e);
+        return;
+    }
+    run(m, e);
+    if (!m->vm)
+        settle(m);
+}
+
+void dispatch_event(struct dispatch *d, const struct frame *f)
+{
+    struct event e = {.f = *f};
+
+    if (events_callback(f->cmd))
+        handle(d, &e);
+    else
+        log_debug("not a client event cmd=%u", f->cmd);
+}
+
+void dispatch_lost(struct dispatch *d, const struct client_id *id)
+{
+    struct event e = {
+        .f = {.cmd = FRAME_ON_CLOSE,
+            .flag = FRAME_FLAG_STRING,
+            .local_ip = id->local_ip,
+            .local_port = id->local_port,
+            .connection_id = id->connection_id},
+        .lost = true,
+    };
+
+    handle(d, &e);
+}
+
+/* ---- vms come and go ---- */
+
+static void on_ready(struct turn_task *task)
+{
+    struct dispatch *d = LIST_ENTRY(task, struct dispatch, ready_task);
+    struct list ready;
+
+    list_init(&ready);
+    list_splice(&ready, &d->ready);
+    while (!list_empty(&ready)) {
+        struct mailbox *m = LIST_ENTRY(ready.next, struct mailbox, node);
+
+        list_remove(&m->node);
+        drain(m);
+    }
+}
+
+static void make_ready(struct mailbox *m)
+{
+    list_remove(&m->node);
+    list_push_back(&m->d->ready, &m->node);
+    turn_schedule(m->d->turn, &m->d->ready_task);
+}
+
+void dispatch_serve(struct dispatch *d, struct vm *vm)
+{
+    struct mailbox *m, *tmp;
+
+    d->vm = vm;
+    if (!vm || d->queued == 0)
+        return;
+    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
+        if (!m->vm && !list_empty(&m->queue))
+            make_ready(m);
+    }
+}
+
+void dispatch_stop(struct dispatch *d)
+{
+    d->stopped = true;
+    d->paused = true;
+    gateways_hold_events(d->gateways, true);
+}
+
+size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
+{
+    struct mailbox *m, *tmp;
+    size_t count = 0;
+
+    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
+        if (m->vm != vm)
+            continue;
+        count++;
+        m->vm = NULL;
+        if (m->cmd == FRAME_ON_CLOSE)
+            session_forget(m);
+        make_ready(m);
+    }
+    return count;
+}
+
+static void forget_old_records(struct dispatch *d)
+{
+    uint64_t now = uv_now(turn_loop(d->turn));
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &d->records) {
+        struct session_record *r =
+            LIST_ENTRY(node, struct session_record, node);
+        struct mailbox *m = r->mailbox;
+
+        if (now - r->saved_at < SESSION_KEEP_MS)
+            return;
+        if (m->vm || !list_empty(&m->queue))
+            continue;
+        session_forget(m);
+        settle(m);
+    }
+}
+
+void dispatch_tick(struct dispatch *d)
+{
+    uint64_t second = uv_now(turn_loop(d->turn)) / 1000;
+
+    if (d->suppressed > 0 && second != d->error_second) {
+        log_error("more handlers failed suppressed=%llu",
+            (unsigned long long)d->suppressed);
+        d->suppressed = 0;
+    }
+    forget_old_records(d);
+}
+
+struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
+    const struct worker_conf *conf)
+{
+    struct dispatch *d = xcalloc(1, sizeof(*d));
+
+    d->turn = turn;
+    d->gateways = gateways;
+    d->conf = conf;
+    list_init(&d->spare);
+    list_init(&d->ready);
+    list_init(&d->records);
+    list_init(&d->ready_task.node);
+    d->ready_task.run = on_ready;
+    uv_random(NULL, NULL, d->hash_key, sizeof(d->hash_key), 0, NULL);
+    return d;
+}
+
+void dispatch_free(struct dispatch *d)
+{
+    struct mailbox *m, *tmp;
+
+    turn_cancel(&d->ready_task);
+    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
+        HASH_DELETE(hh, d->mailboxes, m);
+        discard_queue(m);
+        free_mailbox(m);
+    }
+    while (!list_empty(&d->spare)) {
+        m = LIST_ENTRY(d->spare.next, struct mailbox, node);
+        list_remove(&m->node);
+        free_mailbox(m);
+    }
+    free(d);
+}

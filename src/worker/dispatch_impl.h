@@ -1,0 +1,129 @@
+/* dispatch_impl.h - hands each client's events to the script, one at a time.
+ *
+ * A client has a mailbox while an event of it runs or waits, or while the
+ * session that it saved has not come back from its gateway.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_DISPATCH_IMPL_H
+#define GW_WORKER_DISPATCH_IMPL_H
+
+#include "util/buf.h"
+#include "util/hash.h"
+#include "util/list.h"
+#include "wire/client_id.h"
+#include "wire/frame.h"
+#include "worker/vm_impl.h"
+
+#define DISPATCH_ERROR_LINES 100  /* logged per second; the rest is counted */
+#define DISPATCH_SPARE_MAX   1024 /* mailboxes kept for reuse */
+
+/* Saved sessions that the gateway has not sent back yet: see session.c. */
+#define SESSION_STALE_MAX 8
+#define SESSION_KEEP_MS   60000
+
+struct session_record {
+    struct list node;        /* in dispatch->records, oldest first */
+    struct mailbox *mailbox; /* borrowed, owns this */
+    uint64_t saved_at;       /* loop time, ms */
+    uint8_t *data;           /* owned; saved last */
+    size_t len;
+    size_t nstale;
+    uint64_t stale[SESSION_STALE_MAX]; /* hashes of what it replaced */
+};
+
+/* One event: as it came, or (in a queue) with its bytes behind it. */
+struct event {
+    struct list node;
+    struct frame f;
+    bool lost;   /* ON_CLOSE made up because the gateway is gone */
+    size_t size; /* bytes counted for the queue limit */
+    uint8_t data[];
+};
+
+struct mailbox_key {
+    uint32_t ip;
+    uint32_t connection_id;
+    uint32_t port; /* 32 bits: no padding in a hash key */
+};
+
+struct mailbox {
+    UT_hash_handle hh;
+    struct dispatch *d; /* borrowed */
+    struct mailbox_key key;
+    bool filed;                /* in d->mailboxes */
+    struct vm *vm;             /* where its handler runs or waits; NULL: idle */
+    bool starting;             /* inside coro_start() */
+    uint8_t cmd;               /* of the running event */
+    const struct event *event; /* the running one; NULL after its first wait */
+    struct coro_client client; /* of the running event */
+    const uint8_t *session;    /* what the running event sees */
+    size_t session_len;
+    struct buf waiting_session;    /* keeps session over a wait */
+    struct session_record *record; /* owned; NULL for most */
+    struct list queue;             /* of struct event, waiting for their turn */
+    struct list node;              /* in d->spare or d->ready */
+};
+
+struct dispatch {
+    struct turn *turn;
+    struct gateways *gateways;
+    const struct worker_conf *conf;
+    struct vm *vm; /* borrowed; where new events run, NULL while none may */
+    struct mailbox *mailboxes; /* by key */
+    struct list spare;
+    size_t nspare;
+    struct list ready; /* mailboxes whose queue may go on */
+    struct turn_task ready_task;
+    struct list records;
+    uint8_t hash_key[16];
+    size_t queued; /* events in queues */
+    size_t queued_bytes;
+    bool paused;  /* the event links are, until the queues are shorter */
+    bool stopped; /* … or for good */
+    uint64_t events;
+    uint64_t errors;
+    uint64_t error_second; /* loop time, s, of error_lines */
+    unsigned error_lines;
+    uint64_t suppressed;
+};
+
+/* Borrows all; conf and gateways outlive it. */
+struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
+    const struct worker_conf *conf);
+
+/* After the vms are closed. */
+void dispatch_free(struct dispatch *d);
+
+/* New events run in vm from now on; NULL holds them. */
+void dispatch_serve(struct dispatch *d, struct vm *vm);
+
+/* An event frame came; its bytes are borrowed during the call. */
+void dispatch_event(struct dispatch *d, const struct frame *f);
+
+/* The client's gateway is gone and will not send its ON_CLOSE. */
+void dispatch_lost(struct dispatch *d, const struct client_id *id);
+
+/* Take no new events. */
+void dispatch_stop(struct dispatch *d);
+
+/* vm is about to close: forget its handlers. Their clients' next events run on
+ * a later turn, in the serving vm. The number of handlers. */
+size_t dispatch_abandon(struct dispatch *d, struct vm *vm);
+
+/* A few times a second: write what is due to be written and forgotten. */
+void dispatch_tick(struct dispatch *d);
+
+/* events.c: a coroutine's body: call the callback for the mailbox's event. */
+int events_call(lua_State *L);
+
+/* "onMessage" …, NULL when f is no client event. */
+const char *events_callback(uint8_t cmd);
+
+/* session.c */
+void session_begin(struct mailbox *m);  /* find the bytes for m->event */
+void session_keep(struct mailbox *m);   /* m->event's bytes go away */
+void session_forget(struct mailbox *m); /* drop the record */
+struct mailbox *dispatch_mailbox(lua_State *L); /* of the running code, NULL */
+
+#endif /* GW_WORKER_DISPATCH_IMPL_H */

@@ -1,0 +1,521 @@
+#include "worker/gateways.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/log.h"
+#include "wire/cmdjson.h"
+#include "wire/framing.h"
+#include "worker/gateways_impl.h"
+
+#define SETTLED_MS 5000 /* a link that lived so long was a good one */
+
+static void lose_links(struct peer *p, int err);
+
+/* ---- sending ---- */
+
+struct peer *gateways_find(const struct gateways *g, uint32_t ip, uint16_t port)
+{
+    struct list *node;
+
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->at.port == port && p->at.ip == ip)
+            return p;
+    }
+    return NULL;
+}
+
+void peer_put(struct peer *p, const struct frame *f)
+{
+    struct frame to_peer = *f;
+
+    to_peer.local_ip = p->at.ip;
+    to_peer.local_port = p->at.port;
+    frame_encode(conn_out(p->commands), &to_peer);
+    p->g->sends++;
+}
+
+static int send_to(struct peer *p, const struct frame *f)
+{
+    int err = 0;
+
+    if (!p || !p->commands)
+        err = -ENOTCONN;
+    else if (conn_is_full(p->commands))
+        err = -ENOBUFS;
+    else
+        peer_put(p, f);
+    return err;
+}
+
+int gateways_send(
+    struct gateways *g, uint32_t ip, uint16_t port, const struct frame *f)
+{
+    int err = send_to(gateways_find(g, ip, port), f);
+
+    if (err < 0)
+        g->sends_failed++;
+    return err;
+}
+
+size_t gateways_send_all(
+    struct gateways *g, const struct frame *f, size_t *missed)
+{
+    struct list *node;
+    size_t taken = 0;
+
+    LIST_FOREACH (node, &g->peers)
+        taken += send_to(LIST_ENTRY(node, struct peer, node), f) == 0;
+    g->sends_failed += g->npeers - taken;
+    if (missed)
+        *missed = g->npeers - taken;
+    return taken;
+}
+
+size_t gateways_list(
+    const struct gateways *g, const struct gateways_address **out)
+{
+    *out = g->connected;
+    return g->nconnected;
+}
+
+static void list_connected(struct gateways *g)
+{
+    struct list *node;
+
+    g->connected =
+        xrealloc(g->connected, (g->npeers + 1) * sizeof(g->connected[0]));
+    g->nconnected = 0;
+    LIST_FOREACH (node, &g->peers) {
+        const struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->commands)
+            g->connected[g->nconnected++] = p->at;
+    }
+}
+
+/* ---- the links ---- */
+
+static void on_answer(
+    struct conn *c, const uint8_t *packet, size_t len, void *arg)
+{
+    queries_answer(arg, packet, len);
+}
+
+static void on_commands_closed(struct conn *c, int err, void *arg)
+{
+    struct peer *p = arg;
+
+    p->commands = NULL;
+    lose_links(p, err);
+}
+
+static void on_events_closed(struct conn *c, int err, void *arg)
+{
+    struct peer *p = arg;
+
+    p->events = NULL;
+    lose_links(p, err);
+}
+
+/* Client ids name the gateway as it calls itself; commands to them go where a
+ * register said that it is. */
+static void check_address(struct peer *p, const struct frame *f)
+{
+    union addr own = {.in = {.sin_family = AF_INET,
+                          .sin_port = htons(f->local_port),
+                          .sin_addr.s_addr = htonl(f->local_ip)}};
+    char text[ADDR_TEXT_SIZE];
+
+    if ((f->local_ip == p->at.ip && f->local_port == p->at.port) ||
+        p->address_logged)
+        return;
+    p->address_logged = true;
+    log_warn("gateway %s calls itself %s in its events: its clients cannot be "
+             "answered; make its lan_ip and start_port the address that it "
+             "registers",
+        p->name, addr_format(text, &own));
+}
+
+static void on_event(
+    struct conn *c, const uint8_t *packet, size_t len, void *arg)
+{
+    struct peer *p = arg;
+    struct frame f;
+    int err = frame_decode(&f, packet, len);
+
+    if (err < 0) {
+        conn_close(c);
+        p->events = NULL;
+        lose_links(p, err);
+        return;
+    }
+    if (f.cmd == FRAME_PING)
+        return;
+    check_address(p, &f);
+    if (f.cmd == FRAME_ON_CLOSE)
+        idset_remove(&p->clients, f.connection_id);
+    else
+        idset_add(&p->clients, f.connection_id);
+    p->g->ops->on_event(&f, p->g->arg);
+}
+
+static const struct conn_ops command_ops = {
+    .measure = framing_reply_measure,
+    .on_packet = on_answer,
+    .on_close = on_commands_closed,
+};
+
+static const struct conn_ops event_ops = {
+    .measure = frame_measure,
+    .on_packet = on_event,
+    .on_close = on_events_closed,
+};
+
+static struct conn *open_link(
+    struct peer *p, int fd, const struct conn_ops *ops)
+{
+    struct conn_limits limits = {
+        .packet_max = FRAME_MAX_LEN,
+        .high_water = p->g->conf->gateway_high_water,
+    };
+
+    return conn_open(p->g->turn, fd, ops, &limits, p);
+}
+
+/* The first frame on a link: what we want and the secret key. */
+static void introduce(struct peer *p, struct conn *c, uint8_t cmd)
+{
+    static const char *const features[] = {"close_info", NULL};
+    const struct gateways *g = p->g;
+    bool events = cmd == FRAME_WORKER_CONNECT;
+    struct buf json = {0};
+    struct frame f = {.cmd = cmd, .flag = FRAME_FLAG_STRING};
+
+    cmdjson_put_auth(&json, events ? g->worker_key : NULL, g->conf->secret_key,
+        events ? features : NULL);
+    f.body = json.data;
+    f.body_len = json.len;
+    frame_encode(conn_out(c), &f);
+    buf_fini(&json);
+}
+
+static void on_events_connected(struct dialer *d, int fd, void *arg)
+{
+    struct peer *p = arg;
+
+    p->events = open_link(p, fd, &event_ops);
+    if (!p->events) {
+        lose_links(p, -ENOMEM);
+        return;
+    }
+    introduce(p, p->events, FRAME_WORKER_CONNECT);
+    if (p->g->held)
+        conn_pause(p->events);
+    p->connected_at = uv_now(turn_loop(p->g->turn));
+    log_info("connected to gateway %s", p->name);
+    if (p->lost_at != 0)
+        census_take(p);
+    p->lost_at = 0;
+}
+
+static struct dialer *dial(struct peer *p, dialer_connect_cb connected)
+{
+    union addr to = {.in = {.sin_family = AF_INET,
+                         .sin_port = htons(p->at.port),
+                         .sin_addr.s_addr = htonl(p->at.ip)}};
+
+    return dialer_open(turn_loop(p->g->turn), &to, connected, p);
+}
+
+/* Commands first: when the first event comes, it can be answered. */
+static void on_commands_connected(struct dialer *d, int fd, void *arg)
+{
+    struct peer *p = arg;
+
+    p->commands = open_link(p, fd, &command_ops);
+    if (!p->commands) {
+        lose_links(p, -ENOMEM);
+        return;
+    }
+    if (p->g->conf->secret_key[0] != '\0')
+        introduce(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
+    list_connected(p->g);
+    p->connected_at = uv_now(turn_loop(p->g->turn));
+    p->event_dialer = dial(p, on_events_connected);
+}
+
+/* ---- peers come and go ---- */
+
+static struct peer *add_peer(struct gateways *g, struct gateways_address at)
+{
+    struct peer *p = xcalloc(1, sizeof(*p));
+    union addr addr = {.in = {.sin_family = AF_INET,
+                           .sin_port = htons(at.port),
+                           .sin_addr.s_addr = htonl(at.ip)}};
+
+    p->g = g;
+    p->at = at;
+    addr_format(p->name, &addr);
+    list_init(&p->pending);
+    list_init(&p->node);
+    list_push_back(&g->peers, &p->node);
+    g->npeers++;
+    p->dialer = dial(p, on_commands_connected);
+    return p;
+}
+
+/* Close both links; queued commands are sent when flush. */
+static void close_links(struct peer *p, bool flush)
+{
+    if (p->event_dialer)
+        dialer_close(p->event_dialer);
+    if (p->events)
+        conn_close(p->events);
+    if (p->commands && flush)
+        conn_close_flushed(p->commands);
+    else if (p->commands)
+        conn_close(p->commands);
+    p->event_dialer = NULL;
+    p->events = NULL;
+    p->commands = NULL;
+}
+
+/* Without callbacks: whoever waits for an answer of it is told before. */
+static void free_peer(struct peer *p)
+{
+    struct gateways *g = p->g;
+
+    close_links(p, true);
+    dialer_close(p->dialer);
+    census_drop(p);
+    idset_fini(&p->clients);
+    list_remove(&p->node);
+    g->npeers--;
+    list_connected(g);
+    free(p);
+}
+
+static void log_loss(struct peer *p, int err, uint64_t lived)
+{
+    bool settled = lived >= SETTLED_MS;
+
+    if (settled)
+        p->loss_logged = false;
+    if (p->loss_logged)
+        return;
+    p->loss_logged = true;
+    log_warn("lost the links to gateway %s err=%s%s", p->name,
+        err == 0 ? "closed by it" : uv_strerror(err),
+        err == 0 && !settled
+            ? " (is secret_key the same on both sides? see its log)"
+            : "");
+}
+
+/* One of the links is gone: close the other one and dial again. */
+static void lose_links(struct peer *p, int err)
+{
+    struct gateways *g = p->g;
+    uint64_t now = uv_now(turn_loop(g->turn));
+
+    close_links(p, false);
+    census_drop(p);
+    list_connected(g);
+    log_loss(p, err, now - p->connected_at);
+    if (p->lost_at == 0)
+        p->lost_at = now;
+    queries_fail_all(p, -ECONNRESET);
+    if (!p->listed && p->clients.count == 0) {
+        free_peer(p);
+        return;
+    }
+    gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
+    dialer_retry(p->dialer);
+}
+
+static void report_lost_clients(struct peer *p)
+{
+    for (int i = 0; i < GATEWAYS_LOST_SLICE && p->clients.count > 0; i++) {
+        struct client_id id = {p->at.ip, p->at.port, idset_pop(&p->clients)};
+
+        p->g->ops->on_client_lost(&id, p->g->arg);
+    }
+    if (p->clients.count > 0)
+        p->g->lost_more = true;
+}
+
+/* A gateway that stays away: its clients are gone. */
+static void check_lost(struct peer *p, uint64_t now)
+{
+    if (p->lost_at == 0)
+        return;
+    if (p->commands || now - p->lost_at < GATEWAYS_LOST_GRACE_MS) {
+        gateways_tick_within(p->g, GATEWAYS_TICK_BUSY_MS);
+        return;
+    }
+    report_lost_clients(p);
+    if (!p->listed && p->clients.count == 0)
+        free_peer(p);
+}
+
+/* ---- the clock ---- */
+
+static void ping(struct peer *p)
+{
+    static const struct frame f = {
+        .cmd = FRAME_PING, .flag = FRAME_FLAG_STRING};
+
+    if (p->at.ip == INADDR_LOOPBACK)
+        return;
+    if (p->commands)
+        frame_encode(conn_out(p->commands), &f);
+    if (p->events)
+        frame_encode(conn_out(p->events), &f);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct gateways *g = timer->data;
+    uint64_t now = uv_now(timer->loop);
+    bool ping_due = now - g->pinged_at >= GATEWAYS_PING_MS;
+    struct list *node, *tmp;
+
+    gateways_tick_within(g, GATEWAYS_TICK_MS);
+    queries_expire(g, now);
+    if (!list_empty(&g->queries))
+        gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
+    g->lost_more = false;
+    LIST_FOREACH_SAFE (node, tmp, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (ping_due)
+            ping(p);
+        check_lost(p, now);
+    }
+    if (g->lost_more)
+        gateways_tick_within(g, 0);
+    if (ping_due)
+        g->pinged_at = now;
+}
+
+void gateways_tick_within(struct gateways *g, uint64_t ms)
+{
+    if (!uv_is_active((uv_handle_t *)&g->tick) ||
+        uv_timer_get_due_in(&g->tick) > ms)
+        uv_timer_start(&g->tick, on_tick, ms, 0);
+}
+
+/* ---- the whole ---- */
+
+struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
+    unsigned index, const struct gateways_ops *ops, void *arg)
+{
+    struct gateways *g = xcalloc(1, sizeof(*g));
+
+    g->turn = turn;
+    g->conf = conf;
+    g->ops = ops;
+    g->arg = arg;
+    g->worker_key = xasprintf("%s:%u", conf->name, index);
+    g->pinged_at = uv_now(turn_loop(turn));
+    list_init(&g->peers);
+    list_init(&g->queries);
+    uv_timer_init(turn_loop(turn), &g->tick);
+    g->tick.data = g;
+    gateways_tick_within(g, GATEWAYS_TICK_MS);
+    return g;
+}
+
+void gateways_join(struct gateways *g)
+{
+    g->reglink = reglink_open_worker(g->turn, g->conf->register_addresses,
+        g->conf->secret_key, gateways_set_addresses, g);
+}
+
+/* "host:port" to an address. false: not IPv4, which the frame cannot name. */
+static bool parse_address(struct gateways_address *out, const char *text)
+{
+    union addr addr;
+    char quoted[LOG_QUOTE_SIZE];
+
+    if (addr_parse(&addr, text) < 0 || addr.sa.sa_family != AF_INET) {
+        log_warn("gateway with an unusable address, want IPv4:port address=%s",
+            log_quote(quoted, text, strlen(text)));
+        return false;
+    }
+    out->ip = addr_ipv4(&addr);
+    out->port = addr_port(&addr);
+    return true;
+}
+
+void gateways_set_addresses(
+    const char *const *addresses, size_t count, void *gateways)
+{
+    struct gateways *g = gateways;
+    struct list *node, *tmp;
+
+    LIST_FOREACH (node, &g->peers)
+        LIST_ENTRY(node, struct peer, node)->listed = false;
+    for (size_t i = 0; i < count; i++) {
+        struct gateways_address at;
+        struct peer *p;
+
+        if (!parse_address(&at, addresses[i]))
+            continue;
+        p = gateways_find(g, at.ip, at.port);
+        if (!p)
+            p = add_peer(g, at);
+        p->listed = true;
+    }
+    /* Links that live stay: the register may have restarted. */
+    LIST_FOREACH_SAFE (node, tmp, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (!p->listed && !p->commands && p->clients.count == 0)
+            free_peer(p);
+    }
+}
+
+void gateways_hold_events(struct gateways *g, bool hold)
+{
+    struct list *node;
+
+    g->held = hold;
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->events && hold)
+            conn_pause(p->events);
+        else if (p->events)
+            conn_resume(p->events);
+    }
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void gateways_close(struct gateways *g)
+{
+    struct list *node;
+
+    if (g->reglink)
+        reglink_close(g->reglink);
+    LIST_FOREACH (node, &g->peers)
+        census_drop(LIST_ENTRY(node, struct peer, node));
+    queries_free_all(g);
+    while (!list_empty(&g->peers)) {
+        struct peer *p = LIST_ENTRY(g->peers.next, struct peer, node);
+
+        queries_fail_all(p, -ECANCELED); /* nobody asks any more */
+        free_peer(p);
+    }
+    free(g->connected);
+    free(g->worker_key);
+    uv_close((uv_handle_t *)&g->tick, on_closed);
+}

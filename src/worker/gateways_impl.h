@@ -1,0 +1,116 @@
+/* gateways_impl.h - what the worker's own files know of the gateway links.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_GATEWAYS_IMPL_H
+#define GW_WORKER_GATEWAYS_IMPL_H
+
+#include <uv.h>
+
+#include "net/conn.h"
+#include "net/dialer.h"
+#include "proc/reglink.h"
+#include "util/hash.h"
+#include "util/list.h"
+#include "wire/client_id.h"
+#include "worker/gateways.h"
+#include "worker/idset.h"
+#include "worker/worker.h"
+
+#define GATEWAYS_PENDING_MAX                                                  \
+    65536                           /* queries in flight to one gateway; more \
+                                       fail with -ENOBUFS */
+#define GATEWAYS_LOST_GRACE_MS 1500 /* a gateway may come back within it */
+#define GATEWAYS_LOST_SLICE    1000 /* onClose events made up in one go */
+#define GATEWAYS_PING_MS       25000
+#define GATEWAYS_TICK_MS       1000 /* between looks at the clock, idle … */
+#define GATEWAYS_TICK_BUSY_MS  50   /* … and while a deadline runs */
+
+struct gateways_ops {
+    /* A frame of an event link; borrowed. */
+    void (*on_event)(const struct frame *f, void *arg);
+    /* A client of a gateway that is gone for good: no ON_CLOSE will come. */
+    void (*on_client_lost)(const struct client_id *id, void *arg);
+};
+
+/* One gateway: two links, dialed one after the other. */
+struct peer {
+    struct list node; /* in gateways->peers */
+    struct gateways *g;
+    struct gateways_address at;
+    char name[ADDR_TEXT_SIZE];
+    bool listed;                 /* a register has it */
+    struct dialer *dialer;       /* owned; for the command link */
+    struct dialer *event_dialer; /* owned; NULL without a command link */
+    struct conn *commands;       /* NULL unless connected */
+    struct conn *events;         /* NULL unless connected */
+    uint64_t connected_at;       /* loop time, ms */
+    uint64_t lost_at;            /* loop time, ms; 0: nothing was lost */
+    bool loss_logged;
+    bool address_logged;
+    struct list pending; /* struct pending: answers to come, in this order */
+    size_t npending;
+    struct idset clients;          /* that this worker has events of */
+    struct gateways_query *census; /* owned; NULL for most: see take_census() */
+    struct idset census_ids;
+};
+
+struct gateways {
+    struct turn *turn;
+    const struct worker_conf *conf;
+    const struct gateways_ops *ops;
+    void *arg;
+    char *worker_key;        /* owned */
+    struct reglink *reglink; /* owned; NULL before gateways_join() */
+    struct list peers;
+    size_t npeers;
+    struct gateways_address *connected; /* owned */
+    size_t nconnected;
+    struct list queries; /* not answered in full */
+    uv_timer_t tick;
+    uint64_t pinged_at;
+    bool held;      /* the event links are not read */
+    bool lost_more; /* made-up events wait for the next tick */
+    uint64_t sends;
+    uint64_t sends_failed;
+};
+
+/* Nothing is dialed before gateways_join() or gateways_set_addresses(). */
+struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
+    unsigned index, const struct gateways_ops *ops, void *arg);
+
+/* Ask the registers for gateways and connect to them. */
+void gateways_join(struct gateways *g);
+
+/* The gateways are these: "host:port" texts. */
+void gateways_set_addresses(
+    const char *const *addresses, size_t count, void *gateways);
+
+/* Stop or go on reading events. */
+void gateways_hold_events(struct gateways *g, bool hold);
+
+/* Leave the system; commands already taken are sent. Asynchronous; no callback
+ * runs any more, not even of queries. */
+void gateways_close(struct gateways *g);
+
+/* Look for p by address; NULL when unknown. */
+struct peer *gateways_find(
+    const struct gateways *g, uint32_t ip, uint16_t port);
+
+/* Put f into p's command link, without a look at its queue. */
+void peer_put(struct peer *p, const struct frame *f);
+
+/* Look at the clock again after at most ms. */
+void gateways_tick_within(struct gateways *g, uint64_t ms);
+
+/* queries.c */
+void queries_answer(struct peer *p, const uint8_t *packet, size_t len);
+void queries_fail_all(struct peer *p, int err);
+void queries_expire(struct gateways *g, uint64_t now);
+void queries_free_all(struct gateways *g);
+
+/* census.c: after a lost link is back: which clients are still there? */
+void census_take(struct peer *p);
+void census_drop(struct peer *p);
+
+#endif /* GW_WORKER_GATEWAYS_IMPL_H */

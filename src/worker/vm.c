@@ -1,0 +1,296 @@
+#include "worker/vm.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/log.h"
+#include "worker/vm_impl.h"
+
+struct vm *vm_of(lua_State *L)
+{
+    return *(struct vm **)lua_getextraspace(L);
+}
+
+lua_State *vm_state(const struct vm *vm)
+{
+    return vm->L;
+}
+
+struct turn *vm_turn(const struct vm *vm)
+{
+    return vm->env.turn;
+}
+
+struct gateways *vm_gateways(const struct vm *vm)
+{
+    return vm->env.gateways;
+}
+
+unsigned vm_worker_index(const struct vm *vm)
+{
+    return vm->env.index;
+}
+
+const char *vm_worker_name(const struct vm *vm)
+{
+    return vm->env.conf->name;
+}
+
+void vm_at_close(struct vm *vm, struct vm_hook *hook)
+{
+    list_push_back(&vm->hooks, &hook->node);
+}
+
+void vm_forget_hook(struct vm_hook *hook)
+{
+    list_remove(&hook->node);
+}
+
+void vm_count_timers(struct vm *vm, int delta)
+{
+    vm->timers = (size_t)((long)vm->timers + delta);
+}
+
+bool vm_is_open(const struct vm *vm)
+{
+    return vm->open;
+}
+
+bool vm_is_serving(const struct vm *vm)
+{
+    return vm->open && vm->serving;
+}
+
+/* Lua's allocator with a limit; shrinking never fails. */
+static void *on_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
+{
+    struct vm *vm = ud;
+    size_t old = ptr ? osize : 0; /* without ptr, osize is a type */
+    void *p;
+
+    if (nsize == 0) {
+        free(ptr);
+        vm->memory -= old;
+        return NULL;
+    }
+    if (nsize > old && nsize - old > vm->env.conf->memory_max - vm->memory)
+        return NULL;
+    p = realloc(ptr, nsize);
+    if (!p && nsize > old)
+        return NULL;
+    vm->memory = vm->memory - old + nsize;
+    return p ? p : ptr;
+}
+
+static int on_panic(lua_State *L)
+{
+    const char *message = lua_tostring(L, -1);
+
+    log_error("lua error outside of a protected call: %s",
+        message ? message : "(not a string)");
+    return 0; /* Lua aborts */
+}
+
+static void on_warning(void *ud, const char *text, int to_be_continued)
+{
+    log_warn("lua warning: %s", text);
+}
+
+/* Make shipped Lua files and the script's own folder loadable by require. */
+static void set_path(lua_State *L, const struct worker_conf *conf)
+{
+    const char *slash = strrchr(conf->script, '/');
+    luaL_Buffer b;
+
+    if (lua_getglobal(L, "package") != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return;
+    }
+    luaL_buffinit(L, &b);
+    if (conf->lua_dir) {
+        luaL_addstring(&b, conf->lua_dir);
+        luaL_addstring(&b, "/?.lua;");
+    }
+    for (int i = 0; i < 2; i++) {
+        if (slash)
+            luaL_addlstring(
+                &b, conf->script, (size_t)(slash - conf->script) + 1);
+        else
+            luaL_addstring(&b, "./");
+        luaL_addstring(&b, i == 0 ? "?.lua;" : "?/init.lua;");
+    }
+    luaL_pushresult(&b);
+    lua_getfield(L, -2, "path");
+    lua_concat(L, 2);
+    lua_setfield(L, -2, "path");
+    lua_pop(L, 1);
+}
+
+static int add_traceback(lua_State *L)
+{
+    luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
+    return 1;
+}
+
+/* Runs protected in the main thread, where nothing can wait. */
+static int load_script(lua_State *L)
+{
+    const struct worker_conf *conf = vm_of(L)->env.conf;
+
+    if (conf->open_libs)
+        conf->open_libs(L);
+    else
+        luaL_openlibs(L);
+    set_path(L, conf);
+    deadline_guard(L);
+    lua_settop(L, 0);
+    lua_pushcfunction(L, add_traceback);
+    if (luaL_loadfilex(L, conf->script, "t") != LUA_OK)
+        return lua_error(L);
+    if (lua_pcall(L, 0, 0, 1) != LUA_OK)
+        return lua_error(L);
+    callbacks_check(L);
+    return 0;
+}
+
+static void on_loaded(struct turn_task *task)
+{
+    struct vm *vm = LIST_ENTRY(task, struct vm, loaded_task);
+
+    vm->loaded(vm, vm->error, vm->loaded_arg);
+}
+
+static void finish_loading(struct vm *vm, const char *error)
+{
+    if (error)
+        vm->error = xstrndup(error, VM_ERROR_MAX);
+    turn_schedule(vm->env.turn, &vm->loaded_task);
+}
+
+static void on_started(const char *error, void *arg)
+{
+    finish_loading(arg, error);
+}
+
+/* Call the script's onWorkerStart or onWorkerStop with the worker's table. */
+static int call_with_worker(lua_State *L, const char *name)
+{
+    struct vm *vm = vm_of(L);
+
+    if (!callbacks_push(L, name))
+        return 0;
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, vm->env.index);
+    lua_setfield(L, -2, "id");
+    lua_pushstring(L, vm->env.conf->name);
+    lua_setfield(L, -2, "name");
+    lua_callk(L, 1, 0, 0, session_end);
+    return session_end(L, LUA_OK, 0);
+}
+
+static int call_worker_start(lua_State *L)
+{
+    return call_with_worker(L, "onWorkerStart");
+}
+
+static int call_worker_stop(lua_State *L)
+{
+    return call_with_worker(L, "onWorkerStop");
+}
+
+void vm_stop_script(struct vm *vm, coro_done_cb done, void *arg)
+{
+    coro_start(vm, call_worker_stop, NULL, NULL, done, arg);
+}
+
+static void on_quiet(struct turn_task *task)
+{
+    struct vm *vm = LIST_ENTRY(task, struct vm, quiet_task);
+    vm_event_cb quiet = vm->quiet;
+
+    if (vm->nclients > 0 || !quiet)
+        return;
+    vm->quiet = NULL;
+    quiet(vm, vm->quiet_arg);
+}
+
+void vm_when_quiet(struct vm *vm, vm_event_cb quiet, void *arg)
+{
+    vm->quiet = quiet;
+    vm->quiet_arg = arg;
+    if (vm->nclients == 0)
+        turn_schedule(vm->env.turn, &vm->quiet_task);
+}
+
+static void load(struct vm *vm)
+{
+    int status;
+
+    vm->L = lua_newstate(on_alloc, vm);
+    if (!vm->L) {
+        finish_loading(vm, "not enough memory for a Lua state");
+        return;
+    }
+    *(struct vm **)lua_getextraspace(vm->L) = vm;
+    lua_atpanic(vm->L, on_panic);
+    lua_setwarnf(vm->L, on_warning, vm);
+    deadline_arm(vm->L);
+    deadline_enter(vm);
+    lua_pushcfunction(vm->L, load_script);
+    status = lua_pcall(vm->L, 0, 0, 0);
+    deadline_leave(vm);
+    if (status == LUA_OK) {
+        coro_start(vm, call_worker_start, NULL, NULL, on_started, vm);
+        return;
+    }
+    finish_loading(vm, lua_type(vm->L, -1) == LUA_TSTRING
+                           ? lua_tostring(vm->L, -1)
+                           : "error object is not a string");
+    lua_settop(vm->L, 0);
+}
+
+struct vm *vm_open(
+    const struct vm_env *env, vm_loaded_cb loaded, void *loaded_arg)
+{
+    struct vm *vm = xcalloc(1, sizeof(*vm));
+
+    vm->env = *env;
+    vm->open = true;
+    vm->serving = true;
+    vm->events_ref = LUA_NOREF;
+    vm->loaded = loaded;
+    vm->loaded_arg = loaded_arg;
+    vm->loaded_task.run = on_loaded;
+    vm->quiet_task.run = on_quiet;
+    list_init(&vm->node);
+    list_init(&vm->hooks);
+    list_init(&vm->loaded_task.node);
+    list_init(&vm->quiet_task.node);
+    list_init(&vm->idle);
+    list_init(&vm->busy);
+    load(vm);
+    return vm;
+}
+
+void vm_close(struct vm *vm)
+{
+    vm->open = false;
+    turn_cancel(&vm->loaded_task);
+    turn_cancel(&vm->quiet_task);
+    list_remove(&vm->node);
+    coro_cancel(vm, false);
+    while (!list_empty(&vm->hooks)) {
+        struct vm_hook *hook = LIST_ENTRY(vm->hooks.next, struct vm_hook, node);
+
+        list_remove(&hook->node);
+        hook->run(hook);
+    }
+    if (vm->L)
+        lua_close(vm->L);
+    coro_free_idle(vm);
+    free(vm->error);
+    free(vm);
+}

@@ -1,0 +1,116 @@
+/* vm_impl.h - what the worker's own files know of a Lua state.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_VM_IMPL_H
+#define GW_WORKER_VM_IMPL_H
+
+#include <stdint.h>
+
+#include "worker/coro.h"
+#include "worker/session.h"
+#include "worker/vm.h"
+#include "worker/worker.h"
+
+#define VM_ERROR_MAX (16 * 1024) /* bytes kept of a message with traceback */
+
+struct vm_env {
+    struct turn *turn;         /* borrowed, like all of these; */
+    struct gateways *gateways; /* they outlive the vm */
+    const struct worker_conf *conf;
+    unsigned index;
+};
+
+/* error NULL: the script is loaded and its onWorkerStart has returned. Else
+ * file, line, message and traceback, borrowed. May close the vm. */
+typedef void (*vm_loaded_cb)(struct vm *vm, const char *error, void *arg);
+typedef void (*vm_event_cb)(struct vm *vm, void *arg);
+
+struct vm {
+    lua_State *L; /* owned; the main thread: only protected calls run in it */
+    struct vm_env env;
+    struct list node; /* for the owner */
+    bool open;
+    bool serving;   /* the owner's word: false once it was replaced */
+    size_t memory;  /* bytes of L */
+    int events_ref; /* registry: the table of callbacks */
+    size_t timers;
+    struct list hooks;
+    struct session_hooks session;
+
+    /* loading */
+    struct turn_task loaded_task;
+    vm_loaded_cb loaded;
+    void *loaded_arg;
+    char *error; /* owned; why loading failed */
+
+    /* coro.c */
+    struct coro *running; /* NULL while no coroutine runs */
+    struct list idle;     /* coroutines to use again */
+    struct list busy;     /* running or waiting */
+    size_t nidle;
+    size_t nbusy;
+    size_t nclients; /* of the busy ones, those that serve a client */
+    uint64_t serial; /* of the last coro_start() */
+    struct turn_task quiet_task;
+    vm_event_cb quiet; /* nclients fell to 0, told at the end of the turn */
+    void *quiet_arg;
+
+    /* deadline.c */
+    unsigned depth;      /* nested entries into Lua from C */
+    uint64_t slice;      /* counts outermost entries */
+    uint64_t slice_seen; /* the last one that the hook looked at … */
+    double slice_start;  /* … and when, in CPU seconds */
+    bool overdue;        /* the running slice passed its deadline */
+};
+
+/* Make a state, load the script in it and run its onWorkerStart. loaded() tells
+ * the result at the end of a turn, never inside this call. Never NULL; end it
+ * with vm_close(), also after a failure. */
+struct vm *vm_open(
+    const struct vm_env *env, vm_loaded_cb loaded, void *loaded_arg);
+
+/* Cancel what waits, run the hooks, close the state. No callback of the vm runs
+ * any more. Not while code runs in it. */
+void vm_close(struct vm *vm);
+
+/* Run the script's onWorkerStop in a coroutine; done as in coro_start(). */
+void vm_stop_script(struct vm *vm, coro_done_cb done, void *arg);
+
+/* Tell once, at the end of a turn, when no coroutine serves a client. */
+void vm_when_quiet(struct vm *vm, vm_event_cb quiet, void *arg);
+
+/* coro.c: cancel what waits: all, or only what serves clients. Their done
+ * callbacks do not run. Not while code runs in the vm. Returns how many. */
+size_t coro_cancel(struct vm *vm, bool clients_only);
+
+/* coro.c: after the state is closed. */
+void coro_free_idle(struct vm *vm);
+
+/* coro.c: what was given to coro_start() as done_arg for the coroutine that
+ * runs, if its done callback is this one; else NULL. */
+void *coro_done_arg(lua_State *L, coro_done_cb done);
+
+/* session.c: the continuation of every call into the script's callbacks: flush
+ * the session of the client served. Returns no results. */
+int session_end(lua_State *L, int status, lua_KContext ctx);
+
+/* deadline.c: around each entry into Lua from C. */
+void deadline_enter(struct vm *vm);
+void deadline_leave(struct vm *vm);
+
+/* Arm the limit in a new state, before it has coroutines. */
+void deadline_arm(lua_State *L);
+
+/* Replace what would swallow the error: pcall, xpcall, load, coroutine.resume
+ * and coroutine.close. Raises. */
+void deadline_guard(lua_State *L);
+
+/* callbacks.c: push the script's callback; false (and nothing pushed) when it
+ * has none. */
+bool callbacks_push(lua_State *L, const char *name);
+
+/* callbacks.c: check the table of callbacks and remember it. Raises. */
+void callbacks_check(lua_State *L);
+
+#endif /* GW_WORKER_VM_IMPL_H */

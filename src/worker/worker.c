@@ -1,0 +1,394 @@
+#include "worker/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "util/alloc.h"
+#include "util/log.h"
+#include "worker/dispatch_impl.h"
+#include "worker/gateways_impl.h"
+#include "worker/vm_impl.h"
+
+#define WORKER_TICK_MS      1000 /* between looks at the clock, usually … */
+#define WORKER_TICK_BUSY_MS 100  /* … and while a script is being ended */
+#define WORKER_STOP_GRACE                           \
+    1000 /* ms that onWorkerStop may take after the \
+            deadline */
+
+struct worker {
+    uv_timer_t tick;
+    struct turn *turn;
+    const struct worker_conf *conf; /* borrowed */
+    unsigned index;
+    const struct worker_events *events; /* borrowed */
+    void *arg;                          /* borrowed, handed to events */
+    struct gateways *gateways;          /* NULL once stopped */
+    struct dispatch *dispatch;
+    struct vm *loading; /* the first one, until it is ready */
+    struct vm *serving; /* NULL before and after */
+    struct vm *next;    /* of a reload, until its verdict */
+    bool prepared;      /* next is ready and waits for the verdict */
+    worker_prepared_cb prepared_cb;
+    void *prepared_arg;
+    struct list endings; /* scripts that finish their work */
+    unsigned generation;
+    bool stopping;
+    struct turn_task stopped; /* tells the owner */
+};
+
+/* A script on its way out: first its clients' handlers end, then onWorkerStop
+ * runs, then it is closed. */
+struct ending {
+    struct list node; /* in worker->endings */
+    struct worker *w;
+    struct vm *vm;     /* owned */
+    uint64_t deadline; /* loop time, ms */
+    bool stop_called;
+    struct turn_task close;
+};
+
+static uint64_t now_ms(const struct worker *w)
+{
+    return uv_now(turn_loop(w->turn));
+}
+
+/* ---- ending a script ---- */
+
+/* worker_stop() was called and no script is left: that is all. */
+static void finish_stop(struct worker *w)
+{
+    if (w->stopping && list_empty(&w->endings))
+        turn_schedule(w->turn, &w->stopped);
+}
+
+static void free_ending(struct ending *e)
+{
+    list_remove(&e->node);
+    turn_cancel(&e->close);
+    vm_close(e->vm);
+    free(e);
+}
+
+static void close_ended(struct turn_task *task)
+{
+    struct ending *e = LIST_ENTRY(task, struct ending, close);
+    struct worker *w = e->w;
+
+    free_ending(e);
+    finish_stop(w);
+}
+
+static void on_stop_called(const char *error, void *arg)
+{
+    struct ending *e = arg;
+
+    if (error) {
+        log_error("handler failed event=onWorkerStop");
+        log_block(LOG_ERROR, error);
+    }
+    turn_schedule(e->w->turn, &e->close); /* not from inside its state */
+}
+
+static void unserve(struct ending *e)
+{
+    struct dispatch *d = e->w->dispatch;
+
+    if (d->vm == e->vm)
+        dispatch_serve(d, NULL);
+}
+
+/* No event begins in e's script any more. */
+static void call_stop(struct ending *e)
+{
+    if (e->stop_called)
+        return;
+    unserve(e);
+    e->stop_called = true;
+    vm_stop_script(e->vm, on_stop_called, e);
+}
+
+static void on_quiet(struct vm *vm, void *arg)
+{
+    call_stop(arg);
+}
+
+static void on_tick(uv_timer_t *timer);
+
+static void set_pace(struct worker *w)
+{
+    uint64_t ms =
+        list_empty(&w->endings) ? WORKER_TICK_MS : WORKER_TICK_BUSY_MS;
+
+    if (uv_timer_get_repeat(&w->tick) != ms)
+        uv_timer_start(&w->tick, on_tick, ms, ms);
+}
+
+static void begin_ending(struct worker *w, struct vm *vm, double drain_time)
+{
+    struct ending *e = xcalloc(1, sizeof(*e));
+
+    e->w = w;
+    e->vm = vm;
+    e->deadline = now_ms(w) + (uint64_t)(drain_time * 1000.0);
+    e->close.run = close_ended;
+    list_init(&e->close.node);
+    list_init(&e->node);
+    list_push_back(&w->endings, &e->node);
+    vm->serving = false;
+    vm_when_quiet(vm, on_quiet, e);
+    set_pace(w);
+}
+
+/* Its time is up: cut off the handlers, then give onWorkerStop a moment. */
+static void enforce_deadline(struct ending *e)
+{
+    struct worker *w = e->w;
+
+    if (e->stop_called) {
+        log_warn("onWorkerStop did not end in time, the script is closed");
+        turn_schedule(w->turn, &e->close);
+        return;
+    }
+    unserve(e);
+    dispatch_abandon(w->dispatch, e->vm);
+    log_warn("handlers did not end in time and were cut off handlers=%zu",
+        coro_cancel(e->vm, true));
+    e->deadline = now_ms(w) + WORKER_STOP_GRACE;
+    call_stop(e);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    struct list *node, *tmp;
+
+    dispatch_tick(w->dispatch);
+    LIST_FOREACH_SAFE (node, tmp, &w->endings) {
+        struct ending *e = LIST_ENTRY(node, struct ending, node);
+
+        if (now_ms(w) >= e->deadline)
+            enforce_deadline(e);
+    }
+    set_pace(w);
+}
+
+/* ---- start ---- */
+
+static void leave_system(struct worker *w)
+{
+    if (w->gateways)
+        gateways_close(w->gateways);
+    w->gateways = NULL;
+}
+
+static void on_stopped(struct turn_task *task)
+{
+    struct worker *w = LIST_ENTRY(task, struct worker, stopped);
+
+    leave_system(w);
+    w->events->on_stopped(w->arg);
+}
+
+static void on_event(const struct frame *f, void *arg)
+{
+    dispatch_event(((struct worker *)arg)->dispatch, f);
+}
+
+static void on_client_lost(const struct client_id *id, void *arg)
+{
+    dispatch_lost(((struct worker *)arg)->dispatch, id);
+}
+
+static const struct gateways_ops gateways_ops = {
+    .on_event = on_event,
+    .on_client_lost = on_client_lost,
+};
+
+static struct vm *open_vm(struct worker *w, vm_loaded_cb loaded)
+{
+    struct vm_env env = {
+        .turn = w->turn,
+        .gateways = w->gateways,
+        .conf = w->conf,
+        .index = w->index,
+    };
+
+    return vm_open(&env, loaded, w);
+}
+
+static void serve(struct worker *w, struct vm *vm)
+{
+    w->serving = vm;
+    w->generation++;
+    dispatch_serve(w->dispatch, vm);
+}
+
+static void on_first_loaded(struct vm *vm, const char *error, void *arg)
+{
+    struct worker *w = arg;
+
+    if (error) {
+        w->events->on_failed(error, w->arg);
+        return; /* the owner frees the worker, and vm with it */
+    }
+    w->loading = NULL;
+    serve(w, vm);
+    gateways_join(w->gateways);
+    w->events->on_ready(w->arg);
+}
+
+struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
+    unsigned index, const struct worker_events *events, void *arg)
+{
+    struct worker *w = xcalloc(1, sizeof(*w));
+
+    w->turn = turn_new(loop);
+    w->conf = conf;
+    w->index = index;
+    w->events = events;
+    w->arg = arg;
+    list_init(&w->endings);
+    list_init(&w->stopped.node);
+    w->stopped.run = on_stopped;
+    uv_timer_init(loop, &w->tick);
+    w->tick.data = w;
+    set_pace(w);
+    w->gateways = gateways_new(w->turn, conf, index, &gateways_ops, w);
+    w->dispatch = dispatch_new(w->turn, w->gateways, conf);
+    w->loading = open_vm(w, on_first_loaded);
+    return w;
+}
+
+/* ---- reload ---- */
+
+static void on_prepared(struct vm *vm, const char *error, void *arg)
+{
+    struct worker *w = arg;
+    char *message;
+
+    if (!error) {
+        w->prepared = true;
+        w->prepared_cb(NULL, w->prepared_arg);
+        return;
+    }
+    message = xstrdup(error);
+    w->next = NULL;
+    vm_close(vm);
+    w->prepared_cb(message, w->prepared_arg);
+    free(message);
+}
+
+int worker_prepare(struct worker *w, worker_prepared_cb cb, void *arg)
+{
+    if (w->next || !w->serving || w->stopping)
+        return -EALREADY;
+    w->prepared_cb = cb;
+    w->prepared_arg = arg;
+    w->next = open_vm(w, on_prepared);
+    return 0;
+}
+
+void worker_commit(struct worker *w)
+{
+    struct vm *old = w->serving;
+
+    assert(w->prepared);
+    serve(w, w->next);
+    w->next = NULL;
+    w->prepared = false;
+    begin_ending(w, old, w->conf->drain_time);
+}
+
+void worker_abort(struct worker *w)
+{
+    if (w->next)
+        vm_close(w->next);
+    w->next = NULL;
+    w->prepared = false;
+}
+
+/* ---- stop ---- */
+
+void worker_stop(struct worker *w, double drain_time)
+{
+    uint64_t deadline = now_ms(w) + (uint64_t)(drain_time * 1000.0);
+    struct list *node;
+
+    if (w->stopping)
+        return;
+    w->stopping = true;
+    dispatch_stop(w->dispatch);
+    worker_abort(w);
+    LIST_FOREACH (node, &w->endings) {
+        struct ending *e = LIST_ENTRY(node, struct ending, node);
+
+        if (e->deadline > deadline)
+            e->deadline = deadline;
+    }
+    if (w->loading)
+        vm_close(w->loading);
+    w->loading = NULL;
+    if (w->serving)
+        begin_ending(w, w->serving, drain_time);
+    w->serving = NULL;
+    finish_stop(w);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void worker_free(struct worker *w)
+{
+    while (!list_empty(&w->endings))
+        free_ending(LIST_ENTRY(w->endings.next, struct ending, node));
+    worker_abort(w);
+    if (w->loading)
+        vm_close(w->loading);
+    if (w->serving)
+        vm_close(w->serving);
+    dispatch_free(w->dispatch);
+    leave_system(w);
+    turn_close(w->turn);
+    uv_close((uv_handle_t *)&w->tick, on_closed);
+}
+
+/* ---- status ---- */
+
+static void add_vm(struct worker_status *out, const struct vm *vm)
+{
+    if (!vm)
+        return;
+    out->coroutines += vm->nbusy;
+    out->timers += vm->timers;
+    out->memory += vm->memory;
+}
+
+void worker_status(const struct worker *w, struct worker_status *out)
+{
+    const struct dispatch *d = w->dispatch;
+    const struct list *node;
+
+    *out = (struct worker_status){
+        .name = w->conf->name,
+        .index = w->index,
+        .clients = HASH_COUNT(d->mailboxes),
+        .queued = d->queued,
+        .events = d->events,
+        .errors = d->errors,
+        .generation = w->generation,
+    };
+    add_vm(out, w->loading);
+    add_vm(out, w->serving);
+    add_vm(out, w->next);
+    LIST_FOREACH (node, &w->endings)
+        add_vm(out, LIST_ENTRY(node, struct ending, node)->vm);
+    if (!w->gateways)
+        return;
+    out->gateways = w->gateways->nconnected;
+    out->gateways_known = w->gateways->npeers;
+    out->sends = w->gateways->sends;
+    out->sends_failed = w->gateways->sends_failed;
+}
