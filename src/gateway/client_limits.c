@@ -1,0 +1,75 @@
+#include "gateway/client_io_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "util/hash.h"
+
+#define LIMIT_KEY_LEN 9 /* family, then an IPv4 address or a v6 /64 */
+
+struct client_limit {
+    uint8_t key[LIMIT_KEY_LEN];
+    size_t count;
+    UT_hash_handle hh;
+};
+
+/* One household of addresses: an IPv4 address, or the /64 that an IPv6
+ * customer has for himself. */
+static void make_key(uint8_t key[LIMIT_KEY_LEN], const union addr *peer)
+{
+    union addr a = *peer;
+
+    addr_unmap(&a);
+    memset(key, 0, LIMIT_KEY_LEN);
+    if (a.sa.sa_family == AF_INET6) {
+        key[0] = 6;
+        memcpy(key + 1, &a.in6.sin6_addr, 8);
+    } else if (a.sa.sa_family == AF_INET) {
+        key[0] = 4;
+        memcpy(key + 1, &a.in.sin_addr, 4);
+    }
+}
+
+int client_limits_enter(
+    struct client_limits *l, const union addr *peer, struct client_limit **out)
+{
+    struct client_limit *limit = NULL;
+    uint8_t key[LIMIT_KEY_LEN];
+
+    if (l->total >= l->max)
+        return -EAGAIN;
+    if (l->max_per_ip > 0) {
+        make_key(key, peer);
+        HASH_FIND(hh, l->map, key, LIMIT_KEY_LEN, limit);
+        if (limit == NULL) {
+            limit = xcalloc(1, sizeof(*limit));
+            memcpy(limit->key, key, LIMIT_KEY_LEN);
+            HASH_ADD(hh, l->map, key, LIMIT_KEY_LEN, limit);
+        } else if (limit->count >= l->max_per_ip) {
+            return -EAGAIN;
+        }
+        limit->count++;
+    }
+    l->total++;
+    *out = limit;
+    return 0;
+}
+
+void client_limits_leave(struct client_limits *l, struct client_limit *limit)
+{
+    l->total--;
+    if (limit == NULL || --limit->count > 0)
+        return;
+    HASH_DEL(l->map, limit);
+    free(limit);
+}
+
+void client_limits_fini(struct client_limits *l)
+{
+    struct client_limit *limit, *tmp;
+
+    MAP_FOREACH (hh, l->map, limit, tmp) {
+        HASH_DEL(l->map, limit);
+        free(limit);
+    }
+}
