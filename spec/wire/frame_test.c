@@ -1,0 +1,176 @@
+/* Frames against captured traffic, cut at every length, and lying lengths. */
+#include "vectors.h"
+
+#include <errno.h>
+
+#include "wire/frame.h"
+
+static struct bytes captured(void)
+{
+    return bytes_from_hex("00000021" /* pack_len */
+                          "03"       /* ON_MESSAGE */
+                          "7f000001"
+                          "0b54"     /* 127.0.0.1:2900 */
+                          "0a000005" /* 10.0.0.5 */
+                          "e3c0"     /* client port 58304 */
+                          "fffffffe" /* connection id */
+                          "01"       /* flag */
+                          "205a"     /* gateway port 8282 */
+                          "00000002"
+                          "6162"     /* ext "ab" */
+                          "68690a"); /* body "hi\n" */
+}
+
+static void decodes_every_field(void **state)
+{
+    struct bytes b = captured();
+    struct frame f;
+
+    assert_int_equal(frame_measure(b.data, b.len, FRAME_MAX_LEN), b.len);
+    assert_int_equal(frame_decode(&f, b.data, b.len), 0);
+    assert_int_equal(f.cmd, FRAME_ON_MESSAGE);
+    assert_int_equal(f.flag, FRAME_FLAG_STRING);
+    assert_int_equal(f.local_ip, 0x7f000001);
+    assert_int_equal(f.local_port, 2900);
+    assert_int_equal(f.client_ip, 0x0a000005);
+    assert_int_equal(f.client_port, 58304);
+    assert_true(f.connection_id == 0xfffffffe);
+    assert_int_equal(f.gateway_port, 8282);
+    assert_int_equal(f.ext_len, 2);
+    assert_memory_equal(f.ext, "ab", 2);
+    assert_int_equal(f.body_len, 3);
+    assert_memory_equal(f.body, "hi\n", 3);
+    bytes_fini(&b);
+}
+
+static void reencode_all(const uint8_t *data, size_t len)
+{
+    struct buf out = {0};
+    size_t at = 0;
+
+    while (at < len) {
+        ssize_t n = frame_measure(data + at, len - at, FRAME_MAX_LEN);
+        struct frame f;
+
+        assert_true(n > 0 && (size_t)n <= len - at);
+        assert_int_equal(frame_decode(&f, data + at, (size_t)n), 0);
+        assert_string_not_equal(frame_cmd_name(f.cmd), "?");
+        frame_encode(&out, &f);
+        at += (size_t)n;
+    }
+    assert_buf_equal(&out, data, len);
+    buf_fini(&out);
+}
+
+static void encodes_what_it_decodes_from_captured_traffic(void **state)
+{
+    vectors_each_capture(reencode_all);
+}
+
+static void asks_for_more_bytes_until_the_length_is_whole(void **state)
+{
+    struct bytes b = captured();
+
+    for (size_t len = 0; len <= b.len; len++) {
+        struct bytes cut = bytes_copy(b.data, len);
+
+        assert_int_equal(frame_measure(cut.data, cut.len, FRAME_MAX_LEN),
+            len < 4 ? 0 : (ssize_t)b.len);
+        bytes_fini(&cut);
+    }
+    bytes_fini(&b);
+}
+
+static void refuses_a_packet_cut_at_any_length(void **state)
+{
+    struct bytes b = captured();
+    struct frame f;
+
+    for (size_t len = 0; len < b.len; len++) {
+        struct bytes cut = bytes_copy(b.data, len);
+
+        assert_int_equal(frame_decode(&f, cut.data, cut.len), -EPROTO);
+        bytes_fini(&cut);
+    }
+    bytes_fini(&b);
+}
+
+static void put32(uint8_t *p, uint64_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+static void trusts_no_packet_length(void **state)
+{
+    uint8_t head[4];
+
+    for (int bit = 0; bit <= 32; bit++) {
+        for (int off = -1; off <= 1; off++) {
+            uint64_t claim = (1ull << bit) + (uint64_t)(int64_t)off;
+            ssize_t got;
+
+            if (claim > UINT32_MAX)
+                continue;
+            put32(head, claim);
+            got = frame_measure(head, 4, 1024);
+            if (claim < FRAME_HEAD_LEN)
+                assert_int_equal(got, -EPROTO);
+            else if (claim > 1024)
+                assert_int_equal(got, -EMSGSIZE);
+            else
+                assert_int_equal(got, claim);
+        }
+    }
+}
+
+static void refuses_an_ext_length_past_the_packet(void **state)
+{
+    struct bytes b = captured();
+    static const uint32_t lies[] = {6, 7, 28, 33, 0x7fffffff, 0x80000000,
+        0xffffffe3, 0xffffffe4, 0xffffffff};
+    struct frame f;
+
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        put32(b.data + 24, lies[i]);
+        assert_int_equal(frame_decode(&f, b.data, b.len), -EPROTO);
+    }
+    put32(b.data + 24, 5);
+    assert_int_equal(frame_decode(&f, b.data, b.len), 0);
+    assert_int_equal(f.body_len, 0);
+    bytes_fini(&b);
+}
+
+static void refuses_a_packet_length_that_is_not_the_given_one(void **state)
+{
+    struct bytes b = captured();
+    struct frame f;
+
+    put32(b.data, b.len + 1);
+    assert_int_equal(frame_decode(&f, b.data, b.len), -EPROTO);
+    bytes_fini(&b);
+}
+
+static void names_commands(void **state)
+{
+    assert_string_equal(frame_cmd_name(3), "ON_MESSAGE");
+    assert_string_equal(frame_cmd_name(205), "ON_WEBSOCKET_CONNECT");
+    assert_string_equal(frame_cmd_name(0), "?");
+    assert_string_equal(frame_cmd_name(255), "?");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decodes_every_field),
+        cmocka_unit_test(encodes_what_it_decodes_from_captured_traffic),
+        cmocka_unit_test(asks_for_more_bytes_until_the_length_is_whole),
+        cmocka_unit_test(refuses_a_packet_cut_at_any_length),
+        cmocka_unit_test(trusts_no_packet_length),
+        cmocka_unit_test(refuses_an_ext_length_past_the_packet),
+        cmocka_unit_test(refuses_a_packet_length_that_is_not_the_given_one),
+        cmocka_unit_test(names_commands),
+    };
+
+    return cmocka_run_group_tests_name("wire.frame", tests, NULL, NULL);
+}

@@ -1,0 +1,106 @@
+/* JSON strings against bytes from PHP 8.2's json_encode(). */
+#include "vectors.h"
+
+#include "wire/phpjson.h"
+
+static void assert_string(const char *text, size_t len, const char *want)
+{
+    struct bytes b = bytes_copy(text, len);
+    struct buf out = {0};
+
+    phpjson_put_string(&out, b.data, b.len);
+    assert_buf_text(&out, want);
+    buf_fini(&out);
+    bytes_fini(&b);
+}
+
+static void escapes_as_php_does(void **state)
+{
+    assert_string("", 0, "\"\"");
+    assert_string("a b~\x7f", 5, "\"a b~\x7f\"");
+    assert_string("\"\\/", 3, "\"\\\"\\\\\\/\"");
+    assert_string("\b\f\n\r\t", 5, "\"\\b\\f\\n\\r\\t\"");
+    assert_string("\0\x01\x0b\x1f", 4, "\"\\u0000\\u0001\\u000b\\u001f\"");
+    assert_string("é", 2, "\"\\u00e9\"");
+    assert_string("房间", 6, "\"\\u623f\\u95f4\"");
+    assert_string("😀", 4, "\"\\ud83d\\ude00\"");
+    assert_string("\xf4\x8f\xbf\xbf", 4, "\"\\udbff\\udfff\"");
+}
+
+static void replaces_what_is_not_utf8(void **state)
+{
+    assert_string("a\xff"
+                  "b",
+        3, "\"a\\ufffdb\"");
+    assert_string("\xc3", 1, "\"\\ufffd\"");
+    assert_string("\xc0\x80", 2, "\"\\ufffd\\ufffd\"");
+    assert_string("\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\"");
+    assert_string("\xf0\x9f\x98", 3, "\"\\ufffd\\ufffd\\ufffd\"");
+    assert_string("\xf4\x90\x80\x80", 4, "\"\\ufffd\\ufffd\\ufffd\\ufffd\"");
+    assert_string("\xe6\x88"
+                  "a",
+        3, "\"\\ufffd\\ufffda\"");
+}
+
+static void writes_every_code_point_so_that_it_reads_back(void **state)
+{
+    struct buf out = {0};
+
+    for (uint32_t c = 0; c <= 0x10ffff; c += c < 0x3000 ? 1 : 97) {
+        json_t *string;
+        char want[8];
+        size_t len;
+
+        if (c >= 0xd800 && c <= 0xdfff)
+            continue;
+        if (c < 0x80) {
+            len = 1;
+            want[0] = (char)c;
+        } else if (c < 0x800) {
+            len = 2;
+            want[0] = (char)(0xc0 | c >> 6);
+        } else if (c < 0x10000) {
+            len = 3;
+            want[0] = (char)(0xe0 | c >> 12);
+        } else {
+            len = 4;
+            want[0] = (char)(0xf0 | c >> 18);
+        }
+        for (size_t i = 1; i < len; i++)
+            want[i] = (char)(0x80 | (c >> (6 * (len - 1 - i)) & 0x3f));
+        phpjson_put_string(&out, want, len);
+        string = json_loadb((const char *)out.data, out.len,
+            JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        assert_non_null(string);
+        assert_int_equal(json_string_length(string), len);
+        assert_memory_equal(json_string_value(string), want, len);
+        json_decref(string);
+        buf_clear(&out);
+    }
+    buf_fini(&out);
+}
+
+static void writes_unsigned_numbers(void **state)
+{
+    struct buf out = {0};
+
+    phpjson_put_uint(&out, 0);
+    buf_append_byte(&out, ' ');
+    phpjson_put_uint(&out, 10);
+    buf_append_byte(&out, ' ');
+    phpjson_put_uint(&out, UINT32_MAX);
+    assert_buf_text(&out, "0 10 4294967295");
+    buf_fini(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(escapes_as_php_does),
+        cmocka_unit_test(replaces_what_is_not_utf8),
+        cmocka_unit_test(writes_every_code_point_so_that_it_reads_back),
+        cmocka_unit_test(writes_unsigned_numbers),
+    };
+
+    return cmocka_run_group_tests_name("wire.phpjson", tests, NULL, NULL);
+}
