@@ -401,6 +401,11 @@ void conn_close_flushed(struct conn *c)
         begin_close(c);
 }
 
+void conn_set_packet_max(struct conn *c, size_t packet_max)
+{
+    c->limits.packet_max = packet_max;
+}
+
 struct buf *conn_out(struct conn *c)
 {
     turn_schedule(c->turn, &c->flush);
