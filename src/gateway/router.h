@@ -1,0 +1,92 @@
+/* router.h - which worker gets a client's events, and what happens to them
+ * while no worker can take them.
+ *
+ * A client is bound to one worker while that worker lives; its first event
+ * chooses it. When no worker is there, or the link is over its high-water
+ * mark, the client is no longer read from and its events wait here, in order;
+ * they go out, and reading goes on, when a worker comes or the link drains. An
+ * ON_CLOSE always waits; others are refused above ROUTER_HELD_MAX.
+ *
+ * With GATEWAY_ROUTER_HASH_UID a client is routed by its address until a uid
+ * is bound and by the uid from the next event on: that may be another worker,
+ * and then what the first one has not run yet is not waited for.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_GATEWAY_ROUTER_H
+#define GW_GATEWAY_ROUTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/clients.h"
+#include "gateway/gateway.h"
+#include "net/conn.h"
+
+#define ROUTER_WORKERS_MAX 4096               /* more are refused */
+#define ROUTER_HELD_MAX    (64 * 1024 * 1024) /* bytes that wait, all clients */
+
+struct router_conf {
+    enum gateway_router mode;
+    uint32_t local_ip; /* host order; of the heads of all events */
+    uint16_t local_port;
+    uint16_t gateway_port;
+};
+
+struct router_counters {
+    uint64_t events;  /* given to workers' links */
+    uint64_t refused; /* over ROUTER_HELD_MAX; the client was closed */
+    uint64_t lost;    /* still waiting when the router ended */
+};
+
+struct router;
+struct router_worker; /* a worker's link */
+
+struct router *router_new(const struct router_conf *conf);
+
+/* Events still waiting are lost and counted in the log. Their clients, and
+ * those paused, must live. */
+void router_free(struct router *r);
+
+/* A worker joined. key names it ("ip name:index"); conn is borrowed. A worker
+ * with the same key goes on as this one, with its clients: *replaced gets the
+ * conn that it had, else NULL. NULL above ROUTER_WORKERS_MAX. */
+struct router_worker *router_add_worker(struct router *r, struct conn *conn,
+    const char *key, bool close_info, struct conn **replaced);
+
+/* Its link is lost. Its clients find another worker at their next event. */
+void router_remove_worker(struct router *r, struct router_worker *w);
+
+/* A link has room again: give it what waits, read from its clients again. */
+void router_drained(struct router *r);
+
+/* Give an event of c to its worker, or let it wait. 0, or -ENOBUFS: too much
+ * waits already, the event is dropped and the client must be closed. */
+int router_forward(struct router *r, struct client *c, uint8_t cmd,
+    const void *body, size_t len);
+
+/* The last event of c, which is still in the indexes. Never refused; nothing of
+ * c is forwarded afterwards. */
+void router_close(
+    struct router *r, struct client *c, int code, const char *reason);
+
+/* A uid was bound to c. */
+void router_uid_bound(struct router *r, struct client *c);
+
+/* True when so much waits that no new client should be taken. */
+bool router_is_full(const struct router *r);
+
+/* PING to every worker. */
+void router_ping_workers(struct router *r);
+
+size_t router_worker_count(const struct router *r);
+size_t router_paused_count(const struct router *r);
+size_t router_held_count(const struct router *r);
+
+/* Bytes in the workers' links that the kernel has not taken yet. */
+size_t router_queued(const struct router *r);
+
+const struct router_counters *router_counters(const struct router *r);
+
+#endif /* GW_GATEWAY_ROUTER_H */
