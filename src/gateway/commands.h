@@ -1,0 +1,42 @@
+/* commands.h - what workers and other programs can ask of a gateway.
+ *
+ * One table, one handler a command (docs/protocol.md). Source: GatewayWorker
+ * src/Gateway.php, onWorkerMessage(). WORKER_CONNECT, GATEWAY_CLIENT_CONNECT
+ * and PING are about the link itself and belong to inner.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_GATEWAY_COMMANDS_H
+#define GW_GATEWAY_COMMANDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/client_io.h"
+#include "gateway/clients.h"
+#include "gateway/router.h"
+#include "util/buf.h"
+#include "wire/frame.h"
+
+/* Embedded in the gateway; clients, router and io are borrowed and set by it,
+ * the rest starts as zeros. */
+struct commands {
+    struct clients *clients;
+    struct router *router;
+    const struct client_io *io;
+    uint64_t run;           /* commands so far */
+    uint64_t dropped;       /* messages for clients that were gone */
+    struct client **picked; /* owned; scratch of the handlers */
+    size_t npicked, picked_cap;
+};
+
+void commands_fini(struct commands *cs);
+
+/* Run one command. 1: answer holds a serialized value to reply with; 0: there
+ * is no reply; -ENOSYS: no such command. What is wrong inside a command is
+ * logged; a query is answered with an empty array then, so that replies stay
+ * in step. */
+int commands_run(
+    struct commands *cs, const struct frame *f, struct buf *answer);
+
+#endif /* GW_GATEWAY_COMMANDS_H */
