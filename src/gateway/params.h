@@ -1,0 +1,27 @@
+/* params.h - named values as PHP's request arrays hold them, built from query
+ * strings and cookies.
+ *
+ * a=1&b[]=2&b[x][y]=3 becomes nested arrays, "+" and %XX are decoded, dots and
+ * spaces in names become "_", a repeated name keeps its place and takes the new
+ * value. Source: PHP main/php_variables.c, php_register_variable_ex().
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_GATEWAY_PARAMS_H
+#define GW_GATEWAY_PARAMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/buf.h"
+
+#define PARAMS_VARS_MAX  1000 /* names in one text; more are left out */
+#define PARAMS_DEPTH_MAX 32   /* of a[b][c]…; deeper ones are left out */
+
+/* Append the serialized array of a query string ("a=1&b[]=2"). */
+void params_put_query(struct buf *out, const char *query);
+
+/* The same of a Cookie header ("a=1; b=2"); names are not nested. */
+void params_put_cookies(struct buf *out, const char *header);
+
+#endif /* GW_GATEWAY_PARAMS_H */
