@@ -15,12 +15,12 @@
 
 #include "gateway/client_io.h"
 
-#define GATEWAY_PING_INTERVAL     25.0 /* seconds */
-#define GATEWAY_IDLE_TIMEOUT      60.0 /* seconds without a byte: dead */
-#define GATEWAY_WORKER_HIGH_WATER (10 * 1024 * 1024) /* bytes queued per link \
-                                                      */
-#define GATEWAY_NAME_MAX   255  /* bytes of a uid or group name */
-#define GATEWAY_GROUPS_MAX 1024 /* groups of one client */
+#define GATEWAY_PING_INTERVAL 25.0 /* seconds */
+#define GATEWAY_IDLE_TIMEOUT  60.0 /* seconds without a byte: dead */
+/* bytes queued per link */
+#define GATEWAY_WORKER_HIGH_WATER (10 * 1024 * 1024)
+#define GATEWAY_NAME_MAX          255  /* bytes of a uid or group name */
+#define GATEWAY_GROUPS_MAX        1024 /* groups of one client */
 
 enum gateway_router {
     GATEWAY_ROUTER_LEAST, /* the worker with the fewest clients */
@@ -58,7 +58,7 @@ struct gateway_slot {
                    ownership passes */
 };
 
-struct gateway_events {
+struct gateway_events { /* each may be NULL */
     /* Clients can connect now (the first worker is ready). */
     void (*on_ready)(void *arg);
     /* After gateway_stop(): every client is closed. */
@@ -71,14 +71,17 @@ struct gateway_status {
     size_t clients, workers, groups, uids;
     size_t clients_paused; /* not read because their worker is behind */
     struct client_io_counters io;
-    uint64_t events_out;  /* events given to workers */
-    uint64_t commands_in; /* commands from workers and other programs */
-    uint64_t dropped;     /* sends to clients that were gone, by command */
+    uint64_t events_out;     /* events given to workers */
+    size_t events_held;      /* events that wait for a worker */
+    uint64_t events_dropped; /* events that no worker got */
+    uint64_t commands_in;    /* commands from workers and other programs */
+    uint64_t dropped;        /* sends to clients that were gone, by command */
 };
 
 struct gateway;
 
-/* 0, or -errno with a line in err. */
+/* 0, or -errno with a line in err; then the caller still has the slot's
+ * descriptors. */
 int gateway_new(struct gateway **out, uv_loop_t *loop,
     const struct gateway_conf *conf, const struct gateway_slot *slot,
     const struct gateway_events *events, void *arg, char err[256]);

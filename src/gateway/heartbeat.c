@@ -1,0 +1,104 @@
+#include "gateway/heartbeat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/client_io.h"
+#include "util/alloc.h"
+
+#define VISITS 8  /* of a client per interval */
+#define SLICES 16 /* in which all clients are visited once */
+
+struct heartbeat {
+    uv_timer_t timer;
+    struct clients *clients; /* borrowed */
+    const char *data;        /* borrowed; NULL: websocket PING, or nothing */
+    size_t data_len;
+    bool ping;
+    uint32_t interval; /* ticks */
+    uint32_t deadline; /* ticks of silence; 0: none */
+    size_t at;         /* where the next slice begins */
+};
+
+uint32_t heartbeat_ticks(const uv_loop_t *loop)
+{
+    return (uint32_t)(uv_now(loop) / (1000 / CLIENTS_TICKS));
+}
+
+static void visit(struct heartbeat *h, struct client *c, uint32_t now)
+{
+    uint32_t silence = now - c->seen;
+
+    if (c->paused) { /* silent because nobody reads */
+        c->seen = now;
+    } else if (h->deadline > 0 && silence >= h->deadline) {
+        client_destroy(c->conn, "timeout");
+    } else if (h->ping && silence >= h->interval &&
+               now - c->pinged >= h->interval) {
+        c->pinged = now;
+        if (h->data)
+            client_send(c->conn, h->data, h->data_len, false);
+        else
+            client_ping(c->conn);
+    }
+}
+
+static void on_slice(uv_timer_t *timer)
+{
+    struct heartbeat *h = timer->data;
+    size_t count = clients_count(h->clients);
+    uint32_t now = heartbeat_ticks(timer->loop);
+
+    if (h->at >= count)
+        h->at = 0;
+    for (size_t n = (count + SLICES - 1) / SLICES; n > 0 && h->at < count; n--)
+        visit(h, clients_at(h->clients, h->at++), now);
+}
+
+static uint32_t to_ticks(double seconds)
+{
+    return (uint32_t)(seconds * CLIENTS_TICKS + 0.5);
+}
+
+struct heartbeat *heartbeat_open(
+    uv_loop_t *loop, const struct gateway_conf *conf, struct clients *clients)
+{
+    unsigned limit = conf->ping_not_response_limit;
+    bool has_data = conf->ping_data && *conf->ping_data;
+    bool as_php = has_data || limit > 0;
+    bool is_websocket = conf->clients.protocol == CLIENT_IO_WEBSOCKET;
+    double period = conf->ping_interval / VISITS / SLICES;
+    uint64_t period_ms = (uint64_t)(period * 1000);
+    struct heartbeat *h;
+
+    if (conf->ping_interval <= 0 || (!as_php && !is_websocket))
+        return NULL;
+    h = xcalloc(1, sizeof(*h));
+    h->clients = clients;
+    h->interval = to_ticks(conf->ping_interval);
+    h->ping = has_data || !as_php;
+    h->deadline =
+        to_ticks(as_php ? (limit > 0 ? conf->ping_interval * (limit + 0.5) : 0)
+                        : conf->idle_timeout);
+    if (has_data) {
+        h->data = conf->ping_data;
+        h->data_len = strlen(conf->ping_data);
+    }
+    if (period_ms == 0)
+        period_ms = 1;
+    uv_timer_init(loop, &h->timer);
+    h->timer.data = h;
+    uv_timer_start(&h->timer, on_slice, period_ms, period_ms);
+    return h;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void heartbeat_close(struct heartbeat *h)
+{
+    if (h)
+        uv_close((uv_handle_t *)&h->timer, on_closed);
+}

@@ -1,0 +1,35 @@
+/* heartbeat.h - pings silent clients and ends dead ones.
+ *
+ * Default, on websocket ports: a PING after ping_interval of silence, the end
+ * after idle_timeout without a byte. Other protocols have no ping that a peer
+ * must answer, so silence alone never ends those. With ping_data or
+ * ping_not_response_limit it is GatewayWorker's heartbeat on every protocol:
+ * ping_data is sent as a message every ping_interval of silence, and a client
+ * silent for (limit + 1/2) intervals is ended; limit 0 ends nobody.
+ *
+ * One timer visits a slice of the clients at a time, so that a million of them
+ * cost little; a client is visited eight times per interval.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_GATEWAY_HEARTBEAT_H
+#define GW_GATEWAY_HEARTBEAT_H
+
+#include <uv.h>
+
+#include "gateway/clients.h"
+#include "gateway/gateway.h"
+
+struct heartbeat;
+
+/* NULL when conf switches it off. clients and conf are borrowed. */
+struct heartbeat *heartbeat_open(
+    uv_loop_t *loop, const struct gateway_conf *conf, struct clients *clients);
+
+/* Asynchronous; NULL is allowed. */
+void heartbeat_close(struct heartbeat *h);
+
+/* The clock of struct client's times. */
+uint32_t heartbeat_ticks(const uv_loop_t *loop);
+
+#endif /* GW_GATEWAY_HEARTBEAT_H */

@@ -1,0 +1,310 @@
+#include "gateway/inner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/conn.h"
+#include "net/listener.h"
+#include "util/alloc.h"
+#include "util/log.h"
+#include "wire/cmdjson.h"
+#include "wire/frame.h"
+#include "wire/framing.h"
+
+#define TICK_MS     1000
+#define ANSWER_KEEP (64 * 1024) /* bytes kept of the answer buffer */
+
+struct inner {
+    struct inner_conf conf;
+    struct listener *listener; /* owned */
+    uv_timer_t timer;
+    struct list links; /* struct link */
+    size_t nlinks;
+    struct buf answer; /* of the command being run */
+    uint64_t pinged;   /* ms, uv_now */
+};
+
+struct link {
+    struct list node;
+    struct inner *in;             /* borrowed */
+    struct conn *conn;            /* owned */
+    struct router_worker *worker; /* owned by the router; NULL: no worker */
+    uint64_t since;               /* ms, uv_now */
+    bool trusted;                 /* the key was right, or there is none */
+};
+
+static uint64_t now(const struct inner *in)
+{
+    return uv_now(turn_loop(in->conf.turn));
+}
+
+/* Forget it; its conn is closed by the caller or gone. */
+static void drop_link(struct link *l)
+{
+    struct inner *in = l->in;
+    struct router_worker *w = l->worker;
+
+    list_remove(&l->node);
+    in->nlinks--;
+    free(l);
+    if (w)
+        router_remove_worker(in->conf.router, w);
+}
+
+static void refuse(struct link *l, const char *why, uint8_t cmd)
+{
+    char peer[ADDR_TEXT_SIZE];
+
+    log_warn("inner link closed, %s peer=%s cmd=%s", why,
+        addr_format(peer, conn_peer(l->conn)), frame_cmd_name(cmd));
+    conn_close(l->conn);
+    drop_link(l);
+}
+
+/* Takes as long wherever they differ. */
+static bool same_key(const char *got, const char *want)
+{
+    size_t got_len = strlen(got);
+    size_t want_len = strlen(want);
+    unsigned diff = got_len != want_len;
+
+    for (size_t i = 0; i < got_len; i++)
+        diff |= (unsigned)(uint8_t)got[i] ^
+                (unsigned)(uint8_t)want[want_len > 0 ? i % want_len : 0];
+    return diff == 0;
+}
+
+/* The link that had the worker before another one took its place. */
+static void drop_replaced(struct inner *in, const struct conn *conn)
+{
+    struct list *node;
+
+    LIST_FOREACH (node, &in->links) {
+        struct link *l = LIST_ENTRY(node, struct link, node);
+
+        if (l->conn != conn)
+            continue;
+        l->worker = NULL; /* it lives on */
+        conn_close(l->conn);
+        drop_link(l);
+        return;
+    }
+}
+
+static void become_worker(struct link *l, const struct cmdjson_auth *auth)
+{
+    struct inner *in = l->in;
+    const char *name = auth->worker_key ? auth->worker_key : "";
+    bool close_info =
+        auth->gwrun > 0 && cmdjson_has_feature(auth, "close_info");
+    char host[ADDR_TEXT_SIZE];
+    char quoted[LOG_QUOTE_SIZE];
+    struct conn *replaced;
+    char *key;
+
+    addr_format_host(host, conn_peer(l->conn));
+    key = xasprintf("%s %s", host, name);
+    l->worker =
+        router_add_worker(in->conf.router, l->conn, key, close_info, &replaced);
+    free(key);
+    if (!l->worker) {
+        refuse(l, "too many workers", FRAME_WORKER_CONNECT);
+        return;
+    }
+    log_notice("worker joined peer=%s key=%s replaced=%d", host,
+        log_quote(quoted, name, strlen(name)), replaced != NULL);
+    if (replaced)
+        drop_replaced(in, replaced);
+    in->conf.on_worker(in->conf.arg);
+}
+
+static void authenticate(struct link *l, const struct frame *f)
+{
+    const char *secret_key = l->in->conf.secret_key;
+    struct cmdjson_auth auth;
+
+    if (cmdjson_parse_auth(&auth, f->body, f->body_len) < 0) {
+        refuse(l, "introduction not valid", f->cmd);
+        return;
+    }
+    if (*secret_key && !same_key(auth.secret_key, secret_key)) {
+        refuse(l, "wrong secret key", f->cmd);
+    } else {
+        l->trusted = true;
+        conn_set_packet_max(l->conn, FRAME_MAX_LEN);
+        if (f->cmd == FRAME_WORKER_CONNECT && !l->worker)
+            become_worker(l, &auth);
+    }
+    cmdjson_fini_auth(&auth);
+}
+
+static void run_command(struct link *l, const struct frame *f)
+{
+    struct inner *in = l->in;
+    int n = commands_run(in->conf.commands, f, &in->answer);
+
+    if (n == -ENOSYS) {
+        char peer[ADDR_TEXT_SIZE];
+
+        log_warn("unknown command cmd=%u peer=%s", f->cmd,
+            addr_format(peer, conn_peer(l->conn)));
+    } else if (n > 0) {
+        framing_reply_encode(
+            conn_out(l->conn), in->answer.data, in->answer.len);
+        buf_clear(&in->answer);
+        buf_shrink(&in->answer, ANSWER_KEEP);
+        /* Who asks without reading must wait. */
+        if (conn_is_full(l->conn))
+            conn_pause(l->conn);
+    }
+}
+
+static void on_packet(
+    struct conn *c, const uint8_t *packet, size_t len, void *arg)
+{
+    struct link *l = arg;
+    struct frame f;
+
+    if (frame_decode(&f, packet, len) < 0)
+        refuse(l, "malformed packet", len > 4 ? packet[4] : 0);
+    else if (f.cmd == FRAME_WORKER_CONNECT ||
+             f.cmd == FRAME_GATEWAY_CLIENT_CONNECT)
+        authenticate(l, &f);
+    else if (!l->trusted)
+        refuse(l, "no secret key", f.cmd);
+    else if (f.cmd != FRAME_PING)
+        run_command(l, &f);
+}
+
+static void on_drain(struct conn *c, void *arg)
+{
+    struct link *l = arg;
+
+    conn_resume(c);
+    if (l->worker)
+        router_drained(l->in->conf.router);
+}
+
+static void on_close(struct conn *c, int err, void *arg)
+{
+    struct link *l = arg;
+    char peer[ADDR_TEXT_SIZE];
+
+    addr_format(peer, conn_peer(c));
+    if (err == -EPROTO || err == -EMSGSIZE)
+        log_warn("inner link closed, packet length not valid peer=%s", peer);
+    else if (l->worker)
+        log_notice("worker left peer=%s unsent=%zu err=%d", peer,
+            conn_queued(c), -err);
+    drop_link(l);
+}
+
+static const struct conn_ops link_ops = {
+    .measure = frame_measure,
+    .on_packet = on_packet,
+    .on_drain = on_drain,
+    .on_close = on_close,
+};
+
+static void on_accept(
+    struct listener *listener, int fd, const union addr *peer, void *arg)
+{
+    struct inner *in = arg;
+    bool trusted = *in->conf.secret_key == '\0';
+    struct conn_limits limits = {
+        .packet_max = trusted ? FRAME_MAX_LEN : INNER_STRANGER_MAX,
+        .high_water = in->conf.high_water,
+    };
+    struct link *l;
+
+    if (in->nlinks >= INNER_LINKS_MAX) {
+        log_warn("inner link refused, too many links=%zu", in->nlinks);
+        close(fd);
+        return;
+    }
+    l = xcalloc(1, sizeof(*l));
+    l->in = in;
+    l->since = now(in);
+    l->trusted = trusted;
+    l->conn = conn_open(in->conf.turn, fd, &link_ops, &limits, l);
+    if (!l->conn) {
+        free(l);
+        return;
+    }
+    list_push_back(&in->links, &l->node);
+    in->nlinks++;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct inner *in = timer->data;
+    struct list *node;
+    struct list *next;
+
+    LIST_FOREACH_SAFE (node, next, &in->links) {
+        struct link *l = LIST_ENTRY(node, struct link, node);
+
+        if (!l->trusted &&
+            now(in) - l->since >= (uint64_t)(INNER_AUTH_TIMEOUT * 1000))
+            refuse(l, "no secret key in time", 0);
+    }
+    if (in->conf.ping_workers &&
+        now(in) - in->pinged >= (uint64_t)(INNER_PING * 1000)) {
+        in->pinged = now(in);
+        router_ping_workers(in->conf.router);
+    }
+}
+
+int inner_open(struct inner **out, int fd, const struct inner_conf *conf)
+{
+    struct inner *in = xcalloc(1, sizeof(*in));
+    uv_loop_t *loop = turn_loop(conf->turn);
+    int err;
+
+    in->conf = *conf;
+    list_init(&in->links);
+    err = listener_open(&in->listener, loop, fd, on_accept, in);
+    if (err < 0) {
+        free(in);
+        return err;
+    }
+    uv_timer_init(loop, &in->timer);
+    in->timer.data = in;
+    in->pinged = now(in);
+    if (*conf->secret_key || conf->ping_workers)
+        uv_timer_start(&in->timer, on_tick, TICK_MS, TICK_MS);
+    *out = in;
+    return 0;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct inner *in = handle->data;
+
+    buf_fini(&in->answer);
+    free(in);
+}
+
+static void end(struct inner *in, void (*close_conn)(struct conn *c))
+{
+    while (!list_empty(&in->links)) {
+        struct link *l = LIST_ENTRY(in->links.next, struct link, node);
+
+        close_conn(l->conn);
+        drop_link(l);
+    }
+    listener_close(in->listener);
+    uv_close((uv_handle_t *)&in->timer, on_timer_closed);
+}
+
+void inner_close(struct inner *in)
+{
+    end(in, conn_close);
+}
+
+void inner_close_flushed(struct inner *in)
+{
+    end(in, conn_close_flushed);
+}
