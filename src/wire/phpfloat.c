@@ -33,11 +33,13 @@ static void round_to(struct decimal *d, double value, int count)
     d->digits[n] = '\0';
 }
 
-/* The next larger number of as many digits. */
-static void step_up(struct decimal *d)
+/* The next larger number of count digits. */
+static void step_up(struct decimal *d, size_t count)
 {
     size_t n = strlen(d->digits);
 
+    memset(d->digits + n, '0', count - n);
+    n = count;
     while (n > 0 && d->digits[n - 1] == '9')
         n--;
     d->digits[n] = '\0';
@@ -72,11 +74,9 @@ static void shortest(struct decimal *d, double value)
             return;
         /* Below a power of two doubles lie closer together than above it: the
          * nearest text may be out of reach and the one above it not. */
-        if (strlen(d->digits) == (size_t)count) {
-            step_up(d);
-            if (reads_back(d, value))
-                return;
-        }
+        step_up(d, (size_t)count);
+        if (reads_back(d, value))
+            return;
     }
     round_to(d, value, DIGITS_MAX);
 }
