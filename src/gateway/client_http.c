@@ -147,8 +147,9 @@ static void put_encoded(
     }
 }
 
-/* lws has split the query at each "&" and decoded the parts. */
-static void put_query(struct lws *wsi, struct buf *out)
+/* lws has split the query at each "&" and decoded the parts. false: there is a
+ * NUL in one. */
+static bool put_query(struct lws *wsi, struct buf *out)
 {
     char part[CLIENT_HEADERS_MAX];
     int len;
@@ -157,11 +158,14 @@ static void put_query(struct lws *wsi, struct buf *out)
         len = lws_hdr_copy_fragment(
             wsi, part, sizeof(part), WSI_TOKEN_HTTP_URI_ARGS, i);
         if (len < 0)
-            return;
+            break;
+        if (strlen(part) != (size_t)len)
+            return false;
         if (i > 0)
             buf_append_byte(out, '&');
         put_encoded(out, part, (size_t)len, "-._~!$'()*,/:=?@[]");
     }
+    return true;
 }
 
 /* Strings are offsets into text until it does not move any more. */
@@ -184,7 +188,8 @@ static bool put_uri(struct lws *wsi, struct client_request_text *r)
     path_len = text->len;
     buf_append_byte(text, '\0');
     query_at = text->len;
-    put_query(wsi, text);
+    if (!put_query(wsi, text))
+        return false;
     query_len = text->len - query_at;
     buf_append_byte(text, '\0');
     uri_at = text->len;
