@@ -5,8 +5,8 @@
 
 #include "util/alloc.h"
 
-#define CHECK_TIMEOUT   30 /* seconds that all of it may take */
-#define CHECK_STOP_TIME 5  /* seconds of them for onWorkerStop */
+#define CHECK_TIMEOUT   30000 /* ms that all of it may take */
+#define CHECK_STOP_TIME 5     /* seconds of them for onWorkerStop */
 
 static const char help[] =
     "usage: gwrun check [-c FILE]\n"
@@ -63,7 +63,7 @@ static char *check_script(const struct worker_conf *configured)
     uv_loop_init(&loop);
     uv_timer_init(&loop, &c.deadline);
     c.deadline.data = &c;
-    uv_timer_start(&c.deadline, on_deadline, CHECK_TIMEOUT * 1000, 0);
+    uv_timer_start(&c.deadline, on_deadline, CHECK_TIMEOUT, 0);
     w = worker_new(&loop, &conf, 0, &events, &c);
     while (!c.done)
         uv_run(&loop, UV_RUN_ONCE);

@@ -80,7 +80,8 @@ const char *config_show(char out[CONFIG_SHOW_SIZE], lua_State *L, int index)
         snprintf(out, CONFIG_SHOW_SIZE, "%.14g", lua_tonumber(L, index));
         break;
     case LUA_TBOOLEAN:
-        strcpy(out, lua_toboolean(L, index) ? "true" : "false");
+        snprintf(out, CONFIG_SHOW_SIZE, "%s",
+            lua_toboolean(L, index) ? "true" : "false");
         break;
     default:
         snprintf(out, CONFIG_SHOW_SIZE, "a %s", luaL_typename(L, index));
@@ -105,7 +106,7 @@ static const char *show_want(
             field->max);
         break;
     case CONFIG_TEXTS:
-        strcpy(out, "a string or a list of strings");
+        snprintf(out, WANT_SIZE, "a string or a list of strings");
         break;
     case CONFIG_SIZE:
     case CONFIG_COUNT:
@@ -118,7 +119,7 @@ static const char *show_want(
             field->min, field->max);
         break;
     case CONFIG_BOOL:
-        strcpy(out, "true or false");
+        snprintf(out, WANT_SIZE, "true or false");
         break;
     case CONFIG_WORD:
     case CONFIG_EITHER:
@@ -131,7 +132,7 @@ static const char *show_want(
         break;
     case CONFIG_TABLE:
     case CONFIG_ELSEWHERE:
-        strcpy(out, "a table { key = value, … }");
+        snprintf(out, WANT_SIZE, "a table { key = value, … }");
         break;
     }
     return out;
