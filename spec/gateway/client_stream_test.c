@@ -1,0 +1,626 @@
+/* Clients of the text, frame and tcp protocols; time, limits, queues and
+ * back-pressure of all. */
+#include "client_io_fixture.h"
+
+static void expect_bytes(
+    struct test *t, int fd, struct buf *in, const void *want, size_t len)
+{
+    get(t, fd, in, len);
+    assert_memory_equal(in->data, want, len);
+    buf_consume(in, len);
+}
+
+static void each_protocol_has_its_messages(void **state)
+{
+    static const struct {
+        enum client_io_protocol protocol;
+        const char *bytes;
+        size_t len;
+        const char *told;
+        unsigned messages;
+        const char *echo;
+        size_t echo_len;
+    } table[] = {
+        {CLIENT_IO_TEXT, "one\ntwo\r\n\nx", 11, "text one\ntext two\ntext \n",
+            3, "one\ntwo\n\n", 9},
+        {CLIENT_IO_FRAME, "\0\0\0\7one\0\0\0\4\0\0\0\5!\0", 17,
+            "binary one\nbinary \nbinary !\n", 3,
+            "\0\0\0\7one\0\0\0\4\0\0\0\5!", 16},
+        {CLIENT_IO_TCP, "any\0thing", 9, "binary any", 1, "any\0thing", 9},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct test *t = serve(table[i].protocol);
+        struct buf in = {0};
+        int fd = dial(t);
+
+        t->echo = true;
+        put(t, fd, table[i].bytes, table[i].len);
+        UNTIL(t, t->messages == table[i].messages);
+        assert_true(heard(t, table[i].told));
+        assert_true(heard(t, "open -\n"));
+        expect_bytes(t, fd, &in, table[i].echo, table[i].echo_len);
+        client_close(t->conn, 1000, "kicked");
+        get_all(t, fd, &in);
+        UNTIL(t, t->closed == 1);
+        assert_true(heard(t, "close 1000 kicked\n"));
+        close(fd);
+        buf_fini(&in);
+        finish(t);
+    }
+}
+
+static void a_packet_may_be_cut_anywhere(void **state)
+{
+    static const struct {
+        enum client_io_protocol protocol;
+        const char *bytes;
+        size_t len;
+    } table[] = {
+        {CLIENT_IO_TEXT, "hello\r\nworld\n", 13},
+        {CLIENT_IO_FRAME, "\0\0\0\11hello\0\0\0\11world", 18},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct test *t = serve(table[i].protocol);
+
+        for (size_t cut = 1; cut < table[i].len; cut++) {
+            int fd = dial(t);
+            unsigned before = t->messages;
+
+            buf_clear(&t->told);
+            put(t, fd, table[i].bytes, cut);
+            UNTIL(t, t->opened == cut);
+            put(t, fd, table[i].bytes + cut, table[i].len - cut);
+            UNTIL(t, t->messages == before + 2);
+            assert_true(heard(t, " hello\n"));
+            assert_true(heard(t, " world\n"));
+            close(fd);
+        }
+        finish(t);
+    }
+}
+
+static void a_stream_out_of_bounds_is_closed(void **state)
+{
+    static const struct {
+        enum client_io_protocol protocol;
+        const char *bytes;
+        size_t len;
+        const char *told;
+    } table[] = {
+        {CLIENT_IO_FRAME, "\0\0\0\0", 4, "close 1002 bad length\n"},
+        {CLIENT_IO_FRAME, "\0\0\0\3", 4, "close 1002 bad length\n"},
+        {CLIENT_IO_FRAME, "\0\0\0\153", 4, "close 1009 message too big\n"},
+        {CLIENT_IO_FRAME, "\xff\xff\xff\xff", 4,
+            "close 1009 message too big\n"},
+        {CLIENT_IO_TEXT,
+            "0123456789012345678901234567890123456789012345678901234567890"
+            "1234567890123456789012345678901234567890",
+            101, "close 1009 message too big\n"},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct test *t = prepare(table[i].protocol);
+        struct buf in = {0};
+        int fd;
+
+        t->conf.message_max = 99;
+        start(t);
+        fd = dial(t);
+        put(t, fd, table[i].bytes, table[i].len);
+        get_all(t, fd, &in);
+        UNTIL(t, t->closed == 1);
+        assert_true(heard(t, table[i].told));
+        assert_int_equal(t->messages, 0);
+        close(fd);
+        buf_fini(&in);
+        finish(t);
+    }
+}
+
+static void raw_goes_out_as_it_is(void **state)
+{
+    struct test *t = serve(CLIENT_IO_FRAME);
+    struct buf in = {0};
+    struct blob *blob;
+    int fd = dial(t);
+
+    UNTIL(t, t->opened == 1);
+    blob = client_io_frame(t->io, "<raw>", 5, true);
+    client_send_blob(t->conn, blob);
+    blob_unref(blob);
+    client_send(t->conn, "raw", 3, true);
+    client_ping(t->conn); /* nothing here */
+    client_send(t->conn, "framed", 6, false);
+    expect_bytes(t, fd, &in, "<raw>raw\0\0\0\12framed", 18);
+    close(fd);
+    buf_fini(&in);
+    finish(t);
+}
+
+/* Turns of the loop until ms have gone by. */
+static void pass(struct test *t, uint64_t ms)
+{
+    uint64_t begun = uv_hrtime();
+
+    while (uv_hrtime() - begun < ms * 1000000)
+        turn_once(t, begun);
+}
+
+static void silence_before_the_handshake_ends_is_cut_off(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct buf in = {0};
+    uint64_t begun;
+    int silent, half;
+
+    t->conf.handshake_timeout = 0.2;
+    start(t);
+    begun = uv_hrtime();
+    silent = dial(t);
+    half = dial(t);
+    put_str(t, half, "GET / HTTP/1.1\r\nHost: ");
+    while (get_some(half, &in)) { /* more bytes do not renew it */
+        put_str(t, half, "x");
+        pass(t, 10);
+    }
+    get_all(t, silent, &in);
+    assert_true(uv_hrtime() - begun > 150 * 1000000ULL);
+    assert_int_equal(t->opened, 0);
+    UNTIL(t, client_io_counters(t->io)->connections == 0);
+    close(silent);
+    close(half);
+    buf_fini(&in);
+    finish(t);
+}
+
+static void a_client_once_there_may_be_silent(void **state)
+{
+    static const enum client_io_protocol protocols[] = {
+        CLIENT_IO_WEBSOCKET, CLIENT_IO_TEXT};
+
+    for (int i = 0; i < 2; i++) {
+        struct test *t = prepare(protocols[i]);
+        struct buf in = {0};
+        int fd;
+
+        t->conf.handshake_timeout = 0.1;
+        start(t);
+        fd = i == 0 ? dial_upgraded(t, &in) : dial(t);
+        UNTIL(t, t->opened == 1);
+        pass(t, 300);
+        assert_int_equal(t->closed, 0);
+        close(fd);
+        buf_fini(&in);
+        finish(t);
+    }
+}
+
+static void connections_over_a_limit_are_closed_at_once(void **state)
+{
+    for (int per_ip = 0; per_ip < 2; per_ip++) {
+        struct test *t = prepare(CLIENT_IO_TEXT);
+        struct buf in = {0};
+        int fd[3];
+
+        if (per_ip)
+            t->conf.max_connections_per_ip = 2;
+        else
+            t->conf.max_connections = 2;
+        start(t);
+        for (int i = 0; i < 3; i++)
+            fd[i] = dial(t);
+        get_all(t, fd[2], &in);
+        UNTIL(t, t->opened == 2);
+        assert_int_equal(client_io_counters(t->io)->refused, 1);
+        assert_int_equal(client_io_counters(t->io)->accepted, 3);
+        assert_int_equal(client_io_counters(t->io)->connections, 2);
+        close(fd[0]); /* makes room again */
+        UNTIL(t, client_io_counters(t->io)->connections == 1);
+        close(fd[2]);
+        fd[2] = dial(t);
+        UNTIL(t, t->opened == 3);
+        close(fd[1]);
+        close(fd[2]);
+        buf_fini(&in);
+        finish(t);
+    }
+}
+
+static void messages_large_and_small_keep_their_order(void **state)
+{
+    static const enum client_io_protocol protocols[] = {
+        CLIENT_IO_WEBSOCKET, CLIENT_IO_TEXT};
+
+    for (int i = 0; i < 2; i++) {
+        struct test *t = prepare(protocols[i]);
+        struct buf in = {0}, want = {0};
+        char *data = xmalloc(20000);
+        int fd;
+
+        t->conf.queue_max = 64 * 1024 * 1024;
+        start(t);
+        fd = i == 0 ? dial_upgraded(t, &in) : dial(t);
+        UNTIL(t, t->opened == 1);
+        for (unsigned n = 0; n < 2000; n++) { /* far more than a socket takes */
+            size_t len = n % 7 == 0 ? 20000 : n % 3 == 0 ? 600 : n % 50;
+            struct blob *blob;
+
+            memset(data, 'a' + (int)(n % 26), len);
+            blob = client_io_frame(t->io, data, len, false);
+            buf_append(&want, blob->data, blob->len);
+            if (n % 2 == 0)
+                assert_int_equal(client_send_blob(t->conn, blob), 0);
+            else
+                assert_int_equal(client_send(t->conn, data, len, false), 0);
+            blob_unref(blob);
+            if (n % 100 == 0)
+                turn_once(t, uv_hrtime());
+        }
+        assert_true(client_queued(t->conn) > 0);
+        expect_bytes(t, fd, &in, want.data, want.len);
+        UNTIL(t, client_queued(t->conn) == 0);
+        assert_int_equal(client_bytes_out(t->conn), want.len);
+        free(data);
+        close(fd);
+        buf_fini(&in);
+        buf_fini(&want);
+        finish(t);
+    }
+}
+
+/* Send n messages of 10,000 bytes to a client that does not read. */
+static void flood(struct test *t, unsigned n, int *last_error)
+{
+    char data[10000];
+
+    memset(data, 'z', sizeof(data));
+    *last_error = 0;
+    for (unsigned i = 0; i < n && *last_error == 0; i++) {
+        *last_error = client_send(t->conn, data, sizeof(data), false);
+        if (i % 10 == 0)
+            turn_once(t, uv_hrtime());
+    }
+}
+
+static void a_client_that_does_not_read_is_closed(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct buf in = {0}, out = {0};
+    uint8_t first;
+    int fd, err;
+
+    t->conf.queue_max = 200000;
+    start(t);
+    fd = dial_upgraded(t, &in);
+    flood(t, 10000, &err);
+    assert_int_equal(err, -ENOBUFS);
+    assert_int_equal(client_io_counters(t->io)->overflow_closed, 1);
+    assert_true(client_queued(t->conn) < 300000);
+    assert_int_equal(client_send(t->conn, "x", 1, false), -ENOTCONN);
+    do { /* whole frames, then the Close: no gap goes unnoticed */
+        first = get_frame(t, fd, &in, &out);
+    } while (first == 0x81);
+    assert_int_equal(first, 0x88);
+    assert_memory_equal(out.data, "\x03\xf0overflow", 10);
+    close(fd);
+    UNTIL(t, t->closed == 1);
+    assert_true(heard(t, "close 1008 overflow\n"));
+    buf_fini(&in);
+    buf_fini(&out);
+    finish(t);
+}
+
+static void messages_may_be_dropped_instead(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct buf in = {0};
+    int fd, err;
+
+    t->conf.queue_max = 200000;
+    t->conf.overflow = CLIENT_IO_OVERFLOW_DROP;
+    start(t);
+    fd = dial_upgraded(t, &in);
+    flood(t, 10000, &err);
+    assert_int_equal(err, -ENOBUFS);
+    assert_int_equal(client_io_counters(t->io)->overflow_dropped, 1);
+    assert_int_equal(t->closed, 0);
+    UNTIL(t, (get_some(fd, &in), client_queued(t->conn) == 0));
+    assert_int_equal(client_send(t->conn, "x", 1, false), 0);
+    close(fd);
+    buf_fini(&in);
+    finish(t);
+}
+
+static void one_message_may_be_larger_than_the_queue(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct buf in = {0};
+    char *data = xcalloc(1, 3000000);
+    int fd;
+
+    t->conf.queue_max = 1000;
+    start(t);
+    fd = dial(t);
+    UNTIL(t, t->opened == 1);
+    memset(data, 'q', 3000000);
+    assert_int_equal(client_send(t->conn, data, 3000000, false), 0);
+    get(t, fd, &in, 3000001);
+    free(data);
+    close(fd);
+    buf_fini(&in);
+    finish(t);
+}
+
+static void a_dead_client_is_noticed_while_writing(void **state)
+{
+    struct test *t = serve(CLIENT_IO_TEXT);
+    struct linger abort_ = {.l_onoff = 1};
+    int fd = dial(t);
+
+    UNTIL(t, t->opened == 1);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_, sizeof(abort_));
+    close(fd); /* a reset */
+    client_send(t->conn, "anyone?", 7, false);
+    UNTIL(t, t->closed == 1);
+    assert_true(heard(t, "close 1006 client\n"));
+    finish(t);
+}
+
+static void pause_at_every_message(struct test *t)
+{
+    client_pause(t->conn);
+}
+
+/* 20,000 bytes a message, paused after each, resumed by the loop: nothing is
+ * lost, doubled or swapped. */
+static void a_paused_client_loses_nothing(void **state)
+{
+    static const enum client_io_protocol protocols[] = {
+        CLIENT_IO_WEBSOCKET, CLIENT_IO_TEXT, CLIENT_IO_FRAME};
+
+    for (int p = 0; p < 3; p++) {
+        struct test *t = serve(protocols[p]);
+        struct buf in = {0}, all = {0};
+        char text[64];
+        int fd = p == 0 ? dial_upgraded(t, &in) : dial(t);
+
+        UNTIL(t, t->opened == 1);
+        t->on_message = pause_at_every_message;
+        for (int i = 0; i < 500; i++) {
+            snprintf(text, sizeof(text), "%d%.*s", i, i % 40,
+                "........................................");
+            if (p == 0) {
+                put_text(t, fd, text);
+            } else {
+                struct blob *blob =
+                    client_io_frame(t->io, text, strlen(text), false);
+
+                put(t, fd, blob->data, blob->len);
+                blob_unref(blob);
+            }
+        }
+        buf_clear(&t->told);
+        for (unsigned i = 1; i <= 500; i++) {
+            UNTIL(t, t->messages == i);
+            pass(t, i < 5 ? 20 : 0);
+            assert_int_equal(t->messages, i);
+            client_resume(t->conn);
+        }
+        for (int i = 0; i < 500; i++)
+            buf_printf(&all, "%s %d%.*s\n", p == 2 ? "binary" : "text", i,
+                i % 40, "........................................");
+        assert_int_equal(t->told.len, all.len);
+        assert_memory_equal(t->told.data, all.data, all.len);
+        close(fd);
+        UNTIL(t, t->closed == 1);
+        buf_fini(&in);
+        buf_fini(&all);
+        finish(t);
+    }
+}
+
+static void a_paused_client_fills_its_socket_and_no_memory(void **state)
+{
+    struct test *t = serve(CLIENT_IO_TCP);
+    struct buf in = {0};
+    char data[65536];
+    size_t sent = 0, read_before;
+    ssize_t n;
+    int fd = dial(t);
+
+    UNTIL(t, t->opened == 1);
+    client_pause(t->conn);
+    memset(data, 'x', sizeof(data));
+    for (int idle = 0; idle < 50;) {
+        n = send(fd, data, sizeof(data), MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+        idle = n > 0 ? 0 : idle + 1;
+        turn_once(t, uv_hrtime());
+    }
+    read_before = client_bytes_in(t->conn);
+    assert_int_equal(read_before, 0);
+    client_resume(t->conn);
+    UNTIL(t, client_bytes_in(t->conn) == sent);
+    close(fd);
+    buf_fini(&in);
+    finish(t);
+}
+
+static bool pause_now(struct test *t)
+{
+    client_pause(t->conn);
+    return true;
+}
+
+static void a_client_may_be_paused_before_its_first_byte(void **state)
+{
+    static const enum client_io_protocol protocols[] = {
+        CLIENT_IO_WEBSOCKET, CLIENT_IO_TEXT};
+
+    for (int p = 0; p < 2; p++) {
+        struct test *t = serve(protocols[p]);
+        static const char ws[] = UPGRADE("") "\x81\x82\x00\x00\x00\x00hi";
+        int fd = dial(t);
+
+        t->on_open = pause_now;
+        if (p == 0)
+            put(t, fd, ws, sizeof(ws) - 1);
+        else
+            put_str(t, fd, "hi\n");
+        UNTIL(t, t->opened == 1);
+        pass(t, 50);
+        assert_int_equal(t->messages, 0);
+        client_resume(t->conn);
+        UNTIL(t, t->messages == 1);
+        assert_true(heard(t, "text hi\n"));
+        close(fd);
+        finish(t);
+    }
+}
+
+static void a_peer_that_only_sends_does_not_make_the_loop_spin(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_TEXT);
+    char data[10000];
+    unsigned turns = 0;
+    uint64_t begun;
+    int fd;
+
+    memset(data, 'y', sizeof(data));
+    t->conf.queue_max = 100 * 1024 * 1024;
+    start(t);
+    fd = dial(t);
+    UNTIL(t, t->opened == 1);
+    for (int i = 0; i < 2000; i++)
+        client_send(t->conn, data, sizeof(data), false);
+    pass(t, 50);
+    assert_true(client_queued(t->conn) > 0);
+    put_str(t, fd, "unread\n");
+    pass(t, 20);
+    begun = uv_hrtime();
+    while (uv_hrtime() - begun < 100 * 1000000ULL) {
+        turn_once(t, begun);
+        turns++;
+    }
+    assert_true(turns < 100); /* the tick's: one in 5 ms */
+    assert_int_equal(t->messages, 0);
+    close(fd);
+    UNTIL(t, t->closed == 1);
+    finish(t);
+}
+
+static void two_live_on_one_loop_and_one_ends(void **state)
+{
+    struct test *t = serve(CLIENT_IO_WEBSOCKET);
+    struct client_io *first = t->io;
+    union addr first_addr = t->addr;
+    struct buf in = {0};
+    int a, b, fds[40];
+
+    a = dial_upgraded(t, &in);
+    start(t); /* a second one, which finish() ends */
+    buf_clear(&in);
+    b = dial_upgraded(t, &in);
+    assert_int_equal(t->opened, 2);
+    client_io_free(first);
+    assert_int_equal(t->closed, 1);
+    for (int i = 0; i < 40; i++) /* would a late close() hit one of them? */
+        fds[i] = dup(b);
+    pass(t, 50);
+    for (int i = 0; i < 40; i++) {
+        assert_true(fcntl(fds[i], F_GETFD) >= 0);
+        close(fds[i]);
+    }
+    t->echo = true;
+    put_text(t, b, "still here");
+    expect_frame(t, b, &in, 0x81, "still here", 10);
+    close(a);
+    a = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(a, &first_addr.sa, addr_len(&first_addr)), -1);
+    close(a);
+    close(b);
+    buf_fini(&in);
+    finish(t);
+}
+
+static void no_descriptor_is_left_open(void **state)
+{
+    int before = dup(0), after;
+
+    close(before);
+    for (int i = 0; i < 5; i++) {
+        struct test *t = serve(CLIENT_IO_TEXT);
+        int fd = dial(t);
+
+        UNTIL(t, t->opened == 1);
+        client_io_free(t->io);
+        t->io = NULL;
+        close(fd);
+        finish(t);
+    }
+    after = dup(0);
+    close(after);
+    assert_int_equal(before, after);
+}
+
+static void it_may_end_before_it_began(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct client_io *io;
+    char err[256];
+
+    t->conf.www = "/nonexistent";
+    assert_int_equal(
+        client_io_new(&io, t->turn, -1, &t->conf, &ops, t, err), -ENOENT);
+    assert_string_equal(
+        err, "www folder /nonexistent: No such file or directory");
+    finish(t);
+}
+
+static void no_new_clients_once_it_stops_listening(void **state)
+{
+    struct test *t = serve(CLIENT_IO_TEXT);
+    int fd = dial(t), late;
+
+    UNTIL(t, t->opened == 1);
+    client_io_stop_listening(t->io);
+    pass(t, 20);
+    late = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(late, &t->addr.sa, addr_len(&t->addr)), -1);
+    put_str(t, fd, "still\n");
+    UNTIL(t, t->messages == 1);
+    close(late);
+    close(fd);
+    finish(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_protocol_has_its_messages),
+        cmocka_unit_test(a_packet_may_be_cut_anywhere),
+        cmocka_unit_test(a_stream_out_of_bounds_is_closed),
+        cmocka_unit_test(raw_goes_out_as_it_is),
+        cmocka_unit_test(silence_before_the_handshake_ends_is_cut_off),
+        cmocka_unit_test(a_client_once_there_may_be_silent),
+        cmocka_unit_test(connections_over_a_limit_are_closed_at_once),
+        cmocka_unit_test(messages_large_and_small_keep_their_order),
+        cmocka_unit_test(a_client_that_does_not_read_is_closed),
+        cmocka_unit_test(messages_may_be_dropped_instead),
+        cmocka_unit_test(one_message_may_be_larger_than_the_queue),
+        cmocka_unit_test(a_dead_client_is_noticed_while_writing),
+        cmocka_unit_test(a_paused_client_loses_nothing),
+        cmocka_unit_test(a_paused_client_fills_its_socket_and_no_memory),
+        cmocka_unit_test(a_client_may_be_paused_before_its_first_byte),
+        cmocka_unit_test(a_peer_that_only_sends_does_not_make_the_loop_spin),
+        cmocka_unit_test(two_live_on_one_loop_and_one_ends),
+        cmocka_unit_test(no_descriptor_is_left_open),
+        cmocka_unit_test(it_may_end_before_it_began),
+        cmocka_unit_test(no_new_clients_once_it_stops_listening),
+    };
+
+    return cmocka_run_group_tests_name(
+        "gateway.client_stream", tests, NULL, NULL);
+}
