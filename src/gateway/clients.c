@@ -225,6 +225,8 @@ static void name_drop(
         free(n);
         return;
     }
+    if (pos == n->count)
+        return;
     n->members[pos] = n->members[n->count];
     membership_of(&n->members[pos])->pos = pos;
 }

@@ -1,0 +1,307 @@
+/* The captured conversations of GatewayWorker (spec/vectors), and what they do
+ * not show. */
+#include "fakes.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gateway/commands.h"
+#include "wire/framing.h"
+
+#define CLIENTS 3
+
+struct test {
+    struct commands commands;
+    struct client_conn sockets[CLIENTS];
+    struct client *client[CLIENTS];
+    struct buf answer;
+};
+
+/* Clients 1, 2, 3. */
+static struct test *start(void)
+{
+    static const union addr nowhere = {.sa.sa_family = AF_INET};
+    struct router_conf conf = {.mode = GATEWAY_ROUTER_LEAST};
+    struct test *t = xcalloc(1, sizeof(*t));
+
+    log_set_level(LOG_ERROR);
+    assert_int_equal(clients_new(&t->commands.clients, -1), 0);
+    t->commands.router = router_new(&conf);
+    for (int i = 0; i < CLIENTS; i++)
+        t->client[i] =
+            clients_add(t->commands.clients, &t->sockets[i], &nowhere, 0);
+    return t;
+}
+
+static void finish(struct test *t)
+{
+    for (int i = 0; i < CLIENTS; i++) { /* the sockets close */
+        t->client[i]->conn = NULL;
+        clients_release(t->client[i]);
+    }
+    router_free(t->commands.router);
+    clients_free(t->commands.clients);
+    commands_fini(&t->commands);
+    for (int i = 0; i < CLIENTS; i++)
+        fake_fini(&t->sockets[i]);
+    buf_fini(&t->answer);
+    free(t);
+}
+
+static int run(
+    struct test *t, uint8_t cmd, uint32_t id, const char *ext, const char *body)
+{
+    struct frame f = {
+        .cmd = cmd,
+        .flag = FRAME_FLAG_STRING,
+        .connection_id = id,
+        .ext = (const uint8_t *)ext,
+        .ext_len = strlen(ext),
+        .body = (const uint8_t *)body,
+        .body_len = strlen(body),
+    };
+
+    return commands_run(&t->commands, &f, &t->answer);
+}
+
+static void expect(struct test *t, uint8_t cmd, uint32_t id, const char *ext,
+    const char *answer)
+{
+    assert_int_equal(run(t, cmd, id, ext, ""), 1);
+    buf_append_byte(&t->answer, 0);
+    assert_string_equal(t->answer.data, answer);
+}
+
+static void expect_received(struct test *t, int i, const char *want)
+{
+    struct buf *received = &t->sockets[i].received;
+
+    buf_append_byte(received, 0);
+    assert_string_equal(received->data, want);
+    buf_clear(received);
+}
+
+static void append_hex(struct buf *out, const char *hex)
+{
+    for (; *hex; hex += 2) {
+        char digits[3] = {hex[0], hex[1], 0};
+
+        buf_append_byte(out, (uint8_t)strtoul(digits, NULL, 16));
+    }
+}
+
+/* What one connection sent, and whether what it got is what was captured. */
+static void replay(struct test *t, const json_t *connection)
+{
+    struct buf in = {0};
+    struct buf want = {0};
+    struct buf got = {0};
+    struct frame f;
+    ssize_t n;
+
+    append_hex(
+        &in, json_string_value(json_object_get(connection, "to_gateway")));
+    append_hex(
+        &want, json_string_value(json_object_get(connection, "from_gateway")));
+    while ((n = frame_measure(in.data, in.len, FRAME_MAX_LEN)) > 0) {
+        assert_int_equal(frame_decode(&f, in.data, (size_t)n), 0);
+        if (commands_run(&t->commands, &f, &t->answer) == 1)
+            framing_reply_encode(&got, t->answer.data, t->answer.len);
+        buf_consume(&in, (size_t)n);
+    }
+    assert_int_equal(got.len, want.len);
+    if (want.len > 0)
+        assert_memory_equal(got.data, want.data, want.len);
+    buf_fini(&in);
+    buf_fini(&want);
+    buf_fini(&got);
+}
+
+/* The sessions that the captured worker had set before the calls. */
+static void set_first_sessions(struct test *t)
+{
+    for (uint32_t id = 1; id <= CLIENTS; id++) {
+        char session[64];
+
+        snprintf(session, sizeof(session),
+            "a:1:{s:3:\"get\";a:1:{s:1:\"n\";s:1:\"%u\";}}", id - 1);
+        assert_int_equal(run(t, FRAME_SET_SESSION, id, session, ""), 0);
+    }
+}
+
+static void answers_as_gatewayworker_byte_for_byte(void **state)
+{
+    struct test *t = start();
+    json_t *root = json_load_file(
+        "spec/vectors/gatewayworker-conversations.json", 0, NULL);
+    size_t calls = 0;
+    const json_t *call;
+    const json_t *connection;
+    size_t i;
+    size_t j;
+
+    assert_non_null(root);
+    set_first_sessions(t);
+    json_array_foreach(json_object_get(root, "client_calls"), i, call)
+    {
+        json_array_foreach(json_object_get(call, "connections"), j, connection)
+            replay(t, connection);
+        calls++;
+    }
+    json_decref(root);
+    assert_int_equal(calls, 62);
+    /* Captured, but for the second "g2", which was one too many. */
+    expect_received(t, 0,
+        "all\nsome\nnot-b\n\x81\x03raw\none\nuid\nuids\ng\ng2\nafter-leave\n");
+    expect_received(t, 1, "all\n\x81\x03raw\nuids\ng\ng2\ng-a\nbye\n");
+    expect_received(t, 2, "all\nsome\nnot-b\n\x81\x03raw\nuid\nuids\n");
+    assert_int_equal(t->sockets[1].closed, 1000);
+    assert_true(t->sockets[2].destroyed);
+    finish(t);
+}
+
+static void keeps_replies_in_step_after_a_bad_query(void **state)
+{
+    static const char *const bad[] = {
+        "{", "nonsense", "[[[[", "{\"fields\":1}", "\xff\xfe"};
+    struct test *t = start();
+
+    log_set_level(LOG_ERROR);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        expect(t, FRAME_SELECT, 0, bad[i], "a:0:{}");
+    expect(t, FRAME_BATCH_GET_CLIENT_ID_BY_UID, 0, "{", "a:0:{}");
+    expect(t, FRAME_BATCH_GET_CLIENT_COUNT_BY_GROUP, 0, "", "a:0:{}");
+    assert_int_equal(run(t, FRAME_SEND_TO_ALL, 0, "{", "x"), 0);
+    assert_int_equal(run(t, FRAME_SEND_TO_GROUP, 0, "{", "x"), 0);
+    assert_int_equal(run(t, FRAME_SEND_TO_GROUP, 0, "", "x"), 0);
+    for (int i = 0; i < CLIENTS; i++)
+        expect_received(t, i, "");
+    finish(t);
+}
+
+static void knows_no_other_commands(void **state)
+{
+    struct test *t = start();
+
+    assert_int_equal(run(t, 0, 1, "", ""), -ENOSYS);
+    assert_int_equal(run(t, 29, 1, "", ""), -ENOSYS);
+    assert_int_equal(run(t, FRAME_ON_MESSAGE, 1, "", ""), -ENOSYS);
+    assert_int_equal(run(t, 255, 1, "", ""), -ENOSYS);
+    finish(t);
+}
+
+static void survives_clients_that_are_gone(void **state)
+{
+    struct test *t = start();
+
+    assert_int_equal(run(t, FRAME_SEND_TO_ONE, 99, "", "x"), 0);
+    assert_int_equal(
+        run(t, FRAME_SEND_TO_ALL, 0, "{\"connections\":[1,98,99]}", "x"), 0);
+    assert_int_equal(t->commands.dropped, 3);
+    assert_int_equal(run(t, FRAME_KICK, 99, "", "x"), 0);
+    assert_int_equal(run(t, FRAME_DESTROY, 99, "", ""), 0);
+    assert_int_equal(run(t, FRAME_BIND_UID, 99, "u", ""), 0);
+    assert_int_equal(run(t, FRAME_UNBIND_UID, 99, "u", ""), 0);
+    assert_int_equal(run(t, FRAME_JOIN_GROUP, 99, "g", ""), 0);
+    assert_int_equal(run(t, FRAME_LEAVE_GROUP, 99, "g", ""), 0);
+    assert_int_equal(run(t, FRAME_SET_SESSION, 99, "a:0:{}", ""), 0);
+    assert_int_equal(run(t, FRAME_UPDATE_SESSION, 99, "a:0:{}", ""), 0);
+    expect(t, FRAME_GET_GROUP_ID_LIST, 0, "", "a:0:{}");
+    expect_received(t, 0, "x\n");
+    finish(t);
+}
+
+static void is_offline_once_kicked_and_tells_the_worker(void **state)
+{
+    struct test *t = start();
+    struct conn link = {0};
+    struct conn *replaced;
+    struct frame f;
+
+    router_add_worker(t->commands.router, &link, "w", false, &replaced);
+    assert_int_equal(run(t, FRAME_BIND_UID, 2, "bob", ""), 0);
+    assert_int_equal(run(t, FRAME_KICK, 2, "", ""), 0);
+    expect(t, FRAME_IS_ONLINE, 2, "", "i:0;");
+    expect(t, FRAME_GET_CLIENT_COUNT_BY_GROUP, 0, "", "i:2;");
+    expect(t, FRAME_GET_CLIENT_ID_BY_UID, 0, "bob", "a:0:{}");
+    assert_int_equal(frame_decode(&f, link.out.data, link.out.len), 0);
+    assert_int_equal(f.cmd, FRAME_ON_CLOSE);
+    assert_int_equal(f.connection_id, 2);
+    expect_received(t, 1, "");
+    buf_fini(&link.out);
+    finish(t);
+}
+
+static void unbinds_only_the_uid_that_is_named(void **state)
+{
+    struct test *t = start();
+
+    assert_int_equal(run(t, FRAME_BIND_UID, 1, "alice", ""), 0);
+    assert_int_equal(run(t, FRAME_UNBIND_UID, 1, "bob", ""), 0);
+    expect(t, FRAME_GET_CLIENT_ID_BY_UID, 0, "alice", "a:1:{i:0;i:1;}");
+    assert_int_equal(run(t, FRAME_UNBIND_UID, 1, "alice", ""), 0);
+    expect(t, FRAME_GET_CLIENT_ID_BY_UID, 0, "alice", "a:0:{}");
+    finish(t);
+}
+
+static void selects_with_united_conditions(void **state)
+{
+    struct test *t = start();
+
+    run(t, FRAME_BIND_UID, 1, "1001", "");
+    run(t, FRAME_JOIN_GROUP, 3, "g", "");
+    run(t, FRAME_JOIN_GROUP, 1, "g", "");
+    expect(t, FRAME_SELECT, 0,
+        "{\"fields\":[\"session\",\"uid\",\"groups\"],\"where\":{\"groups\":"
+        "[\"g\"],\"uid\":[1001],\"connection_id\":[2,3,77]}}",
+        "a:3:{"
+        "i:3;a:3:{s:7:\"session\";s:0:\"\";s:3:\"uid\";N;s:6:\"groups\";"
+        "a:1:{s:1:\"g\";s:1:\"g\";}}"
+        "i:1;a:3:{s:7:\"session\";s:0:\"\";s:3:\"uid\";s:4:\"1001\";"
+        "s:6:\"groups\";a:1:{s:1:\"g\";s:1:\"g\";}}"
+        "i:2;a:3:{s:7:\"session\";s:0:\"\";s:3:\"uid\";N;"
+        "s:6:\"groups\";N;}}");
+    finish(t);
+}
+
+static void answers_repeated_names_once(void **state)
+{
+    struct test *t = start();
+
+    run(t, FRAME_JOIN_GROUP, 3, "7", "");
+    expect(t, FRAME_BATCH_GET_CLIENT_COUNT_BY_GROUP, 0, "[\"7\",7,\"x\",\"x\"]",
+        "a:2:{i:7;i:1;s:1:\"x\";i:0;}");
+    finish(t);
+}
+
+static void tells_sessions_of_nobody_and_of_empty_ones(void **state)
+{
+    struct test *t = start();
+
+    expect(t, FRAME_GET_SESSION_BY_CLIENT_ID, 1, "", "a:0:{}");
+    expect(t, FRAME_GET_SESSION_BY_CLIENT_ID, 9, "", "N;");
+    expect(t, FRAME_GET_CLIENT_SESSIONS_BY_GROUP, 0, "none", "a:0:{}");
+    expect(t, FRAME_GET_ALL_CLIENT_SESSIONS, 0, "",
+        "a:3:{i:1;s:0:\"\";i:2;s:0:\"\";i:3;s:0:\"\";}");
+    assert_int_equal(run(t, FRAME_SET_SESSION, 1, "O:1:\"X\":0:{}", ""), 0);
+    expect(t, FRAME_GET_SESSION_BY_CLIENT_ID, 1, "", "a:0:{}");
+    finish(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_as_gatewayworker_byte_for_byte),
+        cmocka_unit_test(keeps_replies_in_step_after_a_bad_query),
+        cmocka_unit_test(knows_no_other_commands),
+        cmocka_unit_test(survives_clients_that_are_gone),
+        cmocka_unit_test(is_offline_once_kicked_and_tells_the_worker),
+        cmocka_unit_test(unbinds_only_the_uid_that_is_named),
+        cmocka_unit_test(selects_with_united_conditions),
+        cmocka_unit_test(answers_repeated_names_once),
+        cmocka_unit_test(tells_sessions_of_nobody_and_of_empty_ones),
+    };
+
+    return cmocka_run_group_tests_name("gateway.commands", tests, NULL, NULL);
+}

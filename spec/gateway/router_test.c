@@ -1,0 +1,423 @@
+#include "fakes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gateway/router.h"
+#include "wire/frame.h"
+
+#define CLIENTS 8
+#define WORKERS 4
+
+struct test {
+    struct clients *clients;
+    struct router *router;
+    struct client_conn sockets[CLIENTS];
+    struct client *client[CLIENTS];
+    struct conn links[WORKERS];
+    struct router_worker *workers[WORKERS];
+};
+
+static struct test *start(enum gateway_router mode)
+{
+    struct test *t = xcalloc(1, sizeof(*t));
+    struct router_conf conf = {.mode = mode,
+        .local_ip = 0x7f000001,
+        .local_port = 2900,
+        .gateway_port = 8282};
+
+    log_set_level(LOG_ERROR);
+    assert_int_equal(clients_new(&t->clients, -1), 0);
+    t->router = router_new(&conf);
+    for (int i = 0; i < CLIENTS; i++) {
+        union addr peer;
+        char text[ADDR_TEXT_SIZE];
+
+        snprintf(text, sizeof(text), "10.0.0.%d:%d", i + 1, 4000 + i);
+        assert_int_equal(addr_parse(&peer, text), 0);
+        t->client[i] = clients_add(t->clients, &t->sockets[i], &peer, 0);
+    }
+    return t;
+}
+
+static void finish(struct test *t)
+{
+    router_free(t->router);
+    clients_free(t->clients);
+    for (int i = 0; i < CLIENTS; i++)
+        fake_fini(&t->sockets[i]);
+    for (int i = 0; i < WORKERS; i++)
+        buf_fini(&t->links[i].out);
+    free(t);
+}
+
+static struct conn *add_worker(struct test *t, int i, bool close_info)
+{
+    char key[32];
+    struct conn *replaced;
+
+    snprintf(key, sizeof(key), "127.0.0.1 w:%d", i);
+    t->workers[i] =
+        router_add_worker(t->router, &t->links[i], key, close_info, &replaced);
+    assert_non_null(t->workers[i]);
+    return replaced;
+}
+
+static void say(struct test *t, int i, const char *text)
+{
+    assert_int_equal(router_forward(t->router, t->client[i], FRAME_ON_MESSAGE,
+                         text, strlen(text)),
+        0);
+}
+
+/* The next event in a link as "cmd id body", or "" when there is none. */
+static const char *next_event(struct conn *link)
+{
+    static char text[512];
+    struct frame f;
+    ssize_t n = frame_measure(link->out.data, link->out.len, FRAME_MAX_LEN);
+
+    if (n == 0)
+        return "";
+    assert_true(n > 0 && (size_t)n <= link->out.len);
+    assert_int_equal(frame_decode(&f, link->out.data, (size_t)n), 0);
+    snprintf(text, sizeof(text), "%s %u %.*s", frame_cmd_name(f.cmd),
+        f.connection_id, (int)f.body_len, (const char *)f.body);
+    buf_consume(&link->out, (size_t)n);
+    return text;
+}
+
+/* As gateway.c does when a socket is gone. */
+static void leave(struct test *t, int i)
+{
+    struct client *c = t->client[i];
+
+    router_close(t->router, c, 1006, "client");
+    clients_remove(t->clients, c);
+    c->conn = NULL;
+    clients_release(c);
+    t->client[i] = NULL;
+}
+
+static void names_the_client_in_the_head(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct frame f;
+
+    add_worker(t, 0, false);
+    assert_int_equal(clients_set_session(t->client[1], "a:0:{}", 6), 0);
+    say(t, 1, "hi");
+    assert_int_equal(
+        frame_decode(&f, t->links[0].out.data, t->links[0].out.len), 0);
+    assert_int_equal(f.cmd, FRAME_ON_MESSAGE);
+    assert_int_equal(f.flag, FRAME_FLAG_STRING);
+    assert_int_equal(f.local_ip, 0x7f000001);
+    assert_int_equal(f.local_port, 2900);
+    assert_int_equal(f.client_ip, 0x0a000002);
+    assert_int_equal(f.client_port, 4001);
+    assert_int_equal(f.gateway_port, 8282);
+    assert_int_equal(f.connection_id, 2);
+    assert_int_equal(f.ext_len, 6);
+    assert_memory_equal(f.ext, "a:0:{}", 6);
+    assert_memory_equal(f.body, "hi", 2);
+    finish(t);
+}
+
+static void gives_new_clients_to_the_least_busy_and_keeps_them(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_worker(t, 0, false);
+    add_worker(t, 1, false);
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < 4; i++)
+            say(t, i, "x");
+    for (int round = 0; round < 2; round++) {
+        assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 x");
+        assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 x");
+        assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 3 x");
+        assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 4 x");
+    }
+    leave(t, 0);
+    leave(t, 2);
+    next_event(&t->links[0]);
+    next_event(&t->links[0]);
+    say(t, 4, "x");
+    say(t, 5, "x");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 5 x");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 6 x");
+    finish(t);
+}
+
+static void holds_events_until_a_worker_comes(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    router_forward(t->router, t->client[0], FRAME_ON_CONNECT, NULL, 0);
+    say(t, 0, "one");
+    router_forward(t->router, t->client[1], FRAME_ON_CONNECT, NULL, 0);
+    say(t, 0, "two");
+    leave(t, 1);
+    assert_true(t->sockets[0].paused);
+    assert_int_equal(router_paused_count(t->router), 1);
+    assert_int_equal(router_held_count(t->router), 5);
+    add_worker(t, 0, false);
+    assert_string_equal(next_event(&t->links[0]), "ON_CONNECT 1 ");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 one");
+    assert_string_equal(next_event(&t->links[0]), "ON_CONNECT 2 ");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 two");
+    assert_string_equal(next_event(&t->links[0]), "ON_CLOSE 2 ");
+    assert_string_equal(next_event(&t->links[0]), "");
+    assert_false(t->sockets[0].paused);
+    assert_int_equal(router_paused_count(t->router), 0);
+    assert_int_equal(router_held_count(t->router), 0);
+    finish(t);
+}
+
+static void stops_reading_while_the_link_is_full(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_worker(t, 0, false);
+    say(t, 0, "a");
+    t->links[0].full = true;
+    say(t, 0, "b");
+    say(t, 1, "c");
+    assert_true(t->sockets[0].paused && t->sockets[1].paused);
+    router_drained(t->router);
+    assert_true(t->sockets[0].paused && t->sockets[1].paused);
+    t->links[0].full = false;
+    say(t, 0, "d"); /* read before the drain is known: behind what waits */
+    router_drained(t->router);
+    assert_false(t->sockets[0].paused || t->sockets[1].paused);
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 a");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 b");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 2 c");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 d");
+    finish(t);
+}
+
+static void does_not_give_new_clients_to_a_full_link(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_worker(t, 0, false);
+    add_worker(t, 1, false);
+    t->links[0].full = true;
+    for (int i = 0; i < 3; i++)
+        say(t, i, "x");
+    for (uint32_t i = 1; i <= 3; i++) {
+        char want[32];
+
+        snprintf(want, sizeof(want), "ON_MESSAGE %u x", i);
+        assert_string_equal(next_event(&t->links[1]), want);
+    }
+    finish(t);
+}
+
+static void moves_the_clients_of_a_lost_worker(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_worker(t, 0, false);
+    say(t, 0, "a");
+    next_event(&t->links[0]);
+    t->links[0].full = true;
+    say(t, 0, "b");
+    say(t, 0, "c");
+    add_worker(t, 1, false);
+    assert_string_equal(next_event(&t->links[1]), "");
+    router_remove_worker(t->router, t->workers[0]);
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 b");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 c");
+    assert_false(t->sockets[0].paused);
+    add_worker(t, 2, false); /* in the slot that the lost one had */
+    say(t, 0, "d");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 d");
+    finish(t);
+}
+
+static void lets_a_worker_with_the_same_key_go_on(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct conn *replaced;
+
+    assert_null(add_worker(t, 0, false));
+    say(t, 0, "a");
+    add_worker(t, 1, false);
+    router_add_worker(
+        t->router, &t->links[2], "127.0.0.1 w:0", false, &replaced);
+    assert_ptr_equal(replaced, &t->links[0]);
+    assert_int_equal(router_worker_count(t->router), 2);
+    say(t, 0, "b");
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 b");
+    finish(t);
+}
+
+static void tells_what_was_bound_only_to_those_who_asked(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_worker(t, 0, true);
+    add_worker(t, 1, false);
+    say(t, 0, "x");
+    say(t, 1, "x");
+    for (int i = 0; i < 2; i++) {
+        next_event(&t->links[i]);
+        clients_bind_uid(t->clients, t->client[i], "1001", 4);
+        clients_join(t->clients, t->client[i], "room", 4);
+        clients_join(t->clients, t->client[i], "7", 1);
+        leave(t, i);
+    }
+    assert_string_equal(next_event(&t->links[0]),
+        "ON_CLOSE 1 a:4:{s:3:\"uid\";s:4:\"1001\";s:6:\"groups\";a:2:{i:0;"
+        "s:4:\"room\";i:1;s:1:\"7\";}s:4:\"code\";i:1006;s:6:\"reason\";"
+        "s:6:\"client\";}");
+    assert_string_equal(next_event(&t->links[1]), "ON_CLOSE 2 ");
+    finish(t);
+}
+
+static void refuses_events_but_never_a_close_when_too_much_waits(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    size_t len = 16 * 1024 * 1024;
+    char *big = xcalloc(1, len);
+
+    for (int i = 0; i < 4; i++) {
+        assert_false(router_is_full(t->router));
+        assert_int_equal(
+            router_forward(t->router, t->client[0], FRAME_ON_MESSAGE, big, len),
+            0);
+    }
+    assert_true(router_is_full(t->router));
+    assert_int_equal(
+        router_forward(t->router, t->client[1], FRAME_ON_MESSAGE, "x", 1),
+        -ENOBUFS);
+    assert_int_equal(router_counters(t->router)->refused, 1);
+    leave(t, 0);
+    assert_int_equal(router_held_count(t->router), 5);
+    free(big);
+    finish(t);
+}
+
+static void closes_once(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_worker(t, 0, false);
+    router_close(t->router, t->client[0], 1000, "kicked");
+    say(t, 0, "late");
+    leave(t, 0);
+    assert_string_equal(next_event(&t->links[0]), "ON_CLOSE 1 ");
+    assert_string_equal(next_event(&t->links[0]), "");
+    finish(t);
+}
+
+/* Which link the next event is in; takes it. */
+static int who_has_it(struct test *t)
+{
+    for (int i = 0; i < WORKERS; i++)
+        if (*next_event(&t->links[i]))
+            return i;
+    return -1;
+}
+
+static void hashes_alike_wherever_a_worker_stands(void **state)
+{
+    struct test *a = start(GATEWAY_ROUTER_HASH_IP);
+    struct test *b = start(GATEWAY_ROUTER_HASH_IP);
+    int used = 0;
+
+    for (int i = 0; i < WORKERS; i++) {
+        add_worker(a, i, false);
+        add_worker(b, WORKERS - 1 - i, false);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        int worker;
+
+        say(a, i, "x");
+        say(b, i, "x");
+        worker = who_has_it(a);
+        assert_int_equal(worker, who_has_it(b));
+        used |= 1 << worker;
+    }
+    assert_true(used & (used - 1)); /* more than one worker */
+    finish(a);
+    finish(b);
+}
+
+static void hashes_by_uid_from_the_binding_on(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_HASH_UID);
+    int first = -1;
+
+    for (int i = 0; i < WORKERS; i++)
+        add_worker(t, i, false);
+    for (int i = 0; i < CLIENTS; i++) {
+        int worker;
+
+        say(t, i, "x");
+        who_has_it(t);
+        clients_bind_uid(t->clients, t->client[i], "alice", 5);
+        router_uid_bound(t->router, t->client[i]);
+        say(t, i, "y");
+        worker = who_has_it(t);
+        if (first < 0)
+            first = worker;
+        assert_int_equal(worker, first);
+    }
+    finish(t);
+}
+
+static void spreads_at_random(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_RANDOM);
+
+    for (int i = 0; i < WORKERS; i++)
+        add_worker(t, i, false);
+    t->links[1].full = t->links[3].full = true;
+    for (int i = 0; i < CLIENTS; i++) {
+        int worker;
+
+        say(t, i, "x");
+        worker = who_has_it(t);
+        assert_true(worker == 0 || worker == 2);
+        say(t, i, "y");
+        assert_int_equal(who_has_it(t), worker);
+    }
+    finish(t);
+}
+
+static void pings_every_worker(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_worker(t, 0, false);
+    add_worker(t, 1, false);
+    router_ping_workers(t->router);
+    assert_string_equal(next_event(&t->links[0]), "PING 0 ");
+    assert_string_equal(next_event(&t->links[1]), "PING 0 ");
+    finish(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_the_client_in_the_head),
+        cmocka_unit_test(gives_new_clients_to_the_least_busy_and_keeps_them),
+        cmocka_unit_test(holds_events_until_a_worker_comes),
+        cmocka_unit_test(stops_reading_while_the_link_is_full),
+        cmocka_unit_test(does_not_give_new_clients_to_a_full_link),
+        cmocka_unit_test(moves_the_clients_of_a_lost_worker),
+        cmocka_unit_test(lets_a_worker_with_the_same_key_go_on),
+        cmocka_unit_test(tells_what_was_bound_only_to_those_who_asked),
+        cmocka_unit_test(refuses_events_but_never_a_close_when_too_much_waits),
+        cmocka_unit_test(closes_once),
+        cmocka_unit_test(hashes_alike_wherever_a_worker_stands),
+        cmocka_unit_test(hashes_by_uid_from_the_binding_on),
+        cmocka_unit_test(spreads_at_random),
+        cmocka_unit_test(pings_every_worker),
+    };
+
+    return cmocka_run_group_tests_name("gateway.router", tests, NULL, NULL);
+}
