@@ -434,6 +434,21 @@ static void closes_what_claims_too_much(void **state)
     check_got(&f->a, "ok");
 }
 
+static void believes_larger_packets_once_told_to(void **state)
+{
+    struct fixture *f = *state;
+
+    conn_set_packet_max(f->a.conn, 8);
+    say(f, "small");
+    testloop_until(&f->t, f->a.packets == 1);
+    conn_set_packet_max(f->a.conn, 16);
+    say(f, "larger than 8");
+    testloop_until(&f->t, f->a.packets == 2);
+    say(f, "larger than sixteen");
+    testloop_until(&f->t, f->a.closes == 1);
+    assert_int_equal(f->a.err, -EMSGSIZE);
+}
+
 static void closes_bad_input_that_a_pause_held(void **state)
 {
     struct fixture *f = *state;
@@ -504,6 +519,18 @@ static void sends_the_rest_before_it_closes_flushed(void **state)
     assert_int_equal(f->b.err, 0);
     check_pattern(&f->b.got, 0, len + 100, 0);
     assert_int_equal(f->a.packets, 0);
+    assert_int_equal(f->a.closes, 0);
+}
+
+static void closes_flushed_with_nothing_to_send(void **state)
+{
+    struct fixture *f = *state;
+
+    open_b(f);
+    conn_close_flushed(f->a.conn);
+    f->a.conn = NULL;
+    testloop_until(&f->t, f->b.closes == 1);
+    assert_int_equal(f->b.err, 0);
     assert_int_equal(f->a.closes, 0);
 }
 
@@ -597,11 +624,13 @@ int main(void)
         TEST(may_be_closed_by_a_packet_it_held),
         TEST(tells_of_the_peers_end),
         TEST(closes_what_claims_too_much),
+        TEST(believes_larger_packets_once_told_to),
         TEST(closes_bad_input_that_a_pause_held),
         TEST(tells_of_a_write_that_failed),
         TEST(tells_of_a_peer_that_dies_while_it_sends),
         TEST(loses_what_is_queued_when_closed),
         TEST(sends_the_rest_before_it_closes_flushed),
+        TEST(closes_flushed_with_nothing_to_send),
         TEST(closes_flushed_inside_a_packet_and_without_a_turn),
         TEST(waits_for_a_peer_that_does_not_read_only_so_long),
         TEST(knows_its_peer_and_when_it_spoke),

@@ -59,8 +59,8 @@ void conn_close(struct conn *c);
  * more and nothing is read. */
 void conn_close_flushed(struct conn *c);
 
-/* Change packet_max for the packets to come: a peer that has shown who it is may
- * send larger ones. */
+/* Change packet_max for the packets to come: a peer that has shown who it is
+ * may send larger ones. */
 void conn_set_packet_max(struct conn *c, size_t packet_max);
 
 /* The output buffer: what the caller appends leaves at the end of this turn.

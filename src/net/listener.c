@@ -101,7 +101,7 @@ int listener_bind_unix(const char *path)
 
     if (strlen(path) >= sizeof(sun.sun_path))
         return -ENAMETOOLONG;
-    strcpy(sun.sun_path, path);
+    memcpy(sun.sun_path, path, strlen(path) + 1);
     err = remove_stale(&sun);
     if (err < 0)
         return err;
