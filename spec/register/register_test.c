@@ -356,6 +356,51 @@ static void closes_who_does_not_say_who_it_is(void **state)
     hang_up(&worker);
 }
 
+static void gives_each_stranger_its_own_time(void **state)
+{
+    struct fixture *f = *state;
+    struct caller early, late;
+
+    f->conf.auth_timeout = 0.05;
+    call(&early, f);
+    testloop_until(&f->t, status_of(f).pending == 1);
+    f->conf.auth_timeout = 0.2;
+    call(&late, f);
+    testloop_until(&f->t, status_of(f).pending == 2);
+    expect_end(&early);
+    assert_false(has_ended(&late));
+    expect_end(&late);
+    hang_up(&early);
+    hang_up(&late);
+}
+
+static void closes_a_worker_that_does_not_read(void **state)
+{
+    struct fixture *f = *state;
+    struct caller worker;
+    struct caller gateways[64];
+    char line[128];
+
+    for (size_t i = 0; i < 64; i++) {
+        call(&gateways[i], f);
+        snprintf(
+            line, sizeof(line), GATEWAY("10.100.100.1:%d"), 10000 + (int)i);
+        say(&gateways[i], line);
+    }
+    call(&worker, f);
+    while (status_of(f).refused == 0) {
+        assert_false(f->t.expired);
+        send(worker.fd, WORKER WORKER WORKER WORKER,
+            strlen(WORKER WORKER WORKER WORKER), MSG_DONTWAIT | MSG_NOSIGNAL);
+        uv_run(&f->t.loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(status_of(f).workers, 0);
+    assert_int_equal(status_of(f).gateways, 64);
+    hang_up(&worker);
+    for (size_t i = 0; i < 64; i++)
+        hang_up(&gateways[i]);
+}
+
 static void wants_the_key_even_when_there_is_none(void **state)
 {
     struct fixture *f = *state;
@@ -461,6 +506,8 @@ int main(void)
         TEST(closes_a_gateway_that_breaks_the_rules_later),
         TEST(closes_a_line_without_an_end),
         TEST(closes_who_does_not_say_who_it_is),
+        TEST(gives_each_stranger_its_own_time),
+        TEST(closes_a_worker_that_does_not_read),
         TEST(wants_the_key_even_when_there_is_none),
         TEST(ends_every_connection_when_freed),
         TEST(serves_two_hundred_gateways_and_workers),
