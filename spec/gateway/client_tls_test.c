@@ -1,0 +1,619 @@
+/* TLS clients, certificates made on the spot, and the files of www. */
+#include "client_io_fixture.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <sys/stat.h>
+
+struct files {
+    char dir[64], cert[96], key[96];
+};
+
+/* A fresh folder with a self-signed certificate for name in it. */
+static void make_cert(struct files *f, const char *name)
+{
+    EVP_PKEY *pkey = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+    X509_NAME *subject = X509_get_subject_name(x);
+    FILE *out;
+
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), 0);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509_set_pubkey(x, pkey);
+    X509_NAME_add_entry_by_txt(
+        subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+    X509_set_issuer_name(x, subject);
+    assert_true(X509_sign(x, pkey, EVP_sha256()) > 0);
+    out = fopen(f->cert, "w");
+    PEM_write_X509(out, x);
+    fclose(out);
+    out = fopen(f->key, "w");
+    PEM_write_PrivateKey(out, pkey, NULL, NULL, 0, NULL, NULL);
+    fclose(out);
+    X509_free(x);
+    EVP_PKEY_free(pkey);
+}
+
+static void make_files(struct files *f)
+{
+    strcpy(f->dir, "/tmp/client_tls_test.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->cert, sizeof(f->cert), "%s/cert.pem", f->dir);
+    snprintf(f->key, sizeof(f->key), "%s/key.pem", f->dir);
+    make_cert(f, "first");
+}
+
+static void remove_files(struct files *f)
+{
+    unlink(f->cert);
+    unlink(f->key);
+    rmdir(f->dir);
+}
+
+static struct test *serve_tls(enum client_io_protocol protocol, struct files *f)
+{
+    struct test *t = prepare(protocol);
+
+    make_files(f);
+    t->conf.tls_cert = f->cert;
+    t->conf.tls_key = f->key;
+    start(t);
+    return t;
+}
+
+struct tls {
+    SSL_CTX *ctx;
+    SSL *ssl;
+    int fd;
+    bool ended;
+};
+
+/* Shake hands; false: refused. */
+static bool tls_dial(struct test *t, struct tls *c, int max_version)
+{
+    uint64_t begun = uv_hrtime();
+    int rc;
+
+    c->fd = dial(t);
+    c->ended = false;
+    c->ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_security_level(c->ctx, 0);
+    SSL_CTX_set_min_proto_version(c->ctx, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(c->ctx, max_version);
+    SSL_CTX_set_mode(c->ctx,
+        SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    c->ssl = SSL_new(c->ctx);
+    SSL_set_fd(c->ssl, c->fd);
+    while ((rc = SSL_connect(c->ssl)) != 1) {
+        rc = SSL_get_error(c->ssl, rc);
+        if (rc != SSL_ERROR_WANT_READ && rc != SSL_ERROR_WANT_WRITE) {
+            ERR_clear_error();
+            return false;
+        }
+        turn_once(t, begun);
+    }
+    return true;
+}
+
+static void tls_end(struct tls *c)
+{
+    SSL_free(c->ssl);
+    SSL_CTX_free(c->ctx);
+    close(c->fd);
+    ERR_clear_error();
+}
+
+static void tls_put(struct test *t, struct tls *c, const void *data, size_t len)
+{
+    uint64_t begun = uv_hrtime();
+    const char *p = data;
+
+    while (len > 0) {
+        int n = SSL_write(c->ssl, p, (int)len);
+
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        } else {
+            turn_once(t, begun);
+        }
+    }
+}
+
+static void tls_get_some(struct tls *c, struct buf *in)
+{
+    int n;
+
+    do {
+        buf_reserve(in, 65536);
+        n = SSL_read(c->ssl, in->data + in->len, 65536);
+        if (n > 0)
+            buf_commit(in, (size_t)n);
+    } while (n > 0);
+    c->ended = SSL_get_error(c->ssl, n) != SSL_ERROR_WANT_READ;
+    ERR_clear_error();
+}
+
+static void tls_get(struct test *t, struct tls *c, struct buf *in, size_t len)
+{
+    uint64_t begun = uv_hrtime();
+
+    for (;;) {
+        tls_get_some(c, in);
+        if (in->len >= len || c->ended)
+            break;
+        turn_once(t, begun);
+    }
+    assert_true(in->len >= len);
+}
+
+static void tls_upgrade(struct test *t, struct tls *c)
+{
+    struct buf in = {0};
+
+    assert_true(tls_dial(t, c, TLS1_3_VERSION));
+    tls_put(t, c, UPGRADE(""), strlen(UPGRADE("")));
+    tls_get(t, c, &in, 129);
+    assert_memory_equal(in.data, "HTTP/1.1 101 ", 13);
+    buf_fini(&in);
+}
+
+static void put_masked(
+    struct test *t, struct tls *c, const char *data, size_t len)
+{
+    struct buf f = {0};
+
+    buf_append_byte(&f, 0x81);
+    buf_append_byte(&f, 0x80 | 127);
+    for (int i = 56; i >= 0; i -= 8)
+        buf_append_byte(&f, (uint8_t)((uint64_t)len >> i));
+    buf_append(&f, "\0\0\0\0", 4);
+    buf_append(&f, data, len);
+    tls_put(t, c, f.data, f.len);
+    buf_fini(&f);
+}
+
+static void wss_messages_of_every_size_come_back(void **state)
+{
+    static const size_t sizes[] = {
+        1, 125, 2048, 16383, 16384, 16385, 40000, 500000};
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_WEBSOCKET, &f);
+    struct buf in = {0};
+    char *data = xmalloc(500000);
+    struct tls c;
+
+    t->echo = true;
+    memset(data, 'w', 500000);
+    tls_upgrade(t, &c);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        size_t head = sizes[i] < 126 ? 2 : sizes[i] < 65536 ? 4 : 10;
+
+        put_masked(t, &c, data, sizes[i]);
+        buf_clear(&in);
+        tls_get(t, &c, &in, head + sizes[i]);
+        assert_int_equal(in.len, head + sizes[i]);
+        assert_memory_equal(in.data + head, data, sizes[i]);
+    }
+    tls_end(&c);
+    free(data);
+    buf_fini(&in);
+    finish(t);
+    remove_files(&f);
+}
+
+static void a_slow_wss_client_gets_everything_in_order(void **state)
+{
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_WEBSOCKET, &f);
+    struct buf in = {0}, want = {0};
+    char data[5000];
+    struct tls c;
+
+    t->conf.queue_max = 64 * 1024 * 1024;
+    tls_upgrade(t, &c);
+    for (unsigned n = 0; n < 3000; n++) {
+        size_t len = n % 5 == 0 ? 5000 : n % 100;
+        struct blob *blob;
+
+        memset(data, 'a' + (int)(n % 26), len);
+        blob = client_io_frame(t->io, data, len, false);
+        buf_append(&want, blob->data, blob->len);
+        assert_int_equal(client_send_blob(t->conn, blob), 0);
+        blob_unref(blob);
+        if (n % 50 == 0)
+            turn_once(t, uv_hrtime());
+    }
+    assert_true(client_queued(t->conn) > 0);
+    tls_get(t, &c, &in, want.len);
+    assert_int_equal(in.len, want.len);
+    assert_memory_equal(in.data, want.data, want.len);
+    tls_end(&c);
+    buf_fini(&in);
+    buf_fini(&want);
+    finish(t);
+    remove_files(&f);
+}
+
+static void pause_at_every_message(struct test *t)
+{
+    client_pause(t->conn);
+}
+
+static void a_paused_tls_client_loses_nothing(void **state)
+{
+    static const enum client_io_protocol protocols[] = {
+        CLIENT_IO_WEBSOCKET, CLIENT_IO_TEXT};
+
+    for (int p = 0; p < 2; p++) {
+        struct files f;
+        struct test *t = serve_tls(protocols[p], &f);
+        struct buf all = {0}, out = {0};
+        struct tls c;
+        char text[64];
+
+        if (p == 0)
+            tls_upgrade(t, &c);
+        else
+            assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+        UNTIL(t, t->opened == 1);
+        buf_clear(&t->told);
+        t->on_message = pause_at_every_message;
+        for (int i = 0; i < 2000; i++) {
+            snprintf(text, sizeof(text), "%d%.*s", i, i % 40,
+                "........................................");
+            buf_printf(&all, "text %s\n", text);
+            if (p == 0) {
+                uint8_t head[6] = {0x81, (uint8_t)(0x80 | strlen(text))};
+
+                buf_append(&out, head, 6);
+                buf_append_str(&out, text);
+            } else {
+                buf_printf(&out, "%s\n", text);
+            }
+        }
+        tls_put(t, &c, out.data, out.len);
+        for (unsigned i = 1; i <= 2000; i++) {
+            UNTIL(t, t->messages == i);
+            client_resume(t->conn);
+        }
+        assert_int_equal(t->told.len, all.len);
+        assert_memory_equal(t->told.data, all.data, all.len);
+        tls_end(&c);
+        buf_fini(&all);
+        buf_fini(&out);
+        finish(t);
+        remove_files(&f);
+    }
+}
+
+static void a_silent_tls_client_is_there_after_its_handshake(void **state)
+{
+    struct files f;
+    struct test *t = prepare(CLIENT_IO_TEXT);
+    uint64_t begun;
+    struct tls c;
+
+    make_files(&f);
+    t->conf.tls_cert = f.cert;
+    t->conf.tls_key = f.key;
+    t->conf.handshake_timeout = 0.2;
+    t->on_open = NULL;
+    start(t);
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    UNTIL(t, t->opened == 1);
+    begun = uv_hrtime();
+    while (uv_hrtime() - begun < 400 * 1000000ULL)
+        turn_once(t, begun);
+    assert_int_equal(t->closed, 0);
+    tls_put(t, &c, "hi\n", 3);
+    UNTIL(t, t->messages == 1);
+    tls_end(&c);
+    UNTIL(t, t->closed == 1);
+    finish(t);
+    remove_files(&f);
+}
+
+static void tls_1_1_and_plain_text_are_refused(void **state)
+{
+    static const enum client_io_protocol protocols[] = {
+        CLIENT_IO_WEBSOCKET, CLIENT_IO_TEXT};
+
+    for (int p = 0; p < 2; p++) {
+        struct files f;
+        struct test *t = serve_tls(protocols[p], &f);
+        struct buf in = {0};
+        struct tls c;
+        int fd;
+
+        assert_false(tls_dial(t, &c, TLS1_1_VERSION));
+        tls_end(&c);
+        assert_true(tls_dial(t, &c, TLS1_2_VERSION));
+        tls_end(&c);
+        fd = dial(t);
+        put_str(t, fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        get_all(t, fd, &in);
+        assert_null(memmem(in.data, in.len, "HTTP/1", 6));
+        close(fd);
+        fd = dial(t); /* and a handshake that never begins */
+        UNTIL(t, client_io_counters(t->io)->accepted == 4);
+        assert_true(t->opened <= 1);
+        close(fd);
+        UNTIL(t, client_io_counters(t->io)->connections == 0);
+        buf_fini(&in);
+        finish(t);
+        remove_files(&f);
+    }
+}
+
+static void expect_name(struct test *t, const char *want)
+{
+    struct tls c;
+    char name[64] = "";
+    X509 *x;
+
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    x = SSL_get1_peer_certificate(c.ssl);
+    X509_NAME_get_text_by_NID(
+        X509_get_subject_name(x), NID_commonName, name, sizeof(name));
+    assert_string_equal(name, want);
+    X509_free(x);
+    tls_end(&c);
+}
+
+static void certificates_are_exchanged_for_new_connections(void **state)
+{
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_WEBSOCKET, &f);
+    struct buf in = {0};
+    char err[256] = "";
+    struct tls old;
+    FILE *broken;
+
+    t->echo = true;
+    tls_upgrade(t, &old);
+    expect_name(t, "first");
+    make_cert(&f, "second");
+    expect_name(t, "first");
+    assert_int_equal(client_io_reload_tls(t->io, err), 0);
+    expect_name(t, "second");
+    broken = fopen(f.key, "w");
+    fputs("no key", broken);
+    fclose(broken);
+    assert_int_equal(client_io_reload_tls(t->io, err), -EINVAL);
+    assert_non_null(strstr(err, f.key));
+    expect_name(t, "second");
+    unlink(f.cert);
+    assert_int_equal(client_io_reload_tls(t->io, err), -EINVAL);
+    assert_non_null(strstr(err, "No such file"));
+    expect_name(t, "second");
+    put_masked(t, &old, "alive", 5);
+    tls_get(t, &old, &in, 7);
+    tls_end(&old);
+    buf_fini(&in);
+    finish(t);
+    remove_files(&f);
+}
+
+static void a_bad_certificate_is_named_before_anything_starts(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct client_io *io;
+    char err[256];
+
+    t->conf.tls_cert = "/nonexistent.pem";
+    assert_int_equal(
+        client_io_new(&io, t->turn, -1, &t->conf, &ops, t, err), -EINVAL);
+    assert_string_equal(err, "tls certificate /nonexistent.pem has no key");
+    t->conf.tls_key = "/nonexistent.pem";
+    assert_int_equal(
+        client_io_new(&io, t->turn, -1, &t->conf, &ops, t, err), -EINVAL);
+    assert_string_equal(
+        err, "tls certificate /nonexistent.pem: No such file or directory");
+    finish(t);
+}
+
+static void two_tls_ports_live_on_one_loop(void **state)
+{
+    struct files f, g;
+    struct test *t = serve_tls(CLIENT_IO_TEXT, &f);
+    struct client_io *first = t->io;
+    union addr second;
+    struct tls c;
+
+    make_files(&g);
+    t->conf.tls_cert = g.cert;
+    t->conf.tls_key = g.key;
+    second = t->addr;
+    start(t); /* the newer one must not take the older one's callbacks away */
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    UNTIL(t, t->opened == 1);
+    tls_end(&c);
+    t->addr = second;
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    UNTIL(t, t->opened == 2);
+    tls_end(&c);
+    UNTIL(t, t->closed == 2);
+    client_io_free(first);
+    finish(t);
+    remove_files(&f);
+    remove_files(&g);
+}
+
+/* The answer to a request for www, over a connection of its own. */
+static char *fetch(struct test *t, const char *method, const char *path)
+{
+    struct buf in = {0};
+    char request[512], *answer;
+    int fd = dial(t);
+
+    snprintf(request, sizeof(request),
+        "%s %s HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n", method,
+        path);
+    put_str(t, fd, request);
+    get_all(t, fd, &in);
+    answer = xstrdup((const char *)in.data);
+    close(fd);
+    buf_fini(&in);
+    return answer;
+}
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    char path[256];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    f = fopen(path, "w");
+    fputs(text, f);
+    fclose(f);
+}
+
+static void link_file(const char *dir, const char *name, const char *target)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(symlink(target, path), 0);
+}
+
+static void remove_file(const char *dir, const char *name)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(remove(path), 0);
+}
+
+static void files_of_www_are_served_and_no_others(void **state)
+{
+    static const struct {
+        const char *method, *path, *status, *has;
+    } table[] = {
+        {"GET", "/", "200", "content-type: text/html"},
+        {"GET", "/", "200", "\r\n\r\n<h1>home</h1>"},
+        {"GET", "/index.html", "200", "<h1>home</h1>"},
+        {"GET", "/?x=1", "200", "<h1>home</h1>"},
+        {"GET", "/sub/", "200", "<h1>sub</h1>"},
+        {"GET", "/sub/../app.js", "200", "content-type: text/javascript"},
+        {"GET", "/inside.txt", "200", "hello"},
+        {"HEAD", "/index.html", "200", "content-length: 13"},
+        {"GET", "/sub", "404", ""},
+        {"GET", "/none.html", "404", ""},
+        {"GET", "/outside", "404", ""},
+        {"GET", "/outside_dir/secret", "404", ""},
+        {"GET", "/../secret", "404", ""},
+        {"GET", "/%2e%2e/secret", "404", ""},
+        {"GET", "/..%2fsecret", "404", ""},
+        {"GET", "/sub/..%2f..%2fsecret", "404", ""},
+        {"GET", "/sub/%2e%2e%2f%2e%2e%2fsecret", "404", ""},
+        {"GET", "//etc/passwd", "404", ""},
+        {"GET", "/%00x", "400", ""},
+        {"POST", "/", "405", ""},
+        {"PUT", "/", "405", ""},
+        {"DELETE", "/index.html", "405", ""},
+        {"OPTIONS", "/", "405", ""},
+    };
+    char dir[] = "/tmp/client_www_test.XXXXXX", www[64], sub[64];
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(www, sizeof(www), "%s/www", dir);
+    snprintf(sub, sizeof(sub), "%s/www/sub", dir);
+    mkdir(www, 0755);
+    mkdir(sub, 0755);
+    write_file(dir, "secret", "SECRET");
+    write_file(www, "index.html", "<h1>home</h1>");
+    write_file(www, "app.js", "1");
+    write_file(www, "hello.txt", "hello");
+    write_file(sub, "index.html", "<h1>sub</h1>");
+    link_file(www, "inside.txt", "hello.txt");
+    link_file(www, "outside", "../secret");
+    link_file(www, "outside_dir", "..");
+    t->conf.www = www;
+    start(t);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char *answer = fetch(t, table[i].method, table[i].path);
+
+        if (strncmp(answer, "HTTP/1.1 ", 9) != 0 ||
+            strncmp(answer + 9, table[i].status, 3) != 0 ||
+            strstr(answer, table[i].has) == NULL ||
+            strstr(answer, "SECRET") != NULL ||
+            strstr(answer, "connection: close\r\n") == NULL ||
+            (strcmp(table[i].method, "HEAD") == 0 &&
+                strstr(answer, "home") != NULL))
+            fail_msg("%s %s is answered with\n%s", table[i].method,
+                table[i].path, answer);
+        free(answer);
+    }
+    assert_int_equal(t->opened, 0);
+    UNTIL(t, client_io_counters(t->io)->connections == 0);
+    finish(t);
+    remove_file(www, "index.html");
+    remove_file(www, "app.js");
+    remove_file(www, "hello.txt");
+    remove_file(www, "inside.txt");
+    remove_file(www, "outside");
+    remove_file(www, "outside_dir");
+    remove_file(sub, "index.html");
+    remove_file(www, "sub");
+    remove_file(dir, "www");
+    remove_file(dir, "secret");
+    rmdir(dir);
+}
+
+static void a_large_file_arrives_whole_also_over_tls(void **state)
+{
+    static const char request[] = "GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct files f;
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct buf in = {0}, content = {0};
+    struct tls c;
+    char *body;
+
+    make_files(&f);
+    for (unsigned i = 0; i < 400000; i++)
+        buf_printf(&content, "%06u ", i);
+    buf_append_byte(&content, '\0');
+    write_file(f.dir, "large.bin", (char *)content.data);
+    t->conf.www = f.dir;
+    t->conf.tls_cert = f.cert;
+    t->conf.tls_key = f.key;
+    start(t);
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    tls_put(t, &c, request, sizeof(request) - 1);
+    for (uint64_t begun = uv_hrtime(); !c.ended;) {
+        tls_get_some(&c, &in);
+        turn_once(t, begun);
+    }
+    buf_append_byte(&in, '\0');
+    body = strstr((char *)in.data, "\r\n\r\n");
+    assert_non_null(body);
+    assert_string_equal(body + 4, (char *)content.data);
+    tls_end(&c);
+    buf_fini(&in);
+    buf_fini(&content);
+    finish(t);
+    remove_file(f.dir, "large.bin");
+    remove_files(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wss_messages_of_every_size_come_back),
+        cmocka_unit_test(a_slow_wss_client_gets_everything_in_order),
+        cmocka_unit_test(a_paused_tls_client_loses_nothing),
+        cmocka_unit_test(a_silent_tls_client_is_there_after_its_handshake),
+        cmocka_unit_test(tls_1_1_and_plain_text_are_refused),
+        cmocka_unit_test(certificates_are_exchanged_for_new_connections),
+        cmocka_unit_test(a_bad_certificate_is_named_before_anything_starts),
+        cmocka_unit_test(two_tls_ports_live_on_one_loop),
+        cmocka_unit_test(files_of_www_are_served_and_no_others),
+        cmocka_unit_test(a_large_file_arrives_whole_also_over_tls),
+    };
+
+    return cmocka_run_group_tests_name("gateway.client_tls", tests, NULL, NULL);
+}
