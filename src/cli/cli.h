@@ -1,0 +1,70 @@
+/* cli.h - the gwrun command: one function a subcommand, and what they share.
+ *
+ * A command function gets argv[0] = its own name and the words behind it, and
+ * returns the exit status.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_CLI_CLI_H
+#define GW_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli/config.h"
+
+#define CLI_CONFIG "conf/gwrun.lua" /* when no -c names another file */
+
+/* Exit statuses. */
+enum {
+    CLI_DONE = 0,
+    CLI_FAILED = 1,
+    CLI_WRONG = 2, /* usage or configuration */
+};
+
+int cmd_check(int argc, char **argv);
+int cmd_child(int argc, char **argv);
+int cmd_connections(int argc, char **argv);
+int cmd_dev(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
+int cmd_restart(int argc, char **argv);
+int cmd_start(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
+int cmd_version(int argc, char **argv);
+
+/* The options that several commands know. */
+struct cli_options {
+    const char *config; /* -c, --config FILE; CLI_CONFIG when not given */
+    bool daemon;        /* -d, --daemon; of status: --live */
+    bool graceful;      /* -g, --graceful */
+    bool json;          /* -j, --json */
+    bool quiet;         /* -q, --quiet */
+};
+
+/* Parse those of the options whose letters are given ("cdq"), and --help, which
+ * prints help. The words behind them start at argv[optind]; more than max_words
+ * is wrong. -1 to go on, or the exit status. */
+int cli_parse(struct cli_options *out, int argc, char **argv,
+    const char *letters, int max_words, const char *help);
+
+/* "gwrun: message" on stderr. */
+void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Load the configuration and go to its root folder, with the error on stderr.
+ * 0, or the exit status. config_free() ends it. */
+int cli_load(struct config *out, const char *path);
+
+/* Does the workers' script compile? True also when there are no workers. Else
+ * file:line and the message are on stderr. */
+bool cli_script_compiles(const struct config *c);
+
+/* Start everything and stay until it is stopped. c is borrowed, path is its
+ * file, absolute; the current folder is c->root. Returns the exit status. */
+int cli_run(const struct config *c, const char *path, bool daemon, bool quiet);
+
+/* Print text to out with everything a terminal might obey made visible. */
+void cli_print_safely(FILE *out, const char *text);
+
+#endif /* GW_CLI_CLI_H */

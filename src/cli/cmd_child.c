@@ -1,0 +1,336 @@
+/* One process of the system: a role on a loop, obeying the master at
+ * descriptor 3. Started by the master only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "cli/child_role.h"
+#include "cli/cli.h"
+#include "cli/plan.h"
+#include "proc/ctl.h"
+#include "proc/daemon.h"
+#include "util/alloc.h"
+#include "util/buf.h"
+#include "util/log.h"
+
+#define LAST_RESORT 2 /* seconds after stop_timeout: SIGALRM */
+
+struct child_process {
+    uv_loop_t loop;
+    struct config config;
+    struct turn *turn;       /* owned */
+    struct ctl *ctl;         /* owned; NULL once the master is gone */
+    struct child_role *role; /* owned; NULL when it could not start */
+    uv_signal_t terminate;
+    int64_t reload_run; /* number of the reload under way */
+    int64_t gather;     /* number of the question being answered */
+    bool has_config;
+    bool stopping; /* for good; not while waiting for clients to leave */
+    bool preparing, aborted;
+    int status; /* to exit with */
+};
+
+static void tell(struct child_process *p, json_t *m)
+{
+    if (p->ctl)
+        ctl_send(p->ctl, m);
+    else
+        json_decref(m);
+}
+
+/* Once; a graceful stop may become an ordinary one. A script that does not
+ * come back is ended by the alarm, should the master be gone. */
+static void stop(struct child_process *p, bool graceful)
+{
+    if (!p->role || p->stopping)
+        return;
+    p->stopping = !graceful;
+    if (!graceful)
+        alarm((unsigned)p->config.stop_timeout + LAST_RESORT);
+    child_role_stop(p->role, graceful);
+}
+
+static void on_ready(void *arg)
+{
+    struct child_process *p = arg;
+
+    tell(p, json_pack("{s:s}", "type", "ready"));
+}
+
+/* The message is for whoever started or reloads us; the master logs it. */
+static void on_failed(const char *message, void *arg)
+{
+    struct child_process *p = arg;
+
+    tell(p, json_pack("{s:s,s:s%}", "type", "failed", "message", message,
+                strlen(message)));
+    p->status = CLI_FAILED;
+    uv_stop(&p->loop);
+}
+
+static void on_stopped(void *arg)
+{
+    struct child_process *p = arg;
+
+    uv_stop(&p->loop);
+}
+
+/* scripts: how many wait for the verdict here. */
+static void answer_prepare(
+    struct child_process *p, int scripts, const char *message)
+{
+    json_t *answer = json_pack("{s:s,s:I,s:i}", "type", "prepared", "run",
+        (json_int_t)p->reload_run, "scripts", scripts);
+
+    if (message)
+        json_object_set_new(answer, "message", json_string(message));
+    tell(p, answer);
+}
+
+static void on_prepared(const char *message, void *arg)
+{
+    struct child_process *p = arg;
+
+    p->preparing = false;
+    if (p->aborted) {
+        if (!message)
+            child_role_abort(p->role);
+        return;
+    }
+    answer_prepare(p, message ? 0 : 1, message);
+}
+
+static void prepare(struct child_process *p, const json_t *m)
+{
+    char err[256] = "";
+    int result;
+
+    p->reload_run = ctlmsg_int(m, "run", 0);
+    p->aborted = false;
+    if (p->stopping) {
+        answer_prepare(p, 0, "is stopping");
+        return;
+    }
+    result = child_role_prepare(p->role, err);
+    if (result > 0)
+        p->preparing = true; /* on_prepared() answers */
+    else
+        answer_prepare(p, 0, result < 0 ? err : NULL);
+}
+
+static void commit(struct child_process *p)
+{
+    child_role_commit(p->role);
+    tell(p, json_pack("{s:s,s:I}", "type", "committed", "run",
+                (json_int_t)p->reload_run));
+}
+
+static void abort_reload(struct child_process *p)
+{
+    if (p->preparing)
+        p->aborted = true; /* on_prepared() does it */
+    else
+        child_role_abort(p->role);
+}
+
+static void send_rows(json_t *rows, bool more, void *arg)
+{
+    struct child_process *p = arg;
+
+    tell(p, json_pack("{s:s,s:I,s:b,s:o}", "type", "connections", "gather",
+                (json_int_t)p->gather, "more", more, "rows", rows));
+}
+
+static void reopen_log(const struct child_process *p, const json_t *m)
+{
+    const char *path = ctlmsg_string(m, "path", NULL);
+    int err = path ? daemon_redirect(path) : -EINVAL;
+
+    if (err < 0)
+        log_error("cannot open the log again: %s", strerror(-err));
+}
+
+static void on_message(struct ctl *ctl, const json_t *m, void *arg)
+{
+    struct child_process *p = arg;
+    const char *type = ctlmsg_type(m);
+
+    p->gather = ctlmsg_int(m, "gather", 0);
+    if (strcmp(type, "ping") == 0)
+        tell(p, json_pack("{s:s}", "type", "pong"));
+    else if (strcmp(type, "stop") == 0)
+        stop(p, json_is_true(json_object_get(m, "graceful")));
+    else if (strcmp(type, "status") == 0)
+        tell(p,
+            json_pack("{s:s,s:I,s:o}", "type", "status", "gather",
+                (json_int_t)p->gather, "counters", child_role_status(p->role)));
+    else if (strcmp(type, "connections") == 0)
+        child_role_connections(p->role, send_rows, p);
+    else if (strcmp(type, "prepare") == 0)
+        prepare(p, m);
+    else if (strcmp(type, "commit") == 0)
+        commit(p);
+    else if (strcmp(type, "abort") == 0)
+        abort_reload(p);
+    else if (strcmp(type, "reopen_log") == 0)
+        reopen_log(p, m);
+}
+
+static void on_master_gone(struct ctl *ctl, void *arg)
+{
+    struct child_process *p = arg;
+
+    p->ctl = NULL;
+    log_error("the master is gone, stopping");
+    stop(p, false);
+}
+
+static const struct ctl_ops ctl_ops = {on_message, on_master_gone};
+
+static void on_terminate(uv_signal_t *handle, int signal)
+{
+    stop(handle->data, false);
+}
+
+/* What the terminal or a careless killall sends to the whole group is the
+ * master's to decide about. */
+static void ignore_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGPIPE};
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        signal(signals[i], SIG_IGN);
+}
+
+/* The text that the master checked; the caller frees it. NULL when there is
+ * none. */
+static char *read_config_text(void)
+{
+    struct stat st;
+    char *text;
+
+    if (fstat(PLAN_FD_CONFIG, &st) < 0 || st.st_size > CONFIG_TEXT_MAX)
+        return NULL;
+    text = xcalloc(1, (size_t)st.st_size + 1);
+    if (pread(PLAN_FD_CONFIG, text, (size_t)st.st_size, 0) != st.st_size) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* Become what the configuration wants, before anything is served. NULL, or what
+ * is wrong; the caller frees it. */
+static char *settle(struct child_process *p, const char *path)
+{
+    char *text = read_config_text();
+    char *err = NULL;
+    char line[256];
+
+    if (!text)
+        return xasprintf("no configuration at descriptor %d; only gwrun itself "
+                         "starts child processes",
+            PLAN_FD_CONFIG);
+    p->has_config = config_load(&p->config, path, text, &err) == 0;
+    free(text);
+    if (!p->has_config)
+        return err;
+    log_set_level((enum log_level)p->config.log_level);
+    daemon_raise_fd_limit();
+    if (chdir(p->config.root) < 0)
+        return xasprintf(
+            "cannot enter %s: %s", p->config.root, strerror(errno));
+    if (daemon_drop_privileges(p->config.user, p->config.group, line) < 0)
+        return xstrdup(line);
+    return NULL;
+}
+
+/* Set titles for ps and the log; descriptors do not go on to other programs.
+ * The master gave the long title as argv[0]. */
+static void introduce(const char *role, unsigned slot)
+{
+    char title[160], name[32], comm[48];
+
+    snprintf(name, sizeof(name), "%.16s/%u", role, slot);
+    log_set_name(name);
+    if (uv_get_process_title(title, sizeof(title)) == 0)
+        uv_set_process_title(title);
+    snprintf(comm, sizeof(comm), "gwrun %s", name);
+    prctl(PR_SET_NAME, comm, 0, 0, 0);
+    for (int fd = PLAN_FD_CONTROL; fd <= PLAN_FD_CONFIG; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+static void serve(
+    struct child_process *p, const char *path, const char *role, unsigned slot)
+{
+    static const struct child_role_events events = {
+        on_ready, on_failed, on_stopped, on_prepared};
+    char err[256] = "";
+    char *message = settle(p, path);
+
+    if (!message)
+        p->role =
+            child_role_new(&p->loop, role, slot, &p->config, &events, p, err);
+    if (p->role)
+        uv_run(&p->loop, UV_RUN_DEFAULT);
+    else
+        on_failed(message ? message : err, p);
+    free(message);
+}
+
+/* Close all and let the loop finish it. */
+static void wind_up(struct child_process *p)
+{
+    if (p->role)
+        child_role_free(p->role);
+    p->role = NULL;
+    if (p->ctl)
+        ctl_close(p->ctl);
+    uv_close((uv_handle_t *)&p->terminate, NULL);
+    turn_close(p->turn);
+    while (uv_run(&p->loop, UV_RUN_DEFAULT) != 0)
+        ; /* uv_stop() may have been called */
+    if (uv_loop_close(&p->loop) != 0)
+        log_error("handles are still open at the end");
+    if (p->has_config)
+        config_free(&p->config);
+}
+
+int cmd_child(int argc, char **argv)
+{
+    struct child_process p = {0};
+    struct cli_options o;
+    unsigned slot;
+    int status = cli_parse(&o, argc, argv, "c", 2,
+        "usage: gwrun child ROLE SLOT\n\nOnly the master starts these.\n");
+
+    if (status >= 0)
+        return status;
+    if (argc - optind != 2 || fcntl(PLAN_FD_CONTROL, F_GETFD) < 0) {
+        cli_error("child: only the master starts these");
+        return CLI_WRONG;
+    }
+    slot = (unsigned)strtoul(argv[optind + 1], NULL, 10);
+    ignore_signals();
+    introduce(argv[optind], slot);
+    uv_loop_init(&p.loop);
+    p.turn = turn_new(&p.loop);
+    uv_signal_init(&p.loop, &p.terminate);
+    p.terminate.data = &p;
+    uv_signal_start(&p.terminate, on_terminate, SIGTERM);
+    p.ctl = ctl_open(p.turn, PLAN_FD_CONTROL, &ctl_ops, &p);
+    if (p.ctl)
+        serve(&p, o.config, argv[optind], slot);
+    else
+        p.status = CLI_FAILED;
+    wind_up(&p);
+    return p.status;
+}

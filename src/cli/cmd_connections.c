@@ -1,0 +1,129 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/instance.h"
+#include "cli/table.h"
+#include "wire/ctlmsg.h"
+
+#define LIST_TIMEOUT 15.0 /* seconds between two parts of a long list */
+
+static const char help[] =
+    "usage: gwrun connections [--json] [-c FILE]\n\n"
+    "One line for each client of this machine's gateways.\n\n"
+    "  -j, --json         one JSON object a line, for programs\n"
+    "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
+
+static void add_row(struct table *t, const char *gateway, const json_t *row)
+{
+    const char *uid = ctlmsg_string(row, "uid", "");
+
+    table_add(t, "%s", ctlmsg_string(row, "client_id", "?"));
+    table_add(t, "%s", gateway);
+    table_add(t, "%s", ctlmsg_string(row, "peer", "?"));
+    table_add(t, "%s", uid[0] ? uid : "-");
+    table_add(t, "%lld", (long long)ctlmsg_int(row, "groups", 0));
+    table_add(t, "%lld", (long long)ctlmsg_int(row, "bytes_in", 0));
+    table_add(t, "%lld", (long long)ctlmsg_int(row, "bytes_out", 0));
+    table_add(t, "%lld", (long long)ctlmsg_int(row, "queued", 0));
+    table_add(t, "%.1fs", json_number_value(json_object_get(row, "idle")));
+    table_add(t, "%.0fs", json_number_value(json_object_get(row, "connected")));
+}
+
+static void print_row(json_t *row, const char *gateway)
+{
+    char *text;
+
+    json_object_set_new(row, "gateway", json_string(gateway));
+    text = json_dumps(row, JSON_COMPACT);
+    puts(text);
+    free(text);
+}
+
+/* One part of the list. */
+static void take_rows(const json_t *m, struct table *t, bool as_json)
+{
+    char gateway[96];
+    json_t *row;
+    size_t i;
+
+    snprintf(gateway, sizeof(gateway), "%.64s/%lld",
+        ctlmsg_string(m, "name", "?"), (long long)ctlmsg_int(m, "slot", 0));
+    json_array_foreach(json_object_get(m, "rows"), i, row)
+    {
+        if (as_json)
+            print_row(row, gateway);
+        else
+            add_row(t, gateway, row);
+    }
+}
+
+/* All parts, up to the end. */
+static int collect(struct instance *in, struct table *t, bool as_json)
+{
+    json_t *m = instance_ask(
+        in, json_pack("{s:s}", "type", "connections"), LIST_TIMEOUT);
+    int64_t missing;
+
+    while (m && strcmp(ctlmsg_type(m), "connections_end") != 0) {
+        take_rows(m, t, as_json);
+        json_decref(m);
+        m = instance_next(in, LIST_TIMEOUT);
+    }
+    if (!m)
+        return CLI_FAILED;
+    missing = ctlmsg_int(m, "unanswered", 0);
+    json_decref(m);
+    if (missing == 0)
+        return CLI_DONE;
+    cli_error("the list is not complete: %lld processes did not answer",
+        (long long)missing);
+    return CLI_FAILED;
+}
+
+/* A master that does not run at all is found in a short time. */
+static bool is_alive(struct instance *in)
+{
+    json_t *m = instance_ask(
+        in, json_pack("{s:s}", "type", "status"), INSTANCE_TIMEOUT);
+
+    json_decref(m);
+    return m != NULL;
+}
+
+static int list(struct instance *in, bool as_json)
+{
+    static const char *const heads[] = {"client_id", "gateway", "peer", "uid",
+        "groups", "bytes_in", "bytes_out", "queued", "idle", "connected"};
+    struct table *t = table_new("llllrrrrrr");
+    int status;
+
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+        table_add(t, "%s", heads[i]);
+    status = is_alive(in) ? collect(in, t, as_json) : CLI_FAILED;
+    if (!as_json)
+        table_print(t, stdout);
+    table_free(t);
+    return status;
+}
+
+int cmd_connections(int argc, char **argv)
+{
+    struct cli_options o;
+    struct config c;
+    struct instance in;
+    int status = cli_parse(&o, argc, argv, "cj", 0, help);
+
+    if (status >= 0)
+        return status;
+    status = cli_load(&c, o.config);
+    if (status != CLI_DONE)
+        return status;
+    status = instance_open(&in, &c);
+    if (status == CLI_DONE) {
+        status = list(&in, o.json);
+        instance_close(&in);
+    }
+    config_free(&c);
+    return status;
+}

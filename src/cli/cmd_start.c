@@ -1,0 +1,374 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "cli/cli.h"
+#include "cli/plan.h"
+#include "cli/table.h"
+#include "proc/daemon.h"
+#include "util/alloc.h"
+#include "util/log.h"
+
+static const char help[] =
+    "usage: gwrun start [-d] [-q] [-c FILE]\n\n"
+    "Start everything that the configuration names. Stays in the foreground\n"
+    "and logs to the terminal; Ctrl-C stops it.\n\n"
+    "  -d, --daemon       run in the background, log to the log file\n"
+    "  -q, --quiet        no table\n"
+    "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
+
+static const int signals_handled[] = {
+    SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGHUP};
+#define SIGNALS (sizeof(signals_handled) / sizeof(signals_handled[0]))
+
+/* One run of the master, from the lock to the last child. */
+struct run {
+    const struct config *config; /* borrowed */
+    bool quiet, daemon;
+    int report_fd; /* daemon: the one who waits for our start; then -1 */
+    FILE *out;     /* owned; where the table goes */
+    FILE *err;     /* owned */
+    uv_loop_t loop;
+    struct plan plan;
+    struct master_conf conf;
+    struct master *master; /* owned */
+    char *control_path;    /* owned */
+    char *config_path;     /* owned; absolute */
+    uv_signal_t signals[SIGNALS];
+    int status; /* to exit with */
+};
+
+/* One line a group of processes, as GatewayWorker prints it. */
+static void print_processes(const struct run *r)
+{
+    const struct plan *p = &r->plan;
+    struct table *t = table_new("lllllrl");
+    const struct passwd *pw = getpwuid(geteuid());
+    const char *user = r->config->user ? r->config->user
+                       : pw            ? pw->pw_name
+                                       : "?";
+    static const char *const heads[] = {
+        "proto", "role", "user", "name", "listen", "processes", "status"};
+
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+        table_add(t, "%s", heads[i]);
+    for (size_t i = 0, next; i < p->nchildren; i = next) {
+        const struct master_child_conf *c = &p->children[i];
+        size_t ready = 0;
+
+        for (next = i; next < p->nchildren &&
+                       strcmp(p->children[next].role, c->role) == 0 &&
+                       strcmp(p->children[next].name, c->name) == 0;
+             next++)
+            ready += master_child_ready(r->master, next);
+        table_add(t, "tcp");
+        table_add(t, "%s", c->role);
+        table_add(t, "%s", user);
+        table_add(t, "%s", c->name);
+        table_add(t, "%s", c->listen[0] ? c->listen : "none");
+        table_add(t, "%zu", next - i);
+        if (ready == next - i)
+            table_add(t, "[OK]");
+        else
+            table_add(t, "[%zu of %zu ready]", ready, next - i);
+    }
+    table_print(t, r->out);
+    table_free(t);
+}
+
+static void print_pages(const struct run *r)
+{
+    for (size_t i = 0; i < r->config->ngateways; i++) {
+        const struct config_gateway *g = &r->config->gateways[i];
+        const char *colon = strrchr(g->address, ':');
+
+        if (g->conf.clients.www)
+            fprintf(r->out, "Open http%s://127.0.0.1%s/ in a browser.\n",
+                g->conf.clients.tls_cert ? "s" : "", colon);
+    }
+}
+
+static void print_banner(const struct run *r)
+{
+    fprintf(r->out, "gwrun %s   pid %d   %s\n\n", GWRUN_VERSION, (int)getpid(),
+        r->config_path);
+    print_processes(r);
+    fputc('\n', r->out);
+    print_pages(r);
+    if (r->daemon)
+        fprintf(r->out,
+            "Runs in the background; its log is %s. "
+            "\"gwrun stop\" stops it.\n",
+            r->config->log_file ? r->config->log_file : "/dev/null");
+    else
+        fputs("Press Ctrl+C to stop.\n", r->out);
+    fflush(r->out);
+}
+
+/* The parent of a daemon learns how it went. */
+static void report(struct run *r, int status)
+{
+    if (r->report_fd >= 0)
+        daemon_report(r->report_fd, status);
+    r->report_fd = -1;
+    if (!r->daemon)
+        return;
+    /* the terminal is no longer ours */
+    fclose(r->out);
+    fclose(r->err);
+    r->out = r->err = NULL;
+}
+
+static void on_started(const char *message, void *arg)
+{
+    struct run *r = arg;
+
+    if (message) {
+        fputs("gwrun: start failed: ", r->err);
+        cli_print_safely(r->err, message);
+        fputc('\n', r->err);
+        r->status = CLI_FAILED;
+    } else if (!r->quiet) {
+        print_banner(r);
+    }
+    /* a failed start is reported when all is gone again */
+    if (!message)
+        report(r, CLI_DONE);
+}
+
+static void on_stopped(void *arg)
+{
+    struct run *r = arg;
+
+    uv_stop(&r->loop);
+}
+
+/* The log and its folder belong to those who write it, also after it was moved
+ * away. Whoever opens it next says what went wrong. */
+static void make_log(const struct config *c)
+{
+    char err[256];
+    uid_t uid;
+    gid_t gid;
+    char *path;
+    int fd;
+
+    if (!c->log_file || daemon_find_ids(c->user, c->group, &uid, &gid, err) < 0)
+        return;
+    path = xstrdup(c->log_file);
+    mkdir(dirname(path), 0755);
+    free(path);
+    fd = open(c->log_file,
+        O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
+        0644);
+    if (fd < 0)
+        return;
+    if (geteuid() == 0 && fchown(fd, uid, gid) < 0)
+        log_warn("cannot give the log to its user: %s", strerror(errno));
+    close(fd);
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+    struct run *r = handle->data;
+
+    switch (signal) {
+    case SIGUSR1:
+        master_reload(r->master);
+        break;
+    case SIGHUP:
+        if (r->conf.log_file)
+            make_log(r->config);
+        master_reopen_logs(r->master);
+        break;
+    default:
+        master_stop(r->master, signal == SIGQUIT);
+    }
+}
+
+/* The configuration's text in memory, so that all children run what was
+ * checked, whatever becomes of the file. The descriptor or -errno. */
+static int copy_config(const char *path)
+{
+    char block[4096];
+    ssize_t n;
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int to = from < 0 ? -1 : memfd_create("gwrun config", MFD_CLOEXEC);
+    int err = 0;
+
+    if (to < 0)
+        err = -errno;
+    while (err == 0 && (n = read(from, block, sizeof(block))) != 0) {
+        if (n < 0 || write(to, block, (size_t)n) != n)
+            err = errno ? -errno : -EIO;
+    }
+    if (from >= 0)
+        close(from);
+    if (err == 0)
+        return to;
+    if (to >= 0)
+        close(to);
+    return err;
+}
+
+/* The terminal for the table, the log file for everything else. 0 or -errno. */
+static int split_output(struct run *r)
+{
+    int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+    r->out = out >= 0 ? fdopen(out, "w") : NULL;
+    r->err = err >= 0 ? fdopen(err, "w") : NULL;
+    if (!r->out || !r->err)
+        return -EMFILE;
+    if (!r->daemon)
+        return 0;
+    make_log(r->config);
+    return daemon_redirect(r->config->log_file);
+}
+
+static int start_master(struct run *r, const char *const *argv)
+{
+    static const struct master_events events = {on_started, on_stopped};
+    char err[256] = "";
+
+    r->conf = (struct master_conf){.argv = argv,
+        .children = r->plan.children,
+        .nchildren = r->plan.nchildren,
+        .control_path = r->control_path,
+        .log_file = r->daemon ? r->config->log_file : NULL,
+        .config_fd = r->conf.config_fd,
+        .stop_timeout = r->config->stop_timeout,
+        .hang_timeout = r->config->hang_timeout};
+    for (size_t i = 0; i < SIGNALS; i++) {
+        uv_signal_init(&r->loop, &r->signals[i]);
+        r->signals[i].data = r;
+        uv_signal_start(&r->signals[i], on_signal, signals_handled[i]);
+    }
+    if (master_new(&r->master, &r->loop, &r->conf, &events, r, err) == 0)
+        return 0;
+    fprintf(r->err, "gwrun: %s\n", err);
+    return CLI_FAILED;
+}
+
+/* Everything is bound: run until stopped. */
+static int supervise(struct run *r)
+{
+    const char *const argv[] = {"/proc/self/exe", "-c", r->config_path, NULL};
+
+    if (split_output(r) < 0) {
+        cli_error("cannot open the log %s", r->config->log_file);
+        return CLI_FAILED;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    log_set_name("master");
+    log_set_level((enum log_level)r->config->log_level);
+    uv_loop_init(&r->loop);
+    r->status = start_master(r, argv);
+    if (r->master) {
+        uv_run(&r->loop, UV_RUN_DEFAULT);
+        master_free(r->master);
+    }
+    for (size_t i = 0; i < SIGNALS; i++)
+        uv_close((uv_handle_t *)&r->signals[i], NULL);
+    while (uv_run(&r->loop, UV_RUN_DEFAULT) != 0)
+        ; /* uv_stop() may have been called */
+    if (uv_loop_close(&r->loop) != 0)
+        log_error("handles are still open at the end");
+    return r->status;
+}
+
+/* Bind, open, and go. */
+static int prepare_and_supervise(struct run *r)
+{
+    const struct config *c = r->config;
+    char err[PLAN_ERR_SIZE];
+    int status = CLI_FAILED;
+
+    r->conf.config_fd = copy_config(r->config_path);
+    if (r->conf.config_fd < 0) {
+        cli_error("cannot read %s again: %s", r->config_path,
+            strerror(-r->conf.config_fd));
+        return CLI_FAILED;
+    }
+    if (plan_make(&r->plan, c, err) < 0) {
+        cli_error("%s", err);
+    } else {
+        r->control_path = plan_run_path(c, "gwrun.sock");
+        status = supervise(r);
+        free(r->control_path);
+        plan_free(&r->plan);
+    }
+    close(r->conf.config_fd);
+    return status;
+}
+
+static int run_locked(struct run *r)
+{
+    char *path = plan_run_path(r->config, "gwrun.lock");
+    char err[PLAN_ERR_SIZE];
+    int status = CLI_FAILED;
+    int lock = plan_make_folders(r->config, err);
+
+    daemon_raise_fd_limit();
+    if (lock == 0)
+        lock = daemon_lock(path, err);
+    if (lock < 0) {
+        cli_error("%s", err);
+    } else {
+        status = prepare_and_supervise(r);
+        close(lock);
+    }
+    free(path);
+    return status;
+}
+
+int cli_run(const struct config *c, const char *path, bool daemon, bool quiet)
+{
+    struct run r = {
+        .config = c, .quiet = quiet, .daemon = daemon, .report_fd = -1};
+    int status = daemon ? daemon_detach(&r.report_fd) : -1;
+
+    if (status >= 0)
+        return status;
+    if (daemon)
+        uv_set_process_title("gwrun: master process");
+    r.config_path = xstrdup(path);
+    status = run_locked(&r);
+    if (r.report_fd >= 0)
+        report(&r, status);
+    if (r.out)
+        fclose(r.out);
+    if (r.err)
+        fclose(r.err);
+    free(r.config_path);
+    return status;
+}
+
+int cmd_start(int argc, char **argv)
+{
+    struct cli_options o;
+    struct config c;
+    char *path;
+    int status = cli_parse(&o, argc, argv, "cdq", 0, help);
+
+    if (status >= 0)
+        return status;
+    path = realpath(o.config, NULL); /* before the folder changes */
+    status = cli_load(&c, o.config);
+    if (status == CLI_DONE) {
+        status = cli_script_compiles(&c) ? cli_run(&c, path, o.daemon, o.quiet)
+                                         : CLI_WRONG;
+        config_free(&c);
+    }
+    free(path);
+    return status;
+}

@@ -1,0 +1,39 @@
+/* instance.h - the running instance of a configuration, asked over its control
+ * socket by the gwrun command.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_CLI_INSTANCE_H
+#define GW_CLI_INSTANCE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "cli/config.h"
+#include "util/buf.h"
+#include "wire/ctlmsg.h"
+
+#define INSTANCE_TIMEOUT      2.5 /* seconds for an answer that needs no work */
+#define INSTANCE_LONG_TIMEOUT 75.0 /* for a reload: above the master's own */
+
+struct instance {
+    char *lock_path, *control_path; /* owned */
+    pid_t pid;                      /* of the master */
+    int fd;                         /* -1: not connected */
+    struct buf in;
+};
+
+/* Find the running master and connect; the current folder is c->root. What is
+ * wrong goes to stderr. 0, or the exit status; then nothing is to be closed. */
+int instance_open(struct instance *in, const struct config *c);
+void instance_close(struct instance *in);
+
+/* Send m (gives up the reference); the next message, or NULL with the reason on
+ * stderr. The caller ends it with json_decref(). */
+json_t *instance_ask(struct instance *in, json_t *m, double timeout);
+json_t *instance_next(struct instance *in, double timeout);
+
+/* Wait until nobody holds the lock. timeout <= 0: for ever. Did it happen? */
+bool instance_wait_gone(const struct instance *in, double timeout);
+
+#endif /* GW_CLI_INSTANCE_H */
