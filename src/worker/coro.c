@@ -153,7 +153,10 @@ static void resume(struct coro *co, int nargs)
     status = lua_resume(co->L, outer ? outer->L : NULL, nargs, &nresults);
     if (status != LUA_OK && !co->waiting) {
         error = take_failure(co, status);
-        lua_resetthread(co->L); /* runs the script's <close> variables */
+        /* Runs <close> variables; not after the deadline: Lua leaves the hook
+         * switched off behind an error that it raised. */
+        if (!vm->overdue)
+            lua_resetthread(co->L);
     }
     co->overdue = vm->overdue;
     vm->running = outer;

@@ -39,6 +39,11 @@ const char *vm_worker_name(const struct vm *vm)
     return vm->env.conf->name;
 }
 
+const char *vm_lua_dir(const struct vm *vm)
+{
+    return vm->env.conf->lua_dir;
+}
+
 void vm_at_close(struct vm *vm, struct vm_hook *hook)
 {
     list_push_back(&vm->hooks, &hook->node);
@@ -163,10 +168,20 @@ static void on_loaded(struct turn_task *task)
     vm->loaded(vm, vm->error, vm->loaded_arg);
 }
 
+/* Every error shall name the script; Lua's own do for most. */
+static char *name_script(const char *script, const char *error)
+{
+    const char *slash = strrchr(script, '/');
+
+    if (strstr(error, slash ? slash + 1 : script))
+        return xstrndup(error, VM_ERROR_MAX);
+    return xasprintf("%s: %s", script, error);
+}
+
 static void finish_loading(struct vm *vm, const char *error)
 {
     if (error)
-        vm->error = xstrndup(error, VM_ERROR_MAX);
+        vm->error = name_script(vm->env.conf->script, error);
     turn_schedule(vm->env.turn, &vm->loaded_task);
 }
 
@@ -265,7 +280,6 @@ struct vm *vm_open(
     vm->loaded_arg = loaded_arg;
     vm->loaded_task.run = on_loaded;
     vm->quiet_task.run = on_quiet;
-    list_init(&vm->node);
     list_init(&vm->hooks);
     list_init(&vm->loaded_task.node);
     list_init(&vm->quiet_task.node);
@@ -278,10 +292,9 @@ struct vm *vm_open(
 void vm_close(struct vm *vm)
 {
     vm->open = false;
+    coro_cancel(vm, false);
     turn_cancel(&vm->loaded_task);
     turn_cancel(&vm->quiet_task);
-    list_remove(&vm->node);
-    coro_cancel(vm, false);
     while (!list_empty(&vm->hooks)) {
         struct vm_hook *hook = LIST_ENTRY(vm->hooks.next, struct vm_hook, node);
 

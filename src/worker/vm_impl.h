@@ -29,7 +29,6 @@ typedef void (*vm_event_cb)(struct vm *vm, void *arg);
 struct vm {
     lua_State *L; /* owned; the main thread: only protected calls run in it */
     struct vm_env env;
-    struct list node; /* for the owner */
     bool open;
     bool serving;   /* the owner's word: false once it was replaced */
     size_t memory;  /* bytes of L */

@@ -11,11 +11,12 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define WORKER_MEMORY_MAX         (256 * 1024 * 1024) /* bytes of a Lua state */
-#define WORKER_HANDLER_TIMEOUT    10.0 /* CPU seconds without a wait */
-#define WORKER_QUEUE_MAX          (64 * 1024 * 1024) /* bytes in mailboxes */
-#define WORKER_GATEWAY_HIGH_WATER (10 * 1024 * 1024) /* bytes queued per link \
-                                                      */
+#define WORKER_MEMORY_MAX      (256 * 1024 * 1024) /* bytes of a Lua state */
+#define WORKER_HANDLER_TIMEOUT 10.0 /* CPU seconds without a wait */
+#define WORKER_QUEUE_MAX       (64 * 1024 * 1024) /* bytes in mailboxes */
+#define WORKER_GATEWAY_HIGH_WATER                       \
+    (10 * 1024 * 1024)         /* bytes queued per link \
+                                */
 #define WORKER_DRAIN_TIME 30.0 /* seconds an old script may finish in */
 
 /* The worker group of the configuration. Borrowed; outlives the workers. */

@@ -1,0 +1,292 @@
+/* Coroutines that wait, end, fail and are stopped. */
+#include "vm_fixture.h"
+
+#define SCRIPT "Events = { onMessage = function() end }\n"
+
+struct result {
+    bool ended;
+    char *error; /* owned */
+};
+
+static void on_done(const char *error, void *arg)
+{
+    struct result *r = arg;
+
+    assert_false(r->ended);
+    r->ended = true;
+    free(r->error);
+    r->error = error ? xstrdup(error) : NULL;
+}
+
+static int run_code(lua_State *L)
+{
+    const char *code = lua_touserdata(L, 1);
+
+    if (luaL_loadstring(L, code) != LUA_OK)
+        return lua_error(L);
+    lua_callk(L, 0, 0, 0, session_end);
+    return 0;
+}
+
+static void start(struct vm *vm, const char *code, struct result *r)
+{
+    r->ended = false;
+    coro_start(vm, run_code, (void *)code, NULL, on_done, r);
+}
+
+/* code must end at once, with an error that has text in it. */
+static void expect_error(struct vm *vm, const char *code, const char *text)
+{
+    struct result r = {0};
+
+    start(vm, code, &r);
+    assert_true(r.ended);
+    assert_non_null(r.error);
+    if (!strstr(r.error, text))
+        fail_msg("want \"%s\" in: %s", text, r.error);
+    free(r.error);
+}
+
+static void expect_success(struct vm *vm, const char *code)
+{
+    struct result r = {0};
+
+    start(vm, code, &r);
+    assert_true(r.ended);
+    if (r.error)
+        fail_msg("%s", r.error);
+}
+
+static void runs_a_body_to_its_end(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    expect_success(vm, "note 'ran'");
+    assert_string_equal(notes(), "ran ");
+    vm_close(vm);
+}
+
+static void waits_and_goes_on(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    start(vm, "note 'a' note(wait 'x') note 'b'", &r);
+    assert_false(r.ended);
+    assert_string_equal(notes(), "a ");
+    assert_true(wake("x"));
+    assert_true(r.ended);
+    assert_null(r.error);
+    assert_string_equal(notes(), "waited b ");
+    vm_close(vm);
+}
+
+static void uses_a_coroutine_again(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    expect_success(vm, "first = coroutine.running()");
+    expect_success(vm, "assert(first == coroutine.running())");
+    start(vm, "wait 'x'", &r);
+    assert_int_equal(vm->nbusy, 1);
+    expect_success(vm, "assert(first ~= coroutine.running())");
+    wake("x");
+    assert_int_equal(vm->nbusy, 0);
+    assert_int_equal(vm->nidle, 2);
+    vm_close(vm);
+}
+
+static void reports_an_error_with_its_traceback(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    expect_error(
+        vm, "local function inner() error('boom') end inner()", "boom\nstack");
+    expect_error(vm, "local function inner() error('boom') end inner()",
+        "in local 'inner'");
+    expect_error(vm, "error({})", "table: ");
+    expect_error(vm, "error(nil)", "nil");
+    expect_error(
+        vm, "error(setmetatable({}, {__tostring = error}))", "error without");
+    expect_success(vm, "note 'alive'");
+    vm_close(vm);
+}
+
+static void closes_variables_of_what_failed(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    expect_error(vm,
+        "local x <close> = setmetatable({}, {__close = function() note 'closed'"
+        " end}) error 'boom'",
+        "boom");
+    assert_string_equal(notes(), "closed ");
+    vm_close(vm);
+}
+
+static void an_error_after_a_wait_is_reported(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    start(vm, "pcall(wait, 'x') note 'caught' wait 'y' error 'late'", &r);
+    wake("x");
+    assert_string_equal(notes(), "caught ");
+    wake("y");
+    assert_true(r.ended);
+    assert_non_null(strstr(r.error, "late"));
+    free(r.error);
+    vm_close(vm);
+}
+
+static void refuses_to_wait_where_it_cannot(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    expect_error(vm, "table.sort({2, 1}, function() wait 'x' end)",
+        "cannot wait here: this is inside a metamethod");
+    expect_error(vm, "coroutine.wrap(function() wait 'x' end)()",
+        "cannot wait here: this is a coroutine of the script's own");
+    expect_error(vm, "coroutine.yield()", "coroutine.yield() outside of");
+    assert_true(list_empty(&fixture.waits));
+    vm_close(vm);
+}
+
+static void cancels_what_waits_when_the_vm_closes(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    start(vm, "wait 'x' note 'never'", &r);
+    vm_close(vm);
+    assert_int_equal(fixture.cancelled, 1);
+    assert_false(r.ended);
+    assert_string_equal(notes(), "");
+}
+
+static void stops_endless_loops(void **state)
+{
+    static const char *const loops[] = {
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do xpcall(function() while true do end end, type) end",
+        "coroutine.wrap(function() while true do end end)()",
+        "while true do coroutine.resume(coroutine.create(function() while true "
+        "do end end)) end",
+        "while true do load(function() while true do end end) end",
+        "local t = setmetatable({}, {__index = function() while true do end "
+        "end}) return t.x",
+        "local x <close> = setmetatable({}, {__close = function() while true "
+        "do end end}) while true do end",
+    };
+    struct vm *vm = open_vm(SCRIPT);
+
+    for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++)
+        expect_error(vm, loops[i], "handler exceeded 0.05 s");
+    expect_success(vm, "local n = 0 for i = 1, 1000000 do n = n + 1 end");
+    vm_close(vm);
+}
+
+static void counts_no_time_of_waits_and_other_handlers(void **state)
+{
+    static const char busy[] =
+        "for i = 1, 5 do local t = os.clock() repeat until os.clock() - t > "
+        "0.02 wait 'x' end";
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    start(vm, busy, &r);
+    for (int i = 0; i < 5; i++)
+        wake("x");
+    assert_true(r.ended);
+    if (r.error)
+        fail_msg("%s", r.error);
+    vm_close(vm);
+}
+
+static void stays_overdue_when_it_waits_while_unwinding(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    start(vm,
+        "pcall(function() local x <close> = setmetatable({}, {__close = "
+        "function() wait 'x' end}) while true do end end) note 'swallowed'",
+        &r);
+    wake("x");
+    assert_true(r.ended);
+    assert_non_null(strstr(r.error, "handler exceeded"));
+    assert_string_equal(notes(), "");
+    free(r.error);
+    vm_close(vm);
+}
+
+static void a_memory_bomb_is_an_error(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    fixture.conf.handler_timeout = 5;
+    expect_error(vm, "local s = ('x'):rep(1e9)", "not enough memory");
+    expect_error(vm, "local t = {} for i = 1, 1e9 do t[i] = {i} end",
+        "not enough memory");
+    expect_error(
+        vm, "local s = 'x' while true do s = s .. s end", "not enough memory");
+    expect_success(vm,
+        "local ok, why = pcall(string.rep, 'x', 1e9) assert(not ok and "
+        "why == 'not enough memory')");
+    assert_true(vm->memory < fixture.conf.memory_max);
+    vm_close(vm);
+}
+
+static void deep_recursion_is_an_error(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    fixture.conf.handler_timeout = 5;
+    fixture.conf.memory_max = 256 * 1024 * 1024;
+    expect_error(
+        vm, "local function f() return 1 + f() end f()", "stack overflow");
+    expect_success(vm, "note 'alive'");
+    vm_close(vm);
+}
+
+static void knows_the_client_that_it_serves(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct coro_client client = {
+        .id = {0x7f000001, 2900, 7}, .gateway_port = 8283};
+    struct result r = {0};
+
+    coro_start(vm, run_code, (void *)"wait 'x'", &client, on_done, &r);
+    assert_int_equal(vm->nclients, 1);
+    assert_null(coro_client(vm_state(vm)));
+    wake("x");
+    assert_int_equal(vm->nclients, 0);
+    assert_true(r.ended);
+    vm_close(vm);
+}
+
+int main(void)
+{
+#define CASE(f) \
+    cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(runs_a_body_to_its_end),
+        CASE(waits_and_goes_on),
+        CASE(uses_a_coroutine_again),
+        CASE(reports_an_error_with_its_traceback),
+        CASE(closes_variables_of_what_failed),
+        CASE(an_error_after_a_wait_is_reported),
+        CASE(refuses_to_wait_where_it_cannot),
+        CASE(cancels_what_waits_when_the_vm_closes),
+        CASE(stops_endless_loops),
+        CASE(counts_no_time_of_waits_and_other_handlers),
+        CASE(stays_overdue_when_it_waits_while_unwinding),
+        CASE(a_memory_bomb_is_an_error),
+        CASE(deep_recursion_is_an_error),
+        CASE(knows_the_client_that_it_serves),
+    };
+
+    return cmocka_run_group_tests_name("worker.coro", tests, NULL, NULL);
+}

@@ -1,0 +1,311 @@
+/* Mailboxes: one event of a client at a time, in order; sessions that are
+ * saved; limits; what happens around a change of scripts. */
+#include "vm_fixture.h"
+#include "worker/dispatch_impl.h"
+#include "worker/gateways_impl.h"
+
+static const struct gateways_ops no_ops;
+static struct gateways *gateways;
+static struct dispatch *d;
+static struct vm *vm;
+
+static void serve(const char *script)
+{
+    char *error;
+
+    gateways = gateways_new(fixture.turn, &fixture.conf, 0, &no_ops, NULL);
+    d = dispatch_new(fixture.turn, gateways, &fixture.conf);
+    vm = open_vm_for(script, gateways, &error);
+    if (error)
+        fail_msg("%s", error);
+    dispatch_serve(d, vm);
+}
+
+static void unserve(void)
+{
+    if (vm)
+        vm_close(vm);
+    dispatch_free(d);
+    gateways_close(gateways);
+}
+
+static void event_with_session(
+    uint8_t cmd, uint32_t id, const char *body, const char *session)
+{
+    struct frame f = {
+        .cmd = cmd,
+        .flag = FRAME_FLAG_STRING,
+        .local_ip = 0x7f000001,
+        .local_port = 2900,
+        .client_ip = 0x0a000001,
+        .client_port = 4000,
+        .connection_id = id,
+        .gateway_port = 8283,
+    };
+    /* Exact copies on the heap: the sanitizer sees a read behind the call. */
+    uint8_t *b = xmemdup(body, strlen(body));
+    uint8_t *s = xmemdup(session, strlen(session));
+
+    f.body = b;
+    f.body_len = strlen(body);
+    f.ext = s;
+    f.ext_len = strlen(session);
+    dispatch_event(d, &f);
+    free(b);
+    free(s);
+}
+
+static void event(uint8_t cmd, uint32_t id, const char *body)
+{
+    event_with_session(cmd, id, body, "");
+}
+
+static void message(uint32_t id, const char *body)
+{
+    event(FRAME_ON_MESSAGE, id, body);
+}
+
+static void calls_each_callback(void **state)
+{
+    serve("Events = {"
+          " onConnect = function(...) note('c', ...) note(...) end,"
+          " onWebSocketConnect = function(id, data) note('w' .. data) end,"
+          " onMessage = function(id, m) note(m) end,"
+          " onClose = function(id, info) note(id) note(info.reason) end }");
+    event(FRAME_ON_CONNECT, 7, "");
+    event(FRAME_ON_WEBSOCKET_CONNECT, 7, "data");
+    message(7, "hello");
+    event(FRAME_ON_CLOSE, 7, "");
+    assert_string_equal(notes(),
+        "c 7f0000010b5400000007 wdata hello 7f0000010b5400000007 nil ");
+    assert_int_equal(d->events, 4);
+    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    unserve();
+}
+
+static void ignores_events_without_a_callback(void **state)
+{
+    serve("Events = { onMessage = note }");
+    event(FRAME_ON_CONNECT, 1, "");
+    event(FRAME_ON_CLOSE, 1, "");
+    event(99, 1, "");
+    assert_string_equal(notes(), "");
+    assert_int_equal(d->errors, 0);
+    unserve();
+}
+
+static const char waiting_script[] =
+    "Events = { onMessage = function(id, m)"
+    " note('<' .. m) if m:find 'wait' then wait(m) end note(m .. '>') end,"
+    " onClose = function() note 'closed' end }";
+
+static void a_waiting_handler_holds_its_own_client_only(void **state)
+{
+    serve(waiting_script);
+    message(1, "wait1");
+    message(1, "b");
+    message(2, "c");
+    event(FRAME_ON_CLOSE, 1, "");
+    assert_string_equal(notes(), "<wait1 <c c> ");
+    assert_int_equal(d->queued, 2);
+    wake("wait1");
+    assert_string_equal(notes(), "wait1> <b b> closed ");
+    assert_int_equal(d->queued, 0);
+    assert_int_equal(d->queued_bytes, 0);
+    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    unserve();
+}
+
+static void keeps_order_over_many_waits(void **state)
+{
+    serve(waiting_script);
+    message(1, "wait1");
+    message(1, "wait2");
+    message(1, "c");
+    wake("wait1");
+    message(1, "wait3");
+    wake("wait2");
+    assert_string_equal(notes(), "<wait1 wait1> <wait2 wait2> <c c> <wait3 ");
+    wake("wait3");
+    assert_string_equal(notes(), "wait3> ");
+    unserve();
+}
+
+static void an_error_hurts_only_its_event(void **state)
+{
+    serve("Events = { onMessage = function(id, m) if m == 'bad' then error "
+          "'boom' end note(m) end }");
+    message(1, "bad");
+    message(1, "good");
+    assert_string_equal(notes(), "good ");
+    assert_int_equal(d->errors, 1);
+    unserve();
+}
+
+static void an_error_after_a_wait_lets_the_next_event_run(void **state)
+{
+    serve("Events = { onMessage = function(id, m) if m == 'bad' then wait 'x' "
+          "error 'boom' end note(m) end }");
+    message(1, "bad");
+    message(1, "good");
+    wake("x");
+    assert_string_equal(notes(), "good ");
+    assert_int_equal(d->errors, 1);
+    unserve();
+}
+
+static void logs_a_flood_of_errors_in_part(void **state)
+{
+    serve("Events = { onMessage = function() error 'boom' end }");
+    for (int i = 0; i < 1000; i++)
+        message(1, "x");
+    assert_int_equal(d->errors, 1000);
+    assert_true(d->suppressed >= 1000 - 2 * DISPATCH_ERROR_LINES);
+    unserve();
+}
+
+static void allocates_no_mailbox_anew_for_idle_clients(void **state)
+{
+    serve("Events = { onMessage = function() end }");
+    for (uint32_t i = 1; i <= 1000; i++)
+        message(i, "x");
+    assert_int_equal(d->nspare, 1);
+    assert_int_equal(vm->nidle, 1);
+    unserve();
+}
+
+static void full_queues_pause_reading_until_they_are_short(void **state)
+{
+    char body[1001];
+
+    fixture.conf.queue_max = 9000;
+    memset(body, 'x', 1000);
+    body[1000] = '\0';
+    serve("Events = { onMessage = function(id, m) wait 'x' end }");
+    for (int i = 0; i < 10; i++)
+        message(1, body);
+    assert_true(d->paused);
+    assert_true(gateways->held);
+    for (int i = 0; i < 6; i++)
+        wake("x");
+    assert_true(d->paused);
+    for (int i = 0; i < 2; i++)
+        wake("x");
+    assert_false(d->paused);
+    assert_false(gateways->held);
+    while (wake("x"))
+        ;
+    assert_int_equal(d->queued_bytes, 0);
+    unserve();
+}
+
+static void a_lost_gateway_closes_its_clients(void **state)
+{
+    struct client_id id = {0x7f000001, 2900, 5};
+
+    serve("Events = { onClose = function(id, info) note(id) note(info.reason) "
+          "end }");
+    dispatch_lost(d, &id);
+    assert_string_equal(notes(), "7f0000010b5400000005 gateway_lost ");
+    unserve();
+}
+
+/* ---- reload ---- */
+
+static struct vm *second_vm(const char *script)
+{
+    char *error;
+    struct vm *next = open_vm_for(script, gateways, &error);
+
+    if (error)
+        fail_msg("%s", error);
+    return next;
+}
+
+static void order_holds_over_a_change_of_scripts(void **state)
+{
+    struct vm *old;
+
+    serve("Events = { onMessage = function(id, m) note('old' .. m) wait 'x' "
+          "note('old' .. m) end }");
+    message(1, "1");
+    message(1, "2");
+    old = vm;
+    vm = second_vm("Events = { onMessage = function(id, m) note('new' .. m) "
+                   "end }");
+    dispatch_serve(d, vm);
+    message(1, "3");
+    message(2, "4");
+    assert_string_equal(notes(), "old1 new4 ");
+    wake("x");
+    assert_string_equal(notes(), "old1 new2 new3 ");
+    vm_close(old);
+    unserve();
+}
+
+static void abandoned_handlers_let_their_clients_go_on(void **state)
+{
+    struct vm *old;
+
+    serve("Events = { onMessage = function(id, m) wait 'x' note 'never' end }");
+    message(1, "1");
+    message(1, "2");
+    message(2, "3");
+    old = vm;
+    vm = second_vm("Events = { onMessage = function(id, m) note(m) end }");
+    dispatch_serve(d, vm);
+    assert_int_equal(dispatch_abandon(d, old), 2);
+    vm_close(old);
+    assert_int_equal(fixture.cancelled, 2);
+    assert_string_equal(notes(), "");
+    run_turns(2);
+    assert_string_equal(notes(), "2 ");
+    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    unserve();
+}
+
+static void events_wait_while_no_script_serves(void **state)
+{
+    serve("Events = { onMessage = function(id, m) note(m) end }");
+    dispatch_serve(d, NULL);
+    message(1, "a");
+    message(1, "b");
+    assert_string_equal(notes(), "");
+    dispatch_serve(d, vm);
+    run_turns(2);
+    assert_string_equal(notes(), "a b ");
+    unserve();
+}
+
+static void discards_what_is_queued_at_the_end(void **state)
+{
+    serve(waiting_script);
+    message(1, "wait");
+    message(1, "b");
+    unserve();
+    assert_int_equal(fixture.cancelled, 1);
+}
+
+int main(void)
+{
+#define CASE(f) \
+    cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(calls_each_callback),
+        CASE(ignores_events_without_a_callback),
+        CASE(a_waiting_handler_holds_its_own_client_only),
+        CASE(keeps_order_over_many_waits),
+        CASE(an_error_hurts_only_its_event),
+        CASE(an_error_after_a_wait_lets_the_next_event_run),
+        CASE(logs_a_flood_of_errors_in_part),
+        CASE(allocates_no_mailbox_anew_for_idle_clients),
+        CASE(full_queues_pause_reading_until_they_are_short),
+        CASE(a_lost_gateway_closes_its_clients),
+        CASE(order_holds_over_a_change_of_scripts),
+        CASE(abandoned_handlers_let_their_clients_go_on),
+        CASE(events_wait_while_no_script_serves),
+        CASE(discards_what_is_queued_at_the_end),
+    };
+
+    return cmocka_run_group_tests_name("worker.dispatch", tests, NULL, NULL);
+}

@@ -1,0 +1,173 @@
+/* fake_gateway.h - a gateway's inner port on the fixture's loop: it records
+ * what workers send, and answers and speaks as the test says.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_SPEC_WORKER_FAKE_GATEWAY_H
+#define GW_SPEC_WORKER_FAKE_GATEWAY_H
+
+#include "fixture.h"
+#include "net/conn.h"
+#include "net/listener.h"
+#include "wire/frame.h"
+#include "wire/framing.h"
+
+#define FAKE_LINKS_MAX 8
+
+struct fake_gateway {
+    struct listener *listener;
+    union addr addr;
+    char address[ADDR_TEXT_SIZE]; /* "127.0.0.1:port" */
+    struct conn *links[FAKE_LINKS_MAX];
+    struct conn *events;   /* the link that said WORKER_CONNECT */
+    struct conn *commands; /* the link that sent the last command */
+    size_t accepted;
+    struct buf got; /* "SEND_TO_ONE:ext:body " for each frame */
+    /* Called for each query-like command; NULL answers nothing. */
+    void (*on_command)(struct fake_gateway *g, const struct frame *f);
+};
+
+static inline void fake_on_packet(
+    struct conn *c, const uint8_t *packet, size_t len, void *arg)
+{
+    struct fake_gateway *g = arg;
+    struct frame f;
+
+    assert_int_equal(frame_decode(&f, packet, len), 0);
+    buf_printf(&g->got, "%s:%.*s:%.*s ", frame_cmd_name(f.cmd), (int)f.ext_len,
+        (const char *)f.ext, (int)f.body_len, (const char *)f.body);
+    if (f.cmd == FRAME_WORKER_CONNECT) {
+        g->events = c;
+        return;
+    }
+    g->commands = c;
+    if (g->on_command)
+        g->on_command(g, &f);
+}
+
+static inline void fake_forget(struct fake_gateway *g, struct conn *c)
+{
+    for (int i = 0; i < FAKE_LINKS_MAX; i++) {
+        if (g->links[i] == c)
+            g->links[i] = NULL;
+    }
+    if (g->events == c)
+        g->events = NULL;
+    if (g->commands == c)
+        g->commands = NULL;
+}
+
+static inline void fake_on_close(struct conn *c, int err, void *arg)
+{
+    fake_forget(arg, c);
+}
+
+static const struct conn_ops fake_ops = {
+    .measure = frame_measure,
+    .on_packet = fake_on_packet,
+    .on_close = fake_on_close,
+};
+
+static inline void fake_on_accept(
+    struct listener *l, int fd, const union addr *peer, void *arg)
+{
+    static const struct conn_limits limits = {FRAME_MAX_LEN, FRAME_MAX_LEN};
+    struct fake_gateway *g = arg;
+
+    g->accepted++;
+    for (int i = 0; i < FAKE_LINKS_MAX; i++) {
+        if (g->links[i])
+            continue;
+        g->links[i] = conn_open(fixture.turn, fd, &fake_ops, &limits, g);
+        return;
+    }
+    fail_msg("too many links");
+}
+
+/* port 0 of addr: the kernel chooses. */
+static inline void fake_listen(struct fake_gateway *g)
+{
+    int fd;
+
+    if (g->addr.sa.sa_family == 0)
+        addr_parse(&g->addr, "127.0.0.1:0");
+    fd = listener_bind(&g->addr, false);
+    assert_true(fd >= 0);
+    assert_int_equal(
+        listener_open(&g->listener, &fixture.loop, fd, fake_on_accept, g), 0);
+    listener_addr(g->listener, &g->addr);
+    addr_format(g->address, &g->addr);
+}
+
+/* Cut the links; they may come again. */
+static inline void fake_cut(struct fake_gateway *g)
+{
+    for (int i = 0; i < FAKE_LINKS_MAX; i++) {
+        if (g->links[i])
+            conn_close(g->links[i]);
+        g->links[i] = NULL;
+    }
+    g->events = NULL;
+    g->commands = NULL;
+}
+
+/* Gone: no port any more. */
+static inline void fake_die(struct fake_gateway *g)
+{
+    fake_cut(g);
+    if (g->listener)
+        listener_close(g->listener);
+    g->listener = NULL;
+}
+
+static inline void fake_close(struct fake_gateway *g)
+{
+    fake_die(g);
+    buf_fini(&g->got);
+}
+
+/* What came since the last call. */
+static inline const char *fake_got(struct fake_gateway *g)
+{
+    const char *text = buf_text(&g->got);
+
+    buf_clear(&g->got);
+    return text;
+}
+
+static inline bool fake_has_events(void *arg)
+{
+    return ((struct fake_gateway *)arg)->events != NULL;
+}
+
+static inline bool fake_heard(void *arg)
+{
+    return ((struct fake_gateway *)arg)->got.len > 0;
+}
+
+/* Send the worker an event with a plain body. */
+static inline void fake_event(struct fake_gateway *g, uint8_t cmd, uint32_t id,
+    const char *body, const char *session)
+{
+    struct frame f = {
+        .cmd = cmd,
+        .flag = FRAME_FLAG_STRING,
+        .local_ip = addr_ipv4(&g->addr),
+        .local_port = addr_port(&g->addr),
+        .connection_id = id,
+        .ext = (const uint8_t *)session,
+        .ext_len = strlen(session),
+        .body = (const uint8_t *)body,
+        .body_len = strlen(body),
+    };
+
+    assert_non_null(g->events);
+    frame_encode(conn_out(g->events), &f);
+}
+
+static inline void fake_answer(struct fake_gateway *g, const char *text)
+{
+    framing_reply_encode(conn_out(g->commands), text, strlen(text));
+}
+
+#endif /* GW_SPEC_WORKER_FAKE_GATEWAY_H */

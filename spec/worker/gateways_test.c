@@ -1,0 +1,481 @@
+/* The links to gateways, against fake ones: what is said on connect, queries
+ * and their answers, losses and returns. */
+#include <errno.h>
+
+#include "fake_gateway.h"
+#include "worker/gateways_impl.h"
+
+static struct gateways *g;
+static struct fake_gateway a, b;
+
+static void on_event(const struct frame *f, void *arg)
+{
+    buf_printf(&fixture.notes, "%s:%u:%.*s ", frame_cmd_name(f->cmd),
+        f->connection_id, (int)f->body_len, (const char *)f->body);
+}
+
+static void on_client_lost(const struct client_id *id, void *arg)
+{
+    buf_printf(&fixture.notes, "lost:%u ", id->connection_id);
+}
+
+static const struct gateways_ops ops = {
+    .on_event = on_event,
+    .on_client_lost = on_client_lost,
+};
+
+static bool links_are_up(void *arg)
+{
+    const struct gateways_address *list;
+
+    return gateways_list(g, &list) == *(size_t *)arg &&
+           (!a.listener || a.events) && (!b.listener || b.events);
+}
+
+static void wait_for_links(size_t count)
+{
+    run_until(links_are_up, &count);
+}
+
+static void open_one(void)
+{
+    const char *addresses[] = {a.address};
+
+    memset(&a, 0, sizeof(a));
+    memset(&b, 0, sizeof(b));
+    fake_listen(&a);
+    g = gateways_new(fixture.turn, &fixture.conf, 2, &ops, NULL);
+    gateways_set_addresses(addresses, 1, g);
+    wait_for_links(1);
+}
+
+static void open_two(void)
+{
+    const char *addresses[2] = {a.address, b.address};
+
+    open_one();
+    fake_listen(&b);
+    gateways_set_addresses(addresses, 2, g);
+    wait_for_links(2);
+}
+
+static void close_all(void)
+{
+    gateways_close(g);
+    fake_close(&a);
+    fake_close(&b);
+}
+
+static struct gateways_address at(const struct fake_gateway *f)
+{
+    return (struct gateways_address){addr_ipv4(&f->addr), addr_port(&f->addr)};
+}
+
+static struct frame query(const char *ext)
+{
+    return (struct frame){.cmd = FRAME_GET_CLIENT_COUNT_BY_GROUP,
+        .flag = FRAME_FLAG_STRING,
+        .ext = (const uint8_t *)ext,
+        .ext_len = strlen(ext)};
+}
+
+/* The answers of one query as text: "0:i:1; -104: ". */
+struct answers {
+    bool done;
+    char text[256];
+};
+
+static void on_answers(
+    const struct gateways_answer *answers, size_t count, void *arg)
+{
+    struct answers *out = arg;
+    size_t n = 0;
+
+    assert_false(out->done);
+    out->done = true;
+    for (size_t i = 0; i < count; i++)
+        n += (size_t)snprintf(out->text + n, sizeof(out->text) - n, "%d:%.*s ",
+            answers[i].err, (int)answers[i].len,
+            answers[i].data ? (const char *)answers[i].data : "");
+}
+
+/* ---- connecting ---- */
+
+static void says_who_it_is_on_the_event_link(void **state)
+{
+    open_one();
+    assert_string_equal(fake_got(&a),
+        "WORKER_CONNECT::{\"worker_key\":\"W:2\",\"secret_key\":\"\","
+        "\"gwrun\":{\"version\":1,\"features\":[\"close_info\"]}} ");
+    assert_int_equal(a.accepted, 2);
+    close_all();
+}
+
+static bool both_spoke(void *arg)
+{
+    return strstr(buf_text(&a.got), "WORKER_CONNECT") &&
+           strstr(buf_text(&a.got), "GATEWAY_CLIENT_CONNECT");
+}
+
+static void shows_the_secret_key_on_both_links(void **state)
+{
+    fixture.conf.secret_key = "open sesame";
+    open_one();
+    run_until(both_spoke, NULL);
+    assert_non_null(strstr(fake_got(&a),
+        "GATEWAY_CLIENT_CONNECT::{\"secret_key\":\"open sesame\"} "));
+    close_all();
+}
+
+static void hands_on_events_and_skips_pings(void **state)
+{
+    open_one();
+    fake_event(&a, FRAME_ON_CONNECT, 7, "", "");
+    fake_event(&a, FRAME_PING, 0, "", "");
+    fake_event(&a, FRAME_ON_MESSAGE, 7, "hello", "");
+    run_until_noted("hello");
+    assert_string_equal(notes(), "ON_CONNECT:7: ON_MESSAGE:7:hello ");
+    close_all();
+}
+
+static void refuses_addresses_that_are_no_ipv4(void **state)
+{
+    const char *addresses[] = {a.address, "[::1]:2900", "nonsense", a.address};
+
+    open_one();
+    gateways_set_addresses(addresses, 4, g);
+    assert_int_equal(g->npeers, 1);
+    close_all();
+}
+
+/* ---- sending ---- */
+
+static void sends_to_one_and_to_all(void **state)
+{
+    struct frame f = query("x");
+    size_t missed;
+
+    open_two();
+    fake_got(&a);
+    fake_got(&b);
+    assert_int_equal(gateways_send(g, at(&b).ip, at(&b).port, &f), 0);
+    assert_int_equal(gateways_send(g, 1, 1, &f), -ENOTCONN);
+    assert_int_equal(gateways_send_all(g, &f, &missed), 2);
+    assert_int_equal(missed, 0);
+    run_until(fake_heard, &a);
+    assert_string_equal(fake_got(&a), "GET_CLIENT_COUNT_BY_GROUP:x: ");
+    assert_int_equal(g->sends, 3);
+    assert_int_equal(g->sends_failed, 1);
+    close_all();
+}
+
+static void takes_nothing_over_the_high_water_mark(void **state)
+{
+    struct frame f = query("x");
+    size_t missed;
+
+    fixture.conf.gateway_high_water = 100;
+    open_one();
+    while (gateways_send(g, at(&a).ip, at(&a).port, &f) == 0)
+        ;
+    assert_int_equal(gateways_send(g, at(&a).ip, at(&a).port, &f), -ENOBUFS);
+    assert_int_equal(gateways_send_all(g, &f, &missed), 0);
+    assert_int_equal(missed, 1);
+    close_all();
+}
+
+/* ---- queries ---- */
+
+static void echo(struct fake_gateway *f, const struct frame *frame)
+{
+    framing_reply_encode(conn_out(f->commands), frame->ext, frame->ext_len);
+}
+
+static void pipelines_queries(void **state)
+{
+    struct answers first = {0}, second = {0}, third = {0};
+    struct gateways_address to;
+    struct frame f;
+
+    open_one();
+    a.on_command = echo;
+    to = at(&a);
+    f = query("one");
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &first);
+    f = query("two");
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &second);
+    f = query("three");
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &third);
+    run_until_set(&third.done);
+    assert_string_equal(first.text, "0:one ");
+    assert_string_equal(second.text, "0:two ");
+    assert_string_equal(third.text, "0:three ");
+    close_all();
+}
+
+static void asks_all_and_each(void **state)
+{
+    struct answers all = {0}, each = {0};
+    struct gateways_address to[2];
+    struct frame f = query("all");
+    struct frame frames[2] = {query("b"), query("a")};
+
+    open_two();
+    a.on_command = echo;
+    b.on_command = echo;
+    to[0] = at(&b);
+    to[1] = at(&a);
+    gateways_ask(g, NULL, 0, &f, 0, on_answers, &all);
+    gateways_ask_each(g, to, frames, 2, 0, on_answers, &each);
+    run_until_set(&each.done);
+    assert_string_equal(all.text, "0:all 0:all ");
+    assert_string_equal(each.text, "0:b 0:a ");
+    close_all();
+}
+
+static void tells_of_an_unknown_gateway_later(void **state)
+{
+    struct answers r = {0};
+    struct gateways_address to = {1, 1};
+    struct frame f = query("x");
+
+    open_one();
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &r);
+    assert_false(r.done);
+    run_until_set(&r.done);
+    assert_string_equal(r.text, "-107: ");
+    close_all();
+}
+
+static void answers_at_once_when_there_is_no_gateway(void **state)
+{
+    struct answers r = {0};
+    struct frame f = query("x");
+
+    g = gateways_new(fixture.turn, &fixture.conf, 0, &ops, NULL);
+    gateways_ask(g, NULL, 0, &f, 0, on_answers, &r);
+    run_until_set(&r.done);
+    assert_string_equal(r.text, "");
+    gateways_close(g);
+}
+
+static void skips_the_late_answer_of_a_query_that_timed_out(void **state)
+{
+    struct answers late = {0}, next = {0};
+    struct gateways_address to;
+    struct frame f = query("x");
+
+    open_one();
+    to = at(&a);
+    fake_got(&a);
+    gateways_ask(g, &to, 1, &f, 0.01, on_answers, &late);
+    run_until_set(&late.done);
+    assert_string_equal(late.text, "-110: ");
+    run_until(fake_heard, &a);
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &next);
+    fake_answer(&a, "for the first");
+    fake_answer(&a, "for the second");
+    run_until_set(&next.done);
+    assert_string_equal(next.text, "0:for the second ");
+    close_all();
+}
+
+static void gives_the_partial_result_at_a_timeout(void **state)
+{
+    struct answers r = {0};
+    struct frame f = query("x");
+
+    open_two();
+    a.on_command = echo;
+    gateways_ask(g, NULL, 0, &f, 0.2, on_answers, &r);
+    run_until_set(&r.done);
+    assert_string_equal(r.text, "0:x -110: ");
+    close_all();
+}
+
+static void a_cancelled_query_is_never_answered(void **state)
+{
+    struct answers r = {0}, next = {0};
+    struct gateways_address to;
+    struct frame f = query("x");
+
+    open_one();
+    a.on_command = echo;
+    to = at(&a);
+    gateways_cancel(gateways_ask(g, &to, 1, &f, 0, on_answers, &r));
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &next);
+    run_until_set(&next.done);
+    assert_false(r.done);
+    close_all();
+}
+
+static void a_lost_link_fails_its_queries(void **state)
+{
+    struct answers r = {0}, second = {0};
+    struct gateways_address to;
+    struct frame f = query("x");
+
+    open_one();
+    to = at(&a);
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &r);
+    gateways_ask(g, &to, 1, &f, 0, on_answers, &second);
+    fake_got(&a);
+    run_until(fake_heard, &a);
+    fake_cut(&a);
+    run_until_set(&second.done);
+    assert_string_equal(r.text, "-104: ");
+    assert_string_equal(second.text, "-104: ");
+    close_all();
+}
+
+static void queries_in_flight_end_silently_at_close(void **state)
+{
+    struct answers r = {0};
+    struct frame f = query("x");
+
+    open_two();
+    gateways_ask(g, NULL, 0, &f, 0, on_answers, &r);
+    close_all();
+    assert_false(r.done);
+}
+
+/* ---- losses ---- */
+
+static void comes_back_after_a_loss(void **state)
+{
+    open_one();
+    fake_cut(&a);
+    run_until(fake_has_events, &a);
+    wait_for_links(1);
+    assert_true(a.accepted >= 4);
+    close_all();
+}
+
+static void losing_the_event_link_alone_renews_both(void **state)
+{
+    struct conn *events;
+
+    open_one();
+    events = a.events;
+    fake_forget(&a, events);
+    conn_close(events);
+    run_until(fake_has_events, &a);
+    wait_for_links(1);
+    assert_true(a.accepted >= 4);
+    close_all();
+}
+
+static void broken_frames_end_the_link(void **state)
+{
+    open_one();
+    buf_append(conn_out(a.events), "\0\0\0\5xxxxx", 9);
+    a.events = NULL;
+    run_until(fake_has_events, &a);
+    close_all();
+}
+
+static void keeps_live_links_when_the_register_forgets_them(void **state)
+{
+    struct frame f = query("x");
+
+    open_one();
+    gateways_set_addresses(NULL, 0, g);
+    run_turns(3);
+    assert_int_equal(gateways_send(g, at(&a).ip, at(&a).port, &f), 0);
+    close_all();
+}
+
+static bool no_peers(void *arg)
+{
+    return g->npeers == 0;
+}
+
+static void drops_an_unlisted_gateway_when_its_links_die(void **state)
+{
+    open_one();
+    gateways_set_addresses(NULL, 0, g);
+    fake_die(&a);
+    run_until(no_peers, NULL);
+    close_all();
+}
+
+static void reports_the_clients_of_a_dead_gateway(void **state)
+{
+    open_one();
+    fake_event(&a, FRAME_ON_CONNECT, 7, "", "");
+    fake_event(&a, FRAME_ON_CONNECT, 8, "", "");
+    fake_event(&a, FRAME_ON_CLOSE, 7, "", "");
+    run_until_noted("ON_CLOSE:7");
+    notes();
+    fake_die(&a);
+    run_until_noted("lost:8");
+    assert_string_equal(notes(), "lost:8 ");
+    close_all();
+}
+
+static void still_there_only_8(struct fake_gateway *f, const struct frame *q)
+{
+    if (q->cmd == FRAME_SELECT)
+        fake_answer(f, "a:1:{i:8;a:1:{s:3:\"uid\";N;}}");
+}
+
+static void asks_a_gateway_that_came_back_who_is_still_there(void **state)
+{
+    open_one();
+    fake_event(&a, FRAME_ON_CONNECT, 7, "", "");
+    fake_event(&a, FRAME_ON_CONNECT, 8, "", "");
+    run_until_noted("ON_CONNECT:8");
+    notes();
+    a.on_command = still_there_only_8;
+    fake_cut(&a);
+    run_until_noted("lost:7");
+    assert_string_equal(notes(), "lost:7 ");
+    assert_true(
+        idset_has(&gateways_find(g, at(&a).ip, at(&a).port)->clients, 8));
+    close_all();
+}
+
+static void holds_events_back(void **state)
+{
+    open_one();
+    gateways_hold_events(g, true);
+    fake_event(&a, FRAME_ON_MESSAGE, 7, "held", "");
+    run_turns(20);
+    assert_string_equal(notes(), "");
+    gateways_hold_events(g, false);
+    run_until_noted("held");
+    close_all();
+}
+
+int main(void)
+{
+#define CASE(f) \
+    cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(says_who_it_is_on_the_event_link),
+        CASE(shows_the_secret_key_on_both_links),
+        CASE(hands_on_events_and_skips_pings),
+        CASE(refuses_addresses_that_are_no_ipv4),
+        CASE(sends_to_one_and_to_all),
+        CASE(takes_nothing_over_the_high_water_mark),
+        CASE(pipelines_queries),
+        CASE(asks_all_and_each),
+        CASE(tells_of_an_unknown_gateway_later),
+        CASE(answers_at_once_when_there_is_no_gateway),
+        CASE(skips_the_late_answer_of_a_query_that_timed_out),
+        CASE(gives_the_partial_result_at_a_timeout),
+        CASE(a_cancelled_query_is_never_answered),
+        CASE(a_lost_link_fails_its_queries),
+        CASE(queries_in_flight_end_silently_at_close),
+        CASE(comes_back_after_a_loss),
+        CASE(losing_the_event_link_alone_renews_both),
+        CASE(broken_frames_end_the_link),
+        CASE(keeps_live_links_when_the_register_forgets_them),
+        CASE(drops_an_unlisted_gateway_when_its_links_die),
+        CASE(reports_the_clients_of_a_dead_gateway),
+        CASE(asks_a_gateway_that_came_back_who_is_still_there),
+        CASE(holds_events_back),
+    };
+
+    return cmocka_run_group_tests_name("worker.gateways", tests, NULL, NULL);
+}
