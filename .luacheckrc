@@ -1,0 +1,15 @@
+-- Which globals exist where; 100 columns in what users read.
+std = "lua54"
+max_line_length = 100
+codes = true
+exclude_files = { "lua/meta", "spec/node_modules", "build*" }
+
+-- What gwrun gives to scripts.
+local script = { "Gateway", "Timer", "Log", "_SERVER" }
+
+files["scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
+files["lua/prelude.lua"] = { globals = { "os", "io", "debug", "package" } }
+files["spec"] = { std = "lua54+busted", max_line_length = 140 }
+files["bench"] = { read_globals = script, globals = { "Events", "_SESSION" } }
+files["spec/**/scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
+files["spec/scripts"] = { globals = { "Events", "Gateway", "Timer", "Log", "_SESSION", "_SERVER" } }

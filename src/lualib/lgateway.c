@@ -1,0 +1,529 @@
+#include "lualib/lgateway.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lualib/largs.h"
+#include "lualib/lsession.h"
+#include "lualib/lvalue.h"
+#include "wire/cmdjson.h"
+#include "wire/frame.h"
+#include "wire/phpser.h"
+#include "worker/coro.h"
+#include "worker/vm.h"
+
+#define BUF_TYPE "gwrun.buf"
+#define EXT_KEEP (64 * 1024) /* bytes of the scratch buffer worth keeping */
+
+static int on_buf_gc(lua_State *L)
+{
+    buf_fini(lua_touserdata(L, 1));
+    return 0;
+}
+
+struct buf *lgateway_push_buf(lua_State *L)
+{
+    struct buf *b = lua_newuserdatauv(L, sizeof(*b), 0);
+
+    memset(b, 0, sizeof(*b));
+    if (luaL_newmetatable(L, BUF_TYPE)) {
+        lua_pushcfunction(L, on_buf_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return b;
+}
+
+/* The buffer that all commands share for ext_data; empty. */
+static struct buf *ext_buf(lua_State *L)
+{
+    struct buf *ext = lua_touserdata(L, lua_upvalueindex(1));
+
+    buf_clear(ext);
+    buf_shrink(ext, EXT_KEEP);
+    return ext;
+}
+
+int lgateway_fail(lua_State *L, int err, const struct gateways_address *from)
+{
+    struct in_addr addr = {.s_addr = htonl(from->ip)};
+    char ip[INET_ADDRSTRLEN];
+    const char *what;
+
+    switch (err) {
+    case -ENOTCONN:
+        what = "is not connected";
+        break;
+    case -ENOBUFS:
+        what = "is too far behind, the queue to it is full";
+        break;
+    case -ETIMEDOUT:
+        what = "did not answer in time";
+        break;
+    case -ECONNRESET:
+        what = "went away before it answered";
+        break;
+    case -EMSGSIZE:
+        what = "cannot be sent more than 64 MiB at once";
+        break;
+    default:
+        what = "sent an answer that cannot be read";
+    }
+    lua_pushfstring(L, "gateway %s:%d %s",
+        inet_ntop(AF_INET, &addr, ip, sizeof(ip)), from->port, what);
+    return lvalue_fail_with(L, err);
+}
+
+/* sending */
+
+static bool is_too_large(const struct frame *f)
+{
+    return f->ext_len + f->body_len > FRAME_MAX_LEN - FRAME_HEAD_LEN;
+}
+
+static void set_ext(struct frame *f, const struct buf *ext)
+{
+    f->ext = ext->data;
+    f->ext_len = ext->len;
+}
+
+static int send_frame(struct gateways *gateways, uint32_t ip, uint16_t port,
+    const struct frame *f)
+{
+    return is_too_large(f) ? -EMSGSIZE : gateways_send(gateways, ip, port, f);
+}
+
+/* Send f to the gateway of a client. Pushes the call's results. */
+static int send_to(lua_State *L, const struct client_id *id, struct frame *f)
+{
+    struct gateways_address to = {.ip = id->local_ip, .port = id->local_port};
+    int err;
+
+    f->flag |= FRAME_FLAG_STRING;
+    f->connection_id = id->connection_id;
+    err = send_frame(vm_gateways(vm_of(L)), to.ip, to.port, f);
+    if (err < 0)
+        return lgateway_fail(L, err, &to);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* How many gateways took a command, how many did not. */
+struct sent {
+    size_t taken;
+    size_t missed;
+};
+
+static void count_send(struct sent *sent, int err)
+{
+    if (err < 0)
+        sent->missed++;
+    else
+        sent->taken++;
+}
+
+static int push_sent(lua_State *L, const struct sent *sent)
+{
+    if (sent->missed > 0)
+        lua_pushfstring(L, "%d of %d gateways did not take it",
+            (int)sent->missed, (int)(sent->missed + sent->taken));
+    else if (sent->taken == 0)
+        lua_pushliteral(L, "no gateway connected");
+    else
+        lua_pushboolean(L, true);
+    return lua_isboolean(L, -1) ? 1 : lvalue_fail_with(L, -ENOTCONN);
+}
+
+/* Send f to all gateways. Pushes the call's results. */
+static int send_to_all(lua_State *L, struct frame *f)
+{
+    struct sent sent = {0};
+
+    f->flag |= FRAME_FLAG_STRING;
+    if (is_too_large(f)) {
+        lua_pushliteral(L, "more than 64 MiB cannot be sent at once");
+        return lvalue_fail_with(L, -EMSGSIZE);
+    }
+    sent.taken = gateways_send_all(vm_gateways(vm_of(L)), f, &sent.missed);
+    return push_sent(L, &sent);
+}
+
+/* The clients that are at the same gateway as all->items[at], from there on. */
+static struct cmdjson_ids run_at(const struct largs_clients *all, size_t at)
+{
+    const struct client_id *first = &all->items[at];
+    struct cmdjson_ids run = {.items = all->ids + at};
+
+    while (at + run.count < all->count &&
+           first[run.count].local_ip == first->local_ip &&
+           first[run.count].local_port == first->local_port)
+        run.count++;
+    return run;
+}
+
+/* The clients that are at this gateway. */
+static struct cmdjson_ids run_of(
+    const struct largs_clients *all, const struct gateways_address *gateway)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->items[i].local_ip == gateway->ip &&
+            all->items[i].local_port == gateway->port)
+            return run_at(all, i);
+    }
+    return (struct cmdjson_ids){0};
+}
+
+/* Send f to the gateways of some clients, each with its own list of them. */
+static int send_to_clients(
+    lua_State *L, const struct largs_clients *to, struct frame *f)
+{
+    struct gateways *gateways = vm_gateways(vm_of(L));
+    struct buf *ext = ext_buf(L);
+    struct sent sent = {0};
+    struct cmdjson_ids ids;
+
+    for (size_t at = 0; at < to->count; at += ids.count) {
+        const struct client_id *first = &to->items[at];
+
+        ids = run_at(to, at);
+        buf_clear(ext);
+        cmdjson_put_all_target(ext, &ids, NULL);
+        set_ext(f, ext);
+        count_send(
+            &sent, send_frame(gateways, first->local_ip, first->local_port, f));
+    }
+    if (to->count == 0)
+        sent.taken = 1; /* nobody was meant: done */
+    return push_sent(L, &sent);
+}
+
+/* Write the ext_data for a gateway that holds these excluded clients. groups
+ * NULL: SEND_TO_ALL, else SEND_TO_GROUP. */
+static void put_target(struct buf *ext, const struct cmdjson_names *groups,
+    const struct cmdjson_ids *exclude)
+{
+    buf_clear(ext);
+    if (groups)
+        cmdjson_put_group_target(ext, groups, exclude);
+    else
+        cmdjson_put_all_target(ext, NULL, exclude);
+}
+
+/* Send f to all gateways, telling each which of its clients to leave out. */
+static int send_to_others(lua_State *L, const struct cmdjson_names *groups,
+    const struct largs_clients *exclude, struct frame *f)
+{
+    struct gateways *gateways = vm_gateways(vm_of(L));
+    struct buf *ext = ext_buf(L);
+    const struct gateways_address *list;
+    size_t count = gateways_list(gateways, &list);
+    struct sent sent = {0};
+
+    f->flag |= FRAME_FLAG_STRING;
+    for (size_t i = 0; i < count; i++) {
+        struct cmdjson_ids ids = run_of(exclude, &list[i]);
+
+        put_target(ext, groups, ids.count > 0 ? &ids : NULL);
+        set_ext(f, ext);
+        count_send(&sent, send_frame(gateways, list[i].ip, list[i].port, f));
+    }
+    return push_sent(L, &sent);
+}
+
+/* Gateway's functions; upvalue 1 is the shared buffer */
+
+/* The client that the running code serves; raises when there is none. name and
+ * other: the called function and the one to use instead. */
+static struct client_id check_current(
+    lua_State *L, const char *name, const char *other)
+{
+    const struct coro_client *client = coro_client(L);
+
+    if (!client)
+        luaL_error(L,
+            "Gateway.%s: no client is served here (a timer and onWorkerStart "
+            "have none): use Gateway.%s(client_id, ...)",
+            name, other);
+    return client->id;
+}
+
+/* The message at arg; raw is the argument after it. */
+static void check_message(lua_State *L, struct frame *f, int arg, int raw)
+{
+    f->body = (const uint8_t *)largs_message(L, arg, &f->body_len);
+    if (lua_toboolean(L, raw))
+        f->flag |= FRAME_FLAG_RAW;
+}
+
+/* sendToAll(message, client_ids, exclude, raw) */
+static int send_to_all_clients(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_SEND_TO_ALL};
+    struct largs_clients to, exclude;
+
+    lua_settop(L, 4);
+    check_message(L, &f, 1, 4);
+    if (lua_isnil(L, 2) && lua_isnil(L, 3))
+        return send_to_all(L, &f);
+    largs_clients(L, 2, &to);
+    largs_clients(L, 3, &exclude);
+    if (lua_isnil(L, 2))
+        return send_to_others(L, NULL, &exclude, &f);
+    largs_drop_clients(&to, &exclude);
+    return send_to_clients(L, &to, &f);
+}
+
+/* sendToClient(client_id, message, raw) */
+static int send_to_client(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_SEND_TO_ONE};
+    struct client_id id = largs_client(L, 1);
+
+    check_message(L, &f, 2, 3);
+    return send_to(L, &id, &f);
+}
+
+/* sendToCurrentClient(message, raw) */
+static int send_to_current_client(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_SEND_TO_ONE};
+    struct client_id id =
+        check_current(L, "sendToCurrentClient", "sendToClient");
+
+    check_message(L, &f, 1, 2);
+    return send_to(L, &id, &f);
+}
+
+/* sendToUid(uid or list, message, raw) */
+static int send_to_uid(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_SEND_TO_UID};
+    struct cmdjson_names uids;
+    struct buf *ext;
+
+    lua_settop(L, 3);
+    check_message(L, &f, 2, 3);
+    largs_names(L, 1, &uids);
+    ext = ext_buf(L);
+    cmdjson_put_names(ext, &uids);
+    set_ext(&f, ext);
+    return send_to_all(L, &f);
+}
+
+/* sendToGroup(group or list, message, exclude, raw) */
+static int send_to_group(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_SEND_TO_GROUP};
+    struct largs_clients exclude;
+    struct cmdjson_names groups;
+    struct buf *ext;
+
+    lua_settop(L, 4);
+    check_message(L, &f, 2, 4);
+    largs_names(L, 1, &groups);
+    largs_clients(L, 3, &exclude);
+    if (exclude.count > 0)
+        return send_to_others(L, &groups, &exclude, &f);
+    ext = ext_buf(L);
+    put_target(ext, &groups, NULL);
+    set_ext(&f, ext);
+    return send_to_all(L, &f);
+}
+
+/* A last message, if there is one. */
+static void check_last_message(lua_State *L, struct frame *f, int arg)
+{
+    if (!lua_isnoneornil(L, arg))
+        check_message(L, f, arg, arg + 1);
+}
+
+/* closeClient(client_id, message, raw) */
+static int close_client(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_KICK};
+    struct client_id id = largs_client(L, 1);
+
+    check_last_message(L, &f, 2);
+    return send_to(L, &id, &f);
+}
+
+/* closeCurrentClient(message, raw) */
+static int close_current_client(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_KICK};
+    struct client_id id = check_current(L, "closeCurrentClient", "closeClient");
+
+    check_last_message(L, &f, 1);
+    return send_to(L, &id, &f);
+}
+
+/* destroyClient(client_id) */
+static int destroy_client(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_DESTROY};
+    struct client_id id = largs_client(L, 1);
+
+    return send_to(L, &id, &f);
+}
+
+/* destroyCurrentClient() */
+static int destroy_current_client(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_DESTROY};
+    struct client_id id =
+        check_current(L, "destroyCurrentClient", "destroyClient");
+
+    return send_to(L, &id, &f);
+}
+
+/* A command about a client with a uid or group as ext_data. */
+static int send_name(
+    lua_State *L, enum frame_cmd cmd, const struct client_id *id, int arg)
+{
+    struct frame f = {.cmd = (uint8_t)cmd};
+
+    f.ext = (const uint8_t *)largs_name(L, arg, &f.ext_len);
+    return send_to(L, id, &f);
+}
+
+/* bindUid(client_id, uid) */
+static int bind_uid(lua_State *L)
+{
+    struct client_id id = largs_client(L, 1);
+
+    return send_name(L, FRAME_BIND_UID, &id, 2);
+}
+
+/* unbindUid(client_id): whatever is bound; lua/gateway.lua looks at the uid. */
+static int unbind_uid(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_UNBIND_UID};
+    struct client_id id = largs_client(L, 1);
+
+    return send_to(L, &id, &f);
+}
+
+/* joinGroup and leaveGroup: one command for each group of the list. */
+static int send_groups(lua_State *L, enum frame_cmd cmd)
+{
+    struct client_id id = largs_client(L, 1);
+    struct cmdjson_names groups;
+
+    lua_settop(L, 2);
+    largs_names(L, 2, &groups);
+    for (size_t i = 0; i < groups.count; i++) {
+        struct frame f = {
+            .cmd = (uint8_t)cmd,
+            .ext = (const uint8_t *)groups.items[i].data,
+            .ext_len = groups.items[i].len,
+        };
+        int results = send_to(L, &id, &f);
+
+        if (results > 1)
+            return results;
+        lua_pop(L, results);
+    }
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* joinGroup(client_id, group or list) */
+static int join_group(lua_State *L)
+{
+    return send_groups(L, FRAME_JOIN_GROUP);
+}
+
+/* leaveGroup(client_id, group or list) */
+static int leave_group(lua_State *L)
+{
+    return send_groups(L, FRAME_LEAVE_GROUP);
+}
+
+/* ungroup(group) */
+static int ungroup(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_UNGROUP};
+
+    f.ext = (const uint8_t *)largs_name(L, 1, &f.ext_len);
+    return send_to_all(L, &f);
+}
+
+/* The session table at arg, serialized into the shared buffer. */
+static struct buf *check_session(lua_State *L, int arg)
+{
+    struct buf *ext = ext_buf(L);
+    const char *error;
+
+    luaL_checktype(L, arg, LUA_TTABLE);
+    error = lvalue_put(L, arg, ext, "session");
+    if (error)
+        luaL_argerror(L, arg, error);
+    return ext;
+}
+
+/* setSession(client_id, table) */
+static int set_session(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_SET_SESSION};
+    struct client_id id = largs_client(L, 1);
+    struct buf *ext = check_session(L, 2);
+
+    if (lsession_is_current(L, &id)) {
+        lsession_replace(L, ext);
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    set_ext(&f, ext);
+    return send_to(L, &id, &f);
+}
+
+/* updateSession(client_id, table) */
+static int update_session(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_UPDATE_SESSION};
+    struct client_id id = largs_client(L, 1);
+    struct buf *ext = check_session(L, 2);
+
+    if (lsession_is_current(L, &id)) {
+        int err = lsession_merge(L, ext);
+
+        if (err < 0)
+            return lvalue_fail(L, err);
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    set_ext(&f, ext);
+    return send_to(L, &id, &f);
+}
+
+void lgateway_push(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"sendToAll", send_to_all_clients},
+        {"sendToClient", send_to_client},
+        {"sendToCurrentClient", send_to_current_client},
+        {"sendToUid", send_to_uid},
+        {"sendToGroup", send_to_group},
+        {"closeClient", close_client},
+        {"closeCurrentClient", close_current_client},
+        {"destroyClient", destroy_client},
+        {"destroyCurrentClient", destroy_current_client},
+        {"destoryClient", destroy_client}, /* as GatewayWorker spells it */
+        {"destoryCurrentClient", destroy_current_client},
+        {"bindUid", bind_uid},
+        {"unbindUid", unbind_uid},
+        {"joinGroup", join_group},
+        {"leaveGroup", leave_group},
+        {"ungroup", ungroup},
+        {"setSession", set_session},
+        {"updateSession", update_session},
+        {NULL, NULL},
+    };
+
+    luaL_newlibtable(L, functions);
+    lgateway_push_buf(L);
+    luaL_setfuncs(L, functions, 1);
+}

@@ -1,0 +1,29 @@
+/* lgateway.h - Gateway: what a script can tell and ask the gateways.
+ *
+ * Names and arguments are GatewayWorker's. Commands are here and in C; queries
+ * are in lua/gateway.lua on top of a small core (lquery.c).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_LUALIB_LGATEWAY_H
+#define GW_LUALIB_LGATEWAY_H
+
+#include <lua.h>
+
+#include "util/buf.h"
+#include "worker/gateways.h"
+
+/* Push the table of commands. */
+void lgateway_push(lua_State *L);
+
+/* Push the table that lua/gateway.lua builds its queries from: ask() and its
+ * helpers, and the command numbers. */
+void lquery_push(lua_State *L);
+
+/* Push a buffer that is freed with its userdata, for what may raise. */
+struct buf *lgateway_push_buf(lua_State *L);
+
+/* Push nil, message, code: what became of the gateway at from. Returns 3. */
+int lgateway_fail(lua_State *L, int err, const struct gateways_address *from);
+
+#endif /* GW_LUALIB_LGATEWAY_H */

@@ -1,0 +1,237 @@
+/* The core of Gateway's queries: ask gateways and read what they answer. What
+ * the answers mean is known by lua/gateway.lua. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <stdio.h>
+
+#include "lualib/largs.h"
+#include "lualib/lgateway.h"
+#include "lualib/lsession.h"
+#include "lualib/lvalue.h"
+#include "worker/coro.h"
+#include "worker/vm.h"
+
+#define PREFIX_LEN 12 /* digits of a client id that name its gateway */
+
+struct lquery_wait {
+    struct coro *co;                       /* borrowed; outlives the wait */
+    struct gateways_query *query;          /* borrowed; for cancel_ask() */
+    const struct gateways_answer *answers; /* borrowed; inside on_answers() */
+    size_t count;
+};
+
+static void on_answers(
+    const struct gateways_answer *answers, size_t count, void *arg)
+{
+    struct lquery_wait *w = arg;
+
+    w->answers = answers;
+    w->count = count;
+    coro_wake(w->co); /* finish_ask() reads w before this returns */
+}
+
+static void cancel_ask(void *op)
+{
+    struct lquery_wait *w = op;
+
+    gateways_cancel(w->query);
+}
+
+/* Push { prefix = "7f0000010b54", value = … }. 0, or -errno and nothing. */
+static int push_answer(lua_State *L, const struct gateways_answer *a)
+{
+    struct client_id id = {a->from.ip, a->from.port, 0};
+    char text[CLIENT_ID_LEN + 1];
+    int err = a->err;
+
+    if (err == 0)
+        err = lvalue_push(L, a->data, a->len);
+    if (err < 0)
+        return err;
+    lua_createtable(L, 0, 2);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "value");
+    client_id_format(text, &id);
+    lua_pushlstring(L, text, PREFIX_LEN);
+    lua_setfield(L, -2, "prefix");
+    return 0;
+}
+
+/* Runs inside the resume, so what it raises reaches the script. */
+static int finish_ask(lua_State *L, int status, lua_KContext ctx)
+{
+    struct lquery_wait *w = lua_touserdata(L, -1);
+    const struct gateways_answer *failed = NULL;
+    int err = 0;
+    lua_Integer n = 0;
+
+    lua_createtable(L, (int)w->count, 0);
+    for (size_t i = 0; i < w->count; i++) {
+        int e = push_answer(L, &w->answers[i]);
+
+        if (e == 0) {
+            lua_rawseti(L, -2, ++n);
+        } else if (!failed) {
+            failed = &w->answers[i];
+            err = e;
+        }
+    }
+    if (failed) {
+        lgateway_fail(L, err, &failed->from);
+    } else if (w->count == 0) {
+        lua_pushliteral(L, "no gateway connected");
+        lvalue_fail_with(L, -ENOTCONN);
+    } else {
+        return 1;
+    }
+    lua_remove(L, -3); /* the nil: answers, message, code */
+    return 3;
+}
+
+static double check_timeout(lua_State *L, int arg)
+{
+    double timeout = luaL_optnumber(L, arg, 0);
+
+    luaL_argcheck(L,
+        lua_isnoneornil(L, arg) || (timeout > 0 && timeout <= 86400), arg,
+        "timeout in seconds expected, above 0 and at most a day");
+    return timeout;
+}
+
+/* ask(cmd, ext, client_id, timeout): all gateways, or that of the client ->
+ * list of answers[, message, code of the first failure]. Yields. */
+static int lquery_ask(lua_State *L)
+{
+    struct frame f = {.flag = FRAME_FLAG_STRING};
+    struct gateways_address target;
+    struct lquery_wait *w;
+    struct coro *co;
+    bool one = !lua_isnoneornil(L, 3);
+    double timeout;
+
+    f.cmd = (uint8_t)luaL_checkinteger(L, 1);
+    f.ext = (const uint8_t *)luaL_optlstring(L, 2, "", &f.ext_len);
+    if (one) {
+        struct client_id id = largs_client(L, 3);
+
+        target = (struct gateways_address){id.local_ip, id.local_port};
+        f.connection_id = id.connection_id;
+    }
+    timeout = check_timeout(L, 4);
+    co = coro_check(L);
+    lsession_flush(L); /* what is asked must not miss it */
+    luaL_checkstack(L, 8, NULL);
+    w = lua_newuserdatauv(L, sizeof(*w), 0); /* stays on top while we wait */
+    w->co = co;
+    w->query = gateways_ask(vm_gateways(vm_of(L)), one ? &target : NULL,
+        one ? 1 : 0, &f, timeout, on_answers, w);
+    return coro_await(L, co, cancel_ask, w, finish_ask);
+}
+
+/* names(list) -> the JSON list for a BATCH_… command */
+static int lquery_names(lua_State *L)
+{
+    struct cmdjson_names names;
+    struct buf *out;
+
+    lua_settop(L, 1);
+    largs_names(L, 1, &names);
+    out = lgateway_push_buf(L);
+    cmdjson_put_names(out, &names);
+    lua_pushlstring(L, (const char *)out->data, out->len);
+    return 1;
+}
+
+/* select(fields, groups, client_id) -> the JSON for SELECT. fields is a string
+ * with the letters s(ession), u(id), g(roups). */
+static int lquery_select(lua_State *L)
+{
+    const char *fields = luaL_checkstring(L, 1);
+    struct cmdjson_select select = {0};
+    struct client_id id;
+    struct buf *out;
+
+    lua_settop(L, 3);
+    for (; *fields; fields++) {
+        select.session = select.session || *fields == 's';
+        select.uid = select.uid || *fields == 'u';
+        select.groups = select.groups || *fields == 'g';
+    }
+    if (!lua_isnil(L, 2)) {
+        largs_names(L, 2, &select.where_groups);
+        select.has_where = true;
+    }
+    if (!lua_isnil(L, 3)) {
+        id = largs_client(L, 3);
+        select.where_ids = (struct cmdjson_ids){&id.connection_id, 1};
+        select.has_where = true;
+    }
+    out = lgateway_push_buf(L);
+    cmdjson_put_select(out, &select);
+    lua_pushlstring(L, (const char *)out->data, out->len);
+    return 1;
+}
+
+/* unserialize(text) -> value; nil when it is malformed */
+static int lquery_unserialize(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+
+    if (lvalue_push(L, text, len) < 0)
+        lua_pushnil(L);
+    return 1;
+}
+
+/* client(value) -> the client id; raises as Gateway's functions do */
+static int lquery_client(lua_State *L)
+{
+    largs_client(L, 1);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* name(value) -> a uid or group as text; raises as Gateway's functions do */
+static int lquery_name(lua_State *L)
+{
+    size_t len;
+    const char *name = largs_name(L, 1, &len);
+
+    lua_pushlstring(L, name, len);
+    return 1;
+}
+
+void lquery_push(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"ask", lquery_ask},
+        {"client", lquery_client},
+        {"name", lquery_name},
+        {"names", lquery_names},
+        {"select", lquery_select},
+        {"unserialize", lquery_unserialize},
+        {NULL, NULL},
+    };
+    static const struct {
+        const char *name;
+        enum frame_cmd cmd;
+    } commands[] = {
+        {"GET_ALL_CLIENT_SESSIONS", FRAME_GET_ALL_CLIENT_SESSIONS},
+        {"IS_ONLINE", FRAME_IS_ONLINE},
+        {"GET_CLIENT_ID_BY_UID", FRAME_GET_CLIENT_ID_BY_UID},
+        {"BATCH_GET_CLIENT_ID_BY_UID", FRAME_BATCH_GET_CLIENT_ID_BY_UID},
+        {"GET_CLIENT_SESSIONS_BY_GROUP", FRAME_GET_CLIENT_SESSIONS_BY_GROUP},
+        {"GET_CLIENT_COUNT_BY_GROUP", FRAME_GET_CLIENT_COUNT_BY_GROUP},
+        {"SELECT", FRAME_SELECT},
+        {"GET_GROUP_ID_LIST", FRAME_GET_GROUP_ID_LIST},
+        {"BATCH_GET_CLIENT_COUNT_BY_GROUP",
+            FRAME_BATCH_GET_CLIENT_COUNT_BY_GROUP},
+        {"GET_SESSION_BY_CLIENT_ID", FRAME_GET_SESSION_BY_CLIENT_ID},
+    };
+
+    luaL_newlib(L, functions);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        lua_pushinteger(L, commands[i].cmd);
+        lua_setfield(L, -2, commands[i].name);
+    }
+}
