@@ -42,7 +42,7 @@ CPPFLAGS += -D_GNU_SOURCE -DGWRUN_VERSION='"$(VERSION)"' \
             -DGWRUN_LUA_DIR='"$(PREFIX)/share/gwrun/lua"' -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(WERROR)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(OPT)
-LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lm
 
 objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
 libs    = $(foreach f,$(1),$(O)/lib$(f).a)
