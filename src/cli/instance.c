@@ -68,26 +68,6 @@ static void explain_refusal(const struct instance *in, int err)
         cli_error("cannot connect to %s: %s", in->control_path, strerror(-err));
 }
 
-int instance_open(struct instance *in, const struct config *c)
-{
-    *in = (struct instance){.fd = -1};
-    in->lock_path = plan_run_path(c, "gwrun.lock");
-    in->control_path = plan_run_path(c, "gwrun.sock");
-    in->pid = daemon_lock_owner(in->lock_path);
-    if (in->pid == 0) {
-        cli_error("not running (nobody holds %s/gwrun.lock)", c->run_dir);
-    } else if (in->pid < 0) {
-        cli_error("cannot read %s: %s", in->lock_path, strerror(-in->pid));
-    } else {
-        in->fd = connect_to(in->control_path);
-        if (in->fd >= 0)
-            return CLI_DONE;
-        explain_refusal(in, in->fd);
-    }
-    instance_close(in);
-    return CLI_FAILED;
-}
-
 void instance_close(struct instance *in)
 {
     free(in->lock_path);
@@ -183,15 +163,49 @@ json_t *instance_ask(struct instance *in, json_t *m, double timeout)
     return instance_next(in, timeout);
 }
 
-bool instance_wait_gone(const struct instance *in, double timeout)
+bool instance_wait_gone(struct instance *in, double timeout)
 {
     static const struct timespec pause = {0, LOCK_POLL_MS * 1000000L};
     double deadline = now() + timeout;
 
+    close(in->fd); /* or it would wait for us to do so */
+    in->fd = -1;
     while (daemon_lock_owner(in->lock_path) != 0) {
         if (timeout > 0 && now() > deadline)
             return false;
         nanosleep(&pause, NULL);
     }
     return true;
+}
+
+/* A question to a master that does not run would wait in its socket and be
+ * obeyed much later: first see that it answers. */
+static int greet(struct instance *in)
+{
+    json_t *m =
+        instance_ask(in, json_pack("{s:s}", "type", "hello"), INSTANCE_TIMEOUT);
+
+    json_decref(m);
+    return m ? CLI_DONE : CLI_FAILED;
+}
+
+int instance_open(struct instance *in, const struct config *c)
+{
+    *in = (struct instance){.fd = -1};
+    in->lock_path = plan_run_path(c, "gwrun.lock");
+    in->control_path = plan_run_path(c, "gwrun.sock");
+    in->pid = daemon_lock_owner(in->lock_path);
+    if (in->pid == 0) {
+        cli_error("not running (nobody holds %s/gwrun.lock)", c->run_dir);
+    } else if (in->pid < 0) {
+        cli_error("cannot read %s: %s", in->lock_path, strerror(-in->pid));
+    } else {
+        in->fd = connect_to(in->control_path);
+        if (in->fd < 0)
+            explain_refusal(in, in->fd);
+        else if (greet(in) == CLI_DONE)
+            return CLI_DONE;
+    }
+    instance_close(in);
+    return CLI_FAILED;
 }

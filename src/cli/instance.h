@@ -33,7 +33,8 @@ void instance_close(struct instance *in);
 json_t *instance_ask(struct instance *in, json_t *m, double timeout);
 json_t *instance_next(struct instance *in, double timeout);
 
-/* Wait until nobody holds the lock. timeout <= 0: for ever. Did it happen? */
-bool instance_wait_gone(const struct instance *in, double timeout);
+/* Disconnect and wait until nobody holds the lock. timeout <= 0: for ever. Did
+ * it happen? */
+bool instance_wait_gone(struct instance *in, double timeout);
 
 #endif /* GW_CLI_INSTANCE_H */

@@ -33,11 +33,12 @@ static json_t *describe(const struct child *c)
     bool alive = c->alive && c->state != CHILD_BACKOFF;
     json_int_t up = (json_int_t)(uv_now(m->loop) - c->spawned_at);
 
-    return json_pack("{s:s,s:i,s:s,s:s,s:s,s:i,s:i,s:I,s:b}", "role",
+    return json_pack("{s:s,s:i,s:s,s:s,s:s,s:o,s:i,s:I,s:b}", "role",
         c->conf->role, "slot", (int)c->conf->slot, "name", c->conf->name,
         "listen", c->conf->listen, "state", child_state_name(c), "pid",
-        alive ? (int)c->process.pid : 0, "restarts", (int)c->restarts,
-        "uptime_ms", alive ? up : (json_int_t)0, "answering", 0);
+        alive ? json_integer(c->process.pid) : json_null(), "restarts",
+        (int)c->restarts, "uptime_ms", alive ? up : (json_int_t)0, "answering",
+        0);
 }
 
 static void end_gathering(struct command *k)
@@ -182,6 +183,9 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
     if (k->gather || k->reload_run)
         answer_command(k, json_pack("{s:s,s:s}", "type", "error", "message",
                               "one question at a time"));
+    else if (strcmp(type, "hello") == 0) /* we run: it may ask */
+        answer_command(
+            k, json_pack("{s:s,s:i}", "type", "hello", "pid", (int)getpid()));
     else if (strcmp(type, "status") == 0)
         gather(k, "status", MASTER_STATUS_MAX_MS);
     else if (strcmp(type, "connections") == 0)
