@@ -17,7 +17,7 @@
 
 #include "util/buf.h"
 
-#define CMDJSON_MAX_LEN      (16 * 1024 * 1024) /* bytes; more is -EPROTO */
+#define CMDJSON_MAX_LEN      (16 << 20) /* bytes; more is -EPROTO */
 #define CMDJSON_FEATURES_MAX 64 /* extensions in one offer; more is -EPROTO */
 
 struct cmdjson_name {

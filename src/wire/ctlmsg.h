@@ -12,7 +12,7 @@
 
 #include "util/buf.h"
 
-#define CTLMSG_MAX_LEN (16 * 1024 * 1024) /* bytes of a line */
+#define CTLMSG_MAX_LEN (16 << 20) /* bytes of a line */
 
 /* Parse one line without its end. A new object whose "type" is a string (the
  * caller ends it with json_decref()), or NULL. */

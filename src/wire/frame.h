@@ -15,7 +15,7 @@
 #include "util/buf.h"
 
 #define FRAME_HEAD_LEN 28
-#define FRAME_MAX_LEN  (64 * 1024 * 1024) /* bytes; more is -EMSGSIZE */
+#define FRAME_MAX_LEN  (64 << 20) /* bytes; more is -EMSGSIZE */
 
 #define FRAME_FLAG_STRING 0x01 /* body is bytes, not a serialized value */
 #define FRAME_FLAG_RAW    0x02 /* send body without the client's framing */

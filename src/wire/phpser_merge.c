@@ -95,16 +95,29 @@ static void read_over(struct entries *list, struct slice array)
         find_or_add(list, &t)->over = read_value(&r);
 }
 
+static void free_entries(struct entries *list)
+{
+    struct entry *e = list->head;
+
+    HASH_CLEAR(hh, list->head); /* the table only */
+    while (e) {
+        struct entry *after = e->hh.next;
+
+        free(e);
+        e = after;
+    }
+    buf_fini(&list->key);
+}
+
 /* Recursion ends where the inputs do: PHPSER_DEPTH_MAX levels down. */
 static void merge_arrays(struct buf *out, struct slice base, struct slice over)
 {
     struct entries list = {0};
-    struct entry *e, *tmp;
 
     read_base(&list, base);
     read_over(&list, over);
     phpser_put_array(out, HASH_COUNT(list.head));
-    MAP_FOREACH (hh, list.head, e, tmp) {
+    for (struct entry *e = list.head; e; e = e->hh.next) {
         buf_append(out, e->key, e->hh.keylen);
         if (!e->over.data)
             buf_append(out, e->value.data, e->value.len);
@@ -112,11 +125,9 @@ static void merge_arrays(struct buf *out, struct slice base, struct slice over)
             merge_arrays(out, e->value, e->over);
         else
             buf_append(out, e->over.data, e->over.len);
-        HASH_DEL(list.head, e);
-        free(e);
     }
     phpser_put_end(out);
-    buf_fini(&list.key);
+    free_entries(&list);
 }
 
 /* Check one input and add its elements to total. */

@@ -11,7 +11,7 @@
 
 #include "util/buf.h"
 
-#define REGMSG_MAX_LEN (1024 * 1024) /* bytes of a line */
+#define REGMSG_MAX_LEN (1 << 20) /* bytes of a line */
 
 enum regmsg_event {
     REGMSG_GATEWAY_CONNECT,
