@@ -33,7 +33,7 @@ describe("a mistake at start", function()
 
   it("names the file and line of a broken script", function()
     app:write_script "Events = {}\nfunction Events.onMessage(\n"
-    start_fails(2, "events.lua:2:")
+    start_fails(2, "events.lua:3:")
   end)
 
   it("prints the traceback of a failing onWorkerStart and stops", function()
