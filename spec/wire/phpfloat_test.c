@@ -39,9 +39,9 @@ static const struct {
     {DBL_MAX, "1.7976931348623157E+308"},
     {DBL_MIN, "2.2250738585072014E-308"},
     {5e-324, "5.0E-324"},
-    {INFINITY, "INF"},
-    {-INFINITY, "-INF"},
-    {NAN, "NAN"},
+    {(double)INFINITY, "INF"},
+    {-(double)INFINITY, "-INF"},
+    {(double)NAN, "NAN"},
 };
 
 static void writes_what_php_writes(void **state)
@@ -88,7 +88,7 @@ static void reads_other_spellings(void **state)
         const char *text;
         double want;
     } more[] = {{"+1", 1}, {".5", 0.5}, {"5.", 5}, {"1e3", 1000},
-        {"1E-3", 0.001}, {"012.50", 12.5}, {"1e999999999999", INFINITY},
+        {"1E-3", 0.001}, {"012.50", 12.5}, {"1e999999999999", (double)INFINITY},
         {"-1e-999999999999", -0.0},
         {"0.1000000000000000055511151231257827", 0.1}};
     double got;
