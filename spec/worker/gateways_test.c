@@ -37,16 +37,22 @@ static void wait_for_links(size_t count)
     run_until(links_are_up, &count);
 }
 
-static void open_one(void)
+static void open_at(const char *address)
 {
     const char *addresses[] = {a.address};
 
     memset(&a, 0, sizeof(a));
     memset(&b, 0, sizeof(b));
+    addr_parse(&a.addr, address);
     fake_listen(&a);
     g = gateways_new(fixture.turn, &fixture.conf, 2, &ops, NULL);
     gateways_set_addresses(addresses, 1, g);
     wait_for_links(1);
+}
+
+static void open_one(void)
+{
+    open_at("127.0.0.1:0");
 }
 
 static void open_two(void)
@@ -127,6 +133,11 @@ static void shows_the_secret_key_on_both_links(void **state)
     close_all();
 }
 
+static bool both_pinged(void *arg)
+{
+    return strcmp(buf_text(&a.got), "PING:: PING:: ") == 0;
+}
+
 static void hands_on_events_and_skips_pings(void **state)
 {
     open_one();
@@ -135,6 +146,25 @@ static void hands_on_events_and_skips_pings(void **state)
     fake_event(&a, FRAME_ON_MESSAGE, 7, "hello", "");
     run_until_noted("hello");
     assert_string_equal(notes(), "ON_CONNECT:7: ON_MESSAGE:7:hello ");
+    close_all();
+}
+
+static void pings_gateways_on_other_machines(void **state)
+{
+    open_one();
+    g->pinged_at -= GATEWAYS_PING_MS + 1;
+    gateways_tick_within(g, 0);
+    fake_got(&a);
+    run_turns(10);
+    assert_string_equal(fake_got(&a), ""); /* 127.0.0.1 needs none */
+    close_all();
+
+    open_at("127.0.0.2:0");
+    fake_got(&a);
+    g->pinged_at -= GATEWAYS_PING_MS + 1;
+    gateways_tick_within(g, 0);
+    run_until(both_pinged, NULL);
+    assert_string_equal(fake_got(&a), "PING:: PING:: ");
     close_all();
 }
 
@@ -287,7 +317,7 @@ static void gives_the_partial_result_at_a_timeout(void **state)
 
     open_two();
     a.on_command = echo;
-    gateways_ask(g, NULL, 0, &f, 0.2, on_answers, &r);
+    gateways_ask(g, NULL, 0, &f, 0.5, on_answers, &r);
     run_until_set(&r.done);
     assert_string_equal(r.text, "0:x -110: ");
     close_all();
@@ -455,6 +485,7 @@ int main(void)
         CASE(says_who_it_is_on_the_event_link),
         CASE(shows_the_secret_key_on_both_links),
         CASE(hands_on_events_and_skips_pings),
+        CASE(pings_gateways_on_other_machines),
         CASE(refuses_addresses_that_are_no_ipv4),
         CASE(sends_to_one_and_to_all),
         CASE(takes_nothing_over_the_high_water_mark),

@@ -12,7 +12,7 @@
 #include "worker/vm.h"
 #include "worker/worker.h"
 
-#define VM_ERROR_MAX (16 * 1024) /* bytes kept of a message with traceback */
+#define VM_ERROR_MAX 16384 /* bytes kept of a message with traceback */
 
 struct vm_env {
     struct turn *turn;         /* borrowed, like all of these; */

@@ -298,6 +298,7 @@ void worker_commit(struct worker *w)
     w->next = NULL;
     w->prepared = false;
     begin_ending(w, old, w->conf->drain_time);
+    log_notice("new script serves generation=%u", w->generation);
 }
 
 void worker_abort(struct worker *w)

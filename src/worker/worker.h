@@ -83,7 +83,8 @@ int worker_prepare(struct worker *w, worker_prepared_cb cb, void *arg);
  * coroutines (drain_time), then its onWorkerStop runs and it is closed. */
 void worker_commit(struct worker *w);
 
-/* Or: close the new state. */
+/* Or: close the new state. Also while it is still being prepared: then the
+ * callback of worker_prepare() does not run any more. */
 void worker_abort(struct worker *w);
 
 /* Take no new events, finish those that are there (at most drain_time
