@@ -9,10 +9,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "cli/typos.h"
 #include "util/alloc.h"
-
-#define NAME_MAX_TYPOS 3  /* more is another word */
-#define NAME_SIZE      32 /* bytes of a command's name that are compared */
 
 static const struct {
     const char *name;
@@ -57,40 +55,13 @@ static void print_usage(FILE *out)
         out);
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Edits that make one name the other (Levenshtein). */
-static size_t count_typos(const char *a, const char *b)
-{
-    size_t row[NAME_SIZE + 1];
-    size_t nb = strnlen(b, NAME_SIZE);
-
-    for (size_t j = 0; j <= nb; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] && i < NAME_SIZE; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i + 1;
-        for (size_t j = 1; j <= nb; j++) {
-            size_t swap = diagonal + (a[i] != b[j - 1]);
-
-            diagonal = row[j];
-            row[j] = least(swap, least(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[nb];
-}
-
 static int unknown_command(const char *name)
 {
     const char *best = NULL;
-    size_t fewest = NAME_MAX_TYPOS;
+    size_t fewest = TYPOS_MAX + 1;
 
     for (size_t i = 0; i < COMMANDS; i++) {
-        size_t typos = count_typos(name, commands[i].name);
+        size_t typos = typos_count(name, commands[i].name);
 
         if (commands[i].summary && typos < fewest) {
             fewest = typos;

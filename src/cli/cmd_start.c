@@ -119,7 +119,7 @@ static void report(struct run *r, int status)
     if (r->report_fd >= 0)
         daemon_report(r->report_fd, status);
     r->report_fd = -1;
-    if (!r->daemon)
+    if (!r->daemon || !r->out)
         return;
     /* the terminal is no longer ours */
     fclose(r->out);

@@ -1,18 +1,16 @@
 #include "cli/config_impl.h"
 
-#include <ctype.h>
 #include <lauxlib.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/typos.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
 #define WANT_SIZE 512
-#define KEY_MAX   40 /* bytes of a key that are compared */
-#define TYPOS_MAX 2  /* more is another word */
 
 struct config_block {
     struct config_block *next;
@@ -270,48 +268,6 @@ static bool read_scalar(struct config_load *l, lua_State *L, const char *where,
     }
 }
 
-/* Lower-case without "_", so that lanIp is lan_ip. */
-static size_t fold_key(char out[KEY_MAX], const char *key)
-{
-    size_t n = 0;
-
-    for (; *key && n < KEY_MAX; key++) {
-        if (*key != '_')
-            out[n++] = (char)tolower((unsigned char)*key);
-    }
-    return n;
-}
-
-/* Insertions, deletions, replacements and swapped neighbours that make a of b
- * (optimal string alignment). */
-static size_t count_typos(const char *key_a, const char *key_b)
-{
-    char a[KEY_MAX], b[KEY_MAX];
-    size_t na = fold_key(a, key_a), nb = fold_key(b, key_b);
-    size_t d[KEY_MAX + 1][KEY_MAX + 1];
-
-    for (size_t i = 0; i <= na; i++) {
-        for (size_t j = 0; j <= nb; j++) {
-            size_t best;
-
-            if (i == 0 || j == 0) {
-                d[i][j] = i + j;
-                continue;
-            }
-            best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            if (d[i - 1][j] + 1 < best)
-                best = d[i - 1][j] + 1;
-            if (d[i][j - 1] + 1 < best)
-                best = d[i][j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
-                a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
-                best = d[i - 2][j - 2] + 1;
-            d[i][j] = best;
-        }
-    }
-    return d[na][nb];
-}
-
 /* The known key that someone who wrote this one meant, or NULL. */
 static const char *find_similar(
     const char *key, const struct config_field *fields)
@@ -320,7 +276,7 @@ static const char *find_similar(
     size_t fewest = TYPOS_MAX + 1;
 
     for (; fields->key; fields++) {
-        size_t typos = count_typos(key, fields->key);
+        size_t typos = typos_count(key, fields->key);
 
         if (typos < fewest && typos < strlen(fields->key) / 2 + 1) {
             fewest = typos;
