@@ -1,6 +1,8 @@
 /* TLS clients, certificates made on the spot, and the files of www. */
 #include "client_io_fixture.h"
 
+#include "util/log.h"
+
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -348,6 +350,35 @@ static void tls_1_1_and_plain_text_are_refused(void **state)
     }
 }
 
+static void plain_http_on_a_tls_port_is_one_clear_line(void **state)
+{
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_WEBSOCKET, &f);
+    struct buf in = {0};
+    char path[96], line[512] = "";
+    FILE *log;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/log", f.dir);
+    assert_int_equal(log_open(path), 0);
+    log_set_level(LOG_INFO);
+    fd = dial(t);
+    put_str(t, fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    get_all(t, fd, &in);
+    log_set_level(LOG_NOTICE);
+    log = fopen(path, "r");
+    assert_non_null(fgets(line, sizeof(line), log));
+    assert_non_null(strstr(
+        line, "info client_tls: plain http on a tls port, closing peer=127."));
+    assert_null(fgets(line, sizeof(line), log));
+    fclose(log);
+    unlink(path);
+    close(fd);
+    buf_fini(&in);
+    finish(t);
+    remove_files(&f);
+}
+
 static void expect_name(struct test *t, const char *want)
 {
     struct tls c;
@@ -447,6 +478,7 @@ static char *fetch(struct test *t, const char *method, const char *path)
 {
     struct buf in = {0};
     char request[512], *answer;
+    uint64_t begun = uv_hrtime();
     int fd = dial(t);
 
     snprintf(request, sizeof(request),
@@ -454,6 +486,7 @@ static char *fetch(struct test *t, const char *method, const char *path)
         path);
     put_str(t, fd, request);
     get_all(t, fd, &in);
+    assert_true(uv_hrtime() - begun < 3000000000ULL); /* not kept alive */
     answer = xstrdup((const char *)in.data);
     close(fd);
     buf_fini(&in);
@@ -608,6 +641,7 @@ int main(void)
         cmocka_unit_test(a_paused_tls_client_loses_nothing),
         cmocka_unit_test(a_silent_tls_client_is_there_after_its_handshake),
         cmocka_unit_test(tls_1_1_and_plain_text_are_refused),
+        cmocka_unit_test(plain_http_on_a_tls_port_is_one_clear_line),
         cmocka_unit_test(certificates_are_exchanged_for_new_connections),
         cmocka_unit_test(a_bad_certificate_is_named_before_anything_starts),
         cmocka_unit_test(two_tls_ports_live_on_one_loop),

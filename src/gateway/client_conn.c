@@ -14,22 +14,22 @@ static void on_turn(struct turn_task *task)
     struct client_conn *c = LIST_ENTRY(task, struct client_conn, task);
 
     if (c->kill) {
-        client_lws_kill(c, true);
+        client_lws_kill(c);
         return;
     }
     if (c->state == CLIENT_HANDSHAKE && c->secured &&
         client_conn_open_stream(c) < 0) {
-        client_lws_kill(c, true);
+        client_lws_kill(c);
         return;
     }
     client_recv_kept(c);
     if (client_queue_flush(c) < 0) {
-        client_lws_kill(c, true);
+        client_lws_kill(c);
         return;
     }
     if (c->state == CLIENT_CLOSING && client_queue_done(c) &&
         c->io->conf->protocol != CLIENT_IO_WEBSOCKET)
-        client_lws_kill(c, false);
+        client_lws_kill(c);
 }
 
 struct client_conn *client_conn_new(

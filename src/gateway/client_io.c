@@ -20,9 +20,11 @@
 #define SCRATCH       (64 * 1024)        /* bytes; lws's buffer for everybody */
 #define TX_MAX        (16 * 1024 * 1024) /* bytes handed to one send() */
 #define LOG_BURST     10                 /* lws's lines a second that we pass */
-#define USER_TIMEOUT  30000 /* ms that sent bytes may stay unacknowledged */
-#define REAPER_TURNS  4     /* until all handles of lws have closed */
-#define NOT_A_PROBLEM 1     /* any pending_timeout; the value is only logged */
+#define USER_TIMEOUT  30000   /* ms that sent bytes may stay unacknowledged */
+#define REAPER_TURNS  4       /* until all handles of lws have closed */
+#define REFUSED_LOG   10000   /* ms; at most one line about refusals in it */
+#define FDS_MAX       2000000 /* descriptors that lws's tables are made for */
+#define NOT_A_PROBLEM 1 /* any pending_timeout; the value is only logged */
 
 /* What lws says of itself. Process-wide, as its log is. */
 static void on_lws_log(int level, const char *line)
@@ -30,7 +32,7 @@ static void on_lws_log(int level, const char *line)
     static time_t second;
     static unsigned lines;
     struct timespec now;
-    size_t len = strcspn(line, "\n");
+    char text[LOG_QUOTE_SIZE];
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec != second) {
@@ -43,10 +45,11 @@ static void on_lws_log(int level, const char *line)
         return;
     if (++lines > LOG_BURST)
         return;
+    log_quote(text, line, strcspn(line, "\n"));
     if (level & LLL_ERR)
-        log_warn("libwebsockets says \"%.*s\"", (int)len, line);
+        log_warn("libwebsockets says %s", text);
     else
-        log_debug("libwebsockets says \"%.*s\"", (int)len, line);
+        log_debug("libwebsockets says %s", text);
 }
 
 int client_lws_write(struct client_conn *c, const uint8_t *data, size_t len)
@@ -68,17 +71,18 @@ void client_lws_read(struct client_conn *c, bool enable)
     lws_rx_flow_control(c->wsi, enable);
 }
 
-void client_lws_kill(struct client_conn *c, bool hard)
+void client_lws_kill(struct client_conn *c)
 {
-    /* A kill of lws's timer is the only one that also gives up its buffer; it
-     * needs a turn of lws's own to happen. */
-    hard = hard || lws_partial_buffered(c->wsi);
+    bool busy = client_lws_busy(c);
+
     c->kill = false;
     c->state = CLIENT_DEAD;
     list_remove(&c->deadline);
+    /* Only lws's timer gives up what lws still keeps, and it needs a turn of
+     * lws's own to do so. */
     lws_set_timeout(
-        c->wsi, NOT_A_PROBLEM, hard ? LWS_TO_KILL_ASYNC : LWS_TO_KILL_SYNC);
-    if (hard)
+        c->wsi, NOT_A_PROBLEM, busy ? LWS_TO_KILL_ASYNC : LWS_TO_KILL_SYNC);
+    if (busy)
         lws_cancel_service(c->io->lws);
 }
 
@@ -284,6 +288,21 @@ static void adopt(struct client_io *io, struct client_conn *c, int fd)
         client_tls_watch(lws_get_ssl(wsi), c);
 }
 
+/* Over a limit: before TLS, before lws, before anything that costs. */
+static void refuse(struct client_io *io, int fd, const union addr *peer)
+{
+    uint64_t now = uv_now(io->loop);
+    char text[ADDR_TEXT_SIZE];
+
+    io->counters.refused++;
+    close(fd);
+    if (io->refused_logged != 0 && now - io->refused_logged < REFUSED_LOG)
+        return;
+    io->refused_logged = now;
+    log_warn("connection over a limit refused peer=%s connections=%zu",
+        addr_format(text, peer), io->counters.connections);
+}
+
 static void on_accept(
     struct listener *l, int fd, const union addr *peer, void *arg)
 {
@@ -294,8 +313,7 @@ static void on_accept(
     io->counters.accepted++;
     if (fd >= io->fd_max ||
         client_limits_enter(&io->limits, peer, &limit) < 0) {
-        io->counters.refused++;
-        close(fd);
+        refuse(io, fd, peer);
         return;
     }
     tune_socket(fd);
@@ -385,6 +403,27 @@ static int wake_fd(uv_loop_t *loop)
     return newest != NULL && uv_fileno(newest, &fd) == 0 ? fd : -1;
 }
 
+/* lws sizes its tables by the soft limit of descriptors and, past ten million,
+ * makes them for 2560 only: give it a limit that it believes. */
+static struct lws_context *create_context(
+    const struct lws_context_creation_info *info)
+{
+    struct rlimit limit, lower;
+    struct lws_context *lws;
+    bool lowered;
+
+    lowered = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > FDS_MAX;
+    if (lowered) {
+        lower = limit;
+        lower.rlim_cur = FDS_MAX;
+        setrlimit(RLIMIT_NOFILE, &lower);
+    }
+    lws = lws_create_context(info);
+    if (lowered)
+        setrlimit(RLIMIT_NOFILE, &limit);
+    return lws;
+}
+
 static int make_context(struct client_io *io, char err[256])
 {
     struct lws_context_creation_info info;
@@ -393,7 +432,7 @@ static int make_context(struct client_io *io, char err[256])
     fill_info(io, &info);
     info.foreign_loops = loops;
     lws_set_log_level(LLL_ERR | LLL_WARN | LLL_NOTICE, on_lws_log);
-    io->lws = lws_create_context(&info);
+    io->lws = create_context(&info);
     if (io->lws == NULL) {
         snprintf(err, 256,
             "libwebsockets does not start; is libwebsockets-evlib-uv "
@@ -440,7 +479,7 @@ static struct client_io *alloc_io(struct turn *turn,
     io->loop = turn_loop(turn);
     io->fd = -1;
     getrlimit(RLIMIT_NOFILE, &rl);
-    io->fd_max = rl.rlim_cur > INT32_MAX ? INT32_MAX : (int)rl.rlim_cur;
+    io->fd_max = rl.rlim_cur > FDS_MAX ? FDS_MAX : (int)rl.rlim_cur;
     io->fd_max -= CLIENT_FD_RESERVE;
     list_init(&io->conns);
     list_init(&io->opening);

@@ -1,10 +1,10 @@
 /* client_io.h - the clients' sockets: websocket, text, frame, tcp, each with or
  * without TLS, and the static files of a websocket port.
  *
- * The only door to libwebsockets: client_io.c alone includes it, in the
- * narrowed form that docs/libwebsockets.md lists (own frames outward, own
- * limits, own handshake guard, foreign loop). One struct client_io per client
- * port of a gateway.
+ * The only door to libwebsockets: client_io.c and client_http.c alone include
+ * it, in the narrowed form that docs/libwebsockets.md lists (own frames
+ * outward, own limits, own handshake guard, foreign loop). One struct client_io
+ * per client port of a gateway.
  *
  * A websocket connection becomes a client when its upgrade request has passed
  * the guard, just before the 101; a plain HTTP request never does. The other
@@ -141,7 +141,8 @@ struct blob *client_io_frame(
 int client_send(struct client_conn *c, const void *data, size_t len, bool raw);
 int client_send_blob(struct client_conn *c, struct blob *framed);
 
-/* A websocket PING (empty); nothing on the other protocols. */
+/* A websocket PING; nothing on the other protocols, within a message of the
+ * client, or while the last one has not left. */
 void client_ping(struct client_conn *c);
 
 /* Close after what is queued has been sent (at most 5 s): websocket with a

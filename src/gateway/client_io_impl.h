@@ -112,6 +112,7 @@ struct client_io {
     uv_timer_t sweep;                    /* ends opening and closing in time */
     uv_idle_t reaper; /* turns it stays alive for the library's handles */
     unsigned turns_left;
+    uint64_t refused_logged; /* loop time in ms; 0 never */
 };
 
 /* client_io.c: the library, as the other files see it. */
@@ -122,9 +123,9 @@ int client_lws_write(struct client_conn *c, const uint8_t *data, size_t len);
 bool client_lws_busy(const struct client_conn *c);
 /* Read from the socket or not. */
 void client_lws_read(struct client_conn *c, bool enable);
-/* Close it now, outside of the library's callbacks. hard: what the library
- * keeps is lost. */
-void client_lws_kill(struct client_conn *c, bool hard);
+/* Close it now, outside of the library's callbacks; what the library keeps is
+ * lost. */
+void client_lws_kill(struct client_conn *c);
 /* No timer of the library concerns it any more. */
 void client_lws_no_timeout(struct client_conn *c);
 

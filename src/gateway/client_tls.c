@@ -74,19 +74,28 @@ int client_tls_load(void *ctx, const struct client_io_conf *conf, char err[256])
     return rc;
 }
 
+static void log_plain_http(const SSL *ssl)
+{
+    union addr peer = {0};
+    socklen_t len = sizeof(peer);
+    char text[ADDR_TEXT_SIZE];
+
+    getpeername(SSL_get_fd(ssl), &peer.sa, &len);
+    log_info(
+        "plain http on a tls port, closing peer=%s", addr_format(text, &peer));
+}
+
+/* The first bytes may be looked at before client_tls_watch(), but no handshake
+ * ends with them. */
 static void on_info(const SSL *ssl, int where, int ret)
 {
     struct client_conn *c = SSL_get_app_data(ssl);
-    char peer[ADDR_TEXT_SIZE];
 
-    if (c == NULL)
-        return;
-    if (where & SSL_CB_HANDSHAKE_DONE)
+    if ((where & SSL_CB_HANDSHAKE_DONE) && c != NULL)
         client_conn_secured(c);
     else if ((where & SSL_CB_EXIT) && ret <= 0 &&
              ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST)
-        log_info("plain http on a tls port, closing peer=%s",
-            addr_format(peer, &c->peer));
+        log_plain_http(ssl);
 }
 
 void client_tls_setup(void *ctx)
