@@ -46,7 +46,7 @@ static void table_grow(struct clients *cs)
 {
     cs->table_bits++;
     free(cs->table);
-    cs->table = xcalloc((size_t)1 << cs->table_bits, sizeof(*cs->table));
+    cs->table = xcalloc((size_t)1 << cs->table_bits, sizeof(struct client *));
     for (size_t i = 0; i < cs->count; i++)
         table_put(cs, cs->items[i]);
 }
@@ -82,7 +82,7 @@ int clients_new(struct clients **out, int ids_fd)
     }
     while (((size_t)1 << cs->table_bits) < TABLE_MIN)
         cs->table_bits++;
-    cs->table = xcalloc(TABLE_MIN, sizeof(*cs->table));
+    cs->table = xcalloc(TABLE_MIN, sizeof(struct client *));
     *out = cs;
     return 0;
 }

@@ -8,8 +8,6 @@
 #include "wire/cmdjson.h"
 #include "wire/phpser.h"
 
-#define PICKED_KEEP 1024 /* clients; room kept between commands */
-
 /* 0, or -errno: the command was not valid. answer is empty at the start. */
 typedef int (*command_fn)(
     struct commands *cs, const struct frame *f, struct buf *answer);
@@ -18,63 +16,6 @@ static struct client *addressed(
     const struct commands *cs, const struct frame *f)
 {
     return clients_find(cs->clients, f->connection_id);
-}
-
-/* ---- who is meant ---- */
-
-static void pick(struct commands *cs, struct client *c, uint32_t mark)
-{
-    if (c->mark == mark)
-        return;
-    c->mark = mark;
-    if (cs->npicked == cs->picked_cap) {
-        cs->picked_cap = cs->picked_cap ? cs->picked_cap * 2 : PICKED_KEEP;
-        cs->picked =
-            xrealloc(cs->picked, cs->picked_cap * sizeof(struct client *));
-    }
-    cs->picked[cs->npicked++] = c;
-}
-
-static void pick_name(
-    struct commands *cs, const struct clients_name *name, uint32_t mark)
-{
-    for (uint32_t i = 0; name && i < name->count; i++)
-        pick(cs, name->members[i].client, mark);
-}
-
-/* Returns how many of them are gone. */
-static size_t pick_ids(
-    struct commands *cs, const struct cmdjson_ids *ids, uint32_t mark)
-{
-    size_t gone = 0;
-
-    for (size_t i = 0; i < ids->count; i++) {
-        struct client *c = clients_find(cs->clients, ids->items[i]);
-
-        if (c)
-            pick(cs, c, mark);
-        else
-            gone++;
-    }
-    return gone;
-}
-
-static void pick_all(struct commands *cs, uint32_t mark)
-{
-    for (size_t i = 0; i < clients_count(cs->clients); i++)
-        pick(cs, clients_at(cs->clients, i), mark);
-}
-
-/* Marked but not picked: a later pick() passes them over. */
-static void pass_over(
-    struct commands *cs, const struct cmdjson_ids *ids, uint32_t mark)
-{
-    for (size_t i = 0; i < ids->count; i++) {
-        struct client *c = clients_find(cs->clients, ids->items[i]);
-
-        if (c)
-            c->mark = mark;
-    }
 }
 
 /* ---- sending ---- */
@@ -91,11 +32,11 @@ static void send_picked(struct commands *cs, const struct frame *f)
     bool raw = f->flag & FRAME_FLAG_RAW;
     struct blob *framed;
 
-    if (cs->npicked == 0)
+    if (cs->picked.count == 0)
         return;
     framed = client_io_frame(cs->io, f->body, f->body_len, raw);
-    for (size_t i = 0; i < cs->npicked; i++)
-        count_send(cs, client_send_blob(cs->picked[i]->conn, framed));
+    for (size_t i = 0; i < cs->picked.count; i++)
+        count_send(cs, client_send_blob(cs->picked.items[i]->conn, framed));
     blob_unref(framed);
 }
 
@@ -114,16 +55,15 @@ static int send_to_all(
     struct commands *cs, const struct frame *f, struct buf *answer)
 {
     struct cmdjson_target target;
-    uint32_t mark = clients_new_mark(cs->clients);
     int err = cmdjson_parse_target(&target, f->ext, f->ext_len);
 
     if (err < 0)
         return err;
     if (target.has_connections) {
-        cs->dropped += pick_ids(cs, &target.connections, mark);
+        cs->dropped += picked_add_ids(&cs->picked, &target.connections);
     } else {
-        pass_over(cs, &target.exclude, mark);
-        pick_all(cs, mark);
+        picked_pass_over(&cs->picked, &target.exclude);
+        picked_add_all(&cs->picked);
     }
     cmdjson_fini_target(&target);
     send_picked(cs, f);
@@ -135,17 +75,12 @@ static int send_to_group(
     struct commands *cs, const struct frame *f, struct buf *answer)
 {
     struct cmdjson_target target;
-    uint32_t mark = clients_new_mark(cs->clients);
     int err = cmdjson_parse_target(&target, f->ext, f->ext_len);
 
     if (err < 0)
         return err;
-    pass_over(cs, &target.exclude, mark);
-    for (size_t i = 0; i < target.groups.count; i++) {
-        const struct cmdjson_name *name = &target.groups.items[i];
-
-        pick_name(cs, clients_group(cs->clients, name->data, name->len), mark);
-    }
+    picked_pass_over(&cs->picked, &target.exclude);
+    picked_add_names(&cs->picked, &target.groups, clients_group);
     cmdjson_fini_target(&target);
     send_picked(cs, f);
     return 0;
@@ -155,15 +90,11 @@ static int send_to_uid(
     struct commands *cs, const struct frame *f, struct buf *answer)
 {
     struct cmdjson_names uids;
-    uint32_t mark = clients_new_mark(cs->clients);
     int err = cmdjson_parse_names(&uids, f->ext, f->ext_len);
 
     if (err < 0)
         return err;
-    for (size_t i = 0; i < uids.count; i++)
-        pick_name(cs,
-            clients_uid(cs->clients, uids.items[i].data, uids.items[i].len),
-            mark);
+    picked_add_names(&cs->picked, &uids, clients_uid);
     cmdjson_fini_names(&uids);
     send_picked(cs, f);
     return 0;
@@ -237,9 +168,9 @@ static int get_session(
 
 static void put_picked_sessions(const struct commands *cs, struct buf *answer)
 {
-    phpser_put_array(answer, cs->npicked);
-    for (size_t i = 0; i < cs->npicked; i++) {
-        const struct client *c = cs->picked[i];
+    phpser_put_array(answer, cs->picked.count);
+    for (size_t i = 0; i < cs->picked.count; i++) {
+        const struct client *c = cs->picked.items[i];
 
         phpser_put_int(answer, c->id);
         phpser_put_string(answer, c->session, c->session_len);
@@ -250,7 +181,7 @@ static void put_picked_sessions(const struct commands *cs, struct buf *answer)
 static int get_all_sessions(
     struct commands *cs, const struct frame *f, struct buf *answer)
 {
-    pick_all(cs, clients_new_mark(cs->clients));
+    picked_add_all(&cs->picked);
     put_picked_sessions(cs, answer);
     return 0;
 }
@@ -258,8 +189,8 @@ static int get_all_sessions(
 static int get_sessions_by_group(
     struct commands *cs, const struct frame *f, struct buf *answer)
 {
-    pick_name(cs, clients_group(cs->clients, f->ext, f->ext_len),
-        clients_new_mark(cs->clients));
+    picked_add_name(
+        &cs->picked, clients_group(cs->clients, f->ext, f->ext_len));
     put_picked_sessions(cs, answer);
     return 0;
 }
@@ -466,24 +397,6 @@ static int is_online(
     return 0;
 }
 
-static void pick_where(
-    struct commands *cs, const struct cmdjson_select *ask, uint32_t mark)
-{
-    const struct cmdjson_names *groups = &ask->where_groups;
-    const struct cmdjson_names *uids = &ask->where_uids;
-
-    for (size_t i = 0; i < groups->count; i++)
-        pick_name(cs,
-            clients_group(
-                cs->clients, groups->items[i].data, groups->items[i].len),
-            mark);
-    for (size_t i = 0; i < uids->count; i++)
-        pick_name(cs,
-            clients_uid(cs->clients, uids->items[i].data, uids->items[i].len),
-            mark);
-    pick_ids(cs, &ask->where_ids, mark);
-}
-
 static void put_groups(struct buf *answer, const struct client *c)
 {
     if (c->ngroups == 0) {
@@ -529,19 +442,21 @@ static int select_clients(
     struct commands *cs, const struct frame *f, struct buf *answer)
 {
     struct cmdjson_select ask;
-    uint32_t mark = clients_new_mark(cs->clients);
     int err = cmdjson_parse_select(&ask, f->ext, f->ext_len);
 
     if (err < 0)
         return err;
-    if (ask.has_where)
-        pick_where(cs, &ask, mark);
-    else
-        pick_all(cs, mark);
-    phpser_put_array(answer, cs->npicked);
-    for (size_t i = 0; i < cs->npicked; i++) {
-        phpser_put_int(answer, cs->picked[i]->id);
-        put_fields(answer, cs->picked[i], &ask);
+    if (ask.has_where) {
+        picked_add_names(&cs->picked, &ask.where_groups, clients_group);
+        picked_add_names(&cs->picked, &ask.where_uids, clients_uid);
+        picked_add_ids(&cs->picked, &ask.where_ids);
+    } else {
+        picked_add_all(&cs->picked);
+    }
+    phpser_put_array(answer, cs->picked.count);
+    for (size_t i = 0; i < cs->picked.count; i++) {
+        phpser_put_int(answer, cs->picked.items[i]->id);
+        put_fields(answer, cs->picked.items[i], &ask);
     }
     phpser_put_end(answer);
     cmdjson_fini_select(&ask);
@@ -579,16 +494,6 @@ static const struct {
     [FRAME_SET_SESSION] = {set_session, false},
 };
 
-static void forget_picked(struct commands *cs)
-{
-    cs->npicked = 0;
-    if (cs->picked_cap <= PICKED_KEEP)
-        return;
-    free(cs->picked);
-    cs->picked = NULL;
-    cs->picked_cap = 0;
-}
-
 int commands_run(struct commands *cs, const struct frame *f, struct buf *answer)
 {
     char quoted[LOG_QUOTE_SIZE];
@@ -598,8 +503,9 @@ int commands_run(struct commands *cs, const struct frame *f, struct buf *answer)
     if (!table[f->cmd].run)
         return -ENOSYS;
     buf_clear(answer);
+    picked_begin(&cs->picked, cs->clients);
     err = table[f->cmd].run(cs, f, answer);
-    forget_picked(cs);
+    picked_end(&cs->picked);
     if (err < 0) {
         log_warn("command not valid cmd=%s err=\"%s\" ext=%s",
             frame_cmd_name(f->cmd), strerror(-err),
@@ -612,6 +518,5 @@ int commands_run(struct commands *cs, const struct frame *f, struct buf *answer)
 
 void commands_fini(struct commands *cs)
 {
-    free(cs->picked);
-    cs->picked = NULL;
+    picked_fini(&cs->picked);
 }

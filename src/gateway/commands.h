@@ -14,6 +14,7 @@
 
 #include "gateway/client_io.h"
 #include "gateway/clients.h"
+#include "gateway/picked.h"
 #include "gateway/router.h"
 #include "util/buf.h"
 #include "wire/frame.h"
@@ -24,10 +25,9 @@ struct commands {
     struct clients *clients;
     struct router *router;
     const struct client_io *io;
-    uint64_t run;           /* commands so far */
-    uint64_t dropped;       /* messages for clients that were gone */
-    struct client **picked; /* owned; scratch of the handlers */
-    size_t npicked, picked_cap;
+    uint64_t run;         /* commands so far */
+    uint64_t dropped;     /* messages for clients that were gone */
+    struct picked picked; /* scratch of the handlers */
 };
 
 void commands_fini(struct commands *cs);

@@ -223,7 +223,7 @@ static int open_parts(
         .turn = g->turn,
         .router = g->router,
         .commands = &g->commands,
-        .secret_key = g->conf->secret_key ? g->conf->secret_key : "",
+        .secret_key = g->conf->secret_key,
         .high_water = g->conf->worker_high_water > 0
                           ? g->conf->worker_high_water
                           : GATEWAY_WORKER_HIGH_WATER,

@@ -289,8 +289,11 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void end(struct inner *in, void (*close_conn)(struct conn *c))
 {
-    while (!list_empty(&in->links)) {
-        struct link *l = LIST_ENTRY(in->links.next, struct link, node);
+    struct list *node;
+    struct list *next;
+
+    LIST_FOREACH_SAFE (node, next, &in->links) {
+        struct link *l = LIST_ENTRY(node, struct link, node);
 
         close_conn(l->conn);
         drop_link(l);
