@@ -10,6 +10,7 @@
 #include "wire/framing.h"
 #include "worker/gateways_impl.h"
 
+#define REFUSED_MS 500  /* a link cut so early was not wanted */
 #define SETTLED_MS 5000 /* a link that lived so long was a good one */
 
 static void lose_links(struct peer *p, int err);
@@ -311,7 +312,7 @@ static void log_loss(struct peer *p, int err, uint64_t lived)
     p->loss_logged = true;
     log_warn("lost the links to gateway %s err=%s%s", p->name,
         err == 0 ? "closed by it" : uv_strerror(err),
-        err == 0 && !settled
+        err == 0 && lived < REFUSED_MS
             ? " (is secret_key the same on both sides? see its log)"
             : "");
 }
