@@ -197,7 +197,7 @@ static int write_next(struct client_conn *c)
     struct shared *s = q->first < q->count ? &q->shared[q->first] : NULL;
     size_t len = s != NULL ? s->at - q->taken : q->bytes.len;
 
-    if (len > 0) {
+    if (s == NULL || len > 0) {
         if (write_out(c, q->bytes.data, len) < 0)
             return -EPIPE;
         buf_consume(&q->bytes, len);

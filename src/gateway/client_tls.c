@@ -32,9 +32,8 @@ static int load(SSL_CTX **out, const struct client_io_conf *conf, char err[256])
     if (SSL_CTX_use_certificate_chain_file(ctx, conf->tls_cert) != 1)
         rc = fail(err, "tls certificate", conf->tls_cert);
     else if (SSL_CTX_use_PrivateKey_file(
-                 ctx, conf->tls_key, SSL_FILETYPE_PEM) != 1)
-        rc = fail(err, "tls key", conf->tls_key);
-    else if (SSL_CTX_check_private_key(ctx) != 1)
+                 ctx, conf->tls_key, SSL_FILETYPE_PEM) != 1 ||
+             SSL_CTX_check_private_key(ctx) != 1)
         rc = fail(err, "tls key", conf->tls_key);
     if (rc < 0)
         SSL_CTX_free(ctx);
