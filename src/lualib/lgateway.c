@@ -185,6 +185,7 @@ static int send_to_clients(
     struct sent sent = {0};
     struct cmdjson_ids ids;
 
+    f->flag |= FRAME_FLAG_STRING;
     for (size_t at = 0; at < to->count; at += ids.count) {
         const struct client_id *first = &to->items[at];
 

@@ -115,7 +115,8 @@ static int lquery_ask(lua_State *L)
         struct client_id id = largs_client(L, 3);
 
         target = (struct gateways_address){id.local_ip, id.local_port};
-        f.connection_id = id.connection_id;
+        if (f.cmd != FRAME_SELECT) /* that has it in its JSON */
+            f.connection_id = id.connection_id;
     }
     timeout = check_timeout(L, 4);
     co = coro_check(L);

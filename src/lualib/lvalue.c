@@ -234,7 +234,7 @@ static bool put_key(struct writer *w, struct pair *pair, const struct place *p)
     if (lua_type(L, -2) != LUA_TSTRING) {
         add_place(w, p);
         add_error(w, " has a key that is a %s, which cannot be saved",
-            luaL_typename(L, -2));
+            lua_type(L, -2) == LUA_TNUMBER ? "fraction" : luaL_typename(L, -2));
         return false;
     }
     pair->name = lua_tolstring(L, -2, &pair->name_len);
@@ -299,7 +299,7 @@ static bool put_pairs(
     size_t i = 0;
 
     lua_pushnil(w->L);
-    while (ok && i < count && lua_next(w->L, t)) {
+    while (ok && lua_next(w->L, t)) {
         struct pair *pair = &pairs[i++];
         struct place at = {.up = p};
 

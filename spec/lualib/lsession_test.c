@@ -1,0 +1,238 @@
+/* _SESSION and _SERVER in client events. */
+#include "script.h"
+
+static const char ann[] = "a:1:{s:4:\"name\";s:3:\"Ann\";}";
+
+static int serve(void **state)
+{
+    fixture_setup(state);
+    script_serve();
+    return 0;
+}
+
+static int unserve(void **state)
+{
+    script_end();
+    return fixture_teardown(state);
+}
+
+static void is_an_empty_table_for_a_new_client(void **state)
+{
+    assert_string_equal(run("return _SESSION"), "{}");
+    assert_silent();
+}
+
+static void shows_what_the_gateway_keeps(void **state)
+{
+    assert_string_equal(run_with(ann, "return _SESSION.name"), "Ann");
+    assert_silent();
+}
+
+static void is_saved_when_it_changed(void **state)
+{
+    run_with(ann, "_SESSION.n = 1");
+    assert_string_equal(
+        sent(), "SET_SESSION:a:2:{s:1:\"n\";i:1;s:4:\"name\";s:3:\"Ann\";}: ");
+}
+
+static void is_not_saved_when_only_its_order_differs(void **state)
+{
+    assert_string_equal(
+        run_with("a:2:{s:1:\"z\";i:1;s:1:\"a\";i:2;}", "return _SESSION"),
+        "{a=2,z=1}");
+    assert_silent();
+}
+
+static void is_not_saved_when_a_change_was_undone(void **state)
+{
+    run_with(ann, "_SESSION.n = 1; _SESSION.n = nil");
+    assert_silent();
+}
+
+static void is_saved_before_the_handler_waits(void **state)
+{
+    script_event(FRAME_ON_MESSAGE, 1, "_SESSION.n = 1; wait 'x'", "");
+    assert_string_equal(sent(), "SET_SESSION:a:1:{s:1:\"n\";i:1;}: ");
+    wake("x");
+    assert_silent();
+}
+
+static void stays_the_same_table_over_a_wait(void **state)
+{
+    script_event(FRAME_ON_MESSAGE, 1,
+        "local s = _SESSION; s.n = 1; wait 'x'; s.m = 2; "
+        "return s == _SESSION",
+        "");
+    wake("x");
+    assert_string_equal(notes(), "true ");
+    assert_string_equal(sent(),
+        "SET_SESSION:a:1:{s:1:\"n\";i:1;}: "
+        "SET_SESSION:a:2:{s:1:\"m\";i:2;s:1:\"n\";i:1;}: ");
+}
+
+static void does_not_leak_into_the_next_event(void **state)
+{
+    /* one coroutine from the pool serves all of them */
+    run_with(ann, "kept = _SESSION");
+    run_with(ann, "kept.name = 'Eve'"); /* of an event that is over */
+    assert_string_equal(run_with(ann, "return _SESSION.name"), "Ann");
+    assert_string_equal(run_with("", "return _SESSION"), "{}");
+    assert_silent();
+}
+
+static void forgets_what_a_failed_handler_did(void **state)
+{
+    script_event(FRAME_ON_MESSAGE, 1, "))", ann); /* load() fails */
+    assert_string_equal(run_with(ann, "return _SESSION.name"), "Ann");
+    assert_silent();
+}
+
+static void can_be_replaced_and_emptied(void **state)
+{
+    run_with(ann, "_SESSION = { x = 1 }");
+    assert_string_equal(sent(), "SET_SESSION:a:1:{s:1:\"x\";i:1;}: ");
+    assert_string_equal(
+        run_with("a:1:{s:1:\"x\";i:1;}", "_SESSION = nil; return _SESSION"),
+        "{}");
+    assert_string_equal(sent(), "SET_SESSION:a:0:{}: ");
+}
+
+static void must_be_a_table(void **state)
+{
+    assert_string_equal(run("_SESSION = 'Ann'"),
+        "test:1: _SESSION must be a table or nil, got string");
+    assert_string_equal(
+        run("_SERVER = {}"), "test:1: _SERVER cannot be replaced");
+}
+
+static void says_what_cannot_be_saved(void **state)
+{
+    script_event(FRAME_ON_MESSAGE, 1,
+        "_SESSION.a = { print }; local ok, e = pcall(wait, 'x') "
+        "_SESSION.a = nil; return e",
+        "");
+    assert_string_equal(
+        notes(), "_SESSION.a[1] is a function, which cannot be saved ");
+    assert_int_equal(fixture.cancelled, 1);
+    script_event(FRAME_ON_MESSAGE, 1, "_SESSION.a = print", "");
+    assert_int_equal(d->errors, 1);
+}
+
+static void refuses_php_objects_but_can_be_replaced(void **state)
+{
+    const char *object = "a:1:{s:1:\"o\";O:1:\"X\":0:{}}";
+
+    assert_string_equal(run_with(object, "return _SESSION"),
+        "test:1: the client's session cannot be read: it contains PHP objects");
+    run_with(object, "_SESSION = { 1 }");
+    assert_string_equal(sent(), "SET_SESSION:a:1:{i:0;i:1;}: ");
+}
+
+static void works_in_the_scripts_own_coroutines(void **state)
+{
+    assert_string_equal(
+        run_with(ann,
+            "return coroutine.wrap(function() return _SESSION.name end)()"),
+        "Ann");
+}
+
+static void keeps_two_waiting_clients_apart(void **state)
+{
+    script_event(FRAME_ON_MESSAGE, 1,
+        "_SESSION.n = 1; wait '1'; "
+        "return _SESSION",
+        "");
+    script_event(FRAME_ON_MESSAGE, 2,
+        "_SESSION.n = 2; wait '2'; "
+        "return _SESSION",
+        "");
+    wake("1");
+    wake("2");
+    assert_string_equal(notes(), "{n=1} {n=2} ");
+}
+
+static void follows_set_session_of_the_current_client(void **state)
+{
+    assert_string_equal(
+        run_with(ann, "local s = _SESSION; Gateway.setSession(a, { x = 1 "
+                      "}); s.y = 2; return s, s == _SESSION"),
+        "{x=1,y=2} true");
+    assert_string_equal(sent(),
+        "SET_SESSION:a:1:{s:1:\"x\";i:1;}: "
+        "SET_SESSION:a:2:{s:1:\"x\";i:1;s:1:\"y\";i:2;}: ");
+}
+
+static void follows_update_session_of_the_current_client(void **state)
+{
+    assert_string_equal(
+        run_with(ann, "_SESSION.n = { k = 1 }; Gateway.updateSession(a, "
+                      "{ n = { j = 2 } }); return _SESSION"),
+        "{n={j=2,k=1},name=Ann}");
+    assert_string_equal(sent(),
+        "SET_SESSION:a:2:{s:1:\"n\";a:1:{s:1:\"k\";i:1;}"
+        "s:4:\"name\";s:3:\"Ann\";}: "
+        "SET_SESSION:a:2:{s:1:\"n\";a:2:{s:1:\"k\";i:1;s:1:\"j\";i:2;}"
+        "s:4:\"name\";s:3:\"Ann\";}: ");
+    run_with(
+        "a:1:{s:1:\"q\";i:1;}", "Gateway.updateSession(a, { name = 'Bob' })");
+    assert_string_equal(
+        sent(), "SET_SESSION:a:2:{s:1:\"q\";i:1;s:4:\"name\";s:3:\"Bob\";}: ");
+}
+
+static void is_nil_outside_of_client_events(void **state)
+{
+    script_event(FRAME_ON_MESSAGE, 1,
+        "Timer.once(0.001, function() note(shown(_SESSION, _SERVER, "
+        "select(2, pcall(function() _SESSION = {} end)))) end)",
+        "");
+    buf_clear(&fixture.notes);
+    run_until(script_has_notes, NULL);
+    assert_string_equal(notes(),
+        "nil nil test:1: _SESSION belongs to a client, and no client is "
+        "served here; use Gateway.setSession(client_id, table) ");
+}
+
+static void server_describes_the_connection(void **state)
+{
+    assert_string_equal(run("local s = _SERVER return s.REMOTE_ADDR, "
+                            "s.REMOTE_PORT, s.GATEWAY_ADDR, s.GATEWAY_PORT, "
+                            "s.GATEWAY_CLIENT_ID == a"),
+        "10.0.0.1 4000 127.0.0.1 8283 true");
+}
+
+static void other_globals_work_as_ever(void **state)
+{
+    assert_string_equal(
+        run("x1 = 5; return x1, x2, rawget(_G, 'x1')"), "5 nil 5");
+    assert_string_equal(run("setmetatable(_G, {})"),
+        "test:1: cannot change a protected metatable");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, serve, unserve)
+    static const struct CMUnitTest tests[] = {
+        TEST(is_an_empty_table_for_a_new_client),
+        TEST(shows_what_the_gateway_keeps),
+        TEST(is_saved_when_it_changed),
+        TEST(is_not_saved_when_only_its_order_differs),
+        TEST(is_not_saved_when_a_change_was_undone),
+        TEST(is_saved_before_the_handler_waits),
+        TEST(stays_the_same_table_over_a_wait),
+        TEST(does_not_leak_into_the_next_event),
+        TEST(forgets_what_a_failed_handler_did),
+        TEST(can_be_replaced_and_emptied),
+        TEST(must_be_a_table),
+        TEST(says_what_cannot_be_saved),
+        TEST(refuses_php_objects_but_can_be_replaced),
+        TEST(works_in_the_scripts_own_coroutines),
+        TEST(keeps_two_waiting_clients_apart),
+        TEST(follows_set_session_of_the_current_client),
+        TEST(follows_update_session_of_the_current_client),
+        TEST(is_nil_outside_of_client_events),
+        TEST(server_describes_the_connection),
+        TEST(other_globals_work_as_ever),
+    };
+
+    return cmocka_run_group_tests_name("lualib.lsession", tests, NULL, NULL);
+}
