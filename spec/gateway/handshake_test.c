@@ -100,12 +100,14 @@ static void leaves_out_what_is_too_deep_or_too_much(void **state)
     buf_fini(&out);
 }
 
-static void splits_cookies(void **state)
+static void splits_cookies_as_workerman(void **state)
 {
     expect_cookies("", "a:0:{}");
-    expect_cookies("a=1; b=x%20y;c=d=e; flag; 7=n",
-        "a:5:{s:1:\"a\";s:1:\"1\";s:1:\"b\";s:3:\"x y\";s:1:\"c\";"
-        "s:3:\"d=e\";s:4:\"flag\";s:0:\"\";i:7;s:1:\"n\";}");
+    expect_cookies("a=1; b=x%20y+z;c=d=e; flag; 7=n; s p = v",
+        "a:5:{s:1:\"a\";s:1:\"1\";s:1:\"b\";s:7:\"x%20y+z\";s:1:\"c\";"
+        "s:3:\"d=e\";i:7;s:1:\"n\";s:3:\"s p\";s:2:\" v\";}");
+    expect_cookies("a=1; b=2; a=3; =4",
+        "a:3:{s:1:\"a\";s:1:\"3\";s:1:\"b\";s:1:\"2\";s:0:\"\";s:1:\"4\";}");
     expect_cookies("a[b]=1", "a:1:{s:4:\"a[b]\";s:1:\"1\";}");
 }
 
@@ -171,7 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nests_names_as_php),
         cmocka_unit_test(leaves_out_what_is_too_deep_or_too_much),
-        cmocka_unit_test(splits_cookies),
+        cmocka_unit_test(splits_cookies_as_workerman),
         cmocka_unit_test(is_what_gatewayworker_sends),
         cmocka_unit_test(joins_repeated_headers_and_tells_ipv6),
     };

@@ -169,12 +169,14 @@ static void set_nested(struct params *p, char *name, char *value, size_t len)
     set_value(p, at, value, len);
 }
 
-static void set_plain(struct params *p, char *name, char *value, size_t len)
+/* The name is what lies before end, without the blanks around it. */
+static void set_plain(struct params *p, char *name, char *end, char *value)
 {
-    while (isspace((unsigned char)*name))
+    while (name < end && isspace((unsigned char)*name))
         name++;
-    if (*name)
-        set_value(p, child(p, 0, name, strlen(name)), value, len);
+    while (end > name && isspace((unsigned char)end[-1]))
+        end--;
+    set_value(p, child(p, 0, name, (size_t)(end - name)), value, strlen(value));
 }
 
 static int hex_digit(char c)
@@ -222,18 +224,16 @@ static void put_node(struct buf *out, const struct params *p, uint32_t at)
     phpser_put_end(out);
 }
 
-static void put_params(struct buf *out, const char *source,
-    const char *separator,
-    void (*set)(struct params *p, char *name, char *value, size_t len))
+void params_put_query(struct buf *out, const char *query)
 {
-    char *text = xstrdup(source); /* nodes point into it */
+    char *text = xstrdup(query); /* nodes point into it */
     struct params p = {0};
     char *rest = text;
     size_t vars = 0;
     char *part;
 
     node_new(&p);
-    while ((part = strsep(&rest, separator)) && vars < PARAMS_VARS_MAX) {
+    while ((part = strsep(&rest, "&")) && vars < PARAMS_VARS_MAX) {
         char *value = strchr(part, '=');
 
         if (*part == '\0')
@@ -244,19 +244,31 @@ static void put_params(struct buf *out, const char *source,
             value = part + strlen(part);
         vars++;
         url_decode(part);
-        set(&p, part, value, url_decode(value));
+        set_nested(&p, part, value, url_decode(value));
     }
     put_node(out, &p, 0);
     params_fini(&p);
     free(text);
 }
 
-void params_put_query(struct buf *out, const char *query)
-{
-    put_params(out, query, "&", set_nested);
-}
-
 void params_put_cookies(struct buf *out, const char *header)
 {
-    put_params(out, header, ";", set_plain);
+    char *text = xstrdup(header); /* nodes point into it */
+    struct params p = {0};
+    char *rest = text;
+    size_t vars = 0;
+    char *part;
+
+    node_new(&p);
+    while ((part = strsep(&rest, ";")) && vars < PARAMS_VARS_MAX) {
+        char *equals = strchr(part, '=');
+
+        if (!equals)
+            continue;
+        vars++;
+        set_plain(&p, part, equals, equals + 1);
+    }
+    put_node(out, &p, 0);
+    params_fini(&p);
+    free(text);
 }

@@ -1,9 +1,10 @@
 /* params.h - named values as PHP's request arrays hold them, built from query
  * strings and cookies.
  *
- * a=1&b[]=2&b[x][y]=3 becomes nested arrays, "+" and %XX are decoded, dots and
- * spaces in names become "_", a repeated name keeps its place and takes the new
- * value. Source: PHP main/php_variables.c, php_register_variable_ex().
+ * In a query, a=1&b[]=2&b[x][y]=3 becomes nested arrays, "+" and %XX are
+ * decoded, dots and spaces in names become "_", a repeated name keeps its place
+ * and takes the new value. Source: PHP main/php_variables.c,
+ * php_register_variable_ex().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,7 +22,9 @@
 /* Append the serialized array of a query string ("a=1&b[]=2"). */
 void params_put_query(struct buf *out, const char *query);
 
-/* The same of a Cookie header ("a=1; b=2"); names are not nested. */
+/* The same of a Cookie header ("a=1; b=2"), as Workerman 5 does it: names and
+ * values stay as they were sent, nothing is decoded or nested, and what has no
+ * "=" is left out. */
 void params_put_cookies(struct buf *out, const char *header);
 
 #endif /* GW_GATEWAY_PARAMS_H */
