@@ -1,0 +1,513 @@
+---@meta gwrun
+-- What gwrun gives to scripts: for editors (lua-language-server) and for the
+-- reference page, which is made from this file. Never loaded.
+--
+-- Wrong arguments raise an error. What fails at run time returns nil, message,
+-- code (a libuv name in lower case, as "enotconn"); wrap a call in assert() to
+-- turn that into an error.
+
+---20 hex digits: the name of a client in the whole system. An address, not a
+---proof of anything: never take it from a client as one.
+---@alias client_id string
+
+---A string or an integer, not empty and not 0. Results have them as strings.
+---@alias uid string|integer
+
+---A string or an integer, not empty and not 0. Results have them as strings.
+---@alias group string|integer
+
+---A message; numbers are sent as text. Encode tables, e.g. with cjson.encode.
+---@alias message string|number
+
+---null inside a value from PHP or JSON is cjson.null, a null alone is nil.
+---@alias session table<string|integer, any>
+
+---The session of the client whose event is handled: a table, empty at first.
+---It is saved when the handler ends or waits and something in it has changed.
+---Strings, numbers, booleans and tables of them can be saved. nil in timers.
+---@type session
+_SESSION = {}
+
+---@class server
+---@field REMOTE_ADDR string IPv4 of the client; "::" for an IPv6 client of which only onWebSocketConnect knows more
+---@field REMOTE_PORT integer
+---@field GATEWAY_ADDR string inner address (lan_ip) of the client's gateway
+---@field GATEWAY_PORT integer the port that the client connected to
+---@field GATEWAY_CLIENT_ID client_id
+
+---The connection of the client whose event is handled; nil in timers.
+---@type server
+_SERVER = {}
+
+---@class worker
+---@field id integer 0 … count-1 in its group
+---@field name string
+
+---@class websocket_request
+---@field get table<string, any> the query's parameters
+---@field server table<string, any> REQUEST_URI, REMOTE_ADDR, HTTP_USER_AGENT …
+---@field cookie table<string, string>
+
+---@class close_info
+---@field session? session as it was saved last
+---@field uid? string what was bound
+---@field groups? string[] what it was in
+---@field reason? string why it is gone, "gateway_lost" when its gateway is
+---@field code? integer the websocket's close code
+
+---Your callbacks; define the ones you need. The events of one client run one
+---after the other, in order; a handler that waits holds up its own client only.
+---@class Events
+---@field onWorkerStart? fun(worker: worker) once, before events come
+---@field onConnect? fun(client_id: client_id) accepted; a websocket has not sent its handshake yet
+---@field onWebSocketConnect? fun(client_id: client_id, request: websocket_request) after the handshake
+---@field onMessage? fun(client_id: client_id, message: string)
+---@field onClose? fun(client_id: client_id, info: close_info) gone, whoever closed it
+---@field onWorkerStop? fun(worker: worker) the script ends: the worker stops or has a newer one
+Events = {}
+
+---Send to clients and ask about them, whichever gateway of the system they are
+---on. Sends return true when the link to the gateway took them (to a client
+---that is gone, too); queries wait for the answer, `timeout` seconds at most.
+---@class Gateway
+Gateway = {}
+
+---Send to all clients, or to those in a list.
+---@param message message
+---@param client_ids? client_id[]|client_id nil: all clients; {}: nobody
+---@param exclude? client_id[]|client_id not to these
+---@param raw? boolean without the protocol's framing
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.sendToAll(message, client_ids, exclude, raw) end
+
+---@param client_id client_id
+---@param message message
+---@param raw? boolean without the protocol's framing
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.sendToClient(client_id, message, raw) end
+
+---Send to the client whose event is handled. Raises where there is none.
+---@param message message
+---@param raw? boolean without the protocol's framing
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.sendToCurrentClient(message, raw) end
+
+---Send to all clients of a uid, or of several.
+---@param uid uid|uid[]
+---@param message message
+---@param raw? boolean without the protocol's framing
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.sendToUid(uid, message, raw) end
+
+---Send to the members of a group, or of several: once to who is in two of them.
+---@param group group|group[]
+---@param message message
+---@param exclude? client_id[]|client_id not to these
+---@param raw? boolean without the protocol's framing
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.sendToGroup(group, message, exclude, raw) end
+
+---Close after a last message and all that was sent before.
+---@param client_id client_id
+---@param message? message
+---@param raw? boolean without the protocol's framing
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.closeClient(client_id, message, raw) end
+
+---Close the client whose event is handled. Raises where there is none.
+---@param message? message
+---@param raw? boolean without the protocol's framing
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.closeCurrentClient(message, raw) end
+
+---Close at once; what is still queued for it is lost.
+---@param client_id client_id
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.destroyClient(client_id) end
+
+---Close the client whose event is handled at once. Raises where there is none.
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.destroyCurrentClient() end
+
+---GatewayWorker's spelling of destroyClient.
+---@param client_id client_id
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.destoryClient(client_id) end
+
+---GatewayWorker's spelling of destroyCurrentClient.
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.destoryCurrentClient() end
+
+---Close all clients of a uid. Waits.
+---@param uid uid
+---@param message? message
+---@param timeout? number
+---@return integer? count of the clients
+---@return string? message
+---@return string? code
+function Gateway.closeUid(uid, message, timeout) end
+
+---Name the client's user. A client has one uid, the last; a uid may have many
+---clients. Ends with the connection.
+---@param client_id client_id
+---@param uid uid
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.bindUid(client_id, uid) end
+
+---Unbind this uid (then it waits, to look whether that is the one), or whatever
+---is bound.
+---@param client_id client_id
+---@param uid? uid
+---@param timeout? number
+---@return boolean? ok false when it is bound to something else
+---@return string? message
+---@return string? code
+function Gateway.unbindUid(client_id, uid, timeout) end
+
+---@param client_id client_id
+---@param group group|group[]
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.joinGroup(client_id, group) end
+
+---@param client_id client_id
+---@param group group|group[]
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.leaveGroup(client_id, group) end
+
+---Take all members out of the group.
+---@param group group
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.ungroup(group) end
+
+---Replace a client's session. For the client whose event is handled _SESSION
+---follows.
+---@param client_id client_id
+---@param session session
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.setSession(client_id, session) end
+
+---Merge into a client's session, tables in it key by key. For the client whose
+---event is handled _SESSION follows.
+---@param client_id client_id
+---@param session session
+---@return true? ok
+---@return string? message
+---@return string? code
+function Gateway.updateSession(client_id, session) end
+
+---A client's session: {} when it has none, nil when it is offline. Waits.
+---@param client_id client_id
+---@param timeout? number
+---@return session? session
+---@return string? message
+---@return string? code
+function Gateway.getSession(client_id, timeout) end
+
+---Whether the client is connected. Waits.
+---@param client_id client_id
+---@param timeout? number
+---@return boolean? online
+---@return string? message
+---@return string? code
+function Gateway.isOnline(client_id, timeout) end
+
+---Whether the uid has a client. Waits.
+---@param uid uid
+---@param timeout? number
+---@return boolean? online
+---@return string? message
+---@return string? code
+---@return boolean? partial
+function Gateway.isUidOnline(uid, timeout) end
+
+---Which of the uids have a client. Waits.
+---@param uids uid[]
+---@param timeout? number
+---@return table<uid, boolean>? online
+---@return string? message
+---@return string? code
+---@return table<uid, boolean>? partial
+function Gateway.isUidsOnline(uids, timeout) end
+
+---The clients of a uid. Waits.
+---@param uid uid
+---@param timeout? number
+---@return client_id[]? client_ids
+---@return string? message
+---@return string? code
+---@return client_id[]? partial
+function Gateway.getClientIdByUid(uid, timeout) end
+
+---The clients of several uids. Waits.
+---@param uids uid[]
+---@param timeout? number
+---@return table<uid, client_id[]>? client_ids
+---@return string? message
+---@return string? code
+---@return table<uid, client_id[]>? partial
+function Gateway.batchGetClientIdByUid(uids, timeout) end
+
+---The client's uid; nil when it is offline or has none. Waits.
+---@param client_id client_id
+---@param timeout? number
+---@return string? uid
+---@return string? message
+---@return string? code
+function Gateway.getUidByClientId(client_id, timeout) end
+
+---The client's groups, sorted; nil when it is offline. Waits.
+---@param client_id client_id
+---@param timeout? number
+---@return string[]? groups
+---@return string? message
+---@return string? code
+function Gateway.getGroupsByClientId(client_id, timeout) end
+
+---How many clients there are. Waits.
+---@param timeout? number
+---@return integer? count
+---@return string? message
+---@return string? code
+---@return integer? partial
+function Gateway.getAllClientIdCount(timeout) end
+
+---As getAllClientIdCount.
+---@param timeout? number
+---@return integer? count
+---@return string? message
+---@return string? code
+---@return integer? partial
+function Gateway.getAllClientCount(timeout) end
+
+---How many clients are in the group (all clients without a group). Waits.
+---@param group? group|""
+---@param timeout? number
+---@return integer? count
+---@return string? message
+---@return string? code
+---@return integer? partial
+function Gateway.getClientIdCountByGroup(group, timeout) end
+
+---As getClientIdCountByGroup.
+---@param group? group|""
+---@param timeout? number
+---@return integer? count
+---@return string? message
+---@return string? code
+---@return integer? partial
+function Gateway.getClientCountByGroup(group, timeout) end
+
+---How many clients are in each of the groups. Waits.
+---@param groups group[]
+---@param timeout? number
+---@return table<group, integer>? counts
+---@return string? message
+---@return string? code
+---@return table<group, integer>? partial
+function Gateway.batchGetClientIdCountByGroup(groups, timeout) end
+
+---All clients, as keys and values. Waits.
+---@param timeout? number
+---@return table<client_id, client_id>? client_ids
+---@return string? message
+---@return string? code
+---@return table<client_id, client_id>? partial
+function Gateway.getAllClientIdList(timeout) end
+
+---The members of a group or of several, as keys and values. Waits.
+---@param group group|group[]
+---@param timeout? number
+---@return table<client_id, client_id>? client_ids
+---@return string? message
+---@return string? code
+---@return table<client_id, client_id>? partial
+function Gateway.getClientIdListByGroup(group, timeout) end
+
+---The sessions of all clients, or of a group's. Waits.
+---@param group? group|""
+---@param timeout? number
+---@return table<client_id, session>? sessions
+---@return string? message
+---@return string? code
+---@return table<client_id, session>? partial
+function Gateway.getAllClientSessions(group, timeout) end
+
+---The sessions of a group's members. Waits.
+---@param group group
+---@param timeout? number
+---@return table<client_id, session>? sessions
+---@return string? message
+---@return string? code
+---@return table<client_id, session>? partial
+function Gateway.getClientSessionsByGroup(group, timeout) end
+
+---The uids in a group or in several, as keys and values. Waits.
+---@param group group|group[]
+---@param timeout? number
+---@return table<string, string>? uids
+---@return string? message
+---@return string? code
+---@return table<string, string>? partial
+function Gateway.getUidListByGroup(group, timeout) end
+
+---How many uids are in a group or in several. Waits.
+---@param group group|group[]
+---@param timeout? number
+---@return integer? count
+---@return string? message
+---@return string? code
+---@return integer? partial
+function Gateway.getUidCountByGroup(group, timeout) end
+
+---All uids that are online, as keys and values. Waits.
+---@param timeout? number
+---@return table<string, string>? uids
+---@return string? message
+---@return string? code
+---@return table<string, string>? partial
+function Gateway.getAllUidList(timeout) end
+
+---How many uids are online. Waits.
+---@param timeout? number
+---@return integer? count
+---@return string? message
+---@return string? code
+---@return integer? partial
+function Gateway.getAllUidCount(timeout) end
+
+---All groups that have a member, as keys and values. Waits.
+---@param timeout? number
+---@return table<string, string>? groups
+---@return string? message
+---@return string? code
+---@return table<string, string>? partial
+function Gateway.getAllGroupIdList(timeout) end
+
+---The uids in each group. Waits.
+---@param timeout? number
+---@return table<string, table<string, string>>? uids
+---@return string? message
+---@return string? code
+---@return table<string, table<string, string>>? partial
+function Gateway.getAllGroupUidList(timeout) end
+
+---How many uids are in each group. Waits.
+---@param timeout? number
+---@return table<string, integer>? counts
+---@return string? message
+---@return string? code
+---@return table<string, integer>? partial
+function Gateway.getAllGroupUidCount(timeout) end
+
+---The clients in each group. Waits.
+---@param timeout? number
+---@return table<string, table<client_id, client_id>>? client_ids
+---@return string? message
+---@return string? code
+---@return table<string, table<client_id, client_id>>? partial
+function Gateway.getAllGroupClientIdList(timeout) end
+
+---How many clients are in each group. Waits.
+---@param timeout? number
+---@return table<string, integer>? counts
+---@return string? message
+---@return string? code
+---@return table<string, integer>? partial
+function Gateway.getAllGroupClientIdCount(timeout) end
+
+---Functions that run later, each time in a coroutine of its own, so that they
+---may wait. Timers belong to the worker that made them and end with its script.
+---@class Timer
+Timer = {}
+
+---Call fn every so many seconds. When it still waits at its next time, that time
+---is skipped.
+---@param seconds number at least 0.001
+---@param fn fun(...)
+---@param args? any[]
+---@param persistent? boolean false: only once
+---@return integer id
+function Timer.add(seconds, fn, args, persistent) end
+
+---Call fn once, after so many seconds.
+---@param seconds number at least 0.001
+---@param fn fun(...)
+---@param args? any[]
+---@return integer id
+function Timer.once(seconds, fn, args) end
+
+---As Timer.once, by its newer Workerman name.
+---@param seconds number at least 0.001
+---@param fn fun(...)
+---@param args? any[]
+---@return integer id
+function Timer.delay(seconds, fn, args) end
+
+---End a timer; a callback that runs goes on.
+---@param id integer
+---@return boolean found
+function Timer.del(id) end
+
+---End all timers of this script in this worker.
+function Timer.delAll() end
+
+---Wait. Other clients' events go on.
+---@param seconds number
+function Timer.sleep(seconds) end
+
+---Lines in gwrun's log. Values are joined with tabs, as print() does; print()
+---itself writes a notice.
+---@class Log
+Log = {}
+
+---Somebody must act.
+---@param ... any
+function Log.error(...) end
+
+---Something went wrong and was coped with.
+---@param ... any
+function Log.warn(...) end
+
+---Seldom and worth knowing.
+---@param ... any
+function Log.notice(...) end
+
+---About a connection; shown from log level info on.
+---@param ... any
+function Log.info(...) end
+
+---About a message; shown from log level debug on.
+---@param ... any
+function Log.debug(...) end

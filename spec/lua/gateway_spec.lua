@@ -1,0 +1,144 @@
+-- What Gateway's queries make of several gateways' answers, with a core that
+-- gives what the test says.
+local P, Q = "7f0000010b54", "7f0000010b55"
+
+describe("lua/gateway.lua", function()
+  local Gateway, core, answers, failure, asked, closed
+
+  before_each(function()
+    answers, failure, asked, closed = {}, nil, nil, {}
+    core = {
+      ask = function(cmd, ext, id, timeout)
+        asked = { cmd = cmd, ext = ext, id = id, timeout = timeout }
+        if failure then return answers, failure, "etimedout" end
+        return answers
+      end,
+      client = function(id) return #id == 20 and id or error "bad argument #1 to '?' (malformed)" end,
+      name = function(name)
+        if name == nil then error "bad argument #1 to '?' (none)" end
+        return tostring(name)
+      end,
+      names = function() return "json" end,
+      select = function(fields) return fields end,
+      unserialize = function(text) return text ~= "" and { text = text } or nil end,
+    }
+    setmetatable(core, { __index = function(_, name) return name end })
+    Gateway = {
+      unbindUid = function(id) closed[#closed + 1] = id return true end,
+      closeClient = function(id, message) closed[#closed + 1] = id .. message end,
+    }
+    assert(loadfile "lua/gateway.lua")(Gateway, core)
+  end)
+
+  local function answer(first, second)
+    answers = { { prefix = P, value = first } }
+    if second ~= nil then answers[2] = { prefix = Q, value = second } end
+  end
+
+  it("adds up what gateways count", function()
+    answer(3, 4)
+    assert.equal(7, Gateway.getAllClientIdCount())
+    assert.equal(7, Gateway.getClientIdCountByGroup("room"))
+    assert.equal("room", asked.ext)
+    assert.equal(7, Gateway.getClientCountByGroup(""))
+    assert.equal("", asked.ext)
+  end)
+
+  it("gives the partial result behind the error", function()
+    answer(3)
+    failure = "gateway did not answer"
+    assert.same({ nil, "gateway did not answer", "etimedout", 3, n = 4 },
+      table.pack(Gateway.getAllClientIdCount()))
+    answer { [1] = { uid = "ann" } }
+    assert.same({ nil, failure, "etimedout", { [P .. "00000001"] = P .. "00000001" }, n = 4 },
+      table.pack(Gateway.getAllClientIdList()))
+    assert.same({ nil, failure, "etimedout", 1, n = 4 }, table.pack(Gateway.getAllUidCount()))
+  end)
+
+  it("knows that a uid is online when any gateway has it", function()
+    answer({}, { 5 })
+    assert.is_true(Gateway.isUidOnline("ann"))
+    failure = "late"
+    assert.is_true(Gateway.isUidOnline("ann"))
+    answer {}
+    assert.same({ nil, "late", "etimedout", false, n = 4 }, table.pack(Gateway.isUidOnline("ann")))
+  end)
+
+  it("joins lists and maps of all gateways", function()
+    answer({ 1, 3 }, { 2 })
+    assert.same({ P .. "00000001", P .. "00000003", Q .. "00000002" }, Gateway.getClientIdByUid("ann"))
+    answer({ [1] = { uid = "ann" }, [2] = { uid = "bob" } }, { [1] = { uid = "ann" } })
+    assert.same({ ann = "ann", bob = "bob" }, Gateway.getAllUidList())
+    assert.equal(2, Gateway.getUidCountByGroup("room"))
+    answer({ "a", 7 }, { "a", "b" })
+    assert.same({ a = "a", b = "b", ["7"] = "7" }, Gateway.getAllGroupIdList())
+  end)
+
+  it("adds up batches under the names that were asked, whatever their type", function()
+    answer({ [1001] = 2, room = 1 }, { [1001] = 3 })
+    assert.same({ ["1001"] = 5, room = 1, none = 0 },
+      Gateway.batchGetClientIdCountByGroup { "1001", "room", "none" })
+    assert.same({ [1001] = 5 }, Gateway.batchGetClientIdCountByGroup { 1001 })
+    answer({ [1001] = { 1 } }, { [1001] = { 2 }, ann = {} })
+    assert.same({ [1001] = { P .. "00000001", Q .. "00000002" }, ann = {} },
+      Gateway.batchGetClientIdByUid { 1001, "ann" })
+    assert.same({ [1001] = true, ann = false }, Gateway.isUidsOnline { 1001, "ann" })
+  end)
+
+  it("lists groups with all their members, also those without a uid", function()
+    answer({ [1] = { groups = { a = "a" } }, [2] = { uid = "ann", groups = { a = "a", b = "b" } }, [3] = {} })
+    assert.same({ a = { ann = "ann" }, b = { ann = "ann" } }, Gateway.getAllGroupUidList())
+    assert.same({ a = 1, b = 1 }, Gateway.getAllGroupUidCount())
+    assert.same({ a = 2, b = 1 }, Gateway.getAllGroupClientIdCount())
+  end)
+
+  it("reads sessions, also empty ones", function()
+    answer { [1] = "x", [2] = "" }
+    assert.same({ [P .. "00000001"] = { text = "x" }, [P .. "00000002"] = {} }, Gateway.getAllClientSessions())
+    assert.equal("GET_ALL_CLIENT_SESSIONS", asked.cmd)
+    Gateway.getAllClientSessions("room")
+    assert.same({ "GET_CLIENT_SESSIONS_BY_GROUP", "room" }, { asked.cmd, asked.ext })
+  end)
+
+  it("hands the timeout on", function()
+    answer(1)
+    Gateway.getAllClientCount(2.5)
+    assert.equal(2.5, asked.timeout)
+    Gateway.getSession(P .. "00000001", 0.5)
+    assert.equal(0.5, asked.timeout)
+  end)
+
+  it("asks the client's own gateway only", function()
+    answer(1)
+    assert.is_true(Gateway.isOnline(P .. "00000001"))
+    assert.equal(P .. "00000001", asked.id)
+  end)
+
+  it("returns what went wrong for one client", function()
+    failure = "gone"
+    assert.same({ nil, "gone", "etimedout", n = 3 }, table.pack(Gateway.isOnline(P .. "00000001")))
+    assert.same({ nil, "gone", "etimedout", n = 3 }, table.pack(Gateway.getUidByClientId(P .. "00000001")))
+    assert.same({ nil, "gone", "etimedout", n = 3 }, table.pack(Gateway.unbindUid(P .. "00000001", "ann")))
+    assert.same({}, closed)
+  end)
+
+  it("unbinds a uid only where it is bound", function()
+    answer { [1] = { uid = "7" } }
+    assert.is_false(Gateway.unbindUid(P .. "00000001", 8))
+    assert.same({}, closed)
+    assert.is_true(Gateway.unbindUid(P .. "00000001", 7))
+    assert.same({ P .. "00000001" }, closed)
+  end)
+
+  it("closes a uid on all gateways", function()
+    answer({ 1 }, { 2 })
+    assert.equal(2, Gateway.closeUid("ann", "!"))
+    assert.same({ P .. "00000001!", Q .. "00000002!" }, closed)
+  end)
+
+  it("blames the caller for a wrong argument, by the function's name", function()
+    local ok, message = pcall(function() Gateway.isOnline("x") end)
+    assert.is_false(ok)
+    assert.matches("gateway_spec.lua:%d+: bad argument #1 to 'isOnline' %(malformed%)", message)
+  end)
+end)

@@ -1,0 +1,47 @@
+-- lua/meta/gwrun.lua describes what there is, all of it and nothing else.
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local function names_in(text, pattern)
+  local names = {}
+  for name in text:gmatch(pattern) do names[name] = true end
+  return names
+end
+
+describe("lua/meta/gwrun.lua", function()
+  local meta = read "lua/meta/gwrun.lua"
+
+  it("is Lua", function() assert.is_function(load(meta)) end)
+
+  it("has every function of Gateway", function()
+    local commands = read("src/lualib/lgateway.c"):match "luaL_Reg functions%[%] = (%b{})"
+    local there = names_in(commands, '{"(%w+)", ')
+    for name in pairs(names_in(read "lua/gateway.lua", "Gateway%.(%w+) =")) do there[name] = true end
+    for name in pairs(names_in(read "lua/gateway.lua", "function Gateway%.(%w+)")) do there[name] = true end
+    assert.same(there, names_in(meta, "function Gateway%.(%w+)"))
+  end)
+
+  it("has every function of Timer and Log", function()
+    local timers = read("src/lualib/ltimer.c"):match "luaL_Reg functions%[%] = (%b{})"
+    assert.same(names_in(timers, '{"(%w+)", '), names_in(meta, "function Timer%.(%w+)"))
+    local levels = read("src/lualib/llog.c"):match "levels%[%] = (%b{})"
+    assert.same(names_in(levels, '{"(%w+)", '), names_in(meta, "function Log%.(%w+)"))
+  end)
+
+  it("has every callback", function()
+    local callbacks = read("src/worker/callbacks.c"):match "names%[%] = (%b{})"
+    assert.same(names_in(callbacks, '"(on%w+)"'), names_in(meta, "@field (on%w+)"))
+  end)
+
+  it("describes every parameter of every function", function()
+    for comment, name, params in meta:gmatch "\n\n(%-%-%-[^\n]+.-)\nfunction ([%w.]+)%(([^)]*)%)" do
+      for param in params:gmatch "[%w_.]+" do
+        assert(comment:find("@param " .. param, 1, true), name .. ": " .. param)
+      end
+    end
+  end)
+end)
