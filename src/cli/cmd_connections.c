@@ -35,7 +35,7 @@ static void print_row(json_t *row, const char *gateway)
     char *text;
 
     json_object_set_new(row, "gateway", json_string(gateway));
-    text = json_dumps(row, JSON_COMPACT);
+    text = json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(10));
     puts(text);
     free(text);
 }

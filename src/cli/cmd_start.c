@@ -335,8 +335,10 @@ int cli_run(const struct config *c, const char *path, bool daemon, bool quiet)
 {
     struct run r = {
         .config = c, .quiet = quiet, .daemon = daemon, .report_fd = -1};
-    int status = daemon ? daemon_detach(&r.report_fd) : -1;
+    int status;
 
+    daemon_close_inherited();
+    status = daemon ? daemon_detach(&r.report_fd) : -1;
     if (status >= 0)
         return status;
     if (daemon)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -251,6 +252,11 @@ int daemon_drop_privileges(const char *user, const char *group, char err[256])
         snprintf(err, 256, "no_new_privs: %s", strerror(-result));
     }
     return result;
+}
+
+void daemon_close_inherited(void)
+{
+    close_range(STDERR_FILENO + 1, UINT_MAX, 0);
 }
 
 void daemon_raise_fd_limit(void)

@@ -38,6 +38,10 @@ int daemon_drop_privileges(const char *user, const char *group, char err[256]);
 int daemon_find_ids(
     const char *user, const char *group, uid_t *uid, gid_t *gid, char err[256]);
 
+/* Close every descriptor but 0, 1 and 2: what the caller's shell left open is
+ * not ours to hold or to hand on. */
+void daemon_close_inherited(void);
+
 /* As many descriptors as the hard limit allows. */
 void daemon_raise_fd_limit(void);
 
