@@ -151,6 +151,61 @@ static void refuses_a_packet_length_that_is_not_the_given_one(void **state)
     bytes_fini(&b);
 }
 
+static const uint8_t ip6[FRAME_IPV6_LEN] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
+
+static void carries_an_ipv6_address_ahead_of_the_ext_data(void **state)
+{
+    struct frame f = {.cmd = FRAME_ON_MESSAGE,
+        .flag = FRAME_FLAG_STRING | FRAME_FLAG_IPV6,
+        .ext = (const uint8_t *)"ext",
+        .ext_len = 3,
+        .body = (const uint8_t *)"body",
+        .body_len = 4};
+    struct buf out = {0};
+    struct frame got;
+
+    memcpy(f.client_ip6, ip6, sizeof(ip6));
+    frame_encode(&out, &f);
+    assert_int_equal(out.len, FRAME_HEAD_LEN + FRAME_IPV6_LEN + 7);
+    assert_int_equal(frame_decode(&got, out.data, out.len), 0);
+    assert_memory_equal(got.client_ip6, ip6, sizeof(ip6));
+    assert_int_equal(got.ext_len, 3);
+    assert_memory_equal(got.ext, "ext", 3);
+    assert_int_equal(got.body_len, 4);
+    assert_memory_equal(got.body, "body", 4);
+    buf_fini(&out);
+}
+
+static void refuses_ext_data_too_short_for_the_address(void **state)
+{
+    struct frame f = {.cmd = FRAME_ON_MESSAGE, .body = ip6, .body_len = 15};
+    struct buf out = {0};
+    struct frame got;
+
+    frame_encode(&out, &f);
+    out.data[21] = FRAME_FLAG_IPV6;
+    for (uint32_t ext_len = 0; ext_len <= 15; ext_len++) {
+        put32(out.data + 24, ext_len);
+        assert_int_equal(frame_decode(&got, out.data, out.len), -EPROTO);
+    }
+    buf_fini(&out);
+}
+
+static void costs_an_ipv4_client_no_byte(void **state)
+{
+    struct frame f = {.cmd = FRAME_ON_MESSAGE, .client_ip = 0x0a000005};
+    struct buf out = {0};
+    struct frame got;
+
+    memcpy(f.client_ip6, ip6, sizeof(ip6));
+    frame_encode(&out, &f);
+    assert_int_equal(out.len, FRAME_HEAD_LEN);
+    assert_int_equal(frame_decode(&got, out.data, out.len), 0);
+    for (size_t i = 0; i < sizeof(ip6); i++)
+        assert_int_equal(got.client_ip6[i], 0);
+    buf_fini(&out);
+}
+
 static void names_commands(void **state)
 {
     assert_string_equal(frame_cmd_name(3), "ON_MESSAGE");
@@ -169,6 +224,9 @@ int main(void)
         cmocka_unit_test(trusts_no_packet_length),
         cmocka_unit_test(refuses_an_ext_length_past_the_packet),
         cmocka_unit_test(refuses_a_packet_length_that_is_not_the_given_one),
+        cmocka_unit_test(carries_an_ipv6_address_ahead_of_the_ext_data),
+        cmocka_unit_test(refuses_ext_data_too_short_for_the_address),
+        cmocka_unit_test(costs_an_ipv4_client_no_byte),
         cmocka_unit_test(names_commands),
     };
 

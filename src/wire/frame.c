@@ -46,12 +46,13 @@ ssize_t frame_measure(const uint8_t *data, size_t len, size_t limit)
 
 int frame_decode(struct frame *f, const uint8_t *data, size_t len)
 {
-    uint32_t ext_len;
+    uint32_t ext_len, ip6_len;
 
     if (len < FRAME_HEAD_LEN || get32(data) != len)
         return -EPROTO;
     ext_len = get32(data + 24);
-    if (ext_len > len - FRAME_HEAD_LEN)
+    ip6_len = data[21] & FRAME_FLAG_IPV6 ? FRAME_IPV6_LEN : 0;
+    if (ext_len > len - FRAME_HEAD_LEN || ext_len < ip6_len)
         return -EPROTO;
     f->cmd = data[4];
     f->local_ip = get32(data + 5);
@@ -61,16 +62,21 @@ int frame_decode(struct frame *f, const uint8_t *data, size_t len)
     f->connection_id = get32(data + 17);
     f->flag = data[21];
     f->gateway_port = get16(data + 22);
-    f->ext_len = ext_len;
-    f->ext = data + FRAME_HEAD_LEN;
+    if (ip6_len > 0)
+        memcpy(f->client_ip6, data + FRAME_HEAD_LEN, FRAME_IPV6_LEN);
+    else
+        memset(f->client_ip6, 0, FRAME_IPV6_LEN);
+    f->ext_len = ext_len - ip6_len;
+    f->ext = data + FRAME_HEAD_LEN + ip6_len;
     f->body_len = len - FRAME_HEAD_LEN - ext_len;
-    f->body = f->ext + ext_len;
+    f->body = data + FRAME_HEAD_LEN + ext_len;
     return 0;
 }
 
 void frame_encode(struct buf *out, const struct frame *f)
 {
-    size_t len = FRAME_HEAD_LEN + f->ext_len + f->body_len;
+    size_t ip6_len = f->flag & FRAME_FLAG_IPV6 ? FRAME_IPV6_LEN : 0;
+    size_t len = FRAME_HEAD_LEN + ip6_len + f->ext_len + f->body_len;
     uint8_t *p;
 
     assert(len <= UINT32_MAX);
@@ -84,8 +90,11 @@ void frame_encode(struct buf *out, const struct frame *f)
     put32(p + 17, f->connection_id);
     p[21] = f->flag;
     put16(p + 22, f->gateway_port);
-    put32(p + 24, (uint32_t)f->ext_len);
+    put32(p + 24, (uint32_t)(ip6_len + f->ext_len));
     p += FRAME_HEAD_LEN;
+    if (ip6_len > 0)
+        memcpy(p, f->client_ip6, FRAME_IPV6_LEN);
+    p += ip6_len;
     if (f->ext_len > 0)
         memcpy(p, f->ext, f->ext_len);
     if (f->body_len > 0)

@@ -19,6 +19,10 @@
 
 #define FRAME_FLAG_STRING 0x01 /* body is bytes, not a serialized value */
 #define FRAME_FLAG_RAW    0x02 /* send body without the client's framing */
+/* Between gwrun's own gateways and workers that offer "client_addr": ext_data
+ * begins with the client's IPv6 address, for which the head has no room. */
+#define FRAME_FLAG_IPV6 0x80
+#define FRAME_IPV6_LEN  16
 
 enum frame_cmd {
     FRAME_ON_CONNECT = 1,
@@ -60,11 +64,12 @@ struct frame {
     uint16_t local_port;
     uint32_t client_ip; /* host order; 0 for an IPv6 client */
     uint16_t client_port;
+    uint8_t client_ip6[FRAME_IPV6_LEN]; /* with FRAME_FLAG_IPV6 */
     uint32_t connection_id;
     uint16_t gateway_port;
     size_t ext_len;
     size_t body_len;
-    const uint8_t *ext;  /* borrowed */
+    const uint8_t *ext;  /* borrowed; without the address */
     const uint8_t *body; /* borrowed */
 };
 
