@@ -243,12 +243,13 @@ static struct client_id check_current(
 {
     const struct coro_client *client = coro_client(L);
 
-    if (!client)
-        luaL_error(L,
-            "Gateway.%s: no client is served here (a timer and onWorkerStart "
-            "have none): use Gateway.%s(client_id, ...)",
-            name, other);
-    return client->id;
+    if (client)
+        return client->id;
+    luaL_error(L,
+        "Gateway.%s: no client is served here (a timer and onWorkerStart "
+        "have none): use Gateway.%s(client_id, ...)",
+        name, other);
+    return (struct client_id){0}; /* not reached */
 }
 
 /* The message at arg; raw is the argument after it. */

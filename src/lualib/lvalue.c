@@ -1,5 +1,6 @@
 #include "lualib/lvalue.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <lauxlib.h>
@@ -86,6 +87,7 @@ int lvalue_push(lua_State *L, const void *data, size_t len)
     phpser_read(&r, data, len);
     while ((err = phpser_next(&r, &t)) > 0) {
         if (t.is_key) {
+            assert(depth > 0);
             push_key(L, &arrays[depth - 1], &t);
             continue;
         }
@@ -94,10 +96,12 @@ int lvalue_push(lua_State *L, const void *data, size_t len)
             arrays[depth++] = (struct open_array){.is_list = true};
             continue;
         }
-        if (t.type == PHPSER_END)
+        if (t.type == PHPSER_END) {
+            assert(depth > 0);
             depth--; /* the table on top is the value */
-        else
+        } else {
             push_scalar(L, &t, depth == 0);
+        }
         if (depth > 0) {
             lua_rawset(L, -3);
             arrays[depth - 1].count++;
