@@ -29,7 +29,7 @@
 _SESSION = {}
 
 ---@class server
----@field REMOTE_ADDR string IPv4 of the client; "::" for an IPv6 client of which only onWebSocketConnect knows more
+---@field REMOTE_ADDR string address of the client; "::" when its gateway could not tell (IPv6 behind GatewayWorker's)
 ---@field REMOTE_PORT integer
 ---@field GATEWAY_ADDR string inner address (lan_ip) of the client's gateway
 ---@field GATEWAY_PORT integer the port that the client connected to
