@@ -52,7 +52,7 @@ const operations = {
   send: ({ id, text, binary }) => things.get(id).send(binary ? Buffer.from(binary, "base64") : text),
   close: ({ id, code, reason }) => things.get(id).close(code, reason),
   terminate: ({ id }) => things.get(id).terminate(),
-  do: ({ id, method, args }) => things.get(id)[method](...args),
+  do: ({ id, method, args = [] }) => things.get(id)[method](...args),
 };
 
 readline.createInterface({ input: process.stdin }).on("line", async (line) => {

@@ -96,7 +96,7 @@ end
 
 --- Call a method of the Playwright page and return its result.
 function Thing:call(method, ...)
-  command { id = self.id, op = "do", method = method, args = setmetatable({ ... }, cjson.array_mt) }
+  command { id = self.id, op = "do", method = method, args = select("#", ...) > 0 and { ... } or nil }
   local e = self:event(function(e) return e.event == "done" or e.event == "failed" end)
   if e.event == "failed" then error(method .. ": " .. e.message, 2) end
   return e.result

@@ -1,4 +1,5 @@
 -- A whole gwrun system on free ports, in a folder of its own.
+local cjson = require "cjson"
 local uv = require "luv"
 local loop = require "loop"
 local process = require "process"
@@ -118,7 +119,10 @@ function M:wait_log(text, seconds) self.master:wait_output(text, seconds) end
 function M:status()
   local code, out = self:cli("status", "--json")
   assert(code == 0, out)
-  return require "cjson".decode(out)
+  local status = cjson.decode(out)
+  status.pid = math.tointeger(status.pid)
+  for _, p in ipairs(status.processes) do p.pid = math.tointeger(p.pid) end
+  return status
 end
 
 function M:url(i) return "ws://127.0.0.1:" .. self.port[i or 1] .. "/" end
