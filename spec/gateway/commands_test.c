@@ -215,11 +215,12 @@ static void survives_clients_that_are_gone(void **state)
 static void is_offline_once_kicked_and_tells_the_worker(void **state)
 {
     struct test *t = start();
+    struct router_features none = {0};
     struct conn link = {0};
     struct conn *replaced;
     struct frame f;
 
-    router_add_worker(t->commands.router, &link, "w", false, &replaced);
+    router_add_worker(t->commands.router, &link, "w", none, &replaced);
     assert_int_equal(run(t, FRAME_BIND_UID, 2, "bob", ""), 0);
     assert_int_equal(run(t, FRAME_KICK, 2, "", ""), 0);
     expect(t, FRAME_IS_ONLINE, 2, "", "i:0;");

@@ -51,14 +51,16 @@ static void finish(struct test *t)
     free(t);
 }
 
-static struct conn *add_worker(struct test *t, int i, bool close_info)
+static struct conn *add_worker(struct test *t, int i, bool gwrun)
 {
+    struct router_features features = {gwrun, gwrun};
+
     char key[32];
     struct conn *replaced;
 
     snprintf(key, sizeof(key), "127.0.0.1 w:%d", i);
     t->workers[i] =
-        router_add_worker(t->router, &t->links[i], key, close_info, &replaced);
+        router_add_worker(t->router, &t->links[i], key, features, &replaced);
     assert_non_null(t->workers[i]);
     return replaced;
 }
@@ -240,13 +242,14 @@ static void moves_the_clients_of_a_lost_worker(void **state)
 static void lets_a_worker_with_the_same_key_go_on(void **state)
 {
     struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct router_features none = {0};
     struct conn *replaced;
 
     assert_null(add_worker(t, 0, false));
     say(t, 0, "a");
     add_worker(t, 1, false);
     router_add_worker(
-        t->router, &t->links[2], "127.0.0.1 w:0", false, &replaced);
+        t->router, &t->links[2], "127.0.0.1 w:0", none, &replaced);
     assert_ptr_equal(replaced, &t->links[0]);
     assert_int_equal(router_worker_count(t->router), 2);
     say(t, 0, "b");
@@ -274,6 +277,31 @@ static void tells_what_was_bound_only_to_those_who_asked(void **state)
         "s:4:\"room\";i:1;s:1:\"7\";}s:4:\"code\";i:1006;s:6:\"reason\";"
         "s:6:\"client\";}");
     assert_string_equal(next_event(&t->links[1]), "ON_CLOSE 2 ");
+    finish(t);
+}
+
+static void names_ipv6_clients_only_to_those_who_asked(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct frame f[2];
+
+    for (int i = 0; i < 2; i++) {
+        struct buf *out = &t->links[i].out;
+
+        assert_int_equal(
+            addr_parse(&t->client[i]->peer, "[2001:db8::1]:4000"), 0);
+        add_worker(t, i, i == 0);
+        say(t, i, "x");
+        assert_int_equal(frame_decode(&f[i], out->data, out->len), 0);
+        assert_int_equal(f[i].client_ip, 0);
+        assert_int_equal(f[i].client_port, 4000);
+        assert_int_equal(f[i].ext_len, 0);
+        assert_memory_equal(f[i].body, "x", 1);
+    }
+    assert_int_equal(f[0].flag, FRAME_FLAG_STRING | FRAME_FLAG_IPV6);
+    assert_memory_equal(
+        f[0].client_ip6, &t->client[0]->peer.in6.sin6_addr, FRAME_IPV6_LEN);
+    assert_int_equal(f[1].flag, FRAME_FLAG_STRING);
     finish(t);
 }
 
@@ -411,6 +439,7 @@ int main(void)
         cmocka_unit_test(moves_the_clients_of_a_lost_worker),
         cmocka_unit_test(lets_a_worker_with_the_same_key_go_on),
         cmocka_unit_test(tells_what_was_bound_only_to_those_who_asked),
+        cmocka_unit_test(names_ipv6_clients_only_to_those_who_asked),
         cmocka_unit_test(refuses_events_but_never_a_close_when_too_much_waits),
         cmocka_unit_test(closes_once),
         cmocka_unit_test(hashes_alike_wherever_a_worker_stands),

@@ -200,6 +200,25 @@ static void server_describes_the_connection(void **state)
         "10.0.0.1 4000 127.0.0.1 8283 true");
 }
 
+static void server_knows_ipv6_clients(void **state)
+{
+    static const char text[] = "wait() return _SERVER.REMOTE_ADDR";
+    struct frame f = {
+        .cmd = FRAME_ON_MESSAGE,
+        .flag = FRAME_FLAG_STRING | FRAME_FLAG_IPV6,
+        .local_ip = 0x7f000001,
+        .client_ip6 = {0x20, 0x01, 0x0d, 0xb8, [15] = 1},
+        .connection_id = 1,
+        .body = (const uint8_t *)text,
+        .body_len = sizeof(text) - 1,
+    };
+
+    buf_clear(&fixture.notes);
+    dispatch_event(d, &f);
+    assert_true(wake(""));
+    assert_string_equal(notes(), "2001:db8::1 ");
+}
+
 static void other_globals_work_as_ever(void **state)
 {
     assert_string_equal(
@@ -231,6 +250,7 @@ int main(void)
         TEST(follows_update_session_of_the_current_client),
         TEST(is_nil_outside_of_client_events),
         TEST(server_describes_the_connection),
+        TEST(server_knows_ipv6_clients),
         TEST(other_globals_work_as_ever),
     };
 

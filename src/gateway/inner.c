@@ -93,12 +93,19 @@ static void drop_replaced(struct inner *in, const struct conn *conn)
     }
 }
 
+static bool offers(const struct cmdjson_auth *auth, const char *feature)
+{
+    return auth->gwrun > 0 && cmdjson_has_feature(auth, feature);
+}
+
 static void become_worker(struct link *l, const struct cmdjson_auth *auth)
 {
     struct inner *in = l->in;
     const char *name = auth->worker_key ? auth->worker_key : "";
-    bool close_info =
-        auth->gwrun > 0 && cmdjson_has_feature(auth, "close_info");
+    struct router_features features = {
+        .close_info = offers(auth, "close_info"),
+        .client_addr = offers(auth, "client_addr"),
+    };
     char host[ADDR_TEXT_SIZE];
     char quoted[LOG_QUOTE_SIZE];
     struct conn *replaced;
@@ -107,7 +114,7 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
     addr_format_host(host, conn_peer(l->conn));
     key = xasprintf("%s %s", host, name);
     l->worker =
-        router_add_worker(in->conf.router, l->conn, key, close_info, &replaced);
+        router_add_worker(in->conf.router, l->conn, key, features, &replaced);
     free(key);
     if (!l->worker) {
         refuse(l, "too many workers", FRAME_WORKER_CONNECT);

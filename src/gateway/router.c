@@ -19,7 +19,7 @@ struct router_worker {
     size_t clients;    /* bound to it */
     uint32_t serial;   /* tells it from others that had its slot */
     uint16_t slot;
-    bool close_info; /* understands the body of ON_CLOSE */
+    struct router_features features;
 };
 
 /* An event that waits for a worker. */
@@ -218,7 +218,7 @@ static void send_event(struct router *r, struct router_worker *w,
     struct client *c, uint8_t cmd, const void *body, size_t len)
 {
     bool is_value = cmd == FRAME_ON_WEBSOCKET_CONNECT ||
-                    (cmd == FRAME_ON_CLOSE && w->close_info);
+                    (cmd == FRAME_ON_CLOSE && w->features.close_info);
     struct frame f = {
         .cmd = cmd,
         .flag = is_value ? 0 : FRAME_FLAG_STRING,
@@ -234,8 +234,12 @@ static void send_event(struct router *r, struct router_worker *w,
         .body_len = len,
     };
 
-    if (cmd == FRAME_ON_CLOSE && !w->close_info)
+    if (cmd == FRAME_ON_CLOSE && !w->features.close_info)
         f.body_len = 0;
+    if (c->peer.sa.sa_family == AF_INET6 && w->features.client_addr) {
+        f.flag |= FRAME_FLAG_IPV6;
+        memcpy(f.client_ip6, &c->peer.in6.sin6_addr, FRAME_IPV6_LEN);
+    }
     if (c->worker_serial != w->serial) {
         c->worker_serial = w->serial;
         c->worker_slot = w->slot;
@@ -410,7 +414,7 @@ static size_t free_slot(struct router *r)
 }
 
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
-    const char *key, bool close_info, struct conn **replaced)
+    const char *key, struct router_features features, struct conn **replaced)
 {
     struct router_worker *w = find_worker(r, key);
 
@@ -429,7 +433,7 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
         r->nworkers++;
     }
     w->conn = conn;
-    w->close_info = close_info;
+    w->features = features;
     router_drained(r);
     return w;
 }

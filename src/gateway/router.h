@@ -34,6 +34,12 @@ struct router_conf {
     uint16_t gateway_port;
 };
 
+/* What a worker understands beyond GatewayWorker's protocol. */
+struct router_features {
+    bool close_info;  /* the body of ON_CLOSE */
+    bool client_addr; /* FRAME_FLAG_IPV6 */
+};
+
 struct router_counters {
     uint64_t events;  /* given to workers' links */
     uint64_t refused; /* over ROUTER_HELD_MAX; the client was closed */
@@ -53,7 +59,7 @@ void router_free(struct router *r);
  * with the same key goes on as this one, with its clients: *replaced gets the
  * conn that it had, else NULL. NULL above ROUTER_WORKERS_MAX. */
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
-    const char *key, bool close_info, struct conn **replaced);
+    const char *key, struct router_features features, struct conn **replaced);
 
 /* Its link is lost. Its clients find another worker at their next event. */
 void router_remove_worker(struct router *r, struct router_worker *w);

@@ -211,16 +211,26 @@ bool lsession_is_current(lua_State *L, const struct client_id *id)
            client->id.connection_id == id->connection_id;
 }
 
-/* "10.0.0.5" as the field of the table on top. */
-static void set_ip(lua_State *L, const char *field, uint32_t ip)
+/* "10.0.0.5" */
+static void push_ipv4(lua_State *L, uint32_t ip)
 {
     struct in_addr addr = {.s_addr = htonl(ip)};
     char text[INET_ADDRSTRLEN];
 
-    /* the link's head has no room for IPv6: see onWebSocketConnect */
-    lua_pushstring(
-        L, ip ? inet_ntop(AF_INET, &addr, text, sizeof(text)) : "::");
-    lua_setfield(L, -2, field);
+    lua_pushstring(L, inet_ntop(AF_INET, &addr, text, sizeof(text)));
+}
+
+/* "10.0.0.5" or "2001:db8::1"; "::" when it is not known: GatewayWorker's
+ * gateways have no room for IPv6, a gateway that is gone tells nothing. */
+static void push_client_address(lua_State *L, const struct coro_client *client)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    if (client->client_ip != 0)
+        push_ipv4(L, client->client_ip);
+    else
+        lua_pushstring(
+            L, inet_ntop(AF_INET6, client->client_ip6, text, sizeof(text)));
 }
 
 static void push_server(lua_State *L, const struct coro_client *client)
@@ -228,10 +238,12 @@ static void push_server(lua_State *L, const struct coro_client *client)
     char id[CLIENT_ID_LEN + 1];
 
     lua_createtable(L, 0, 5);
-    set_ip(L, "REMOTE_ADDR", client->client_ip);
+    push_client_address(L, client);
+    lua_setfield(L, -2, "REMOTE_ADDR");
     lua_pushinteger(L, client->client_port);
     lua_setfield(L, -2, "REMOTE_PORT");
-    set_ip(L, "GATEWAY_ADDR", client->id.local_ip);
+    push_ipv4(L, client->id.local_ip);
+    lua_setfield(L, -2, "GATEWAY_ADDR");
     lua_pushinteger(L, client->gateway_port);
     lua_setfield(L, -2, "GATEWAY_PORT");
     client_id_format(id, &client->id);

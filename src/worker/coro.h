@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "wire/client_id.h"
+#include "wire/frame.h"
 #include "worker/vm.h"
 
 struct coro;
@@ -19,7 +20,8 @@ struct coro;
 /* The client event that a coroutine serves. */
 struct coro_client {
     struct client_id id;
-    uint32_t client_ip; /* host order; 0 for IPv6 */
+    uint32_t client_ip;                 /* host order; 0 for IPv6 */
+    uint8_t client_ip6[FRAME_IPV6_LEN]; /* all 0 for IPv4 or not known */
     uint16_t client_port;
     uint16_t gateway_port; /* the port that the client connected to */
     uint64_t serial; /* of the event, never repeated; set by coro_start() */

@@ -195,6 +195,7 @@ static void run(struct mailbox *m, const struct event *e)
         .client_port = e->f.client_port,
         .gateway_port = e->f.gateway_port,
     };
+    memcpy(m->client.client_ip6, e->f.client_ip6, FRAME_IPV6_LEN);
     session_begin(m);
     d->events++;
     m->starting = true;

@@ -191,7 +191,7 @@ static struct conn *open_link(
 /* The first frame on a link: what we want and the secret key. */
 static void introduce(struct peer *p, struct conn *c, uint8_t cmd)
 {
-    static const char *const features[] = {"close_info", NULL};
+    static const char *const features[] = {"close_info", "client_addr", NULL};
     const struct gateways *g = p->g;
     bool events = cmd == FRAME_WORKER_CONNECT;
     struct buf json = {0};
