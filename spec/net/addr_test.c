@@ -124,6 +124,82 @@ static void parses_a_bare_ipv4_address(void **state)
     assert_int_equal(addr_parse_ipv4(&ip, "192.168.0.1:80"), -EINVAL);
 }
 
+static void parses_a_bare_host(void **state)
+{
+    static const char *const good[] = {"127.0.0.1", "::1", "2001:db8::1"};
+    static const char *const bad[] = {"", "1.2.3", "1.2.3.4:80", "[::1]:80",
+        "[1.2.3.4]", "[::1", "::1]", "1.2.3.4 ", "unknown",
+        "1111111111111111111111111111111111111111111111111111111"};
+    char text[ADDR_TEXT_SIZE];
+    union addr a;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_int_equal(addr_parse_host(&a, good[i]), 0);
+        assert_int_equal(addr_port(&a), 0);
+        assert_string_equal(addr_format_host(text, &a), good[i]);
+    }
+    assert_int_equal(addr_parse_host(&a, "[::1]"), 0);
+    assert_string_equal(addr_format_host(text, &a), "::1");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (addr_parse_host(&a, bad[i]) != -EINVAL)
+            fail_msg("taken: %s", bad[i]);
+}
+
+static void tells_who_is_in_a_network(void **state)
+{
+    static const struct {
+        const char *net, *host;
+        bool want;
+    } cases[] = {
+        {"10.0.0.0/8", "10.255.255.255", true},
+        {"10.0.0.0/8", "11.0.0.0", false},
+        {"10.0.0.0/8", "::ffff:10.1.2.3", true},
+        {"172.16.0.0/12", "172.31.255.255", true},
+        {"172.16.0.0/12", "172.32.0.0", false},
+        {"192.168.7.128/25", "192.168.7.128", true},
+        {"192.168.7.128/25", "192.168.7.127", false},
+        {"192.0.2.1", "192.0.2.1", true},
+        {"192.0.2.1", "192.0.2.2", false},
+        {"192.0.2.1/32", "192.0.2.0", false},
+        {"0.0.0.0/0", "255.1.2.3", true},
+        {"0.0.0.0/0", "2001:db8::1", false},
+        {"::/0", "2001:db8::1", true},
+        {"::/0", "1.2.3.4", false},
+        {"fd00::/8", "fdff::1", true},
+        {"fd00::/8", "fc00::1", false},
+        {"2001:db8::/33", "2001:db8:7fff::1", true},
+        {"2001:db8::/33", "2001:db8:8000::1", false},
+        {"2001:db8::1", "2001:db8::1", true},
+        {"2001:db8::1", "2001:db8::2", false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct addr_net net;
+        union addr a;
+
+        assert_int_equal(addr_net_parse(&net, cases[i].net), 0);
+        assert_int_equal(addr_parse_host(&a, cases[i].host), 0);
+        if (addr_net_has(&net, &a) != cases[i].want)
+            fail_msg("%s in %s", cases[i].host, cases[i].net);
+    }
+}
+
+static void refuses_what_is_no_network(void **state)
+{
+    static const char *const bad[] = {"", "/8", "10.0.0.0/", "10.0.0.0/33",
+        "10.0.0.0/-1", "10.0.0.0/8/8", "10.0.0.0/08x", "10.0.0.1/8",
+        "fd00::/129", "fd00::1/64", "::ffff:10.0.0.0/104", "::ffff:10.0.0.1",
+        "localhost", "10.0.0.0:80"};
+    struct addr_net net;
+    union addr none = {.sa = {.sa_family = AF_UNIX}};
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (addr_net_parse(&net, bad[i]) != -EINVAL)
+            fail_msg("taken: %s", bad[i]);
+    assert_int_equal(addr_net_parse(&net, "0.0.0.0/0"), 0);
+    assert_false(addr_net_has(&net, &none));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +210,9 @@ int main(void)
         cmocka_unit_test(calls_a_unix_socket_by_its_kind),
         cmocka_unit_test(knows_private_networks),
         cmocka_unit_test(parses_a_bare_ipv4_address),
+        cmocka_unit_test(parses_a_bare_host),
+        cmocka_unit_test(tells_who_is_in_a_network),
+        cmocka_unit_test(refuses_what_is_no_network),
     };
 
     return cmocka_run_group_tests_name("net.addr", tests, NULL, NULL);

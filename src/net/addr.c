@@ -8,7 +8,7 @@
 #define ADDR_HOST_MAX 48 /* bytes; more than any numeric host */
 
 /* 1 to 5 digits up to 65535. */
-static int parse_port(uint16_t *out, const char *text)
+static int parse_number(uint16_t *out, const char *text)
 {
     unsigned long port = 0;
     size_t n = strlen(text);
@@ -26,31 +26,54 @@ static int parse_port(uint16_t *out, const char *text)
     return 0;
 }
 
-int addr_parse(union addr *out, const char *text)
+/* len bytes: an IPv6 address in brackets or not, or an IPv4 one. */
+static int parse_host(union addr *out, const char *text, size_t len, bool bare)
 {
-    const char *colon = strrchr(text, ':');
-    size_t len = colon ? (size_t)(colon - text) : 0;
+    bool brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
     char host[ADDR_HOST_MAX];
-    union addr a;
-    uint16_t port;
 
-    if (!colon || len >= sizeof(host) || parse_port(&port, colon + 1) < 0)
+    if (brackets) {
+        text++;
+        len -= 2;
+    }
+    if (len >= sizeof(host))
         return -EINVAL;
     memcpy(host, text, len);
     host[len] = '\0';
-    memset(&a, 0, sizeof(a));
-    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
-        host[len - 1] = '\0';
-        a.in6.sin6_family = AF_INET6;
+    memset(out, 0, sizeof(*out));
+    if (!brackets && inet_pton(AF_INET, host, &out->in.sin_addr) == 1)
+        out->in.sin_family = AF_INET;
+    else if ((brackets || bare) &&
+             inet_pton(AF_INET6, host, &out->in6.sin6_addr) == 1)
+        out->in6.sin6_family = AF_INET6;
+    else
+        return -EINVAL;
+    return 0;
+}
+
+int addr_parse(union addr *out, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    union addr a;
+    uint16_t port;
+
+    if (!colon || parse_number(&port, colon + 1) < 0 ||
+        parse_host(&a, text, (size_t)(colon - text), false) < 0)
+        return -EINVAL;
+    if (a.sa.sa_family == AF_INET6)
         a.in6.sin6_port = htons(port);
-        if (inet_pton(AF_INET6, host + 1, &a.in6.sin6_addr) != 1)
-            return -EINVAL;
-    } else {
-        a.in.sin_family = AF_INET;
+    else
         a.in.sin_port = htons(port);
-        if (inet_pton(AF_INET, host, &a.in.sin_addr) != 1)
-            return -EINVAL;
-    }
+    *out = a;
+    return 0;
+}
+
+int addr_parse_host(union addr *out, const char *text)
+{
+    union addr a;
+
+    if (parse_host(&a, text, strlen(text), true) < 0)
+        return -EINVAL;
     *out = a;
     return 0;
 }
@@ -146,4 +169,64 @@ bool addr_is_private(const union addr *a)
         return true; /* a unix socket */
     return ip >> 24 == 127 || ip >> 24 == 10 || ip >> 20 == 0xac1 ||
            ip >> 16 == 0xc0a8 || ip >> 16 == 0xa9fe;
+}
+
+/* The bytes of an address, and how many. */
+static const uint8_t *host_bytes(const union addr *a, unsigned *len)
+{
+    *len = a->sa.sa_family == AF_INET6  ? 16
+           : a->sa.sa_family == AF_INET ? 4
+                                        : 0;
+    return *len == 4 ? (const uint8_t *)&a->in.sin_addr
+                     : a->in6.sin6_addr.s6_addr;
+}
+
+/* The bits of byte i that belong to a prefix. */
+static uint8_t prefix_mask(unsigned bits, unsigned i)
+{
+    unsigned left = bits > 8 * i ? bits - 8 * i : 0;
+
+    return left >= 8 ? 0xff : (uint8_t)(0xff00 >> left);
+}
+
+int addr_net_parse(struct addr_net *out, const char *text)
+{
+    const char *slash = strchr(text, '/');
+    size_t host_len = slash ? (size_t)(slash - text) : strlen(text);
+    struct addr_net net;
+    const uint8_t *base;
+    unsigned len;
+    uint16_t bits;
+
+    if (parse_host(&net.base, text, host_len, true) < 0 || is_mapped(&net.base))
+        return -EINVAL;
+    base = host_bytes(&net.base, &len);
+    net.bits = 8 * len;
+    if (slash) {
+        if (parse_number(&bits, slash + 1) < 0 || bits > net.bits)
+            return -EINVAL;
+        net.bits = bits;
+    }
+    for (unsigned i = 0; i < len; i++)
+        if (base[i] & ~prefix_mask(net.bits, i))
+            return -EINVAL;
+    *out = net;
+    return 0;
+}
+
+bool addr_net_has(const struct addr_net *net, const union addr *a)
+{
+    union addr plain = *a;
+    const uint8_t *want, *have;
+    unsigned want_len, have_len;
+
+    addr_unmap(&plain);
+    want = host_bytes(&net->base, &want_len);
+    have = host_bytes(&plain, &have_len);
+    if (want_len != have_len || have_len == 0)
+        return false;
+    for (unsigned i = 0; i < have_len && 8 * i < net->bits; i++)
+        if ((want[i] ^ have[i]) & prefix_mask(net->bits, i))
+            return false;
+    return true;
 }

@@ -23,6 +23,10 @@ union addr {
 /* "host:port" or "[v6]:port". 0 or -EINVAL. */
 int addr_parse(union addr *out, const char *text);
 
+/* The host alone, "::1" or "[::1]" or "127.0.0.1", with port 0. 0 or -EINVAL.
+ */
+int addr_parse_host(union addr *out, const char *text);
+
 /* The length to give to bind() and connect(). */
 socklen_t addr_len(const union addr *a);
 
@@ -44,5 +48,17 @@ int addr_parse_ipv4(uint32_t *out, const char *text);
 
 /* Loopback, RFC 1918, RFC 4193, link-local: nobody outside can reach it. */
 bool addr_is_private(const union addr *a);
+
+/* A network: all addresses that begin with the same bits. */
+struct addr_net {
+    union addr base;
+    unsigned bits;
+};
+
+/* "10.0.0.0/8", "fd00::/8", or one address. 0, or -EINVAL: not a network, bits
+ * set behind the prefix, or an IPv4-mapped one (no peer is in it: see
+ * addr_unmap()). */
+int addr_net_parse(struct addr_net *out, const char *text);
+bool addr_net_has(const struct addr_net *net, const union addr *a);
 
 #endif /* GW_NET_ADDR_H */
