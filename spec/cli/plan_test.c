@@ -1,0 +1,181 @@
+/* The sockets that a configuration asks for, on ports that the kernel chose. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/plan.h"
+#include "net/listener.h"
+
+struct world {
+    char dir[40];
+    char listen[64], run_dir[64];
+    struct config_gateway gateway;
+    struct config config;
+};
+
+/* A port that was free a moment ago. */
+static uint16_t find_port(void)
+{
+    union addr a;
+    socklen_t len = sizeof(a);
+    int fd;
+
+    assert_int_equal(addr_parse(&a, "127.0.0.1:0"), 0);
+    fd = listener_bind(&a, false);
+    assert_true(fd >= 0);
+    assert_int_equal(getsockname(fd, &a.sa, &len), 0);
+    close(fd);
+    return addr_port(&a);
+}
+
+static void setup(struct world *w)
+{
+    memset(w, 0, sizeof(*w));
+    strcpy(w->dir, "/tmp/gwrun-plan-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    snprintf(w->run_dir, sizeof(w->run_dir), "%s/run", w->dir);
+    snprintf(w->listen, sizeof(w->listen), "127.0.0.1:%u", find_port());
+    w->gateway.conf.name = "Chat";
+    w->gateway.conf.lan_ip = w->gateway.inner_listen = "127.0.0.1";
+    w->gateway.conf.start_port = find_port();
+    w->gateway.listen = w->gateway.address = w->listen;
+    w->gateway.count = 1;
+    w->config.root = w->dir;
+    w->config.run_dir = w->run_dir;
+    w->config.gateways = &w->gateway;
+    w->config.ngateways = 1;
+    assert_int_equal(chdir(w->dir), 0);
+}
+
+static void cleanup(struct world *w)
+{
+    char command[128];
+
+    assert_int_equal(chdir("/"), 0);
+    snprintf(command, sizeof(command), "rm -r %s", w->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static uint16_t bound_port(int fd)
+{
+    union addr a;
+    socklen_t len = sizeof(a);
+
+    assert_int_equal(getsockname(fd, &a.sa, &len), 0);
+    return addr_port(&a);
+}
+
+static void gives_each_process_its_sockets(void **state)
+{
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+
+    setup(&w);
+    w.config.has_workers = true;
+    w.config.worker_conf.name = "W";
+    w.config.worker_count = 2;
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    assert_int_equal(p.nchildren, 3);
+    assert_string_equal(p.children[0].role, "worker");
+    assert_int_equal(p.children[0].fds[0], -1);
+    assert_int_equal(p.children[1].slot, 1);
+    assert_string_equal(p.children[2].role, "gateway");
+    assert_int_equal(
+        bound_port(p.children[2].fds[1]), w.gateway.conf.start_port);
+    for (int i = 0; i < 3; i++)
+        assert_true(fcntl(p.children[2].fds[i], F_GETFD) & FD_CLOEXEC);
+    plan_free(&p);
+    cleanup(&w);
+}
+
+static void gives_processes_of_one_port_a_socket_each(void **state)
+{
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+
+    setup(&w);
+    w.gateway.count = 2;
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    assert_int_equal(p.nchildren, 2);
+    assert_int_not_equal(p.children[0].fds[0], p.children[1].fds[0]);
+    assert_int_equal(
+        bound_port(p.children[0].fds[0]), bound_port(p.children[1].fds[0]));
+    plan_free(&p);
+    cleanup(&w);
+}
+
+static void names_port_setting_and_owner_of_a_port_in_use(void **state)
+{
+    struct world w;
+    struct plan p;
+    union addr a;
+    char err[PLAN_ERR_SIZE] = "", pid[32];
+    int fd;
+
+    setup(&w);
+    w.gateway.count = 2; /* sharing must not hide it */
+    assert_int_equal(addr_parse(&a, w.listen), 0);
+    fd = listener_bind(&a, true);
+    assert_true(fd >= 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(plan_make(&p, &w.config, err), -EADDRINUSE);
+    snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
+    assert_non_null(strstr(err, w.listen));
+    assert_non_null(strstr(err, "listen of gateway \"Chat\""));
+    assert_non_null(strstr(err, pid));
+    close(fd);
+    cleanup(&w);
+}
+
+static void finds_the_group_of_a_gateway(void **state)
+{
+    struct config_gateway gateways[2] = {{.count = 2}, {.count = 3}};
+    struct config c = {.gateways = gateways, .ngateways = 2};
+    unsigned index;
+
+    assert_ptr_equal(plan_gateway(&c, 1, &index), &gateways[0]);
+    assert_int_equal(index, 1);
+    assert_ptr_equal(plan_gateway(&c, 4, &index), &gateways[1]);
+    assert_int_equal(index, 2);
+    assert_null(plan_gateway(&c, 5, &index));
+}
+
+static void shortens_paths_below_the_root_folder(void **state)
+{
+    struct config c = {.root = "/srv/chat", .run_dir = "/srv/chat/run"};
+    char *path = plan_run_path(&c, "gwrun.sock");
+
+    assert_string_equal(path, "run/gwrun.sock");
+    free(path);
+    c.run_dir = "/run/chat";
+    path = plan_run_path(&c, "gwrun.sock");
+    assert_string_equal(path, "/run/chat/gwrun.sock");
+    free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_each_process_its_sockets),
+        cmocka_unit_test(gives_processes_of_one_port_a_socket_each),
+        cmocka_unit_test(names_port_setting_and_owner_of_a_port_in_use),
+        cmocka_unit_test(finds_the_group_of_a_gateway),
+        cmocka_unit_test(shortens_paths_below_the_root_folder),
+    };
+
+    return cmocka_run_group_tests_name("cli.plan", tests, NULL, NULL);
+}
