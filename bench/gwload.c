@@ -1,13 +1,14 @@
 /* gwload.c - load generator: many clients on one epoll loop, and what the
  * server's processes spent on them.
  *
- *   gwload [options] echo|broadcast|connect HOST:PORT
+ *   gwload [options] echo|broadcast|connect|serve HOST:PORT
  *
  * echo: every client keeps -i messages in flight and expects each back, in
  * order. broadcast: client 0 sends one message, which must reach every client,
- * then the next. connect: open the clients, hold them, close them. Every
- * message carries its client, number and time, so loss, duplication and
- * reordering are counted. Prints one JSON line.
+ * then the next. connect: open the clients, hold them, close them. serve: be
+ * the least that can echo bytes, as the floor for comparisons. Every message
+ * carries its client, number and time, so loss, duplication and reordering are
+ * counted. Prints one JSON line.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,7 +35,7 @@
 #define CONNECTING  256 /* handshakes under way at once */
 #define FRAME_EXTRA 14  /* the longest head of a websocket frame */
 
-enum mode { MODE_ECHO, MODE_BROADCAST, MODE_CONNECT };
+enum mode { MODE_ECHO, MODE_BROADCAST, MODE_CONNECT, MODE_SERVE };
 enum state { STATE_NEW, STATE_CONNECTING, STATE_OPEN, STATE_CLOSED };
 
 struct client {
@@ -85,8 +86,8 @@ static struct {
     int epoll;
     size_t buf_size;
     unsigned started, open, closed;
-    bool counting; /* the warm-up is over */
-    bool stopping; /* send nothing new */
+    bool counting;     /* the warm-up is over */
+    bool stopping;     /* send nothing new */
     uint64_t messages; /* received while counting */
     uint64_t duplicated, reordered, other;
     uint32_t round;          /* broadcast: number of the message under way */
@@ -533,7 +534,7 @@ static uint64_t count_lost(void)
 static void usage(void)
 {
     fputs(
-        "usage: gwload [options] echo|broadcast|connect HOST:PORT\n"
+        "usage: gwload [options] echo|broadcast|connect|serve HOST:PORT\n"
         "  -c N      clients (100)\n"
         "  -i N      messages in flight per client (1)\n"
         "  -s BYTES  size of a message, at least 34 (64)\n"
@@ -595,6 +596,8 @@ static void parse_options(int argc, char **argv)
         opt.mode = MODE_BROADCAST;
     else if (strcmp(argv[optind], "connect") == 0)
         opt.mode = MODE_CONNECT;
+    else if (strcmp(argv[optind], "serve") == 0)
+        opt.mode = MODE_SERVE;
     else
         usage();
     snprintf(opt.host, sizeof(opt.host), "%s", argv[optind + 1]);
@@ -661,6 +664,43 @@ static void start_traffic(void)
     }
 }
 
+/* Send back what comes, nothing else: recv and send are all it costs. */
+static int serve(void)
+{
+    static uint8_t data[65536];
+    struct epoll_event events[MAX_EVENTS];
+    struct epoll_event ev = {.events = EPOLLIN};
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    int one = 1;
+
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(listener, (struct sockaddr *)&opt.addr, sizeof(opt.addr)) < 0 ||
+        listen(listener, 1024) < 0)
+        die("listen", strerror(errno));
+    ev.data.fd = listener;
+    epoll_ctl(run.epoll, EPOLL_CTL_ADD, listener, &ev);
+    while (!interrupted) {
+        int n = epoll_wait(run.epoll, events, MAX_EVENTS, -1);
+
+        for (int i = 0; i < n; i++) {
+            int fd = events[i].data.fd;
+            ssize_t len;
+
+            if (fd == listener) {
+                ev.data.fd = accept(listener, NULL, NULL);
+                setsockopt(
+                    ev.data.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+                epoll_ctl(run.epoll, EPOLL_CTL_ADD, ev.data.fd, &ev);
+                continue;
+            }
+            len = recv(fd, data, sizeof(data), 0);
+            if (len <= 0 || send(fd, data, (size_t)len, MSG_NOSIGNAL) != len)
+                close(fd);
+        }
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct rlimit rl;
@@ -679,6 +719,8 @@ int main(int argc, char **argv)
     run.payload = malloc(opt.size);
     memset(run.payload, 'x', opt.size);
     run.epoll = epoll_create1(0);
+    if (opt.mode == MODE_SERVE)
+        return serve();
 
     began = now_ns();
     loop_until(began + 60000000000u, handshakes_settled);
