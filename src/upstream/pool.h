@@ -31,7 +31,7 @@ struct pool_conn {
     struct list node; /* in one of the pool's rings */
     struct pool *pool;
     int state;
-    uint64_t since; /* uv_now() when it became idle */
+    uint64_t since; /* uv_now() when its last user was done */
 };
 
 /* Embedded by whoever waits; set done before pool_take(). */
@@ -84,7 +84,7 @@ void pool_ready(struct pool_conn *conn);
  * err (-errno) if this one could not be opened and there is no other. */
 void pool_lost(struct pool_conn *conn, int err);
 
-/* How many milliseconds it had been idle before it was lent. */
+/* How many milliseconds ago its last user was done with it. */
 uint64_t pool_idle_ms(const struct pool_conn *conn);
 
 /* For status and specs. */
