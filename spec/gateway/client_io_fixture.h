@@ -47,6 +47,7 @@ struct test {
     bool (*on_open)(struct test *t);    /* false refuses */
     bool echo;
     unsigned opened, closed, messages, activity;
+    char peer[ADDR_TEXT_SIZE]; /* of the newest client */
     struct buf told; /* what the owner heard, as text */
 };
 
@@ -57,6 +58,7 @@ static inline void *on_open(struct client_conn *c, const union addr *peer,
 
     t->conn = c;
     t->opened++;
+    addr_format(t->peer, peer);
     buf_printf(&t->told, "open %s\n", request != NULL ? request->uri : "-");
     for (size_t i = 0; request != NULL && i < request->nheaders; i++)
         buf_printf(&t->told, "header %s=%s\n", request->headers[i].name,

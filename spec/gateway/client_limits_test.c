@@ -15,8 +15,14 @@ static int enter(
 {
     union addr a;
 
+    int result = client_limits_enter(l);
+
     assert_int_equal(addr_parse(&a, address), 0);
-    return client_limits_enter(l, &a, out);
+    if (result == 0)
+        result = client_limits_count(l, &a, out);
+    if (result < 0)
+        client_limits_leave(l, NULL);
+    return result;
 }
 
 static void an_ipv6_customer_is_his_64_bits(void **state)

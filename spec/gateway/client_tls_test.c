@@ -80,6 +80,8 @@ static bool tls_dial(struct test *t, struct tls *c, int max_version)
 
     c->fd = dial(t);
     c->ended = false;
+    if (t->conf.proxy_protocol)
+        put_str(t, c->fd, "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n");
     c->ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_security_level(c->ctx, 0);
     SSL_CTX_set_min_proto_version(c->ctx, TLS1_VERSION);
@@ -237,6 +239,32 @@ static void a_slow_wss_client_gets_everything_in_order(void **state)
     buf_fini(&want);
     finish(t);
     remove_files(&f);
+}
+
+static void a_proxy_header_goes_ahead_of_tls(void **state)
+{
+    static const char *const trusted[] = {"127.0.0.1", NULL};
+    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct buf in = {0};
+    struct files f;
+    struct tls c;
+
+    make_files(&f);
+    t->conf.tls_cert = f.cert;
+    t->conf.tls_key = f.key;
+    t->conf.trusted_proxies = trusted;
+    t->conf.proxy_protocol = true;
+    t->echo = true;
+    start(t);
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    tls_put(t, &c, "hello\n", 6);
+    tls_get(t, &c, &in, 6);
+    assert_memory_equal(in.data, "hello\n", 6);
+    assert_string_equal(t->peer, "192.0.2.1:56324");
+    tls_end(&c);
+    finish(t);
+    remove_files(&f);
+    buf_fini(&in);
 }
 
 static void pause_at_every_message(struct test *t)
@@ -637,6 +665,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wss_messages_of_every_size_come_back),
+        cmocka_unit_test(a_proxy_header_goes_ahead_of_tls),
         cmocka_unit_test(a_slow_wss_client_gets_everything_in_order),
         cmocka_unit_test(a_paused_tls_client_loses_nothing),
         cmocka_unit_test(a_silent_tls_client_is_there_after_its_handshake),

@@ -137,26 +137,12 @@ void client_conn_gone(struct client_conn *c)
         c->io->ops->on_close(c->owner, c->code, c->reason, c->io->arg);
 }
 
-static void on_sweep(uv_timer_t *timer)
-{
-    client_conn_sweep(timer->data);
-}
-
-static void start_sweep(struct client_io *io)
-{
-    double step = io->conf->handshake_timeout * 1000 / 8;
-    uint64_t ms = step < 10 ? 10 : step > 500 ? 500 : (uint64_t)step;
-
-    if (!uv_is_active((uv_handle_t *)&io->sweep))
-        uv_timer_start(&io->sweep, on_sweep, ms, ms);
-}
-
 void client_conn_expect(struct client_conn *c, struct list *list, uint64_t ms)
 {
     list_remove(&c->deadline);
     c->due = uv_now(c->io->loop) + ms;
     list_push_back(list, &c->deadline);
-    start_sweep(c->io);
+    client_conn_start_sweep(c->io);
 }
 
 /* Each list has one length of wait, so its front is due first. */
@@ -179,12 +165,24 @@ static void sweep_list(struct list *list, uint64_t now, const char *what)
     }
 }
 
-void client_conn_sweep(struct client_io *io)
+static void on_sweep(uv_timer_t *timer)
 {
+    struct client_io *io = timer->data;
     uint64_t now = uv_now(io->loop);
 
+    client_proxy_sweep(io, now);
     sweep_list(&io->opening, now, "handshake");
     sweep_list(&io->closing, now, "close");
-    if (list_empty(&io->opening) && list_empty(&io->closing))
+    if (list_empty(&io->proxied) && list_empty(&io->opening) &&
+        list_empty(&io->closing))
         uv_timer_stop(&io->sweep);
+}
+
+void client_conn_start_sweep(struct client_io *io)
+{
+    double step = io->conf->handshake_timeout * 1000 / 8;
+    uint64_t ms = step < 10 ? 10 : step > 500 ? 500 : (uint64_t)step;
+
+    if (!uv_is_active((uv_handle_t *)&io->sweep))
+        uv_timer_start(&io->sweep, on_sweep, ms, ms);
 }

@@ -250,6 +250,21 @@ static bool build_request(struct lws *wsi, struct client_request_text *r)
     return true;
 }
 
+/* Behind a trusted proxy the request says whose it is: from now on it counts
+ * for that address. 0, or the status to refuse with. */
+static unsigned find_client(struct client_conn *c, struct lws *wsi)
+{
+    char list[CLIENT_HEADERS_MAX], real_ip[ADDR_TEXT_SIZE];
+
+    if (!client_io_forwards(c->io, &c->peer))
+        return 0;
+    header(wsi, WSI_TOKEN_X_FORWARDED_FOR, list, sizeof(list));
+    header(wsi, WSI_TOKEN_HTTP_X_REAL_IP, real_ip, sizeof(real_ip));
+    forwarded_find(&c->io->trust, &c->peer, list, real_ip);
+    return client_limits_count(&c->io->limits, &c->peer, &c->limit) < 0 ? 503
+                                                                        : 0;
+}
+
 int client_http_upgrade(struct client_conn *c, struct lws *wsi)
 {
     struct client_io *io = c->io;
@@ -259,6 +274,8 @@ int client_http_upgrade(struct client_conn *c, struct lws *wsi)
     if (!has(wsi, WSI_TOKEN_UPGRADE))
         return -1;
     status = guard(c, wsi);
+    if (status == 0)
+        status = find_client(c, wsi);
     if (status != 0)
         return refuse(c, wsi, status);
     if (io->request == NULL)

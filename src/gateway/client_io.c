@@ -288,8 +288,8 @@ static void adopt(struct client_io *io, struct client_conn *c, int fd)
         client_tls_watch(lws_get_ssl(wsi), c);
 }
 
-/* Over a limit: before TLS, before lws, before anything that costs. */
-static void refuse(struct client_io *io, int fd, const union addr *peer)
+void client_io_refuse(
+    struct client_io *io, int fd, const union addr *peer, const char *why)
 {
     uint64_t now = uv_now(io->loop);
     char text[ADDR_TEXT_SIZE];
@@ -299,21 +299,25 @@ static void refuse(struct client_io *io, int fd, const union addr *peer)
     if (io->refused_logged != 0 && now - io->refused_logged < REFUSED_LOG)
         return;
     io->refused_logged = now;
-    log_warn("connection over a limit refused peer=%s connections=%zu",
+    log_warn("connection refused, %s peer=%s connections=%zu", why,
         addr_format(text, peer), io->counters.connections);
 }
 
-static void on_accept(
-    struct listener *l, int fd, const union addr *peer, void *arg)
+bool client_io_forwards(const struct client_io *io, const union addr *peer)
 {
-    struct client_io *io = arg;
-    struct client_limit *limit;
+    return io->conf->protocol == CLIENT_IO_WEBSOCKET &&
+           forwarded_trusts(&io->trust, peer);
+}
+
+void client_io_welcome(struct client_io *io, int fd, const union addr *peer)
+{
+    struct client_limit *limit = NULL;
     struct client_conn *c;
 
-    io->counters.accepted++;
-    if (fd >= io->fd_max ||
-        client_limits_enter(&io->limits, peer, &limit) < 0) {
-        refuse(io, fd, peer);
+    if (!client_io_forwards(io, peer) &&
+        client_limits_count(&io->limits, peer, &limit) < 0) {
+        client_limits_leave(&io->limits, NULL);
+        client_io_refuse(io, fd, peer, "too many of its address");
         return;
     }
     tune_socket(fd);
@@ -322,6 +326,22 @@ static void on_accept(
     client_conn_expect(
         c, &io->opening, (uint64_t)(io->conf->handshake_timeout * 1000));
     adopt(io, c, fd);
+}
+
+static void on_accept(
+    struct listener *l, int fd, const union addr *peer, void *arg)
+{
+    struct client_io *io = arg;
+
+    io->counters.accepted++;
+    if (io->conf->proxy_protocol && !forwarded_trusts(&io->trust, peer))
+        client_io_refuse(io, fd, peer, "not one of trusted_proxies");
+    else if (fd >= io->fd_max || client_limits_enter(&io->limits) < 0)
+        client_io_refuse(io, fd, peer, "too many connections");
+    else if (io->conf->proxy_protocol)
+        client_proxy_accept(io, fd, peer);
+    else
+        client_io_welcome(io, fd, peer);
 }
 
 /* The settings of docs/libwebsockets.md. */
@@ -464,6 +484,16 @@ static int find_www(struct client_io *io, char err[256])
     return -e;
 }
 
+static int read_trust(struct client_io *io, char err[256])
+{
+    const char *bad;
+    int rc = forwarded_trust_init(&io->trust, io->conf->trusted_proxies, &bad);
+
+    if (rc < 0)
+        snprintf(err, 256, "trusted_proxies: \"%.100s\" is not a network", bad);
+    return rc;
+}
+
 static struct client_io *alloc_io(struct turn *turn,
     const struct client_io_conf *conf, const struct client_io_ops *ops,
     void *arg)
@@ -484,6 +514,7 @@ static struct client_io *alloc_io(struct turn *turn,
     list_init(&io->conns);
     list_init(&io->opening);
     list_init(&io->closing);
+    list_init(&io->proxied);
     io->limits.max = conf->max_connections;
     io->limits.max_per_ip = per_ip < conf->max_connections ? per_ip : 0;
     uv_timer_init(io->loop, &io->sweep);
@@ -506,7 +537,9 @@ int client_io_new(struct client_io **out, struct turn *turn, int fd,
             return rc;
     }
     io = alloc_io(turn, conf, ops, arg);
-    rc = find_www(io, err);
+    rc = read_trust(io, err);
+    if (rc == 0)
+        rc = find_www(io, err);
     if (rc == 0)
         rc = make_context(io, err);
     if (rc < 0) {
@@ -552,6 +585,7 @@ static void on_reaper_closed(uv_handle_t *handle)
 
     client_queue_free_spares(io);
     client_limits_fini(&io->limits);
+    forwarded_trust_fini(&io->trust);
     client_http_free(io);
     free(io->www);
     free(io);
@@ -592,6 +626,7 @@ void client_io_free(struct client_io *io)
     struct list *node, *tmp;
 
     client_io_stop_listening(io);
+    client_proxy_free(io);
     if (io->lws != NULL)
         begin_destroy(io);
     LIST_FOREACH_SAFE (node, tmp, &io->conns)

@@ -56,6 +56,11 @@ struct client_io_conf {
     double handshake_timeout; /* seconds */
     size_t max_connections;
     size_t max_connections_per_ip;
+    /* Networks ("10.0.0.0/8", NULL-terminated, or NULL) of proxies whose word
+     * about a client's address counts: X-Forwarded-For and X-Real-IP on a
+     * websocket port, and the PROXY protocol's header. */
+    const char *const *trusted_proxies;
+    bool proxy_protocol; /* every connection begins with that header */
 };
 
 struct client_io;
@@ -98,7 +103,7 @@ struct client_io_ops {
 
 struct client_io_counters {
     uint64_t accepted; /* sockets taken from the listening socket */
-    uint64_t refused;  /* over a limit or not a valid handshake */
+    uint64_t refused;  /* over a limit, or no valid start */
     uint64_t messages_in, messages_out;
     uint64_t bytes_in, bytes_out;
     uint64_t overflow_closed;  /* clients closed for a full queue */

@@ -6,6 +6,7 @@
  *   client_queue.c   outward: frames, the queue, flushing, closing
  *   client_recv.c    inward: fragments and bytes to messages, pausing
  *   client_limits.c  connections in all and per address
+ *   client_proxy.c   the PROXY protocol's header, before the library
  *   client_tls.c     certificates and TLS settings (OpenSSL)
  *
  * Only the first two include libwebsockets.
@@ -21,6 +22,7 @@
 #include <uv.h>
 
 #include "gateway/client_io.h"
+#include "gateway/forwarded.h"
 #include "net/listener.h"
 #include "util/buf.h"
 #include "util/list.h"
@@ -54,7 +56,7 @@ struct client_conn {
     struct client_io *io;       /* borrowed; outlives it */
     struct lws *wsi;            /* borrowed; freed by the library, last */
     void *owner;                /* borrowed; what on_open() returned */
-    struct client_limit *limit; /* borrowed; NULL when addresses do not count */
+    struct client_limit *limit; /* borrowed; NULL: its address counts nowhere */
     struct blob *single;        /* owned; the only thing queued, or NULL */
     struct client_queue *queue; /* owned; NULL while nothing is queued */
     struct buf *in;             /* owned; an incomplete message, or NULL */
@@ -104,6 +106,8 @@ struct client_io {
     char *www;                /* owned; resolved folder, or NULL */
     char subprotocol[64];     /* what the client being upgraded asks for */
     struct list conns, opening, closing;
+    struct list proxied; /* in client_proxy.c, oldest first */
+    struct forwarded_trust trust;
     struct client_limits limits;
     struct client_io_counters counters;
     struct client_queue *spare; /* owned; emptied queues */
@@ -128,6 +132,14 @@ void client_lws_read(struct client_conn *c, bool enable);
 void client_lws_kill(struct client_conn *c);
 /* No timer of the library concerns it any more. */
 void client_lws_no_timeout(struct client_conn *c);
+/* A connection that passed client_limits_enter() and comes from peer: count it
+ * there too and hand it to the library. Takes ownership of fd. */
+void client_io_welcome(struct client_io *io, int fd, const union addr *peer);
+/* Close fd: before TLS, before the library, before anything that costs. */
+void client_io_refuse(
+    struct client_io *io, int fd, const union addr *peer, const char *why);
+/* Its client's address stands in its request (forwarded.h). */
+bool client_io_forwards(const struct client_io *io, const union addr *peer);
 
 /* client_http.c, given the library's handle. */
 
@@ -165,8 +177,8 @@ void client_conn_blame(struct client_conn *c, int code, const char *reason);
 /* Give it ms to get out of handshake or closing. */
 void client_conn_expect(struct client_conn *c, struct list *list, uint64_t ms);
 void client_conn_schedule(struct client_conn *c);
-/* End what is over its time. */
-void client_conn_sweep(struct client_io *io);
+/* End what is over its time, again and again from now on. */
+void client_conn_start_sweep(struct client_io *io);
 
 /* client_queue.c */
 
@@ -196,12 +208,23 @@ void client_recv_drop(struct client_conn *c);
 
 /* client_limits.c */
 
-/* One more connection from peer. 0 with *out (may be NULL), or -EAGAIN: over a
- * limit. */
-int client_limits_enter(
+/* One more connection. 0, or -EAGAIN: there are too many. */
+int client_limits_enter(struct client_limits *l);
+/* It comes from peer. 0 with *out (may be NULL), or -EAGAIN: too many do. */
+int client_limits_count(
     struct client_limits *l, const union addr *peer, struct client_limit **out);
+/* It is gone; limit NULL when it was not counted. */
 void client_limits_leave(struct client_limits *l, struct client_limit *limit);
 void client_limits_fini(struct client_limits *l);
+
+/* client_proxy.c */
+
+/* A connection that passed client_limits_enter() from a trusted proxy: read
+ * whom it speaks for, then client_io_welcome(). Takes ownership of fd. */
+void client_proxy_accept(struct client_io *io, int fd, const union addr *proxy);
+/* Close those that are due. */
+void client_proxy_sweep(struct client_io *io, uint64_t now);
+void client_proxy_free(struct client_io *io);
 
 /* client_tls.c */
 

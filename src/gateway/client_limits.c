@@ -30,27 +30,33 @@ static void make_key(uint8_t key[LIMIT_KEY_LEN], const union addr *peer)
     }
 }
 
-int client_limits_enter(
+int client_limits_enter(struct client_limits *l)
+{
+    if (l->total >= l->max)
+        return -EAGAIN;
+    l->total++;
+    return 0;
+}
+
+int client_limits_count(
     struct client_limits *l, const union addr *peer, struct client_limit **out)
 {
     struct client_limit *limit = NULL;
     uint8_t key[LIMIT_KEY_LEN];
 
-    if (l->total >= l->max)
+    *out = NULL;
+    if (l->max_per_ip == 0)
+        return 0;
+    make_key(key, peer);
+    HASH_FIND(hh, l->map, key, LIMIT_KEY_LEN, limit);
+    if (limit == NULL) {
+        limit = xcalloc(1, sizeof(*limit));
+        memcpy(limit->key, key, LIMIT_KEY_LEN);
+        HASH_ADD(hh, l->map, key, LIMIT_KEY_LEN, limit);
+    } else if (limit->count >= l->max_per_ip) {
         return -EAGAIN;
-    if (l->max_per_ip > 0) {
-        make_key(key, peer);
-        HASH_FIND(hh, l->map, key, LIMIT_KEY_LEN, limit);
-        if (limit == NULL) {
-            limit = xcalloc(1, sizeof(*limit));
-            memcpy(limit->key, key, LIMIT_KEY_LEN);
-            HASH_ADD(hh, l->map, key, LIMIT_KEY_LEN, limit);
-        } else if (limit->count >= l->max_per_ip) {
-            return -EAGAIN;
-        }
-        limit->count++;
     }
-    l->total++;
+    limit->count++;
     *out = limit;
     return 0;
 }
