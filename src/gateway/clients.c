@@ -219,7 +219,7 @@ static void name_drop(
 {
     n->count--;
     if (n->count == 0) {
-        HASH_DEL(*index, n);
+        HASH_DEL(*index, n); /* NOLINT(clang-analyzer-core.NullDereference) */
         if (n->members != &n->first)
             free(n->members);
         free(n);

@@ -13,12 +13,12 @@
 #include <stddef.h>
 #include <uv.h>
 
-#define MASTER_STOP_TIMEOUT   10.0 /* seconds before SIGKILL */
+/* Defaults and limits; all but the counts are seconds. */
+#define MASTER_STOP_TIMEOUT   10.0 /* before SIGKILL */
 #define MASTER_RESTARTS       5    /* in … */
-#define MASTER_RESTART_WINDOW 10.0 /* … seconds, then back-off 1, 2, … 30 s */
-#define MASTER_HANG_TIMEOUT   30.0 /* seconds without a heartbeat: SIGKILL */
-#define MASTER_START_TIMEOUT  10.0 /* seconds that a start waits for children \
-                                    */
+#define MASTER_RESTART_WINDOW 10.0 /* … this time, then back-off 1, 2, … 30 */
+#define MASTER_HANG_TIMEOUT   30.0 /* without a heartbeat: SIGKILL */
+#define MASTER_START_TIMEOUT  10.0 /* that a start waits for children */
 
 /* One child process. */
 struct master_child_conf {

@@ -20,16 +20,16 @@
 #include "proc/ctl.h"
 #include "util/list.h"
 
-#define MASTER_HEARTBEAT_MS                                                    \
-    1000                          /* between pings; late by more: the child is \
-                                     "not answering" */
-#define MASTER_BACKOFF_MAX   30.0 /* seconds between two starts of a child */
-#define MASTER_CONTROLS_MAX  32   /* gwrun commands connected at once */
-#define MASTER_RELOAD_MAX_MS 60000 /* to prepare; then the reload fails */
-#define MASTER_COMMIT_MAX_MS 10000 /* to commit; then the answer goes out */
-#define MASTER_STATUS_MAX_MS                          \
-    900 /* for children to answer; then they are "not \
-           answering" */
+/* Between two pings; a child that is later by more is "not answering". */
+#define MASTER_HEARTBEAT_MS 1000
+
+#define MASTER_BACKOFF_MAX  30.0 /* seconds between two starts of a child */
+#define MASTER_CONTROLS_MAX 32   /* gwrun commands connected at once */
+
+/* How long the children may take, in ms. */
+#define MASTER_RELOAD_MAX_MS      60000 /* to prepare; then the reload fails */
+#define MASTER_COMMIT_MAX_MS      10000 /* to commit; then the answer goes out */
+#define MASTER_STATUS_MAX_MS      800   /* then they are "not answering" */
 #define MASTER_CONNECTIONS_MAX_MS 10000 /* the same for long lists */
 
 enum child_state {

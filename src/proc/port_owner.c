@@ -24,6 +24,7 @@ static unsigned long find_inode(const char *table, uint16_t port)
         unsigned local, state;
         unsigned long inode;
 
+        /* The kernel wrote these numbers. NOLINTNEXTLINE(cert-err34-c) */
         if (sscanf(line,
                 " %*u: %*32[0-9A-Fa-f]:%x %*32[0-9A-Fa-f]:%*x %x %*s %*s %*s "
                 "%*u %*u %lu",
@@ -67,7 +68,7 @@ static void read_command(const char *pid, char out[32])
     snprintf(path, sizeof(path), "/proc/%.16s/comm", pid);
     f = fopen(path, "re");
     if (!f || !fgets(out, 32, f))
-        strcpy(out, "?");
+        snprintf(out, 32, "?");
     out[strcspn(out, "\n")] = '\0';
     if (f)
         fclose(f);

@@ -16,6 +16,7 @@
 #define REGLINK_ANSWER_MS 10000 /* a register silent for longer is redialed */
 #define REGLINK_RETRY_MS  1000  /* longest wait between tries */
 #define REGLINK_QUEUE_MAX (64 * 1024) /* bytes that a register may not read */
+#define REFUSED_MS        1000        /* closed within: perhaps the key */
 
 /* "host:port" texts in order. */
 struct addresses {
@@ -31,6 +32,7 @@ struct link {
     struct conn *conn;     /* owned; NULL while away */
     union addr addr;
     struct addresses list; /* what the register said last */
+    uint64_t connected_at; /* loop time, ms */
     bool complained;       /* since it last worked */
 };
 
@@ -196,7 +198,15 @@ static void on_packet(
 
 static void on_conn_close(struct conn *c, int err, void *arg)
 {
-    lose(arg, err == 0 ? "closed" : uv_strerror(err));
+    struct link *k = arg;
+    uint64_t now = uv_now(turn_loop(k->owner->turn));
+
+    if (err < 0)
+        lose(k, uv_strerror(err));
+    else if (now - k->connected_at < REFUSED_MS)
+        lose(k, "closed at once; is secret_key the same there? see its log");
+    else
+        lose(k, "closed");
 }
 
 static const struct conn_ops link_ops = {
@@ -221,6 +231,7 @@ static void on_connect(struct dialer *d, int fd, void *arg)
         lose(k, "no connection");
         return;
     }
+    k->connected_at = uv_now(turn_loop(l->turn));
     log_info("register is there address=%s", addr_format(text, &k->addr));
     if (l->address) {
         regmsg_put_gateway_connect(

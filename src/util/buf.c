@@ -24,7 +24,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
     if (b->base && buf_room(b) >= n)
         return b->data + b->len;
     /* Moving down is cheap only while it frees at least half. */
-    if (need <= b->cap / 2) {
+    if (b->base && need <= b->cap / 2) {
         memmove(b->base, b->data, b->len);
         b->data = b->base;
         return b->data + b->len;

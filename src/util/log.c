@@ -140,7 +140,9 @@ const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len)
         i++;
     }
     *o++ = '"';
-    strcpy(o, keep < len ? "…" : "");
+    if (keep < len)
+        o += sprintf(o, "…");
+    *o = '\0';
     return out;
 }
 
