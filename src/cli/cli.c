@@ -131,23 +131,38 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
     return -1;
 }
 
-int cli_load(struct config *out, const char *path)
+/* Go to the root folder of a configuration that result tells about. */
+static int enter(struct config *c, int result, char *err)
 {
-    char *err = NULL;
-
-    if (config_load(out, path, NULL, &err) < 0) {
+    if (result < 0) {
         fputs(err, stderr);
         if (err[0] && err[strlen(err) - 1] != '\n')
             fputc('\n', stderr);
         free(err);
         return CLI_WRONG;
     }
-    if (chdir(out->root) < 0) {
-        cli_error("cannot enter the folder %s", out->root);
-        config_free(out);
+    if (chdir(c->root) < 0) {
+        cli_error("cannot enter the folder %s", c->root);
+        config_free(c);
         return CLI_FAILED;
     }
     return CLI_DONE;
+}
+
+int cli_load(struct config *out, const char *path)
+{
+    char *err = NULL;
+    int result = config_load(out, path, NULL, &err);
+
+    return enter(out, result, err);
+}
+
+int cli_find(struct config *out, const char *path)
+{
+    char *err = NULL;
+    int result = config_find(out, path, &err);
+
+    return enter(out, result, err);
 }
 
 bool cli_script_compiles(const struct config *c)

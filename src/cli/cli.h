@@ -56,6 +56,9 @@ void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * 0, or the exit status. config_free() ends it. */
 int cli_load(struct config *out, const char *path);
 
+/* The same with config_find(). */
+int cli_find(struct config *out, const char *path);
+
 /* Does the workers' script compile? True also when there are no workers. Else
  * file:line and the message are on stderr. */
 bool cli_script_compiles(const struct config *c);

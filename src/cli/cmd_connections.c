@@ -106,7 +106,7 @@ int cmd_connections(int argc, char **argv)
 
     if (status >= 0)
         return status;
-    status = cli_load(&c, o.config);
+    status = cli_find(&c, o.config);
     if (status != CLI_DONE)
         return status;
     status = instance_open(&in, &c);

@@ -102,6 +102,9 @@ static const struct config_field gateway_fields[] = {
     {CLIENTS("www", CONFIG_TEXT, www, 1, TEXT_MAX)},
     {CLIENTS("send", CONFIG_EITHER, send_binary, 0, 0), .words = send_words},
     {CLIENTS("allowed_origins", CONFIG_TEXTS, allowed_origins, 1, TEXT_MAX)},
+    {CLIENTS("trusted_proxies", CONFIG_TEXTS, trusted_proxies, 1, TEXT_MAX),
+        .want = "a network, or a list of them, such as \"10.0.0.0/8\""},
+    {CLIENTS("proxy_protocol", CONFIG_BOOL, proxy_protocol, 0, 0)},
     {CLIENTS("max_message", CONFIG_SIZE, message_max, 1, MESSAGE_MAX)},
     {CLIENTS("max_queue", CONFIG_SIZE, queue_max, 1024, BYTES_MAX)},
     {CLIENTS("overflow", CONFIG_WORD, overflow, 0, 0), .words = overflow_words},
@@ -413,8 +416,9 @@ static char *read_text_file(struct config_load *l)
     return NULL;
 }
 
-int config_load(
-    struct config *out, const char *path, const char *text, char **err)
+/* lenient: mistakes in what the file says do not count. */
+static int load(struct config *out, const char *path, const char *text,
+    bool lenient, char **err)
 {
     struct config_memory *memory = xcalloc(1, sizeof(*memory));
     struct config_load l = {.memory = memory};
@@ -435,8 +439,10 @@ int config_load(
     if (text && l.c.root) {
         l.c.worker_conf.lua_dir = find_lua_dir(&l);
         run_source(&l, text);
-        if (l.c.has_register || l.c.has_workers || l.c.ngateways > 0 ||
-            l.ncomplaints == 0)
+        if (lenient)
+            l.ncomplaints = 0;
+        else if (l.c.has_register || l.c.has_workers || l.c.ngateways > 0 ||
+                 l.ncomplaints == 0)
             config_check(&l);
     }
     free(own_text);
@@ -450,6 +456,17 @@ int config_load(
     }
     buf_fini(&l.complaints);
     return *err ? -EINVAL : 0;
+}
+
+int config_load(
+    struct config *out, const char *path, const char *text, char **err)
+{
+    return load(out, path, text, false, err);
+}
+
+int config_find(struct config *out, const char *path, char **err)
+{
+    return load(out, path, NULL, true, err);
 }
 
 void config_free(struct config *c)

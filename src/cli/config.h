@@ -53,6 +53,12 @@ struct config {
  * caller frees it). config_free() ends it. */
 int config_load(
     struct config *out, const char *path, const char *text, char **err);
+
+/* The same for commands to what runs already, which must work while somebody
+ * edits the file: only root and run_dir may be used, and run_dir is the default
+ * when the file does not tell. Fails when there is no file. */
+int config_find(struct config *out, const char *path, char **err);
+
 void config_free(struct config *c);
 
 #endif /* GW_CLI_CONFIG_H */
