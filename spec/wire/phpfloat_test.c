@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <float.h>
-#include <locale.h>
 #include <math.h>
 #include <stdbool.h>
 
@@ -135,21 +134,6 @@ static void reads_back_any_double(void **state)
     buf_fini(&out);
 }
 
-static void does_not_care_about_the_locale(void **state)
-{
-    static const char *const commas[] = {
-        "de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
-    bool found = false;
-
-    for (size_t i = 0; i < 4 && !found; i++)
-        found = setlocale(LC_NUMERIC, commas[i]) != NULL;
-    if (!found)
-        skip(); /* no such locale is installed */
-    writes_what_php_writes(state);
-    reads_what_it_writes(state);
-    setlocale(LC_NUMERIC, "C");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,7 +142,6 @@ int main(void)
         cmocka_unit_test(reads_other_spellings),
         cmocka_unit_test(refuses_what_is_not_a_number),
         cmocka_unit_test(reads_back_any_double),
-        cmocka_unit_test(does_not_care_about_the_locale),
     };
 
     return cmocka_run_group_tests_name("wire.phpfloat", tests, NULL, NULL);
