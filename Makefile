@@ -25,7 +25,7 @@ LIBS_master   := util wire net proc
 LIBS_lualib   := util wire net proc upstream worker
 LIBS_cli      := $(filter-out cli,$(FOLDERS))
 
-PKGS := libuv libwebsockets lua5.4 lua5.4-cjson jansson openssl
+PKGS := libuv libwebsockets lua5.4 lua5.4-cjson jansson openssl hiredis libcurl
 
 WARN   := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wwrite-strings \
           -Wpointer-arith -Wvla -Wstrict-prototypes -Wmissing-prototypes \
@@ -117,7 +117,7 @@ test-deps:
 
 install: build
 	install -D -m 755 $(O)/gwrun $(DESTDIR)$(PREFIX)/bin/gwrun
-	for d in . meta; do install -d $(DESTDIR)$(PREFIX)/share/gwrun/lua/$$d && \
+	for d in . gwrun meta; do install -d $(DESTDIR)$(PREFIX)/share/gwrun/lua/$$d && \
 	  install -m 644 lua/$$d/*.lua $(DESTDIR)$(PREFIX)/share/gwrun/lua/$$d/; done
 
 clean:

@@ -3,10 +3,13 @@
 #include <lauxlib.h>
 #include <lua-cjson.h>
 #include <lualib.h>
+#include <stdio.h>
 
 #include "lualib/lgateway.h"
 #include "lualib/llog.h"
+#include "lualib/lredis.h"
 #include "lualib/lsession.h"
+#include "lualib/lspawn.h"
 #include "lualib/ltimer.h"
 #include "worker/vm.h"
 
@@ -21,8 +24,9 @@ static void preload(lua_State *L, const char *name, lua_CFunction open)
     lua_pop(L, 1);
 }
 
-/* Run a Lua file shipped with gwrun; its nargs arguments are on top. */
-static void run_file(lua_State *L, const char *name, int nargs)
+/* Run a Lua file shipped with gwrun; its nargs arguments are on top, and its
+ * nresults results afterwards. */
+static void run_file(lua_State *L, const char *name, int nargs, int nresults)
 {
     const char *path = lua_pushfstring(L, "%s/%s", vm_lua_dir(vm_of(L)), name);
 
@@ -30,7 +34,40 @@ static void run_file(lua_State *L, const char *name, int nargs)
         lua_error(L);
     lua_remove(L, -2);
     lua_insert(L, -nargs - 1);
-    lua_call(L, nargs, 0);
+    lua_call(L, nargs, nresults);
+}
+
+/* The value on top is what require(name) returns; popped. */
+static void set_loaded(lua_State *L, const char *name)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+}
+
+/* lua/gwrun/<file>.lua makes a module of its core: require "gwrun.<file>", and
+ * a global if it has a name for it. */
+static void open_module(lua_State *L, void (*push_core)(lua_State *L),
+    const char *file, const char *global)
+{
+    char name[64];
+
+    push_core(L);
+    snprintf(name, sizeof(name), "gwrun/%s.lua", file);
+    run_file(L, name, 1, 1);
+    if (global) {
+        lua_pushvalue(L, -1);
+        lua_setglobal(L, global);
+    }
+    snprintf(name, sizeof(name), "gwrun.%s", file);
+    set_loaded(L, name);
+}
+
+static void open_modules(lua_State *L)
+{
+    open_module(L, lspawn_push, "async", "gwrun");
+    open_module(L, lredis_push, "redis", "Redis");
 }
 
 void linit_open_libs(lua_State *L)
@@ -47,7 +84,8 @@ void linit_open_libs(lua_State *L)
     lua_pushvalue(L, -1);
     lua_setglobal(L, "Gateway");
     lquery_push(L);
-    run_file(L, "gateway.lua", 2);
-    run_file(L, "prelude.lua", 0);
+    run_file(L, "gateway.lua", 2, 0);
+    open_modules(L);
+    run_file(L, "prelude.lua", 0, 0);
     lsession_open(L);
 }

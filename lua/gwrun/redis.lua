@@ -1,0 +1,416 @@
+-- gwrun.redis: every Redis command as a method, pipelines, transactions, scripts
+-- and subscriptions. Calls wait while other clients' events go on.
+--
+-- Ordinary commands of a worker share one connection, on which any number can be
+-- under way; what blocks or watches gets a connection of its own.
+--
+-- Loaded by lualib/linit.c with the core (lredis.c).
+local core = ...
+local async = require "gwrun.async"
+local null = require("cjson").null
+
+local M = { null = null }
+
+local defaults = {
+  host = "127.0.0.1", -- or "/path" of a unix socket
+  port = 6379,
+  user = false,
+  password = false,
+  db = 0,
+  timeout = 5, -- seconds for each call
+  connect_timeout = 3,
+  pool_size = 8, -- connections for what blocks or watches, at most
+}
+
+local retry_min, retry_max = 0.1, 5 -- seconds between a subscription's connects
+local ping_after = 15 -- seconds of silence on a subscription
+local attempts = 10 -- of a transaction whose keys are changed by others
+
+-- Commands that wait at the server: the place of their limit in seconds.
+local blocking = {
+  BLPOP = "last", BRPOP = "last", BRPOPLPUSH = "last", BLMOVE = "last", BZPOPMIN = "last",
+  BZPOPMAX = "last", BLMPOP = 1, BZMPOP = 1, WAIT = "ms", WAITAOF = "ms",
+  XREAD = "option", XREADGROUP = "option",
+}
+
+-- Commands that change the connection, and what to use.
+local refused = {
+  SUBSCRIBE = "subscribe(channels, f)", PSUBSCRIBE = "psubscribe(patterns, f)",
+  UNSUBSCRIBE = "subscription:close()", PUNSUBSCRIBE = "subscription:close()",
+  SSUBSCRIBE = "subscribe(channels, f)", SUNSUBSCRIBE = "subscription:close()",
+  MULTI = "multi(f)", EXEC = "multi(f)", DISCARD = "multi(f)", WATCH = "transaction(keys, f)",
+  UNWATCH = "transaction(keys, f)", SELECT = "Redis.connect { db = … }",
+  AUTH = "Redis.connect { password = … }", HELLO = "Redis.connect { … }",
+  MONITOR = "redis-cli", SYNC = "redis-cli", PSYNC = "redis-cli", RESET = "close()", QUIT = "close()",
+}
+
+local function check(name, level)
+  if type(name) ~= "string" then
+    error("redis: the command must be a string, not a " .. type(name), level + 1)
+  end
+  name = name:upper()
+  if refused[name] then
+    error(("redis: %s would change the shared connection; use %s"):format(name, refused[name]), level + 1)
+  end
+  return name
+end
+
+-- How many seconds a command may wait at the server; nil when it does not wait.
+local function block_time(name, ...)
+  local where = blocking[name]
+  if not where then return nil end
+  local count = select("#", ...)
+  local value
+  if where == "option" then
+    for i = 1, count - 1 do
+      if tostring((select(i, ...))):upper() == "BLOCK" then value = (select(i + 1, ...)) end
+    end
+    if not value then return nil end
+  else
+    value = (select(where == 1 and 1 or count, ...))
+  end
+  local seconds = tonumber(value) or 0
+  if where == "ms" or where == "option" then seconds = seconds / 1000 end
+  return seconds > 0 and seconds or 86000 -- 0 is for ever
+end
+
+local function pack_command(...)
+  return { ... }
+end
+
+-- Make a table whose methods are commands; each is made when first used.
+local function with_commands(methods, run)
+  return { __index = function(_, name)
+    if methods[name] then return methods[name] end
+    if type(name) ~= "string" then return nil end
+    local command = name:upper()
+    local function method(self, ...)
+      return run(self, command, ...)
+    end
+    methods[name] = method
+    return method
+  end }
+end
+
+-- Collects commands for a pipeline or a transaction.
+
+local Batch = {}
+local batch_meta = with_commands(Batch, function(self, command, ...)
+  check(command, 2)
+  self[#self + 1] = pack_command(command, ...)
+end)
+
+function Batch.call(self, command, ...)
+  self[#self + 1] = pack_command(check(command, 2), ...)
+end
+
+local function collect(f, ...)
+  local batch = setmetatable({}, batch_meta)
+  f(batch, ...)
+  return batch
+end
+
+-- The replies of MULTI … EXEC -> those of the commands.
+local function unpack_exec(replies)
+  local last = replies[#replies]
+  if type(last) == "table" and last.error then
+    for i = 2, #replies - 1 do -- the command that was refused says more
+      local r = replies[i]
+      if type(r) == "table" and r.error then return nil, r.error, r.code end
+    end
+    return nil, last.error, last.code
+  end
+  if last == null then return nil, "redis: a watched key was changed", "eagain" end
+  return last
+end
+
+local function as_transaction(batch)
+  local commands = { { "MULTI" } }
+  table.move(batch, 1, #batch, 2, commands)
+  commands[#commands + 1] = { "EXEC" }
+  return commands
+end
+
+-- Connections of one's own.
+
+local function take(shared, timeout)
+  local idle = table.remove(shared.idle)
+  if idle then return idle end
+  if shared.lent < shared.conf.pool_size then
+    shared.lent = shared.lent + 1
+    return core.open(shared.conf)
+  end
+  local ticket = async.ticket()
+  local waiter = { ticket = ticket }
+  shared.waiters[#shared.waiters + 1] = waiter
+  if ticket:wait(timeout) and waiter.conn then return waiter.conn end
+  for i, w in ipairs(shared.waiters) do
+    if w == waiter then table.remove(shared.waiters, i) end
+  end
+  return nil, "redis: all " .. shared.conf.pool_size .. " connections are in use", "etimedout"
+end
+
+-- A connection in an unknown state is not used again.
+local function give_back(shared, conn, usable)
+  if not usable then
+    conn:close()
+    conn = core.open(shared.conf)
+  end
+  local waiter = table.remove(shared.waiters, 1)
+  if waiter then
+    waiter.conn = conn
+    waiter.ticket:set()
+  elseif shared.closed then
+    conn:close()
+  else
+    shared.idle[#shared.idle + 1] = conn
+  end
+end
+
+-- Run f(conn) with a connection of its own; the connection is used again only if
+-- f says so with its first result.
+local function with_connection(self, f)
+  local conn, message, code = take(self.shared, self.seconds)
+  if not conn then return nil, message, code end
+  local results = table.pack(pcall(f, conn))
+  give_back(self.shared, conn, results[1] and results[2])
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 3, results.n)
+end
+
+-- The client.
+
+local Client = {}
+
+local function to_map(list, message, code)
+  if type(list) ~= "table" then return list, message, code end
+  local map = {}
+  for i = 1, #list, 2 do map[list[i]] = list[i + 1] end
+  return map
+end
+
+local function call(self, command, ...)
+  local seconds = blocking[command] and block_time(command, ...)
+  if not seconds then return self.shared.conn:call(self.seconds, command, ...) end
+  local args = table.pack(...)
+  return with_connection(self, function(conn)
+    local reply, message, code = conn:call(seconds + self.seconds, command, table.unpack(args, 1, args.n))
+    return message == nil, reply, message, code
+  end)
+end
+
+local client_meta = with_commands(Client, function(self, command, ...)
+  check(command, 2)
+  return call(self, command, ...)
+end)
+
+function Client:call(command, ...)
+  return call(self, check(command, 2), ...)
+end
+
+function Client:hgetall(key)
+  return to_map(self.shared.conn:call(self.seconds, "HGETALL", key))
+end
+
+-- The same client with another limit for each call.
+function Client:within(seconds)
+  return setmetatable({ shared = self.shared, seconds = seconds }, client_meta)
+end
+
+function Client:pipeline(f)
+  local batch = collect(f)
+  if #batch == 0 then return {} end
+  return self.shared.conn:pipeline(self.seconds, batch)
+end
+
+function Client:multi(f)
+  local batch = collect(f)
+  if #batch == 0 then return {} end
+  local replies, message, code = self.shared.conn:pipeline(self.seconds, as_transaction(batch))
+  if not replies then return nil, message, code end
+  return unpack_exec(replies)
+end
+
+local function view(conn, seconds)
+  return setmetatable({ shared = { conn = conn, conf = {} }, seconds = seconds }, client_meta)
+end
+
+local function try_transaction(self, conn, keys, f)
+  local ok, message, code = conn:call(self.seconds, "WATCH", table.unpack(keys))
+  if not ok then return false, nil, message, code end
+  local batch = collect(function(tx) f(tx, view(conn, self.seconds)) end)
+  if #batch == 0 then
+    return (conn:call(self.seconds, "UNWATCH")) == "OK", {}
+  end
+  local replies
+  replies, message, code = conn:pipeline(self.seconds, as_transaction(batch))
+  if not replies then return false, nil, message, code end
+  return true, unpack_exec(replies)
+end
+
+-- f(tx, r) reads with r, which waits, and writes with tx, which collects. When
+-- one of keys was changed meanwhile it runs again.
+function Client:transaction(keys, f)
+  if type(keys) ~= "table" then keys = { keys } end
+  local result, message, code
+  for _ = 1, attempts do
+    result, message, code = with_connection(self, function(conn)
+      return try_transaction(self, conn, keys, f)
+    end)
+    if result or code ~= "eagain" then break end
+  end
+  return result, message, code
+end
+
+-- Run a script (EVALSHA, or EVAL when the server does not know it yet).
+function Client:script(text, keys, args)
+  local words = { #(keys or {}) }
+  table.move(keys or {}, 1, words[1], 2, words)
+  table.move(args or {}, 1, #(args or {}), #words + 1, words)
+  local sha = self.shared.scripts[text]
+  if sha then
+    local reply, message, code = self:evalsha(sha, table.unpack(words))
+    if code ~= "noscript" then return reply, message, code end
+  end
+  local loaded, message, code = self.shared.conn:call(self.seconds, "SCRIPT", "LOAD", text)
+  if not loaded then return nil, message, code end
+  self.shared.scripts[text] = loaded
+  return self:evalsha(loaded, table.unpack(words))
+end
+
+function Client:close()
+  local shared = self.shared
+  shared.closed = true
+  shared.conn:close()
+  for _, conn in ipairs(shared.idle) do conn:close() end
+  shared.idle = {}
+end
+
+-- Subscriptions: each has a connection and a coroutine of its own, which calls
+-- the handler for one message after the other.
+
+local Subscription = {}
+Subscription.__index = Subscription
+
+local function listen(self)
+  local command = { self.command }
+  table.move(self.names, 1, #self.names, 2, command)
+  return self.conn:listen(self.seconds, { command })
+end
+
+local function deliver(self, message)
+  self.heard = true
+  local kind = message[1]
+  local ok, err = true, nil
+  if kind == "message" then
+    ok, err = xpcall(self.handler, debug.traceback, message[3], message[2])
+  elseif kind == "pmessage" then
+    ok, err = xpcall(self.handler, debug.traceback, message[4], message[3], message[2])
+  elseif kind == "subscribe" or kind == "psubscribe" then
+    self.confirmed = self.confirmed + 1
+    if self.confirmed == #self.names then self.ready:set() end
+  end
+  if not ok then Log.error("redis: handler of a subscription failed: " .. tostring(err)) end
+end
+
+-- One connection's life; returns why it ended.
+local function receive(self)
+  self.confirmed = 0
+  local ok, why = listen(self)
+  while ok do
+    local message
+    message, why = self.conn:next()
+    if not message then break end
+    if self.closed or not async.is_serving() then return "closed" end
+    if message.error then
+      why = message.error
+      break
+    end
+    self.wait = retry_min
+    deliver(self, message)
+  end
+  return why
+end
+
+local function run_subscription(self)
+  while true do
+    self.conn = core.open(self.conf)
+    local why = receive(self)
+    self.conn:close()
+    if self.closed or not async.is_serving() then return end
+    Log.warn(("redis: subscription lost, connecting anew: %s"):format(why))
+    Timer.sleep(self.wait * (0.5 + math.random() / 2))
+    self.wait = math.min(self.wait * 2, retry_max)
+  end
+end
+
+-- A connection on which nothing comes, not even the answer to a ping, is dead.
+local function watch_silence(self)
+  local conn, asked
+  while not self.closed do
+    Timer.sleep(ping_after)
+    if self.heard or self.conn ~= conn then
+      conn, asked = self.conn, false
+    elseif asked then
+      self.conn:close()
+    else
+      asked = true
+      pcall(self.conn.listen, self.conn, self.seconds, { { "PING" } }) -- it may be closed
+    end
+    self.heard = false
+  end
+end
+
+local function subscribe(self, command, names, handler)
+  if type(names) ~= "table" then names = { names } end
+  if #names == 0 then error("redis: a list of channels expected", 3) end
+  if type(handler) ~= "function" then error("redis: a function(message, channel) expected", 3) end
+  local conf = setmetatable({ push = true }, { __index = self.shared.conf })
+  local subscription = setmetatable({
+    conf = conf, command = command, names = names, handler = handler, seconds = self.seconds,
+    wait = retry_min, confirmed = 0, ready = async.ticket(),
+  }, Subscription)
+  async.spawn(function() run_subscription(subscription) end)
+  async.spawn(function() watch_silence(subscription) end)
+  return subscription
+end
+
+function Client:subscribe(channels, handler)
+  return subscribe(self, "SUBSCRIBE", channels, handler)
+end
+
+function Client:psubscribe(patterns, handler)
+  return subscribe(self, "PSUBSCRIBE", patterns, handler)
+end
+
+-- Wait until the server has confirmed it for the first time.
+function Subscription:waitReady(seconds)
+  return self.ready:wait(seconds or self.seconds)
+end
+
+function Subscription:close()
+  self.closed = true
+  if self.conn then self.conn:close() end
+end
+
+local types = { host = "string", user = "string", password = "string" }
+
+-- A client for one server. It connects when it is first used, and again when the
+-- connection was lost.
+function M.connect(options)
+  local conf = {}
+  for name, value in pairs(defaults) do conf[name] = value or nil end
+  for name, value in pairs(options or {}) do
+    if defaults[name] == nil then error(("redis: unknown option '%s'"):format(name), 2) end
+    if type(value) ~= (types[name] or "number") then
+      error(("redis: option '%s' must be a %s"):format(name, types[name] or "number"), 2)
+    end
+    conf[name] = value
+  end
+  return setmetatable({
+    shared = { conn = core.open(conf), conf = conf, idle = {}, lent = 0, waiters = {}, scripts = {} },
+    seconds = conf.timeout,
+  }, client_meta)
+end
+
+return M

@@ -1,0 +1,660 @@
+#include "upstream/redis.h"
+
+#include <errno.h>
+#include <hiredis/read.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/conn.h"
+#include "upstream/connect.h"
+#include "util/alloc.h"
+#include "util/list.h"
+#include "util/log.h"
+
+struct redis_call {
+    struct list node; /* in redis->waiting or redis->sent */
+    struct redis *redis;
+    struct buf commands; /* until they are sent */
+    uint64_t sent_at;    /* ms; 0 while waiting */
+    uint64_t deadline;   /* ms */
+    redis_reply_cb done; /* NULL: nobody waits for it any more */
+    void *arg;           /* borrowed, handed to done */
+    size_t count;
+    size_t got;
+    struct redis_value replies[];
+};
+
+enum state { DOWN, CONNECTING, GREETING, UP };
+
+struct redis {
+    struct turn *turn;      /* borrowed */
+    struct redis_conf conf; /* its strings are owned */
+    enum state state;
+    struct connect *connect; /* owned; while connecting */
+    struct conn *conn;       /* owned; from GREETING on */
+    redisReader *reader;     /* owned; as conn */
+    struct list waiting;     /* calls, until UP */
+    struct list sent;        /* calls, in the order of their replies */
+    size_t ncalls;
+    size_t waiting_bytes;
+    size_t reply_bytes; /* read of a reply that is not complete */
+    size_t reply_items;
+    uv_timer_t timer;            /* the earliest deadline, or an earlier time */
+    uint64_t due;                /* what it is set to; 0 when it rests */
+    uint64_t retry_at;           /* no connect before, ms */
+    struct turn_task begin_task; /* for calls that wait */
+    struct turn_task end_task;
+    bool closed;
+    int err; /* why it is down */
+    char error[256];
+};
+
+static void drop(struct redis *r, int err, const char *why);
+
+/* ---- values ---- */
+
+static void clear_value(struct redis_value *v)
+{
+    free(v->text);
+    for (size_t i = 0; v->type == REDIS_ARRAY && i < v->len; i++)
+        clear_value(&v->items[i]); /* hiredis limits the depth to 7 */
+    free(v->items);
+}
+
+void redis_value_free(struct redis_value *v)
+{
+    clear_value(v);
+    free(v);
+}
+
+/* Where the value goes that is being read: its place in an array, or a new
+ * one. NULL when the reply has too many. */
+static struct redis_value *place(const redisReadTask *task)
+{
+    struct redis *r = task->privdata;
+    struct redis_value *parent;
+
+    if (!task->parent)
+        return xcalloc(1, sizeof(struct redis_value));
+    parent = task->parent->obj;
+    if (++r->reply_items > REDIS_ITEMS_MAX)
+        return NULL;
+    return &parent->items[task->idx];
+}
+
+static void *on_string(const redisReadTask *task, char *text, size_t len)
+{
+    struct redis_value *v = place(task);
+
+    if (!v)
+        return NULL;
+    v->type = task->type == REDIS_REPLY_ERROR    ? REDIS_ERROR
+              : task->type == REDIS_REPLY_STATUS ? REDIS_STATUS
+                                                 : REDIS_STRING;
+    v->text = xmemdup(text, len);
+    v->len = len;
+    return v;
+}
+
+static void *on_array(const redisReadTask *task, int count)
+{
+    struct redis_value *v;
+
+    if (count < 0 || count > REDIS_ITEMS_MAX)
+        return NULL;
+    v = place(task);
+    if (!v)
+        return NULL;
+    v->type = REDIS_ARRAY;
+    v->len = (size_t)count;
+    if (count > 0)
+        v->items = xcalloc((size_t)count, sizeof(*v->items));
+    return v;
+}
+
+static void *on_integer(const redisReadTask *task, long long integer)
+{
+    struct redis_value *v = place(task);
+
+    if (!v)
+        return NULL;
+    v->type = REDIS_INTEGER;
+    v->integer = integer;
+    return v;
+}
+
+static void *on_nil(const redisReadTask *task)
+{
+    return place(task); /* zeros are REDIS_NIL */
+}
+
+static void on_unfinished(void *obj)
+{
+    redis_value_free(obj);
+}
+
+/* ---- calls ---- */
+
+static void free_call(struct redis_call *call)
+{
+    list_remove(&call->node);
+    call->redis->ncalls--;
+    call->redis->waiting_bytes -= call->commands.len;
+    buf_fini(&call->commands);
+    for (size_t i = 0; i < call->got; i++)
+        clear_value(&call->replies[i]);
+    free(call);
+}
+
+/* Tell its result and free it. */
+static void finish_call(struct redis_call *call, int err)
+{
+    list_remove(&call->node);
+    if (call->done)
+        call->done(err, err < 0 ? NULL : call->replies,
+            err < 0 ? 0 : call->count, call->arg);
+    free_call(call);
+}
+
+static void free_calls(struct list *calls)
+{
+    while (!list_empty(calls))
+        free_call(LIST_ENTRY(calls->next, struct redis_call, node));
+}
+
+/* Callbacks may close r. */
+static void fail_calls(struct redis *r, int err)
+{
+    struct list failed;
+
+    list_init(&failed);
+    list_splice(&failed, &r->sent);
+    list_splice(&failed, &r->waiting);
+    while (!list_empty(&failed) && !r->closed)
+        finish_call(LIST_ENTRY(failed.next, struct redis_call, node), err);
+    free_calls(&failed);
+}
+
+/* ---- deadlines ---- */
+
+static void set_error(struct redis *r, const char *why)
+{
+    if (*r->conf.host == '/')
+        snprintf(r->error, sizeof(r->error), "redis %s: %s", r->conf.host, why);
+    else
+        snprintf(r->error, sizeof(r->error), "redis %s:%u: %s", r->conf.host,
+            r->conf.port, why);
+}
+
+static void on_due(uv_timer_t *timer);
+
+static void set_timer(struct redis *r, uint64_t deadline)
+{
+    uint64_t now = uv_now(r->timer.loop);
+
+    if (r->due != 0 && r->due <= deadline)
+        return;
+    r->due = deadline;
+    uv_timer_start(&r->timer, on_due, deadline > now ? deadline - now : 0, 0);
+}
+
+static bool is_overdue(const struct redis_call *call, uint64_t now)
+{
+    return call->deadline <= now && call->done;
+}
+
+static void expire_calls(struct redis *r, struct list *calls, uint64_t now)
+{
+    struct list *node, *tmp;
+    struct list overdue;
+
+    list_init(&overdue);
+    LIST_FOREACH_SAFE (node, tmp, calls) {
+        struct redis_call *call = LIST_ENTRY(node, struct redis_call, node);
+
+        if (!is_overdue(call, now)) {
+            if (call->done)
+                set_timer(r, call->deadline);
+        } else if (call->sent_at == 0) {
+            list_remove(&call->node);
+            list_push_back(&overdue, &call->node);
+        }
+    }
+    if (!list_empty(&overdue))
+        set_error(r, "no answer in time");
+    while (!list_empty(&overdue) && !r->closed)
+        finish_call(
+            LIST_ENTRY(overdue.next, struct redis_call, node), -ETIMEDOUT);
+    free_calls(&overdue);
+}
+
+/* Tell those sent; each stays in its place until the replies came. Returns
+ * whether the server is of no use: it has said nothing since one of them was
+ * sent, or does not even let us in. */
+static bool expire_sent(struct redis *r, uint64_t now)
+{
+    bool silent = false;
+    struct list *node;
+
+again:
+    LIST_FOREACH (node, &r->sent) {
+        struct redis_call *call = LIST_ENTRY(node, struct redis_call, node);
+        redis_reply_cb done = call->done;
+
+        if (!is_overdue(call, now))
+            continue;
+        silent = silent || r->state == GREETING ||
+                 conn_last_read(r->conn) < call->sent_at;
+        call->done = NULL;
+        set_error(r, "no answer in time");
+        done(-ETIMEDOUT, NULL, 0, call->arg);
+        if (r->closed || !r->conn)
+            return false;
+        goto again; /* the list may be another one now */
+    }
+    return silent;
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    struct redis *r = timer->data;
+    uint64_t now = uv_now(timer->loop);
+
+    r->due = 0;
+    expire_calls(r, &r->waiting, now);
+    if (r->closed)
+        return;
+    if (r->conn && expire_sent(r, now)) {
+        drop(r, -ECONNRESET, "the server is silent, connecting anew");
+        return;
+    }
+    if (!r->closed)
+        expire_calls(r, &r->sent, now); /* sets the timer again */
+}
+
+/* ---- the connection ---- */
+
+/* Put the call's commands into the send queue. */
+static void transmit(struct redis *r, struct redis_call *call)
+{
+    struct buf *out = conn_out(r->conn);
+
+    if (call->commands.len > 0) {
+        buf_append(out, call->commands.data, call->commands.len);
+        r->waiting_bytes -= call->commands.len;
+        buf_fini(&call->commands);
+        memset(&call->commands, 0, sizeof(call->commands));
+    }
+    call->sent_at = uv_now(r->timer.loop);
+    list_remove(&call->node);
+    list_push_back(&r->sent, &call->node);
+}
+
+static void transmit_all(struct redis *r)
+{
+    struct list told;
+
+    list_init(&told);
+    while (!list_empty(&r->waiting)) {
+        struct redis_call *call =
+            LIST_ENTRY(r->waiting.next, struct redis_call, node);
+
+        transmit(r, call);
+        if (call->count == 0) {
+            list_remove(&call->node);
+            list_push_back(&told, &call->node);
+        }
+    }
+    while (!list_empty(&told) && !r->closed)
+        finish_call(LIST_ENTRY(told.next, struct redis_call, node), 0);
+    free_calls(&told);
+}
+
+/* Whoever waits is told; the next call connects anew. */
+static void drop(struct redis *r, int err, const char *why)
+{
+    if (r->conn)
+        conn_close(r->conn);
+    if (r->reader)
+        redisReaderFree(r->reader);
+    if (r->connect)
+        connect_cancel(r->connect);
+    if (r->state != UP)
+        r->retry_at = uv_now(r->timer.loop) + REDIS_RETRY_MS;
+    r->conn = NULL;
+    r->reader = NULL;
+    r->connect = NULL;
+    r->state = DOWN;
+    r->err = err;
+    set_error(r, why);
+    fail_calls(r, err);
+    if (!r->closed && r->conf.on_down)
+        r->conf.on_down(err, r->conf.arg);
+}
+
+static void on_greeted(
+    int err, const struct redis_value *replies, size_t count, void *arg)
+{
+    struct redis *r = arg;
+
+    if (err < 0)
+        return; /* the connection was dropped, all are told */
+    for (size_t i = 0; i < count; i++) {
+        if (replies[i].type == REDIS_ERROR) {
+            r->err = -EACCES;
+            snprintf(r->error, sizeof(r->error), "%s", replies[i].text);
+            return; /* take_reply() drops it: not inside its own call */
+        }
+    }
+    r->state = UP;
+    transmit_all(r);
+}
+
+static void put_command(struct buf *out, const char *const *words)
+{
+    size_t count = 0;
+
+    while (words[count])
+        count++;
+    redis_put_command(out, count);
+    for (size_t i = 0; i < count; i++)
+        redis_put_word(out, words[i], strlen(words[i]));
+}
+
+static void begin_deadline(
+    struct redis *r, struct redis_call *call, uint64_t timeout_ms)
+{
+    uv_update_time(r->timer.loop); /* a handler may have computed for long */
+    call->deadline = uv_now(r->timer.loop) + timeout_ms;
+    set_timer(r, call->deadline);
+}
+
+static struct redis_call *new_call(
+    struct redis *r, const struct redis_request *request)
+{
+    struct redis_call *call =
+        xcalloc(1, sizeof(*call) + request->count * sizeof(call->replies[0]));
+
+    list_init(&call->node);
+    call->redis = r;
+    call->count = request->count;
+    call->done = request->done;
+    call->arg = request->arg;
+    r->ncalls++;
+    begin_deadline(r, call, request->timeout_ms);
+    return call;
+}
+
+/* AUTH and SELECT, before anything else. */
+static void greet(struct redis *r)
+{
+    const char *user = r->conf.user;
+    const char *auth[] = {"AUTH", user ? user : r->conf.password,
+        user ? r->conf.password : NULL, NULL};
+    char db[16];
+    const char *select[] = {"SELECT", db, NULL};
+    struct buf commands = {0};
+    struct redis_request request = {
+        .timeout_ms = r->conf.connect_ms, .done = on_greeted, .arg = r};
+
+    snprintf(db, sizeof(db), "%d", r->conf.db);
+    if (r->conf.password) {
+        put_command(&commands, auth);
+        request.count++;
+    }
+    if (r->conf.db != 0) {
+        put_command(&commands, select);
+        request.count++;
+    }
+    buf_append(conn_out(r->conn), commands.data, commands.len);
+    buf_fini(&commands);
+    if (request.count > 0)
+        transmit(r, new_call(r, &request));
+    else
+        on_greeted(0, NULL, 0, r);
+}
+
+/* A whole reply; takes ownership of v. False when the connection is gone. */
+static bool take_reply(struct redis *r, struct redis_value *v)
+{
+    struct redis_call *call;
+
+    if (r->state == UP && r->conf.on_push) {
+        r->conf.on_push(v, r->conf.arg);
+        return !r->closed && r->conn;
+    }
+    if (list_empty(&r->sent)) {
+        redis_value_free(v);
+        drop(r, -EPROTO, "a reply that nobody asked for");
+        return false;
+    }
+    call = LIST_ENTRY(r->sent.next, struct redis_call, node);
+    call->replies[call->got++] = *v;
+    free(v);
+    if (call->got < call->count)
+        return true;
+    r->err = 0;
+    finish_call(call, 0);
+    if (!r->closed && r->state == GREETING) {
+        char why[sizeof(r->error)];
+
+        memcpy(why, r->error, sizeof(why));
+        drop(r, r->err, why);
+    }
+    return !r->closed && r->conn;
+}
+
+static ssize_t measure_all(const uint8_t *data, size_t len, size_t limit)
+{
+    return (ssize_t)len;
+}
+
+static void on_bytes(struct conn *c, const uint8_t *data, size_t len, void *arg)
+{
+    struct redis *r = arg;
+    void *reply;
+
+    redisReaderFeed(r->reader, (const char *)data, len);
+    r->reply_bytes += len;
+    for (;;) {
+        reply = NULL;
+        if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
+            char why[sizeof(r->reader->errstr)];
+
+            memcpy(why, r->reader->errstr, sizeof(why));
+            drop(r, r->reader->err == REDIS_ERR_OOM ? -EMSGSIZE : -EPROTO,
+                r->reader->err == REDIS_ERR_OOM ? "a reply is too large" : why);
+            return;
+        }
+        if (!reply)
+            break;
+        r->reply_bytes = 0;
+        r->reply_items = 0;
+        if (!take_reply(r, reply))
+            return;
+    }
+    if (r->reply_bytes > REDIS_REPLY_MAX)
+        drop(r, -EMSGSIZE, "a reply is too large");
+}
+
+static void on_lost(struct conn *c, int err, void *arg)
+{
+    struct redis *r = arg;
+
+    r->conn = NULL;
+    if (err == 0)
+        err = -ECONNRESET;
+    drop(r, err,
+        err == -ECONNRESET ? "the connection was lost" : uv_strerror(err));
+}
+
+static void on_connected(int err, int fd, void *arg)
+{
+    static const struct conn_ops ops = {
+        .measure = measure_all, .on_packet = on_bytes, .on_close = on_lost};
+    static const struct conn_limits limits = {
+        .packet_max = REDIS_REPLY_MAX, .high_water = REDIS_QUEUE_MAX};
+    static redisReplyObjectFunctions functions = {
+        .createString = on_string,
+        .createArray = on_array,
+        .createInteger = on_integer,
+        .createNil = on_nil,
+        .freeObject = on_unfinished,
+    };
+    struct redis *r = arg;
+
+    r->connect = NULL;
+    if (err == 0) {
+        r->conn = conn_open(r->turn, fd, &ops, &limits, r);
+        err = r->conn ? 0 : -EIO;
+    }
+    if (err < 0) {
+        drop(r, err, uv_strerror(err));
+        return;
+    }
+    r->reader = redisReaderCreateWithFunctions(&functions);
+    if (!r->reader) {
+        drop(r, -ENOMEM, "not enough memory");
+        return;
+    }
+    redisReaderSetPrivdata(r->reader, r);
+    r->reply_bytes = 0;
+    r->reply_items = 0;
+    r->state = GREETING;
+    greet(r);
+}
+
+/* Calls wait. */
+static void on_begin(struct turn_task *task)
+{
+    struct redis *r = LIST_ENTRY(task, struct redis, begin_task);
+
+    if (r->state == UP)
+        transmit_all(r);
+    if (r->closed || r->state != DOWN || list_empty(&r->waiting))
+        return;
+    if (uv_now(r->timer.loop) < r->retry_at) {
+        fail_calls(r, r->err);
+        return;
+    }
+    r->state = CONNECTING;
+    r->connect = connect_start(r->timer.loop, r->conf.host, r->conf.port,
+        r->conf.connect_ms, on_connected, r);
+}
+
+/* ---- the public side ---- */
+
+void redis_put_command(struct buf *out, size_t words)
+{
+    buf_printf(out, "*%zu\r\n", words);
+}
+
+void redis_put_word(struct buf *out, const char *word, size_t len)
+{
+    buf_printf(out, "$%zu\r\n", len);
+    buf_append(out, word, len);
+    buf_append(out, "\r\n", 2);
+}
+
+int redis_send(struct redis *r, const struct redis_request *request,
+    struct redis_call **out)
+{
+    size_t queued = r->waiting_bytes + (r->conn ? conn_queued(r->conn) : 0);
+    struct redis_call *call;
+
+    if (r->closed || r->ncalls >= REDIS_CALLS_MAX ||
+        queued + request->commands->len > REDIS_QUEUE_MAX)
+        return -ENOBUFS;
+    call = new_call(r, request);
+    *out = call;
+    if (r->state == UP && request->count > 0) {
+        buf_append(
+            conn_out(r->conn), request->commands->data, request->commands->len);
+        transmit(r, call);
+        return 0;
+    }
+    buf_append(
+        &call->commands, request->commands->data, request->commands->len);
+    r->waiting_bytes += call->commands.len;
+    list_push_back(&r->waiting, &call->node);
+    turn_schedule(r->turn, &r->begin_task);
+    return 0;
+}
+
+void redis_cancel(struct redis_call *call)
+{
+    if (call->sent_at == 0)
+        free_call(call);
+    else
+        call->done = NULL; /* its replies are still to come */
+}
+
+const char *redis_error(const struct redis *r)
+{
+    return r->error;
+}
+
+struct redis *redis_open(struct turn *turn, const struct redis_conf *conf)
+{
+    struct redis *r = xcalloc(1, sizeof(*r));
+
+    r->turn = turn;
+    r->conf = *conf;
+    r->conf.host = xstrdup(conf->host);
+    r->conf.user = conf->user ? xstrdup(conf->user) : NULL;
+    r->conf.password = conf->password ? xstrdup(conf->password) : NULL;
+    if (conf->connect_ms == 0)
+        r->conf.connect_ms = REDIS_CONNECT_MS;
+    list_init(&r->waiting);
+    list_init(&r->sent);
+    list_init(&r->begin_task.node);
+    list_init(&r->end_task.node);
+    r->begin_task.run = on_begin;
+    uv_timer_init(turn_loop(turn), &r->timer);
+    r->timer.data = r;
+    return r;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct redis *r = handle->data;
+
+    free((char *)r->conf.host);
+    free((char *)r->conf.user);
+    free((char *)r->conf.password);
+    free(r);
+}
+
+void redis_close(struct redis *r)
+{
+    r->closed = true;
+    turn_cancel(&r->begin_task);
+    turn_cancel(&r->end_task);
+    if (r->connect)
+        connect_cancel(r->connect);
+    if (r->conn)
+        conn_close(r->conn);
+    if (r->reader)
+        redisReaderFree(r->reader);
+    free_calls(&r->sent);
+    free_calls(&r->waiting);
+    uv_close((uv_handle_t *)&r->timer, on_closed);
+}
+
+static void on_end(struct turn_task *task)
+{
+    struct redis *r = LIST_ENTRY(task, struct redis, end_task);
+
+    drop(r, -ECANCELED, "the connection was closed");
+    if (!r->closed)
+        redis_close(r);
+}
+
+void redis_end(struct redis *r)
+{
+    r->end_task.run = on_end;
+    turn_schedule(r->turn, &r->end_task);
+}

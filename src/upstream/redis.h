@@ -1,0 +1,108 @@
+/* redis.h - one connection to a Redis server, with any number of calls at once.
+ *
+ * Opened by the first call and again by the next one after it was lost; calls
+ * collect during a turn of the loop and leave in one write. Each call has a
+ * deadline. The protocol is parsed by hiredis, the socket is ours: hiredis' own
+ * asynchronous connection blocks to look up names, and its calls can neither
+ * time out nor be taken back.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_UPSTREAM_REDIS_H
+#define GW_UPSTREAM_REDIS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/turn.h"
+#include "util/buf.h"
+
+#define REDIS_CONNECT_MS 3000 /* until a connect has failed */
+#define REDIS_RETRY_MS   100  /* after that, calls fail so long */
+#define REDIS_REPLY_MAX                                                       \
+    (64 * 1024 * 1024)                     /* bytes; more ends the connection \
+                                            */
+#define REDIS_ITEMS_MAX (1024 * 1024)      /* values in one reply, likewise */
+#define REDIS_QUEUE_MAX (64 * 1024 * 1024) /* bytes to send; then -ENOBUFS */
+#define REDIS_CALLS_MAX 100000 /* calls under way; one more is -ENOBUFS */
+
+enum redis_type {
+    REDIS_NIL,
+    REDIS_INTEGER,
+    REDIS_STRING,
+    REDIS_STATUS, /* such as OK */
+    REDIS_ERROR,  /* such as "WRONGTYPE Operation against …" */
+    REDIS_ARRAY,
+};
+
+struct redis_value {
+    enum redis_type type;
+    int64_t integer;
+    size_t len;                /* bytes of text, or number of items */
+    char *text;                /* owned; NUL behind it */
+    struct redis_value *items; /* owned */
+};
+
+/* A value that was handed over. */
+void redis_value_free(struct redis_value *v);
+
+struct redis;
+struct redis_call;
+
+struct redis_conf {
+    const char *host; /* name, numeric address, or "/path" of a socket */
+    uint16_t port;
+    const char *user;     /* NULL: "default" */
+    const char *password; /* NULL: no AUTH */
+    int db;
+    uint64_t connect_ms; /* 0: REDIS_CONNECT_MS */
+    /* For subscriptions, else NULL. Then everything the server sends comes
+     * here, v being the callee's; nothing is the reply of a call. */
+    void (*on_push)(struct redis_value *v, void *arg);
+    /* Optional: the connection was lost or could not be opened, after the
+     * calls were told; see redis_error(). */
+    void (*on_down)(int err, void *arg);
+    void *arg; /* borrowed, handed to both */
+};
+
+/* conf is copied. Opens nothing yet. turn is borrowed. */
+struct redis *redis_open(struct turn *turn, const struct redis_conf *conf);
+
+/* At once; no callback will run any more. */
+void redis_close(struct redis *r);
+
+/* The same at the end of the turn, when calls under way were told -ECANCELED.
+ */
+void redis_end(struct redis *r);
+
+/* Append the head of a command of that many words, then each word. */
+void redis_put_command(struct buf *out, size_t words);
+void redis_put_word(struct buf *out, const char *word, size_t len);
+
+/* err 0: replies[0 … count-1], borrowed; some may be REDIS_ERROR. Else -errno,
+ * replies is NULL. */
+typedef void (*redis_reply_cb)(
+    int err, const struct redis_value *replies, size_t count, void *arg);
+
+struct redis_request {
+    const struct buf *commands; /* encoded; copied */
+    size_t count;               /* how many; 0 for a subscription's */
+    uint64_t timeout_ms;
+    redis_reply_cb done; /* with count 0: when they are in the send queue */
+    void *arg;           /* borrowed, handed to done */
+};
+
+/* Send commands one after the other, with none in between. done runs on a later
+ * turn. 0 and *out (for redis_cancel(), while done has not run), or -ENOBUFS.
+ */
+int redis_send(struct redis *r, const struct redis_request *request,
+    struct redis_call **out);
+
+/* done will not run. The commands may be carried out nevertheless. */
+void redis_cancel(struct redis_call *call);
+
+/* Why the connection was lost or could not be opened last, with its address:
+ * for people. Valid until the next turn. */
+const char *redis_error(const struct redis *r);
+
+#endif /* GW_UPSTREAM_REDIS_H */
