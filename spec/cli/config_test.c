@@ -103,9 +103,11 @@ static void expect_good(struct config *out, const char *text)
         fail_msg("%s", err);
 }
 
-static const struct {
+struct broken {
     const char *text, *want; /* want without the file's name in front */
-} broken[] = {
+};
+
+static const struct broken broken[] = {
     {"return {", ":1: unexpected symbol near <eof>"},
     {"return {}\nx = =", ":2: <eof> expected near 'x'"},
     {"error('no luck')", ":1: no luck"},
@@ -271,17 +273,33 @@ static const struct {
         ": drain_time: is 20, longer than stop_timeout (10), when processes are killed; give at most that"},
 };
 
-static void names_what_is_wrong_where_and_what_to_do(void **state)
+static const struct broken broken_proxies[] = {
+    {ONE("listen = 'ws://127.0.0.1:80', trusted_proxies = 7"),
+        ": gateways[1].trusted_proxies: is 7; give a network, or a list of them, such as \"10.0.0.0/8\""},
+    {ONE("listen = 'ws://[::]:80', trusted_proxies = '10.0.0.1/8'"),
+        ": gateways[1].trusted_proxies: \"10.0.0.1/8\" is not a network; give a numeric address, or one with zeros behind its prefix, such as \"10.0.0.0/8\""},
+    {ONE("trusted_proxies = '127.0.0.1'"),
+        ": gateways[1].trusted_proxies: works on websocket ports, or with proxy_protocol = true; add that, or remove it here"},
+    {ONE("proxy_protocol = true"),
+        ": gateways[1].proxy_protocol: would refuse everybody; name the proxies in trusted_proxies"},
+    {ONE("proxy_protocol = 'v2'"),
+        ": gateways[1].proxy_protocol: is \"v2\"; give true or false"},
+    {GATEWAYS(GATEWAY("") ", " GATEWAY(
+         "name = 'B', listen = 'text://[::]:8283', start_port = 2902")),
+        ": gateways[2].listen: port 8283 of B is taken by A (gateways[1].listen); choose another"},
+};
+
+static void expect_broken(const struct broken *rows, size_t count)
 {
     size_t wrong = 0;
 
-    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct config c;
-        char *err = load(&c, broken[i].text);
-        char *want = xasprintf("%s%s\n", FILE_NAME, broken[i].want);
+        char *err = load(&c, rows[i].text);
+        char *want = xasprintf("%s%s\n", FILE_NAME, rows[i].want);
 
         if (!err || strcmp(err, want) != 0) {
-            print_error("%s\n got: %s\nwant: %s\n", broken[i].text,
+            print_error("%s\n got: %s\nwant: %s\n", rows[i].text,
                 err ? err : "nothing\n", want);
             wrong++;
         }
@@ -291,6 +309,17 @@ static void names_what_is_wrong_where_and_what_to_do(void **state)
         free(err);
     }
     assert_int_equal(wrong, 0);
+}
+
+static void names_what_is_wrong_where_and_what_to_do(void **state)
+{
+    expect_broken(broken, sizeof(broken) / sizeof(broken[0]));
+}
+
+static void names_proxies_that_cannot_be(void **state)
+{
+    expect_broken(
+        broken_proxies, sizeof(broken_proxies) / sizeof(broken_proxies[0]));
 }
 
 static void reports_several_mistakes_together(void **state)
@@ -421,6 +450,33 @@ static void takes_the_same_port_on_different_addresses(void **state)
     config_free(&c);
 }
 
+static void takes_ipv6_listeners(void **state)
+{
+    struct config c;
+
+    expect_good(
+        &c, GATEWAYS(
+                "{ name = 'A', listen = 'ws://[::]:8283', start_port = 1 }, "
+                "{ name = 'B', listen = 'tcp://[::1]:80', start_port = 2 }, "
+                "{ name = 'C', listen = 'tcp://0.0.0.0:80', start_port = 3 }"));
+    assert_string_equal(c.gateways[0].address, "[::]:8283");
+    config_free(&c);
+}
+
+static void takes_trusted_proxies(void **state)
+{
+    struct config c;
+
+    expect_good(
+        &c, ONE("listen = 'wss://[::]:443', trusted_proxies = { '10.0.0.0/8', "
+                "'fd00::/8', '::1' }, proxy_protocol = true, "
+                "tls = { cert = 'cert.pem', key = 'key.pem' }"));
+    assert_string_equal(
+        c.gateways[0].conf.clients.trusted_proxies[1], "fd00::/8");
+    assert_true(c.gateways[0].conf.clients.proxy_protocol);
+    config_free(&c);
+}
+
 static void lets_the_file_compute_and_ask_the_environment(void **state)
 {
     struct config c;
@@ -459,6 +515,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_what_is_wrong_where_and_what_to_do),
+        cmocka_unit_test(names_proxies_that_cannot_be),
         cmocka_unit_test(reports_several_mistakes_together),
         cmocka_unit_test(stops_counting_after_fifty_mistakes),
         cmocka_unit_test(says_how_to_name_a_file_that_is_not_there),
@@ -466,6 +523,8 @@ int main(void)
         cmocka_unit_test(fills_in_the_defaults),
         cmocka_unit_test(takes_public_inner_addresses_with_a_key),
         cmocka_unit_test(takes_the_same_port_on_different_addresses),
+        cmocka_unit_test(takes_ipv6_listeners),
+        cmocka_unit_test(takes_trusted_proxies),
         cmocka_unit_test(lets_the_file_compute_and_ask_the_environment),
         cmocka_unit_test(starts_paths_at_the_files_own_folder),
     };

@@ -277,6 +277,32 @@ static void check_protocol_keys(struct config_load *l, size_t i)
             "works on websocket ports only; remove it here");
 }
 
+static void check_proxies(struct config_load *l, size_t i)
+{
+    const struct client_io_conf *io = &l->c.gateways[i].conf.clients;
+    char where[CONFIG_WHERE_SIZE];
+    struct addr_net net;
+
+    where_of(where, i, "trusted_proxies");
+    for (size_t j = 0; io->trusted_proxies && io->trusted_proxies[j]; j++) {
+        const char *text = io->trusted_proxies[j];
+
+        if (text[0] != '\0' && addr_net_parse(&net, text) < 0)
+            config_complain(l, where,
+                "\"%s\" is not a network; give a numeric address, or one with "
+                "zeros behind its prefix, such as \"10.0.0.0/8\"",
+                text);
+    }
+    if (io->trusted_proxies && !io->proxy_protocol &&
+        io->protocol != CLIENT_IO_WEBSOCKET)
+        config_complain(l, where,
+            "works on websocket ports, or with proxy_protocol = true; add "
+            "that, or remove it here");
+    if (io->proxy_protocol && !io->trusted_proxies)
+        config_complain(l, where_of(where, i, "proxy_protocol"),
+            "would refuse everybody; name the proxies in trusted_proxies");
+}
+
 static void check_files(struct config_load *l, size_t i)
 {
     const struct client_io_conf *io = &l->c.gateways[i].conf.clients;
@@ -325,11 +351,18 @@ static void check_inner(struct config_load *l, size_t i, union addr *out)
         check_public(l, where, g->inner_listen, out, g->conf.secret_key);
 }
 
+/* "[::]" takes IPv4 clients as well. */
+static bool takes_all_of(const union addr *wildcard, const union addr *other)
+{
+    return is_wildcard(wildcard) && (wildcard->sa.sa_family == AF_INET6 ||
+                                        other->sa.sa_family == AF_INET);
+}
+
 static bool hosts_overlap(const union addr *a, const union addr *b)
 {
     char text_a[ADDR_TEXT_SIZE], text_b[ADDR_TEXT_SIZE];
 
-    if (is_wildcard(a) || is_wildcard(b))
+    if (takes_all_of(a, b) || takes_all_of(b, a))
         return true;
     return strcmp(addr_format_host(text_a, a), addr_format_host(text_b, b)) ==
            0;
@@ -394,6 +427,7 @@ static size_t check_gateway(
         l, where_of(where, i, "register_address"), g->conf.register_addresses);
     check_listen(l, i, &public);
     check_protocol_keys(l, i);
+    check_proxies(l, i);
     check_files(l, i);
     check_inner(l, i, &inner);
     if (g->address)
