@@ -86,7 +86,13 @@ describe("a fault", function()
   it("kill -9 of the workers disconnects nobody", function()
     local c = bridge.connect(app:url())
     echoes(c, "before")
+    local before = #app:log()
     for _, pid in ipairs(app:pids "worker") do kill9(pid) end
+    -- What lay in a dead worker's socket is gone; what comes later is held. Two
+    -- workers left each of two gateways.
+    loop.wait("the gateways to notice", function()
+      return select(2, app:log():sub(before):gsub("worker left", "")) >= 4
+    end)
     c:send "held until a worker is back"
     assert.equal("held until a worker is back", c:receive())
     wait_healthy()
