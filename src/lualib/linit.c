@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "lualib/lgateway.h"
+#include "lualib/lhttp.h"
 #include "lualib/llog.h"
 #include "lualib/lredis.h"
 #include "lualib/lsession.h"
@@ -68,6 +69,7 @@ static void open_modules(lua_State *L)
 {
     open_module(L, lspawn_push, "async", "gwrun");
     open_module(L, lredis_push, "redis", "Redis");
+    open_module(L, lhttp_push, "http", "Http");
 }
 
 void linit_open_libs(lua_State *L)

@@ -442,7 +442,7 @@ static const char *opt_field(lua_State *L, const char *name)
 }
 
 /* open{host, port, user, password, db, connect_timeout, push} -> conn. What is
- * in the table was checked by lua/redis.lua. */
+ * in the table was checked by lua/gwrun/redis.lua. */
 static int lredis_open(lua_State *L)
 {
     struct vm *vm = vm_of(L);

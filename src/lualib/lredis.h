@@ -1,6 +1,6 @@
 /* lredis.h - the core of gwrun.redis: connections whose calls yield.
  *
- * lua/redis.lua makes the commands, transactions and subscriptions of it.
+ * lua/gwrun/redis.lua makes the commands, transactions and subscriptions of it.
  *
  * SPDX-License-Identifier: MIT
  */

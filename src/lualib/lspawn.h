@@ -1,6 +1,6 @@
 /* lspawn.h - functions that run beside the one that started them.
  *
- * The core of gwrun.spawn and gwrun.parallel (lua/gwrun.lua). Each function
+ * The core of gwrun.spawn and gwrun.parallel (lua/gwrun/async.lua). Each function
  * runs in a coroutine of its own, from the end of the turn on, and serves no
  * client: _SESSION and the current client belong to the handler.
  *

@@ -1,0 +1,173 @@
+-- gwrun.http: HTTP requests. Calls wait while other clients' events go on.
+--
+-- Loaded by lualib/linit.c with the core (lhttp.c).
+local core = ...
+local cjson = require "cjson.safe"
+
+local M = {}
+
+local defaults = {
+  timeout = 10, -- seconds, for all of it
+  connect_timeout = 5,
+  max_size = 8 * 1024 * 1024, -- bytes of the response's body
+  max_redirects = 5,
+}
+
+local limits = {
+  timeout = { 0.001, 86400 },
+  connect_timeout = { 0.001, 3600 },
+  max_size = { 0, 1024 * 1024 * 1024 },
+  max_redirects = { 0, 50 },
+}
+
+local known = {
+  method = "string", url = "string", headers = "table", ca_file = "string",
+  json = true, form = "table", query = "table", body = "string",
+}
+
+local function fail(level, text, ...) error("http: " .. text:format(...), level + 1) end
+
+local function check(options, level)
+  for name, value in pairs(options) do
+    local limit, kind = limits[name], known[name]
+    if not limit and not kind then fail(level + 1, "unknown option '%s'", name) end
+    if limit and (type(value) ~= "number" or not (value >= limit[1] and value <= limit[2])) then
+      fail(level + 1, "option '%s' must be a number from %s to %s", name, limit[1], limit[2])
+    end
+    if kind and kind ~= true and type(value) ~= kind then
+      fail(level + 1, "option '%s' must be a %s", name, kind)
+    end
+  end
+  if not options.url then fail(level + 1, "option 'url' is missing") end
+  if options.method and not options.method:match "^%u+$" then
+    fail(level + 1, "option 'method' must be in capitals, such as GET")
+  end
+  if options.url:find "[%z\1-\32\127]" then fail(level + 1, "the url has blanks or control characters") end
+end
+
+-- A text as part of a url.
+function M.escape(text)
+  return (tostring(text):gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+-- "a=1&b=2" of a table, keys in order.
+function M.encode(values)
+  local list = {}
+  for key, value in pairs(values) do list[#list + 1] = M.escape(key) .. "=" .. M.escape(value) end
+  table.sort(list)
+  return table.concat(list, "&")
+end
+
+-- The lines "Name: value" of a table; a value may be a list.
+local function header_lines(headers, level)
+  local lines, seen = {}, {}
+  for name, value in pairs(headers or {}) do
+    if type(name) ~= "string" or not name:match "^[%w!#$%%&'*+%-.^_`|~]+$" then
+      fail(level + 1, "bad header name '%s'", tostring(name))
+    end
+    seen[name:lower()] = true
+    for _, v in ipairs(type(value) == "table" and value or { value }) do
+      v = tostring(v)
+      if v:find "[%z\r\n]" then fail(level + 1, "header '%s' has a line break", name) end
+      lines[#lines + 1] = v == "" and name .. ";" or name .. ": " .. v
+    end
+  end
+  table.sort(lines)
+  return lines, seen
+end
+
+local function parse_headers(head)
+  local headers = {}
+  for name, value in head:gmatch "\n([^:\r\n]+):[ \t]*([^\r\n]*)" do
+    name = name:lower()
+    value = value:gsub("[ \t]+$", "")
+    if name == "set-cookie" then
+      headers[name] = headers[name] or {}
+      table.insert(headers[name], value)
+    else
+      headers[name] = headers[name] and headers[name] .. ", " .. value or value
+    end
+  end
+  return headers
+end
+
+local Response = {}
+Response.__index = Response
+
+-- The body as JSON: value | nil, message, code.
+function Response:json()
+  local value, message = cjson.decode(self.body)
+  if value == nil then return nil, "http: the response is no JSON: " .. message, "eproto" end
+  return value
+end
+
+-- The body to send and its type.
+local function body_of(options, level)
+  if options.json ~= nil then
+    local text, message = cjson.encode(options.json)
+    if not text then fail(level + 1, "option 'json': %s", message) end
+    return text, "application/json"
+  end
+  if options.form then return M.encode(options.form), "application/x-www-form-urlencoded" end
+  return options.body, options.body and "application/octet-stream"
+end
+
+local function request(options, level)
+  check(options, level + 1)
+  local lines, seen = header_lines(options.headers, level + 1)
+  local body, kind = body_of(options, level + 1)
+  if kind and not seen["content-type"] then lines[#lines + 1] = "Content-Type: " .. kind end
+  local url = options.url
+  if options.query then url = url .. (url:find("?", 1, true) and "&" or "?") .. M.encode(options.query) end
+  local status, head, text, final = core.request {
+    method = options.method or "GET",
+    url = url,
+    headers = lines,
+    body = body,
+    ca_file = options.ca_file,
+    timeout = options.timeout or defaults.timeout,
+    connect_timeout = options.connect_timeout or defaults.connect_timeout,
+    max_size = options.max_size or defaults.max_size,
+    max_redirects = options.max_redirects or defaults.max_redirects,
+  }
+  if not status then return nil, head, text end
+  return setmetatable({
+    status = status,
+    ok = status >= 200 and status < 300,
+    headers = parse_headers(head),
+    body = text,
+    url = final,
+  }, Response)
+end
+
+-- Http.request { url = …, method = …, … } -> response | nil, message, code
+function M.request(options)
+  if type(options) ~= "table" then fail(2, "a table of options expected") end
+  local response, message, code = request(options, 2) -- no tail call: errors name the caller
+  return response, message, code
+end
+
+local function with(method, url, options, body)
+  local all = { method = method, url = url }
+  if type(url) ~= "string" then fail(3, "a url expected, got a %s", type(url)) end
+  if type(body) == "table" then all.json = body else all.body = body end
+  for name, value in pairs(options or {}) do all[name] = value end
+  return all
+end
+
+for name, method in pairs { get = "GET", head = "HEAD", delete = "DELETE" } do
+  M[name] = function(url, options)
+    local response, message, code = request(with(method, url, options), 2)
+    return response, message, code
+  end
+end
+
+-- body: a string, or a table that is sent as JSON.
+for name, method in pairs { post = "POST", put = "PUT", patch = "PATCH" } do
+  M[name] = function(url, body, options)
+    local response, message, code = request(with(method, url, options, body), 2)
+    return response, message, code
+  end
+end
+
+return M

@@ -1,0 +1,169 @@
+-- gwrun.http in a real worker against real servers.
+local cjson = require "cjson"
+local httpserver = require "httpserver"
+local process = require "process"
+local scripting = require "scripting"
+local testbed = require "testbed"
+local uv = require "luv"
+
+describe("gwrun.http", function()
+  local server, bed, dir, secure
+
+  local function openssl(...)
+    local code, out = process.run({ "openssl", ... }, { cwd = dir })
+    assert(code == 0, out)
+  end
+
+  local function make_certificates()
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=spec CA", "-days", "2")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    testbed.write_file(dir .. "/ext", "subjectAltName=DNS:localhost\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem",
+      "-extfile", "ext", "-days", "2")
+  end
+
+  setup(function()
+    dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-http-XXXXXX"))
+    make_certificates()
+    server = httpserver.start()
+    secure = httpserver.start(dir .. "/server.pem", dir .. "/server.key")
+    bed = scripting.start { prefix = ("url = %q assert(require 'gwrun.http' == Http and gwrun.http == Http)\n"):format(server.url) }
+  end)
+
+  teardown(function()
+    if bed then bed:stop() end
+    server:stop()
+    secure:stop()
+    process.run { "rm", "-rf", dir }
+  end)
+
+  local function fails(code, pattern, text, ...)
+    local none, message, got = bed:run("return " .. text, ...)
+    assert.equal(cjson.null, none)
+    assert.matches(pattern, message)
+    assert.equal(code, got)
+  end
+
+  it("gets a page with status, headers and body", function()
+    local status, ok, two, cookies, blank, body, final = bed:run [[
+      local r = assert(Http.get(url .. "/echo"))
+      return r.status, r.ok, r.headers["x-two"], r.headers["set-cookie"], r.headers["x-blank"], r:json(), r.url
+    ]]
+    assert.same({ 200, true, "a, b", { "a=1", "b=2" }, "" }, { status, ok, two, cookies, blank })
+    assert.equal("GET", body.method)
+    assert.matches("^gwrun/", body.headers["user-agent"])
+    assert.equal(server.url .. "/echo", final)
+  end)
+
+  it("returns every status, as the server says it", function()
+    assert.same({ 404, false, "no such page" }, { bed:run "local r = Http.get(url .. '/none') return r.status, r.ok, r.body" })
+    assert.same({ 503, "status" }, { bed:run "local r = Http.get(url .. '/status/503') return r.status, r.body" })
+    assert.same({ 204, "" }, { bed:run "local r = Http.delete(url .. '/status/204') return r.status, r.body" })
+    assert.same({ 200, "" }, { bed:run "local r = Http.head(url .. '/echo') return r.status, r.body" })
+  end)
+
+  it("sends bodies, JSON, forms, queries and headers", function()
+    local echo = bed:run [[return Http.post(url .. "/echo", { a = 1 }, { headers = { ["X-My"] = { "one", "two" }, ["X-None"] = "" } }):json()]]
+    assert.same({ "POST", '{"a":1}', "application/json", "one, two", "" },
+      { echo.method, echo.body, echo.headers["content-type"], echo.headers["x-my"], echo.headers["x-none"] })
+    assert.is_nil(echo.headers.expect)
+    echo = bed:run [[return Http.put(url .. "/echo", "a\0b", { headers = { ["content-type"] = "text/plain" } }):json()]]
+    assert.same({ "PUT", "a\0b", "text/plain" }, { echo.method, echo.body, echo.headers["content-type"] })
+    echo = bed:run [[return Http.request({ url = url .. "/echo", method = "POST", form = { q = "a b&c", n = 1 } }):json()]]
+    assert.same({ "n=1&q=a%20b%26c", "application/x-www-form-urlencoded" }, { echo.body, echo.headers["content-type"] })
+    echo = bed:run [[return Http.get(url .. "/echo", { query = { q = "ä", z = 1 } }):json()]]
+    assert.equal("/echo?q=%C3%A4&z=1", echo.url)
+    echo = bed:run [[return Http.post(url .. "/echo"):json()]]
+    assert.same({ "POST", "0", "" }, { echo.method, echo.headers["content-length"], echo.body })
+    assert.equal("OPTIONS", bed:run [[return Http.request({ url = url .. "/echo", method = "OPTIONS" }):json().method]])
+    assert.equal(3000000, bed:run [[return #Http.post(url .. "/echo", ("x"):rep(3000000)):json().body]])
+  end)
+
+  it("uses connections again", function()
+    assert.is_true(bed:run [[
+      local before = Http.get(url .. "/echo"):json().connections
+      for _ = 1, 20 do Http.get(url .. "/echo") end
+      return Http.get(url .. "/echo"):json().connections == before
+    ]])
+  end)
+
+  it("runs many requests side by side", function()
+    assert.equal(100, bed:run [[
+      local list = {}
+      for i = 1, 100 do list[i] = function() return Http.get(url .. "/echo?" .. i):json().url == "/echo?" .. i end end
+      local good = 0
+      for _, ok in ipairs { gwrun.parallel(table.unpack(list)) } do if ok then good = good + 1 end end
+      return good
+    ]])
+  end)
+
+  it("follows redirects so far", function()
+    assert.same({ 200, cjson.null, "/echo" }, { bed:run [[
+      local r = Http.get(url .. "/redirect?n=5")
+      return r.status, r.headers["x-old"], r:json().url
+    ]] })
+    fails("eloop", "redirects", "Http.get(url .. '/redirect?n=6')")
+    assert.equal(302, bed:run "return Http.get(url .. '/redirect?n=1', { max_redirects = 0 }).status")
+    assert.equal("GET", bed:run "return Http.post(url .. '/redirect?n=1', 'x'):json().method")
+  end)
+
+  it("speaks nothing but http and https", function()
+    fails("eprotonosupport", "rotocol", "Http.get 'file:///etc/passwd'")
+    fails("eprotonosupport", "rotocol", "Http.get 'gopher://127.0.0.1/'")
+    fails("eprotonosupport", "rotocol", "Http.get(url .. '/to?url=file:///etc/passwd')")
+  end)
+
+  it("ends a request at its deadline", function()
+    fails("etimedout", "timed out", "Http.get(url .. '/silent', { timeout = 0.05 })")
+    fails("etimedout", "timed out", "Http.get(url .. '/slowly', { timeout = 0.05 })")
+  end)
+
+  it("refuses responses that are too large", function()
+    assert.equal(1000, bed:run "return #Http.get(url .. '/big?n=1000', { max_size = 1000 }).body")
+    fails("emsgsize", "too large", "Http.get(url .. '/big?n=1001', { max_size = 1000 })")
+    assert.equal(1000, bed:run "return #Http.get(url .. '/gzip?n=1000', { max_size = 1000 }).body")
+    fails("emsgsize", "too large", "Http.get(url .. '/gzip?n=1000000', { max_size = 1000 })")
+    fails("emsgsize", "too large", "Http.get(url .. '/headers')")
+  end)
+
+  it("tells what went wrong", function()
+    fails("econnrefused", "onnect", "Http.get 'http://127.0.0.1:1/'")
+    fails("eai_noname", "resolve", "Http.get 'http://no-such-host.invalid/'")
+    fails("econnreset", ".", "Http.get(url .. '/gone')")
+    fails("econnreset", ".", "Http.get(url .. '/cut')")
+    fails("einval", "URL", "Http.get 'http://'")
+    fails("eproto", "no JSON", "Http.get(url .. '/big?n=3'):json()")
+  end)
+
+  it("raises for wrong arguments, in the script's line", function()
+    for text, message in pairs {
+      ["Http.get()"] = "spec:1: http: a url expected, got a nil",
+      ["Http.get('http://x/ y')"] = "spec:1: http: the url has blanks",
+      ["Http.get(url, { timeuot = 1 })"] = "spec:1: http: unknown option 'timeuot'",
+      ["Http.get(url, { timeout = -1 })"] = "spec:1: http: option 'timeout' must be a number from",
+      ["Http.get(url, { headers = { a = 'b\\r\\nc: d' } })"] = "spec:1: http: header 'a' has a line break",
+      ["Http.get(url, { headers = { ['a\\n'] = 'b' } })"] = "spec:1: http: bad header name",
+      ["Http.post(url, { print })"] = "spec:1: http: option 'json': Cannot serialise function",
+      ["Http.request { url = url, method = 'GET /x' }"] = "spec:1: http: option 'method' must be in capitals",
+      ["Http.request {}"] = "spec:1: http: option 'url' is missing",
+    } do
+      assert.error_matches(function() bed:run(text) end, message)
+    end
+  end)
+
+  it("trusts no certificate but those of known authorities, for their name", function()
+    local localhost = "https://localhost:" .. secure.port
+    fails("eacces", "certificate", "Http.get '%s/echo'", localhost)
+    assert.equal(200, bed:run("return Http.get('%s/echo', { ca_file = '%s/ca.pem' }).status", localhost, dir))
+    fails("eacces", "name", "Http.get('%s/echo', { ca_file = '%s/ca.pem' })", secure.url, dir)
+    assert.is_string((select(2, bed:run("return Http.get '%s/'", server.url:gsub("^http", "https")))))
+  end)
+
+  it("leaves nothing behind when the script goes while requests wait", function()
+    for _ = 1, 5 do bed:begin "return Http.get(url .. '/silent', { timeout = 60 })" end
+    bed:run "gwrun.spawn(function() Http.get(url .. '/silent') end)"
+    bed.app:write_script(testbed.read_file(bed.app.dir .. "/scripts/events.lua"):gsub("^", "-- new\n"))
+    assert.equal(0, (bed.app:cli "reload"))
+    assert.equal(200, bed:run "return Http.get(url .. '/echo').status")
+  end)
+end)

@@ -1,0 +1,162 @@
+#include "lualib/lhttp.h"
+
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "lualib/lvalue.h"
+#include "upstream/http.h"
+#include "worker/coro.h"
+#include "worker/vm.h"
+
+/* One per state, a userdata: upvalue 1 of all functions. */
+struct lhttp {
+    struct vm_hook hook;
+    struct http *http; /* owned; NULL until first used and once closed */
+};
+
+struct lhttp_wait {
+    struct coro *co;        /* borrowed; outlives the wait */
+    struct http_call *call; /* borrowed; for cancel_request() */
+    int err;
+    const struct http_response *response; /* borrowed; inside on_done() */
+    const char *message;                  /* likewise */
+};
+
+static void on_done(int err, const struct http_response *response,
+    const char *message, void *arg)
+{
+    struct lhttp_wait *w = arg;
+
+    w->err = err;
+    w->response = response;
+    w->message = message;
+    coro_wake(w->co); /* finish_request() reads w before this returns */
+}
+
+static void cancel_request(void *op)
+{
+    struct lhttp_wait *w = op;
+
+    http_cancel(w->call);
+}
+
+/* Runs inside the resume, so what it raises reaches the script. */
+static int finish_request(lua_State *L, int status, lua_KContext ctx)
+{
+    const struct lhttp_wait *w = lua_touserdata(L, -1);
+    const struct http_response *r = w->response;
+
+    if (w->err < 0) {
+        lua_pushfstring(L, "http: %s", w->message);
+        return lvalue_fail_with(L, w->err);
+    }
+    lua_pushinteger(L, r->status);
+    lua_pushlstring(L, r->headers, r->headers_len);
+    lua_pushlstring(L, r->body, r->body_len);
+    lua_pushstring(L, r->url);
+    return 4;
+}
+
+static const char *get_string(lua_State *L, const char *name, size_t *len)
+{
+    lua_getfield(L, 1, name); /* stays on the stack, and so alive */
+    return luaL_optlstring(L, -1, NULL, len);
+}
+
+static double get_number(lua_State *L, const char *name)
+{
+    double n;
+
+    lua_getfield(L, 1, name);
+    n = luaL_checknumber(L, -1);
+    lua_pop(L, 1);
+    return n;
+}
+
+/* The strings of options.headers; the memory stays on the stack. */
+static size_t get_headers(lua_State *L, const char *const **out)
+{
+    const char **list;
+    lua_Integer count;
+    int table;
+
+    lua_getfield(L, 1, "headers");
+    luaL_checktype(L, -1, LUA_TTABLE);
+    table = lua_gettop(L);
+    count = luaL_len(L, table);
+    luaL_argcheck(L, count <= LHTTP_HEADERS_MAX, 1, "too many headers");
+    luaL_checkstack(L, (int)count + 8, NULL);
+    list = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof(*list), 0);
+    for (lua_Integer i = 0; i < count; i++) {
+        lua_geti(L, table, i + 1);
+        list[i] = luaL_checkstring(L, -1);
+    }
+    *out = list;
+    return (size_t)count;
+}
+
+/* request{method, url, headers = {"Name: value", …}, body, timeout,
+ * connect_timeout, max_size, max_redirects, ca_file} -> status, head, body, url
+ * | nil, message, code. Its fields were checked by lua/gwrun/http.lua. Yields.
+ */
+static int lhttp_request(lua_State *L)
+{
+    struct lhttp *lh = lua_touserdata(L, lua_upvalueindex(1));
+    struct http_request request = {0};
+    struct coro *co;
+    struct lhttp_wait *w;
+    int err;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    request.method = get_string(L, "method", NULL);
+    request.url = get_string(L, "url", NULL);
+    luaL_argcheck(L, request.method && request.url, 1, "method, url expected");
+    request.body = get_string(L, "body", &request.body_len);
+    request.ca_file = get_string(L, "ca_file", NULL);
+    request.timeout_ms = (uint64_t)(get_number(L, "timeout") * 1000 + 0.5);
+    request.connect_ms =
+        (uint64_t)(get_number(L, "connect_timeout") * 1000 + 0.5);
+    request.body_max = (size_t)get_number(L, "max_size");
+    request.redirects_max = (long)get_number(L, "max_redirects");
+    request.nheaders = get_headers(L, &request.headers);
+    co = coro_check(L);
+    if (!lh->http)
+        lh->http = http_new(turn_loop(vm_turn(vm_of(L))));
+    w = lua_newuserdatauv(L, sizeof(*w), 0); /* stays on top while we wait */
+    w->co = co;
+    err = http_start(lh->http, &request, on_done, w, &w->call);
+    if (err < 0) {
+        lua_pushliteral(L, "http: too many requests are under way");
+        return lvalue_fail_with(L, err);
+    }
+    return coro_await(L, co, cancel_request, w, finish_request);
+}
+
+static void on_vm_close(struct vm_hook *hook)
+{
+    struct lhttp *lh = LIST_ENTRY(hook, struct lhttp, hook);
+
+    if (lh->http)
+        http_close(lh->http);
+    lh->http = NULL;
+}
+
+void lhttp_push(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"request", lhttp_request},
+        {NULL, NULL},
+    };
+    struct lhttp *lh;
+
+    luaL_newlibtable(L, functions);
+    lh = lua_newuserdatauv(L, sizeof(*lh), 0);
+    memset(lh, 0, sizeof(*lh));
+    lh->hook.run = on_vm_close;
+    lua_pushvalue(L, -1); /* it lives as long as the state */
+    lua_rawsetp(L, LUA_REGISTRYINDEX, lh);
+    luaL_setfuncs(L, functions, 1);
+    vm_at_close(vm_of(L), &lh->hook);
+}

@@ -1,0 +1,388 @@
+#include "upstream/http.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/buf.h"
+#include "util/list.h"
+
+#define HTTP_KEPT_MAX 64 /* idle connections */
+
+struct http {
+    CURLM *multi; /* owned */
+    uv_timer_t timer;
+    struct list calls;
+    struct list polls;
+    size_t ncalls;
+};
+
+struct http_call {
+    struct list node;
+    struct http *http;          /* borrowed, outlives it */
+    CURL *easy;                 /* owned */
+    struct curl_slist *headers; /* owned; of the request */
+    struct buf head;
+    struct buf body;
+    size_t body_max;
+    bool too_large;
+    http_done_cb done;
+    void *arg; /* borrowed, handed to done */
+    char message[CURL_ERROR_SIZE];
+};
+
+/* A socket of libcurl's that it wants to be watched. */
+struct watch {
+    uv_poll_t poll;
+    struct list node;
+    struct http *http; /* borrowed, outlives the active poll */
+    curl_socket_t fd;
+};
+
+/* ---- the end of calls ---- */
+
+static const struct {
+    CURLcode code;
+    int err;
+} errors[] = {
+    {CURLE_UNSUPPORTED_PROTOCOL, -EPROTONOSUPPORT},
+    {CURLE_URL_MALFORMAT, -EINVAL},
+    {CURLE_COULDNT_RESOLVE_HOST, UV_EAI_NONAME},
+    {CURLE_COULDNT_RESOLVE_PROXY, UV_EAI_NONAME},
+    {CURLE_COULDNT_CONNECT, -ECONNREFUSED},
+    {CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT},
+    {CURLE_TOO_MANY_REDIRECTS, -ELOOP},
+    {CURLE_FILESIZE_EXCEEDED, -EMSGSIZE},
+    {CURLE_PEER_FAILED_VERIFICATION, -EACCES},
+    {CURLE_SSL_CACERT_BADFILE, -ENOENT},
+    {CURLE_SSL_CONNECT_ERROR, -EPROTO},
+    {CURLE_GOT_NOTHING, -ECONNRESET},
+    {CURLE_PARTIAL_FILE, -ECONNRESET},
+    {CURLE_SEND_ERROR, -ECONNRESET},
+    {CURLE_RECV_ERROR, -ECONNRESET},
+    {CURLE_OUT_OF_MEMORY, -ENOMEM},
+};
+
+static int to_errno(const struct http_call *call, CURLcode code)
+{
+    if (call->too_large)
+        return -EMSGSIZE;
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        if (errors[i].code == code)
+            return errors[i].err;
+    }
+    return -EIO;
+}
+
+static void free_call(struct http_call *call)
+{
+    struct http *h = call->http;
+
+    curl_multi_remove_handle(h->multi, call->easy);
+    curl_easy_cleanup(call->easy);
+    curl_slist_free_all(call->headers);
+    buf_fini(&call->head);
+    buf_fini(&call->body);
+    list_remove(&call->node);
+    h->ncalls--;
+    free(call);
+}
+
+static void finish(struct http_call *call, CURLcode code)
+{
+    struct http_response response = {0};
+    char *url = NULL;
+
+    if (code != CURLE_OK) {
+        const char *message = call->too_large  ? "the response is too large"
+                              : *call->message ? call->message
+                                               : curl_easy_strerror(code);
+
+        call->done(to_errno(call, code), NULL, message, call->arg);
+        free_call(call);
+        return;
+    }
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &response.status);
+    curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
+    response.url = url ? url : "";
+    response.headers = (const char *)call->head.data;
+    response.headers_len = call->head.len;
+    response.body = (const char *)call->body.data;
+    response.body_len = call->body.len;
+    call->done(0, &response, NULL, call->arg);
+    free_call(call);
+}
+
+static void finish_completed(struct http *h)
+{
+    CURLMsg *m;
+    int left;
+
+    while ((m = curl_multi_info_read(h->multi, &left)) != NULL) {
+        CURLcode code = m->data.result;
+        char *private = NULL;
+
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
+        finish((struct http_call *)(void *)private, code);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void end_watch(struct watch *w)
+{
+    list_remove(&w->node);
+    uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct watch *w = poll->data;
+    struct http *h = w->http;
+    int flags = 0, running;
+
+    if (status < 0)
+        flags = CURL_CSELECT_ERR;
+    if (events & UV_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    curl_multi_socket_action(h->multi, w->fd, flags, &running);
+    finish_completed(h);
+}
+
+/* libcurl: watch this socket, or not any more. */
+static int on_socket(
+    CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct http *h = arg;
+    struct watch *w = socket_arg;
+
+    if (what == CURL_POLL_REMOVE) {
+        if (w)
+            end_watch(w);
+        curl_multi_assign(h->multi, fd, NULL);
+        return 0;
+    }
+    if (!w) {
+        w = xcalloc(1, sizeof(*w));
+        if (uv_poll_init_socket(h->timer.loop, &w->poll, fd) < 0) {
+            free(w);
+            return -1;
+        }
+        w->poll.data = w;
+        w->http = h;
+        w->fd = fd;
+        list_push_back(&h->polls, &w->node);
+        curl_multi_assign(h->multi, fd, w);
+    }
+    uv_poll_start(&w->poll,
+        (what & CURL_POLL_IN ? UV_READABLE : 0) |
+            (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
+        on_poll);
+    return 0;
+}
+
+static void on_time(uv_timer_t *timer)
+{
+    struct http *h = timer->data;
+    int running;
+
+    curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    finish_completed(h);
+}
+
+/* libcurl: call me in that time, or never if it is negative. */
+static int on_timeout_wanted(CURLM *multi, long ms, void *arg)
+{
+    struct http *h = arg;
+
+    if (ms < 0) {
+        uv_timer_stop(&h->timer);
+        return 0;
+    }
+    uv_update_time(h->timer.loop);
+    uv_timer_start(&h->timer, on_time, (uint64_t)ms, 0);
+    return 0;
+}
+
+/* ---- requests ---- */
+
+static size_t on_header(char *data, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    size_t len = size * count;
+
+    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
+        buf_clear(&call->head); /* that of a redirect came before */
+    if (call->head.len + len > HTTP_HEADERS_MAX) {
+        call->too_large = true;
+        return 0;
+    }
+    buf_append(&call->head, data, len);
+    return len;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    size_t len = size * count;
+
+    if (len > call->body_max - call->body.len) {
+        call->too_large = true;
+        return 0;
+    }
+    buf_append(&call->body, data, len);
+    return len;
+}
+
+static void set_method(CURL *easy, const struct http_request *request)
+{
+    const char *method = request->method;
+
+    if (strcmp(method, "HEAD") == 0) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (request->body || strcmp(method, "POST") == 0) {
+        curl_easy_setopt(
+            easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
+        curl_easy_setopt(
+            easy, CURLOPT_COPYPOSTFIELDS, request->body ? request->body : "");
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    }
+    /* not for POST: a redirect may make GET of it */
+    if (strcmp(method, "POST") != 0 && strcmp(method, "GET") != 0)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+    else if (request->body && strcmp(method, "GET") == 0)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "GET");
+}
+
+static void set_limits(CURL *easy, const struct http_request *request)
+{
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl_easy_setopt(
+        easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_ms);
+    curl_easy_setopt(
+        easy, CURLOPT_FOLLOWLOCATION, request->redirects_max > 0 ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, request->redirects_max);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* The end of a call must not wait for the thread that looks up its name. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+    if (request->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
+}
+
+static void set_headers(struct http_call *call, const struct http_request *r)
+{
+    /* "Expect: 100-continue" costs a round trip or a second of waiting */
+    call->headers = curl_slist_append(NULL, "Expect:");
+    for (size_t i = 0; i < r->nheaders; i++) {
+        struct curl_slist *list =
+            curl_slist_append(call->headers, r->headers[i]);
+
+        if (list)
+            call->headers = list;
+    }
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+}
+
+int http_start(struct http *h, const struct http_request *request,
+    http_done_cb done, void *arg, struct http_call **out)
+{
+    struct http_call *call;
+    CURL *easy;
+
+    if (h->ncalls >= HTTP_CALLS_MAX)
+        return -ENOBUFS;
+    easy = curl_easy_init();
+    if (!easy)
+        return -ENOMEM;
+    call = xcalloc(1, sizeof(*call));
+    call->http = h;
+    call->easy = easy;
+    call->body_max = request->body_max;
+    call->done = done;
+    call->arg = arg;
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->message);
+    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "gwrun/" GWRUN_VERSION);
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all it knows */
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    set_method(easy, request);
+    set_limits(easy, request);
+    set_headers(call, request);
+    list_push_back(&h->calls, &call->node);
+    h->ncalls++;
+    if (curl_multi_add_handle(h->multi, easy) != CURLM_OK) {
+        free_call(call);
+        return -ENOMEM;
+    }
+    *out = call;
+    return 0;
+}
+
+void http_cancel(struct http_call *call)
+{
+    free_call(call);
+}
+
+struct http *http_new(uv_loop_t *loop)
+{
+    struct http *h = xcalloc(1, sizeof(*h));
+
+    curl_global_init(CURL_GLOBAL_DEFAULT); /* counted */
+    h->multi = curl_multi_init();
+    if (!h->multi)
+        abort();
+    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted);
+    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+    curl_multi_setopt(
+        h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)HTTP_CONNECTIONS_MAX);
+    curl_multi_setopt(
+        h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)HTTP_PER_HOST_MAX);
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_KEPT_MAX);
+    list_init(&h->calls);
+    list_init(&h->polls);
+    uv_timer_init(loop, &h->timer);
+    h->timer.data = h;
+    return h;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void http_close(struct http *h)
+{
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &h->calls)
+        free_call(LIST_ENTRY(node, struct http_call, node));
+    curl_multi_cleanup(h->multi); /* ends watches of idle connections */
+    LIST_FOREACH_SAFE (node, tmp, &h->polls)
+        end_watch(LIST_ENTRY(node, struct watch, node));
+    curl_global_cleanup();
+    uv_close((uv_handle_t *)&h->timer, on_closed);
+}
