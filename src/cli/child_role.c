@@ -356,15 +356,6 @@ struct row_sender {
     void *arg;
 };
 
-/* A uid is any bytes; JSON is UTF-8. */
-static json_t *uid_text(const char *uid)
-{
-    json_t *text = json_string(uid);
-    char quoted[LOG_QUOTE_SIZE];
-
-    return text ? text : json_string(log_quote(quoted, uid, strlen(uid)));
-}
-
 static void add_row(const struct gateway_client_row *row, void *arg)
 {
     struct row_sender *s = arg;
@@ -375,7 +366,7 @@ static void add_row(const struct gateway_client_row *row, void *arg)
     }
     json_array_append_new(s->rows,
         json_pack("{s:s,s:s,s:o,s:I,s:I,s:I,s:I,s:f,s:f}", "client_id",
-            row->client_id, "peer", row->peer, "uid", uid_text(row->uid),
+            row->client_id, "peer", row->peer, "uid", child_role_text(row->uid),
             "groups", num(row->groups), "queued", num(row->queued), "bytes_in",
             num(row->bytes_in), "bytes_out", num(row->bytes_out), "idle",
             row->idle, "connected", row->connected));
@@ -389,4 +380,21 @@ void child_role_connections(const struct child_role *r,
     if (r->ops->start == start_gateway)
         gateway_each_client(r->gateway, add_row, &s);
     send(s.rows, false, arg);
+}
+
+json_t *child_role_text(const char *text)
+{
+    json_t *string = json_string(text);
+    char *ascii;
+
+    if (string)
+        return string;
+    ascii = xstrdup(text);
+    for (char *p = ascii; *p; p++) {
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    }
+    string = json_string(ascii);
+    free(ascii);
+    return string;
 }

@@ -52,4 +52,8 @@ json_t *child_role_status(const struct child_role *r);
 void child_role_connections(const struct child_role *r,
     void (*send)(json_t *rows, bool more, void *arg), void *arg);
 
+/* Text of any bytes (an error of a script, a uid) as a JSON string: what is not
+ * UTF-8 loses its non-ASCII bytes to "?". Never NULL. */
+json_t *child_role_text(const char *text);
+
 #endif /* GW_CLI_CHILD_ROLE_H */

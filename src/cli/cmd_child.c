@@ -69,8 +69,8 @@ static void on_failed(const char *message, void *arg)
 {
     struct child_process *p = arg;
 
-    tell(p, json_pack("{s:s,s:s%}", "type", "failed", "message", message,
-                strlen(message)));
+    tell(p, json_pack("{s:s,s:o}", "type", "failed", "message",
+                child_role_text(message)));
     p->status = CLI_FAILED;
     uv_stop(&p->loop);
 }
@@ -90,7 +90,7 @@ static void answer_prepare(
         (json_int_t)p->reload_run, "scripts", scripts);
 
     if (message)
-        json_object_set_new(answer, "message", json_string(message));
+        json_object_set_new(answer, "message", child_role_text(message));
     tell(p, answer);
 }
 
@@ -209,8 +209,8 @@ static void ignore_signals(void)
         signal(signals[i], SIG_IGN);
 }
 
-/* The text that the master checked; the caller frees it. NULL when there is
- * none. */
+/* The text that the master checked, once; the caller frees it. NULL when there
+ * is none. */
 static char *read_config_text(void)
 {
     struct stat st;
@@ -221,8 +221,9 @@ static char *read_config_text(void)
     text = xcalloc(1, (size_t)st.st_size + 1);
     if (pread(PLAN_FD_CONFIG, text, (size_t)st.st_size, 0) != st.st_size) {
         free(text);
-        return NULL;
+        text = NULL;
     }
+    close(PLAN_FD_CONFIG);
     return text;
 }
 

@@ -33,6 +33,7 @@ static const int signals_handled[] = {
 struct run {
     const struct config *config; /* borrowed */
     bool quiet, daemon;
+    bool terminal; /* the log goes to one */
     int report_fd; /* daemon: the one who waits for our start; then -1 */
     FILE *out;     /* owned; where the table goes */
     FILE *err;     /* owned */
@@ -88,11 +89,15 @@ static void print_pages(const struct run *r)
 {
     for (size_t i = 0; i < r->config->ngateways; i++) {
         const struct config_gateway *g = &r->config->gateways[i];
-        const char *colon = strrchr(g->address, ':');
+        const char *port = strrchr(g->address, ':');
+        bool any = strncmp(g->address, "0.0.0.0:", 8) == 0 ||
+                   strncmp(g->address, "[::]:", 5) == 0;
 
         if (g->conf.clients.www)
-            fprintf(r->out, "Open http%s://127.0.0.1%s/ in a browser.\n",
-                g->conf.clients.tls_cert ? "s" : "", colon);
+            fprintf(r->out, "Open http%s://%.*s%s/ in a browser.\n",
+                g->conf.clients.tls_cert ? "s" : "",
+                any ? 9 : (int)(port - g->address),
+                any ? "127.0.0.1" : g->address, port);
     }
 }
 
@@ -185,6 +190,10 @@ static void on_signal(uv_signal_t *handle, int signal)
         master_reload(r->master);
         break;
     case SIGHUP:
+        if (r->terminal && !isatty(STDERR_FILENO)) {
+            master_stop(r->master, false); /* its window was closed */
+            break;
+        }
         if (r->conf.log_file)
             make_log(r->config);
         master_reopen_logs(r->master);
@@ -195,13 +204,16 @@ static void on_signal(uv_signal_t *handle, int signal)
 }
 
 /* The configuration's text in memory, so that all children run what was
- * checked, whatever becomes of the file. The descriptor or -errno. */
+ * checked, whatever becomes of the file; sealed, for they hold it too. The
+ * descriptor or -errno. */
 static int copy_config(const char *path)
 {
     char block[4096];
     ssize_t n;
     int from = open(path, O_RDONLY | O_CLOEXEC);
-    int to = from < 0 ? -1 : memfd_create("gwrun config", MFD_CLOEXEC);
+    int to = from < 0 ? -1
+                      : memfd_create(
+                            "gwrun config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int err = 0;
 
     if (to < 0)
@@ -210,6 +222,10 @@ static int copy_config(const char *path)
         if (n < 0 || write(to, block, (size_t)n) != n)
             err = errno ? -errno : -EIO;
     }
+    if (err == 0 &&
+        fcntl(to, F_ADD_SEALS,
+            F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+        err = -errno;
     if (from >= 0)
         close(from);
     if (err == 0)
@@ -268,6 +284,7 @@ static int supervise(struct run *r)
         cli_error("cannot open the log %s", r->config->log_file);
         return CLI_FAILED;
     }
+    r->terminal = isatty(STDERR_FILENO);
     signal(SIGPIPE, SIG_IGN);
     log_set_name("master");
     log_set_level((enum log_level)r->config->log_level);
@@ -345,8 +362,8 @@ int cli_run(const struct config *c, const char *path, bool daemon, bool quiet)
         uv_set_process_title("gwrun: master process");
     r.config_path = xstrdup(path);
     status = run_locked(&r);
-    if (r.report_fd >= 0)
-        report(&r, status);
+    if (r.report_fd >= 0) /* it never got so far */
+        report(&r, status == CLI_DONE ? CLI_FAILED : status);
     if (r.out)
         fclose(r.out);
     if (r.err)
