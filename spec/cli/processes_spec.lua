@@ -1,0 +1,232 @@
+-- The master and its children as processes: what a frozen one does to the gwrun
+-- command, what they inherit, whom they belong to, how they stop.
+local uv = require "luv"
+local loop = require "loop"
+local process = require "process"
+local tcp = require "tcp"
+local testbed = require "testbed"
+
+local echo = [[
+Events = {}
+function Events.onMessage(id, message) Gateway.sendToClient(id, message) end
+]]
+
+local function signal(pid, name) assert.equal(0, uv.kill(pid, name)) end
+
+-- The seconds that fn() takes, and what it returns.
+local function time(fn)
+  local began = uv.hrtime()
+  local results = { fn() }
+  return (uv.hrtime() - began) / 1e9, table.unpack(results)
+end
+
+describe("processes", function()
+  local app
+
+  before_each(function()
+    app = testbed.new {
+      script = echo,
+      gateways = { { listen = "text" } },
+      workers = { count = 2 },
+      config = function(c) c.stop_timeout, c.drain_time = 4, 2 end,
+    }
+  end)
+
+  after_each(function() app:stop() end)
+
+  local function echoes(c, text)
+    c:send(text .. "\n")
+    c:receive(text .. "\n")
+  end
+
+  local function find(role, slot)
+    for _, p in ipairs(app:status().processes) do
+      if p.role == role and p.slot == slot then return p end
+    end
+  end
+
+  it("say within a second that one of them is frozen", function()
+    app:up()
+    local pid = find("worker", 1).pid
+    signal(pid, "sigstop")
+    local seconds, code, out = time(function() return app:cli "status" end)
+    assert.equal(0, code)
+    assert.matches("not answering", out, 1, true)
+    assert.is_true(seconds < 1.5, seconds)
+    assert.is_true(find("worker", 0).answering)
+    signal(pid, "sigcont")
+    loop.poll("it to answer again", function() return find("worker", 1).answering end)
+  end)
+
+  it("are killed and replaced when they hang", function()
+    app.config.hang_timeout = 1
+    app:save_config()
+    app:up()
+    local pid = find("gateway", 0).pid
+    signal(pid, "sigstop")
+    app:wait_log "child hangs"
+    loop.poll("another one", function()
+      local p = find("gateway", 0)
+      return p.state == "ready" and p.pid ~= pid
+    end)
+    local c = tcp.connect(app.port[1])
+    echoes(c, "hello")
+    c:close()
+  end)
+
+  it("with a frozen master fail a command in three seconds, and for good", function()
+    app:up()
+    signal(app.master.pid, "sigstop")
+    for _, command in ipairs { "status", "stop", "reload", "connections" } do
+      local seconds, code, out = time(function() return app:cli(command) end)
+      assert.equal(1, code, command)
+      assert.matches("does not answer", out, 1, true)
+      assert.is_true(seconds < 3, seconds)
+    end
+    signal(app.master.pid, "sigcont")
+    assert.is_false(app:status().stopping) -- the failed stop stays undone
+    assert.equal(1, app:status().generation)
+  end)
+
+  it("end by stop_timeout even when one is frozen", function()
+    app:up()
+    signal(find("worker", 0).pid, "sigstop")
+    local seconds, code = time(function() return app:cli "stop" end)
+    assert.equal(0, code)
+    assert.is_true(seconds < 6, seconds)
+    app:wait_log "does not stop, killing it"
+  end)
+
+  it("wait for the clients when they are stopped gracefully", function()
+    app:up()
+    local c = tcp.connect(app.port[1])
+    echoes(c, "hello")
+    local stop = process.spawn({ testbed.program, "stop", "-g" }, { cwd = app.dir })
+    stop:wait_output "waiting for the clients"
+    loop.poll("the gateway to refuse others", function() return find("gateway", 0).state == "stopping" end)
+    echoes(c, "still served")
+    assert.is_nil(stop.code)
+    c:close()
+    assert.equal(0, stop:wait(), stop.out)
+    assert.equal(0, app.master:wait())
+  end)
+
+  it("are restarted at once, then after a while", function()
+    app:up()
+    for _ = 1, 6 do
+      local pid
+      loop.poll("a worker to kill", function()
+        local p = find("worker", 0)
+        pid = p.state == "ready" and p.pid
+        return pid
+      end)
+      signal(pid, "sigkill")
+      loop.poll("its end", function() return find("worker", 0).pid ~= pid end)
+    end
+    app:wait_log "too often, waiting"
+    assert.equal("back-off", find("worker", 0).state)
+    local code, out = app:cli "reload" -- a new script may be the cure
+    assert.equal(0, code, out)
+    loop.poll("it to be ready", function() return find("worker", 0).state == "ready" end)
+  end)
+
+  it("can be seen and stopped while their configuration is being edited", function()
+    app:up()
+    testbed.write_file(app.dir .. "/conf/gwrun.lua", "return { half a")
+    local pid = find("gateway", 0).pid
+    signal(pid, "sigkill") -- it comes back with the configuration it was started with
+    loop.poll("another gateway", function()
+      local p = find("gateway", 0)
+      return p.state == "ready" and p.pid ~= pid
+    end)
+    assert.equal(0, (app:cli "connections"))
+    assert.equal(2, (app:cli "restart"))
+    assert.equal(0, (app:cli "stop"))
+  end)
+
+  it("hold no descriptor of whoever started them", function()
+    local secret = app.dir .. "/secret"
+    testbed.write_file(secret, "")
+    app.master = process.spawn({ "/bin/sh", "-c", 'exec 9<"$1"; exec "$2" start', "sh", secret, testbed.program },
+      { cwd = app.dir })
+    app.master:wait_output "Press Ctrl+C"
+    local pids = { app.master.pid }
+    for _, p in ipairs(app:status().processes) do pids[#pids + 1] = p.pid end
+    for _, pid in ipairs(pids) do
+      local _, list = process.run { "ls", "-l", "/proc/" .. pid .. "/fd" }
+      assert.is_nil(list:find("secret", 1, true), list)
+      for target in list:gmatch "%-> ([^\n]+)" do
+        local known = target:find "^socket:" or target:find "^pipe:" or target:find "^anon_inode:"
+          or target == "/dev/null" or target == "/dev/urandom" or target:find "^/memfd:gwrun config" or target:find("/run/", 1, true)
+        assert.is_truthy(known, pid .. " holds " .. target)
+      end
+    end
+  end)
+
+  it("have a title that tells what they are", function()
+    app:up()
+    local function title(pid) return testbed.read_file("/proc/" .. pid .. "/cmdline"):gsub("\0.*", "") end
+    assert.equal("gwrun: worker process  ChatWorker 1", (title(find("worker", 1).pid)))
+    assert.equal("gwrun: gateway process  Gateway1 0", (title(find("gateway", 0).pid)))
+  end)
+
+  it("do not follow a link that lies where the lock should", function()
+    assert(uv.fs_mkdir(app.dir .. "/run", 493))
+    testbed.write_file(app.dir .. "/victim", "precious")
+    assert(uv.fs_symlink(app.dir .. "/victim", app.dir .. "/run/gwrun.lock"))
+    local code, out = app:cli("start", "-d")
+    assert.equal(1, code)
+    assert.matches("symbolic link", out, 1, true)
+    assert.equal("precious", testbed.read_file(app.dir .. "/victim"))
+  end)
+
+  it("fail with an error of any bytes", function()
+    local bad = echo .. 'function Events.onWorkerStart() error("\xff\xfe odd") end'
+    app:write_script(bad)
+    local code, out = app:cli("start", "-d")
+    assert.equal(1, code)
+    assert.matches("?? odd", out, 1, true)
+    app:write_script(echo)
+    app:up()
+    app:write_script(bad)
+    code, out = app:cli "reload"
+    assert.equal(1, code)
+    assert.matches("?? odd", out, 1, true)
+    assert.equal(1, app:status().generation)
+  end)
+
+  it("report a start that was stopped before it was done", function()
+    app:write_script(echo .. "function Events.onWorkerStart() Timer.sleep(30) end")
+    local start = process.spawn({ testbed.program, "start", "-d" }, { cwd = app.dir })
+    loop.poll("the control socket", function() return uv.fs_stat(app.dir .. "/run/gwrun.sock") end)
+    assert.equal(0, (app:cli "stop"))
+    assert.equal(1, start:wait(), start.out)
+  end)
+
+  it("drop their privileges, and stay without", function()
+    if uv.getuid() ~= 0 then return pending "needs root" end
+    assert(uv.fs_chmod(app.dir, 493)) -- scripts must be readable for nobody
+    app.config.user = "nobody"
+    app:save_config()
+    app:up()
+    local _, uid = process.run { "id", "-u", "nobody" }
+    uid = uid:gsub("%s", "")
+    for _, p in ipairs(app:status().processes) do
+      local status = testbed.read_file("/proc/" .. p.pid .. "/status")
+      assert.matches(("Uid:\t%s\t%s\t%s\t%s\n"):format(uid, uid, uid, uid), status, 1, true)
+      assert.matches("NoNewPrivs:\t1\n", status, 1, true)
+    end
+  end)
+
+  it("stop on SIGTERM to the master, and are replaced on SIGTERM to one of them", function()
+    app:up()
+    local pid = find("worker", 0).pid
+    signal(pid, "sigterm")
+    loop.poll("another worker", function()
+      local p = find("worker", 0)
+      return p.state == "ready" and p.pid ~= pid
+    end)
+    app.master:kill "sigterm"
+    assert.equal(0, app.master:wait())
+  end)
+end)
