@@ -59,7 +59,7 @@ _SERVER = {}
 ---after the other, in order; a handler that waits holds up its own client only.
 ---@class Events
 ---@field onWorkerStart? fun(worker: worker) once, before events come
----@field onConnect? fun(client_id: client_id) accepted; a websocket has not sent its handshake yet
+---@field onConnect? fun(client_id: client_id) a new client; a websocket's handshake is valid by now
 ---@field onWebSocketConnect? fun(client_id: client_id, request: websocket_request) after the handshake
 ---@field onMessage? fun(client_id: client_id, message: string)
 ---@field onClose? fun(client_id: client_id, info: close_info) gone, whoever closed it
