@@ -22,6 +22,7 @@ struct coro {
     bool waiting;
     coro_cancel_cb cancel; /* valid while waiting */
     void *op;
+    struct list hooks; /* of coro_hook */
 };
 
 /* Runs protected: makes the coroutine whose struct is at index 1. */
@@ -58,6 +59,7 @@ static struct coro *take(struct vm *vm)
     }
     co = xcalloc(1, sizeof(*co));
     list_init(&co->node);
+    list_init(&co->hooks);
     co->vm = vm;
     if (call_protected(vm, make_thread, co) != LUA_OK) {
         lua_settop(vm->L, 0);
@@ -105,10 +107,22 @@ static char *take_failure(struct coro *co, int status)
     return f.text;
 }
 
+void coro_at_end(struct coro *co, struct coro_hook *hook)
+{
+    list_push_back(&co->hooks, &hook->node);
+}
+
 static void leave_busy(struct coro *co)
 {
     struct vm *vm = co->vm;
 
+    while (!list_empty(&co->hooks)) {
+        struct coro_hook *hook =
+            LIST_ENTRY(co->hooks.next, struct coro_hook, node);
+
+        list_remove(&hook->node);
+        hook->run(hook);
+    }
     list_remove(&co->node);
     vm->nbusy--;
     if (!co->has_client)

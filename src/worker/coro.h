@@ -11,6 +11,7 @@
 #include <lua.h>
 #include <stdbool.h>
 
+#include "util/list.h"
 #include "wire/client_id.h"
 #include "wire/frame.h"
 #include "worker/vm.h"
@@ -57,5 +58,14 @@ int coro_await(lua_State *L, struct coro *co, coro_cancel_cb cancel, void *op,
 /* Go on now, from a callback of the loop (never from inside Lua code). co may
  * be gone after the call. */
 void coro_wake(struct coro *co);
+
+/* What must end with the coroutine (a transaction that it left open): run(hook)
+ * is called once when it has ended or never goes on, no Lua may run in it. The
+ * owner embeds it and may take it back with list_remove(&hook->node). */
+struct coro_hook {
+    struct list node;
+    void (*run)(struct coro_hook *hook);
+};
+void coro_at_end(struct coro *co, struct coro_hook *hook);
 
 #endif /* GW_WORKER_CORO_H */
