@@ -25,7 +25,7 @@ LIBS_master   := util wire net proc
 LIBS_lualib   := util wire net proc upstream worker
 LIBS_cli      := $(filter-out cli,$(FOLDERS))
 
-PKGS := libuv libwebsockets lua5.4 lua5.4-cjson jansson openssl hiredis libcurl
+PKGS := libuv libwebsockets lua5.4 lua5.4-cjson jansson openssl hiredis libcurl libmariadb
 
 WARN   := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wwrite-strings \
           -Wpointer-arith -Wvla -Wstrict-prototypes -Wmissing-prototypes \

@@ -8,6 +8,7 @@
 #include "lualib/lgateway.h"
 #include "lualib/lhttp.h"
 #include "lualib/llog.h"
+#include "lualib/lmysql.h"
 #include "lualib/lredis.h"
 #include "lualib/lsession.h"
 #include "lualib/lspawn.h"
@@ -68,6 +69,7 @@ static void open_module(lua_State *L, void (*push_core)(lua_State *L),
 static void open_modules(lua_State *L)
 {
     open_module(L, lspawn_push, "async", "gwrun");
+    open_module(L, lmysql_push, "mysql", "Mysql");
     open_module(L, lredis_push, "redis", "Redis");
     open_module(L, lhttp_push, "http", "Http");
 }

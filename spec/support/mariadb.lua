@@ -1,0 +1,50 @@
+-- A MariaDB server of a spec's own: a private unix socket, a folder that goes
+-- away with it.
+local uv = require "luv"
+local loop = require "loop"
+local process = require "process"
+
+local M = {}
+M.__index = M
+
+local as_root = uv.getuid() == 0 and "--user=root" or nil
+
+--- A running server with an empty database "test".
+function M.start()
+  local self = setmetatable({}, M)
+  self.dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-db-XXXXXX"))
+  self.socket = self.dir .. "/socket"
+  local code, out = process.run({
+    "mariadb-install-db", "--no-defaults", "--datadir=" .. self.dir .. "/data",
+    "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
+    "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M", as_root,
+  }, { seconds = 120 })
+  assert(code == 0, out)
+  assert(uv.fs_mkdir(self.dir .. "/data/test", 448))
+  self:up()
+  return self
+end
+
+--- Start the server again, after kill().
+function M:up()
+  self.server = process.spawn {
+    "/usr/sbin/mariadbd", "--no-defaults", "--datadir=" .. self.dir .. "/data",
+    "--socket=" .. self.socket, "--pid-file=" .. self.dir .. "/pid", "--skip-networking",
+    "--skip-log-bin", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M",
+    "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=10",
+    "--key-buffer-size=1M", "--performance-schema=0", as_root,
+  }
+  self.server:wait_output("ready for connections", 60)
+end
+
+function M:kill(signal)
+  self.server:kill(signal or "sigkill")
+  loop.wait("the end of mariadbd", function() return self.server.code end)
+end
+
+function M:stop()
+  self:kill()
+  process.run { "rm", "-rf", self.dir }
+end
+
+return M
