@@ -24,6 +24,7 @@ local libraries = {
   ["errmsg.h"] = { "upstream/mysqlconn.c" },
   ["mysqld_error.h"] = { "upstream/mysqlconn.c" },
   ["curl/curl.h"] = { "upstream/http.c" },
+  ["openssl/evp.h"] = { "lualib/lcrypto.c" },
   ["lua.h"] = { "worker", "lualib", "cli" },
   ["lauxlib.h"] = { "worker", "lualib", "cli" },
   ["lualib.h"] = { "worker", "lualib", "cli" },

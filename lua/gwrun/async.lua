@@ -4,7 +4,7 @@
 -- Loaded by lualib/linit.c with the core (lspawn.c).
 local core = ...
 
-local M = { ticket = core.ticket, is_serving = core.is_serving }
+local M = { ticket = core.ticket, is_serving = core.is_serving, now = core.now }
 
 package.loaded.gwrun = M
 setmetatable(M, { __index = function(_, name) return package.loaded["gwrun." .. tostring(name)] end })

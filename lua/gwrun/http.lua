@@ -2,7 +2,7 @@
 --
 -- Loaded by lualib/linit.c with the core (lhttp.c).
 local core = ...
-local cjson = require "cjson.safe"
+local json = require "gwrun.json"
 
 local M = {}
 
@@ -96,16 +96,16 @@ Response.__index = Response
 
 -- The body as JSON: value | nil, message, code.
 function Response:json()
-  local value, message = cjson.decode(self.body)
-  if value == nil then return nil, "http: the response is no JSON: " .. message, "eproto" end
+  local value, message, code = json.decode(self.body)
+  if value == nil then return nil, "http: the response is no JSON: " .. message, code end
   return value
 end
 
 -- The body to send and its type.
 local function body_of(options, level)
   if options.json ~= nil then
-    local text, message = cjson.encode(options.json)
-    if not text then fail(level + 1, "option 'json': %s", message) end
+    local ok, text = pcall(json.encode, options.json)
+    if not ok then fail(level + 1, "option 'json': %s", text) end
     return text, "application/json"
   end
   if options.form then return M.encode(options.form), "application/x-www-form-urlencoded" end

@@ -128,6 +128,17 @@ Db.__name = "gwrun.mysql"
 -- What the running coroutine did last: {sql, insert_id}.
 local last = setmetatable({}, { __mode = "k" })
 
+local START = "START TRANSACTION"
+
+-- Statements that change the connection, and what to use.
+local unshared = {
+  BEGIN = "use db:transaction(f) or db:beginTrans()",
+  START = "use db:transaction(f) or db:beginTrans()",
+  LOCK = "use a transaction with SELECT … FOR UPDATE",
+  UNLOCK = "use a transaction",
+  USE = "write database.table, or connect another time",
+}
+
 local function text_of(value)
   return type(value) == "table" and value.toSql and value or nil
 end
@@ -137,6 +148,10 @@ local function run(db, sql, params, timeout, column, level)
   local args
   if text_of(sql) then sql, params = sql:toSql() end
   if type(sql) ~= "string" then error("SQL text expected", level + 1) end
+  local word = (sql:match "^%s*(%a+)" or ""):upper()
+  if unshared[word] and sql ~= START then
+    error(("%s would change a connection that others use; %s"):format(word, unshared[word]), level + 1)
+  end
   if params ~= nil then
     if type(params) ~= "table" then error("a table with the parameters expected", level + 1) end
     sql, args = bind(sql, params, level + 1)
@@ -208,7 +223,7 @@ end
 local function begin(db, level)
   local hold = db.pool:hold()
   if not hold then error("a transaction is open in this handler already", level + 1) end
-  local ok, message, code, info = run(db, "START TRANSACTION", nil, nil, false, level + 1)
+  local ok, message, code, info = run(db, START, nil, nil, false, level + 1)
   if ok == nil then
     db.pool:release(hold)
     return nil, message, code, info
@@ -611,7 +626,7 @@ local options = {
 function Mysql.connect(conf)
   if type(conf) ~= "table" then error("a table with the options expected", 2) end
   for key in pairs(conf) do
-    if not options[key] then error(("unknown option %q of Mysql.connect"):format(tostring(key)), 2) end
+    if not options[key] then error(("Mysql has no option %q"):format(tostring(key)), 2) end
   end
   local timeout = conf.timeout or DEFAULT_TIMEOUT
   if type(timeout) ~= "number" or timeout <= 0 then error("timeout: seconds expected", 2) end

@@ -7,7 +7,7 @@
 -- Loaded by lualib/linit.c with the core (lredis.c).
 local core = ...
 local async = require "gwrun.async"
-local null = require("cjson").null
+local null = require("gwrun.json").null
 
 local M = { null = null }
 

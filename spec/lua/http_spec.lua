@@ -143,7 +143,7 @@ describe("gwrun.http", function()
       ["Http.get(url, { timeout = -1 })"] = "spec:1: http: option 'timeout' must be a number from",
       ["Http.get(url, { headers = { a = 'b\\r\\nc: d' } })"] = "spec:1: http: header 'a' has a line break",
       ["Http.get(url, { headers = { ['a\\n'] = 'b' } })"] = "spec:1: http: bad header name",
-      ["Http.post(url, { print })"] = "spec:1: http: option 'json': Cannot serialise function",
+      ["Http.post(url, { print })"] = "spec:1: http: option 'json': json: a function cannot be written",
       ["Http.request { url = url, method = 'GET /x' }"] = "spec:1: http: option 'method' must be in capitals",
       ["Http.request {}"] = "spec:1: http: option 'url' is missing",
     } do

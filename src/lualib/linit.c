@@ -5,8 +5,10 @@
 #include <lualib.h>
 #include <stdio.h>
 
+#include "lualib/lcrypto.h"
 #include "lualib/lgateway.h"
 #include "lualib/lhttp.h"
+#include "lualib/ljson.h"
 #include "lualib/llog.h"
 #include "lualib/lmysql.h"
 #include "lualib/lredis.h"
@@ -48,14 +50,17 @@ static void set_loaded(lua_State *L, const char *name)
     lua_pop(L, 1);
 }
 
-/* lua/gwrun/<file>.lua makes a module of its core: require "gwrun.<file>", and
- * a global if it has a name for it. */
+/* lua/gwrun/<file>.lua makes a module of its core (which may be NULL): require
+ * "gwrun.<file>", and a global if it has a name for it. */
 static void open_module(lua_State *L, void (*push_core)(lua_State *L),
     const char *file, const char *global)
 {
     char name[64];
 
-    push_core(L);
+    if (push_core)
+        push_core(L);
+    else
+        lua_pushnil(L);
     snprintf(name, sizeof(name), "gwrun/%s.lua", file);
     run_file(L, name, 1, 1);
     if (global) {
@@ -68,10 +73,17 @@ static void open_module(lua_State *L, void (*push_core)(lua_State *L),
 
 static void open_modules(lua_State *L)
 {
+    lua_getglobal(L, "Log");
+    set_loaded(L, "gwrun.log");
+    ljson_push(L);
+    set_loaded(L, "gwrun.json");
     open_module(L, lspawn_push, "async", "gwrun");
+    open_module(L, NULL, "cron", NULL);
+    open_module(L, lcrypto_push, "crypto", NULL);
+    open_module(L, NULL, "jwt", NULL);
+    open_module(L, lhttp_push, "http", "Http");
     open_module(L, lmysql_push, "mysql", "Mysql");
     open_module(L, lredis_push, "redis", "Redis");
-    open_module(L, lhttp_push, "http", "Http");
 }
 
 void linit_open_libs(lua_State *L)

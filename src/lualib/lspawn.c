@@ -204,6 +204,16 @@ static int is_serving(lua_State *L)
     return 1;
 }
 
+/* now() -> seconds since 1970, with a fraction */
+static int now(lua_State *L)
+{
+    uv_timeval64_t tv = {0};
+
+    uv_gettimeofday(&tv);
+    lua_pushnumber(L, (double)tv.tv_sec + tv.tv_usec / 1e6);
+    return 1;
+}
+
 static void push_spawn(lua_State *L)
 {
     struct lspawn *ls = lua_newuserdatauv(L, sizeof(*ls), 0);
@@ -232,6 +242,7 @@ void lspawn_push(lua_State *L)
     static const luaL_Reg functions[] = {
         {"ticket", ticket_new},
         {"is_serving", is_serving},
+        {"now", now},
         {NULL, NULL},
     };
 

@@ -13,7 +13,7 @@
 
 #define LSPAWN_MAX 10000 /* alive at a time; more raises */
 
-/* Push the table of functions: spawn, ticket, is_serving. */
+/* Push the table of functions: spawn, ticket, is_serving, now. */
 void lspawn_push(lua_State *L);
 
 #endif /* GW_LUALIB_LSPAWN_H */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "lualib/ljson.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "wire/phpser.h"
@@ -336,8 +337,12 @@ static bool put_table(struct writer *w, int t, const struct place *p, int depth)
             w->name, PHPSER_DEPTH_MAX);
         return false;
     }
-    if (lua_getmetatable(w->L, t))
-        return refuse(w, p, "a table with a metatable");
+    if (lua_getmetatable(w->L, t)) {
+        luaL_getmetatable(w->L, LJSON_ARRAY_TYPE);
+        if (!lua_rawequal(w->L, -1, -2))
+            return refuse(w, p, "a table with a metatable");
+        lua_pop(w->L, 2);
+    }
     list = is_list(w->L, t, &count);
     phpser_put_array(w->out, count);
     ok = list ? put_list(w, t, count, p, depth)

@@ -1,0 +1,161 @@
+-- gwrun.spawn, gwrun.parallel, gwrun.settle, Timer.cron in a real worker.
+local cjson = require "cjson"
+local process = require "process"
+local scripting = require "scripting"
+
+describe("gwrun", function()
+  local bed
+
+  setup(function() bed = scripting.start { prefix = "assert(require 'gwrun' == gwrun and gwrun.log == Log)\n" } end)
+  teardown(function() if bed then bed:stop() end end)
+
+  it("runs functions side by side and returns their first results", function()
+    assert.same({ "a", cjson.null, "c", true }, { bed:run [[
+      local before = gwrun.now()
+      local a, b, c = gwrun.parallel(
+        function() Timer.sleep(0.1) return "a", "more" end,
+        function() Timer.sleep(0.1) end,
+        function() Timer.sleep(0.1) return "c" end)
+      return a, b or nil, c, gwrun.now() - before < 0.25
+    ]] })
+    assert.equal(0, bed:run "return select('#', gwrun.parallel())")
+  end)
+
+  it("waits for all before it raises the error of one", function()
+    assert.same({ true, true, true }, { bed:run [[
+      local done = false
+      local ok, message = pcall(gwrun.parallel, function() error "boom" end, function() Timer.sleep(0.02) done = true end)
+      return not ok, message:find("spec:1: boom", 1, true) ~= nil and message:find "traceback" ~= nil, done
+    ]] })
+  end)
+
+  it("settles: results and errors of all", function()
+    assert.same({ { true, 1, 2, 3 }, false, "x" }, { bed:run [[
+      local list = gwrun.settle(function() return 1, 2 end, function() error { code = "x" } end)
+      return { list[1][1], list[1][2], list[1][3], list[1].n }, list[2][1], "x"
+    ]] })
+  end)
+
+  it("spawns functions that outlive their handler", function()
+    assert.equal("ab", bed:run [[
+      text = ""
+      gwrun.spawn(function(x) text = text .. x Timer.sleep(0.02) text = text .. "b" end, "a")
+      assert(text == "") -- it begins after this handler waits or ends
+      Timer.sleep(0.01)
+      local first = text
+      repeat Timer.sleep(0.005) until #text == 2
+      return text
+    ]])
+    assert.equal(1, bed:run "local depth = 0 local function f() depth = depth + 1 end gwrun.spawn(f) Timer.sleep(0.01) return depth")
+  end)
+
+  it("logs what a spawned function raises", function()
+    bed:run "gwrun.spawn(function() error 'lost and found' end)"
+    bed.app:wait_log "lost and found"
+    bed.app:wait_log "spawned function failed"
+  end)
+
+  it("limits how many there are", function()
+    assert.error_matches(function()
+      bed:run "for i = 1, 10001 do gwrun.spawn(function() Timer.sleep(0.05) end) end"
+    end, "more than 10000 spawned functions")
+    bed:run "repeat Timer.sleep(0.02) until pcall(gwrun.spawn, print)"
+  end)
+
+  it("refuses what is no function", function()
+    assert.error_matches(function() bed:run "gwrun.spawn(1)" end, "spec:1: bad argument #1 to 'spawn' %(function expected, got number")
+    assert.error_matches(function() bed:run "gwrun.parallel(print, {})" end, "bad argument #2 to 'parallel'")
+  end)
+end)
+
+describe("Timer.cron", function()
+  local bed
+
+  setup(function() bed = scripting.start() end)
+  teardown(function() if bed then bed:stop() end end)
+
+  -- The next times after a moment, in a time zone.
+  local function next_times(expression, after, zone, count)
+    local code, out = process.run({ "lua5.4", "-e", ([[
+      Timer = {}
+      package.loaded["gwrun.async"] = {}
+      local cron = dofile "lua/gwrun/cron.lua"
+      local y, m, d, h, min, s = (%q):match "(%%d+)-(%%d+)-(%%d+) (%%d+):(%%d+):(%%d+)"
+      local time = os.time { year = y, month = m, day = d, hour = h, min = min, sec = s }
+      local ok, plan = pcall(cron.parse, %q)
+      if not ok then print(plan) return end
+      for _ = 1, %d do
+        time = cron.next(plan, time)
+        print(time and os.date("%%Y-%%m-%%d %%H:%%M:%%S", time) or "never")
+        if not time then break end
+      end
+    ]]):format(after, expression, count or 1) }, { env = { TZ = zone or "UTC" } })
+    assert.equal(0, code, out)
+    return (out:gsub("\n$", ""))
+  end
+
+  it("finds the next time", function()
+    for expression, expected in pairs {
+      ["*/5 * * * *"] = "2026-01-31 23:55:00",
+      ["* * * * *"] = "2026-01-31 23:54:00",
+      ["*/10 * * * * *"] = "2026-01-31 23:53:10",
+      ["0 0 * * *"] = "2026-02-01 00:00:00",
+      ["@hourly"] = "2026-02-01 00:00:00",
+      ["30 9 * * mon-fri"] = "2026-02-02 09:30:00",
+      ["0 12 * * 7"] = "2026-02-01 12:00:00",
+      ["0 0 29 2 *"] = "2028-02-29 00:00:00",
+      ["0 0 31 4 *"] = "never",
+      ["0 0 13 * 5"] = "2026-02-06 00:00:00", -- the 13th or a Friday
+      ["0 0 */2 * *"] = "2026-02-01 00:00:00",
+      ["15,45 8-10/2 * jun,Dec *"] = "2026-06-01 08:15:00",
+      ["59 59 23 31 12 *"] = "2026-12-31 23:59:59",
+      ["50/4 23 * * *"] = "2026-01-31 23:54:00",
+    } do
+      assert.equal(expected, next_times(expression, "2026-01-31 23:53:07"), expression)
+    end
+    assert.equal("2026-03-01 00:00:00\n2026-04-01 00:00:00\n2026-05-01 00:00:00",
+      next_times("@monthly", "2026-02-01 00:00:00", "UTC", 3))
+  end)
+
+  it("knows summer time", function()
+    assert.equal("2026-03-28 02:30:00\n2026-03-30 02:30:00", next_times("30 2 * * *", "2026-03-27 12:00:00", "Europe/Berlin", 2))
+    assert.equal("2026-10-24 02:30:00\n2026-10-25 02:30:00\n2026-10-26 02:30:00",
+      next_times("30 2 * * *", "2026-10-23 12:00:00", "Europe/Berlin", 3))
+  end)
+
+  it("says what is wrong", function()
+    for expression, message in pairs {
+      ["60 * * * *"] = "minute '60' is not from 0 to 59",
+      ["* * * *"] = "'* * * *' must have 5 fields, or 6 with the second in front",
+      ["* * 0 * *"] = "day '0' is not from 1 to 31",
+      ["5-1 * * * *"] = "minute '5-1' ends before it begins",
+      ["*/0 * * * *"] = "minute '*/0' has a step of 0",
+      ["1,,2 * * * *"] = "minute '1,,2' has an empty part",
+      ["* * * foo *"] = "month 'foo' is not from 1 to 12",
+    } do
+      assert.equal(message, next_times(expression, "2026-01-31 23:53:07"))
+    end
+    assert.error_matches(function() bed:run "Timer.cron('x', print)" end, "spec:1: bad argument #1 to 'cron'")
+    assert.error_matches(function() bed:run "Timer.cron('@daily')" end, "spec:1: bad argument #2 to 'cron'")
+    assert.error_matches(function() bed:run "Timer.cron('0 0 30 2 *', print)" end, "there is no such day")
+  end)
+
+  it("fires on time until it is deleted", function()
+    assert.same({ 2, true, true, false }, { bed:run [[
+      local times = {}
+      local id = Timer.cron("* * * * * *", function(x) times[#times + 1] = gwrun.now() + x end, { 0 })
+      repeat Timer.sleep(0.01) until #times == 2
+      local good = times[1] % 1 < 0.2 and times[2] - times[1] > 0.8
+      return #times, good, Timer.del(id), Timer.del(id)
+    ]] })
+  end)
+
+  it("logs an error and goes on", function()
+    bed:run [[
+      local n = 0
+      id = Timer.cron("* * * * * *", function() n = n + 1 error("cron error " .. n) end)
+    ]]
+    bed.app:wait_log "cron error 2"
+    bed:run "Timer.delAll()"
+  end)
+end)

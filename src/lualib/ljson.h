@@ -1,0 +1,26 @@
+/* ljson.h - gwrun.json: JSON text and Lua values.
+ *
+ *   JSON            Lua
+ *   null            json.null (a light userdata, the same as cjson.null)
+ *   12              integer, when it fits in 64 bits; else float, as 12.0 is
+ *   [1, 2]          sequence
+ *   []              empty table that json.array() marked
+ *   {"1": 2}        table with string keys
+ *
+ * Any other empty table is {}; one with string keys or gaps is an object.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_LUALIB_LJSON_H
+#define GW_LUALIB_LJSON_H
+
+#include <lua.h>
+
+#define LJSON_DEPTH_MAX  128                /* tables in tables */
+#define LJSON_LEN_MAX    (64 * 1024 * 1024) /* bytes written; more raises */
+#define LJSON_ARRAY_TYPE "gwrun.json.array" /* metatable of marked arrays */
+
+/* Push the module. */
+void ljson_push(lua_State *L);
+
+#endif /* GW_LUALIB_LJSON_H */
