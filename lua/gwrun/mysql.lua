@@ -150,7 +150,8 @@ local function run(db, sql, params, timeout, column, level)
   if type(sql) ~= "string" then error("SQL text expected", level + 1) end
   local word = (sql:match "^%s*(%a+)" or ""):upper()
   if unshared[word] and sql ~= START then
-    error(("%s would change a connection that others use; %s"):format(word, unshared[word]), level + 1)
+    local text = "%s would change a connection that others use; %s"
+    error(text:format(word, unshared[word]), level + 1)
   end
   if params ~= nil then
     if type(params) ~= "table" then error("a table with the parameters expected", level + 1) end

@@ -6,6 +6,7 @@
 #include <mysqld_error.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "upstream/mysqlconn_impl.h"
@@ -364,8 +365,9 @@ void mysqlconn_name_columns(
     struct mysqlconn *c, const MYSQL_FIELD *fields, unsigned count)
 {
     c->result.ncolumns = count;
-    for (unsigned i = 0; i < count; i++)
-        buf_append(&c->result.names, fields[i].name, fields[i].name_length + 1);
+    for (unsigned i = 0; i < count; i++) /* name_length is not always set */
+        buf_append(
+            &c->result.names, fields[i].name, strlen(fields[i].name) + 1);
 }
 
 bool mysqlconn_count_row(struct mysqlconn *c, size_t len_before)

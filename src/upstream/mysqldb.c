@@ -23,6 +23,7 @@ struct link {
     struct mysqldb *db;        /* borrowed, outlives it */
     struct mysqlconn *conn;    /* owned */
     struct mysqldb_call *call; /* borrowed; what runs on it */
+    struct mysqldb_hold *hold; /* borrowed; whose it is between its calls */
     bool open;
     bool cleaning; /* a rollback of ours runs on it */
 };
@@ -53,6 +54,10 @@ static char *copy(const char *s)
 /* End a connection and have the pool forget it. */
 static void lose(struct link *link, int err)
 {
+    if (link->hold) {
+        link->hold->lost = true;
+        link->hold->link = NULL;
+    }
     mysqlconn_close(link->conn);
     pool_lost(&link->slot, err);
     free(link);
@@ -102,15 +107,12 @@ static void give_back(struct link *link)
 static void update_hold(struct mysqldb_hold *hold, struct link *link,
     const struct mysqlconn_error *error)
 {
-    if (mysqlconn_broken(link->conn)) {
-        hold->lost = true;
-        hold->link = NULL;
-        lose(link, -ECONNRESET);
-        return;
-    }
     hold->link = link;
-    if (error &&
-        (error->number == ER_LOCK_DEADLOCK || error->number == ER_LOCK_TIMEOUT))
+    link->hold = hold;
+    if (mysqlconn_broken(link->conn))
+        lose(link, -ECONNRESET);
+    else if (error && (error->number == ER_LOCK_DEADLOCK ||
+                          error->number == ER_LOCK_TIMEOUT))
         hold->lost = true;
 }
 
@@ -316,7 +318,6 @@ void mysqldb_cancel(struct mysqldb_call *call)
     if (hold) {
         hold->busy = false;
         hold->lost = true;
-        hold->link = NULL;
     }
     if (call->link)
         lose(call->link, -ECANCELED);
@@ -336,8 +337,10 @@ struct mysqldb_hold *mysqldb_hold_new(struct mysqldb *db)
 void mysqldb_hold_free(struct mysqldb_hold *hold)
 {
     assert(!hold->busy);
-    if (hold->link)
+    if (hold->link) {
+        hold->link->hold = NULL;
         give_back(hold->link);
+    }
     free(hold);
 }
 

@@ -142,6 +142,9 @@ static int start_execute(struct mysqlconn *c)
         mysql_stmt_bind_param(stmt, binds);
         free(binds);
     }
+    /* What columns there are it shall learn anew: the table may have changed,
+     * which libmariadb would call an error. */
+    stmt->field_count = 0;
     return mysql_stmt_execute_start(&c->ret, stmt);
 }
 
