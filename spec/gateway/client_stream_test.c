@@ -312,6 +312,40 @@ static void a_client_that_does_not_read_is_closed(void **state)
     finish(t);
 }
 
+/* More than the queue's limit in one turn, but not more than a socket takes. */
+static void a_burst_within_a_turn_is_not_slowness(void **state)
+{
+    for (enum client_io_protocol p = 0; p <= CLIENT_IO_TCP; p++) {
+        struct test *t = prepare(p);
+        struct buf in = {0};
+        struct blob *blob;
+        size_t want = 0;
+        char data[3000];
+        int fd;
+
+        memset(data, 'b', sizeof(data));
+        t->conf.queue_max = 20000;
+        start(t);
+        fd = p == CLIENT_IO_WEBSOCKET ? dial_upgraded(t, &in) : dial(t);
+        UNTIL(t, t->opened == 1);
+        buf_clear(&in);
+        for (unsigned n = 0; n < 60; n++) {
+            size_t len = n % 2 == 0 ? sizeof(data) : 100;
+
+            blob = client_io_frame(t->io, data, len, false);
+            assert_int_equal(client_send(t->conn, data, len, false), 0);
+            want += blob->len;
+            blob_unref(blob);
+        }
+        UNTIL(t, (get_some(fd, &in), in.len >= want));
+        assert_int_equal(in.len, want);
+        assert_int_equal(client_io_counters(t->io)->overflow_closed, 0);
+        close(fd);
+        buf_fini(&in);
+        finish(t);
+    }
+}
+
 static void messages_may_be_dropped_instead(void **state)
 {
     struct test *t = prepare(CLIENT_IO_WEBSOCKET);
@@ -608,6 +642,7 @@ int main(void)
         cmocka_unit_test(connections_over_a_limit_are_closed_at_once),
         cmocka_unit_test(messages_large_and_small_keep_their_order),
         cmocka_unit_test(a_client_that_does_not_read_is_closed),
+        cmocka_unit_test(a_burst_within_a_turn_is_not_slowness),
         cmocka_unit_test(messages_may_be_dropped_instead),
         cmocka_unit_test(one_message_may_be_larger_than_the_queue),
         cmocka_unit_test(a_dead_client_is_noticed_while_writing),

@@ -14,6 +14,10 @@
 #define WS_PING     0x9
 #define WS_HEAD_MAX 10
 
+/* Bytes of small messages in one write: the library keeps a copy of all that
+ * the socket did not take, and does not tell how much that is. */
+#define WRITE_MAX (64 * 1024)
+
 /* A shared blob between the copied bytes: it leaves once the bytes that were
  * queued before it have. */
 struct shared {
@@ -198,6 +202,7 @@ static int write_next(struct client_conn *c)
     size_t len = s != NULL ? s->at - q->taken : q->bytes.len;
 
     if (s == NULL || len > 0) {
+        len = len < WRITE_MAX ? len : WRITE_MAX;
         if (write_out(c, q->bytes.data, len) < 0)
             return -EPIPE;
         buf_consume(&q->bytes, len);
@@ -255,6 +260,11 @@ bool client_queue_done(const struct client_conn *c)
     return c->queued == 0 && !client_lws_busy(c);
 }
 
+static bool has_room(const struct client_conn *c)
+{
+    return client_queued(c) < c->io->conf->queue_max;
+}
+
 /* Room for one more message? Else what the configuration wants happens. */
 static int admit(struct client_conn *c)
 {
@@ -262,7 +272,15 @@ static int admit(struct client_conn *c)
 
     if (c->state != CLIENT_OPEN)
         return -ENOTCONN;
-    if (c->queued + c->in_socket < io->conf->queue_max)
+    if (has_room(c))
+        return 0;
+    /* Only what the socket does not take says that the client is slow: a burst
+     * within one turn does not. */
+    if (client_queue_flush(c) < 0) {
+        client_destroy(c, "client");
+        return -ENOTCONN;
+    }
+    if (has_room(c))
         return 0;
     if (io->conf->overflow == CLIENT_IO_OVERFLOW_DROP) {
         io->counters.overflow_dropped++;
