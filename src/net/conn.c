@@ -1,5 +1,6 @@
 #include "net/conn.h"
 
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +13,10 @@
 #define CONN_KEEP      (16 * 1024)   /* bytes of an empty output buffer */
 #define CONN_DISCARD   4096          /* bytes a read while lingering */
 #define CONN_LINGER_MS 2000          /* conn_close_flushed() waits so long */
-#define CONN_KEEPALIVE 60            /* seconds of silence before TCP probes */
+#define CONN_KEEPALIVE 10            /* seconds of silence before TCP probes */
+#define CONN_WATCH_MS  5000          /* between looks at the peer's machine */
+#define CONN_SILENCE   20000         /* ms without an acknowledgement: gone */
+#define CONN_PROBES    8             /* without an answer: gone */
 
 struct conn {
     union {
@@ -21,7 +25,7 @@ struct conn {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     } io;
-    uv_timer_t linger_timer; /* initialised once lingering */
+    uv_timer_t timer; /* looks at the peer's machine, then ends lingering */
     uv_write_t write;
     struct turn *turn;          /* borrowed; not touched once lingering */
     const struct conn_ops *ops; /* borrowed */
@@ -62,8 +66,7 @@ static void begin_close(struct conn *c)
     c->closing = true;
     turn_cancel(&c->flush);
     turn_cancel(&c->deliver);
-    if (c->lingering)
-        uv_close((uv_handle_t *)&c->linger_timer, on_closed);
+    uv_close((uv_handle_t *)&c->timer, on_closed);
     uv_close(&c->io.handle, on_closed);
 }
 
@@ -295,6 +298,43 @@ static void run_flush(struct turn_task *task)
     check_drained(c);
 }
 
+/* Whether the other machine has fallen silent: sent bytes or probes stay
+ * without any acknowledgement. By itself TCP gives up after a quarter of an
+ * hour only, and TCP_USER_TIMEOUT also ends a peer that lives but does not
+ * read, which is back-pressure here. */
+static bool is_unreachable(const struct conn *c)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&c->io.handle, &fd) < 0 ||
+        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return false;
+    return info.tcpi_probes >= CONN_PROBES ||
+           (info.tcpi_unacked > 0 && info.tcpi_last_ack_recv > CONN_SILENCE &&
+               info.tcpi_last_data_recv > CONN_SILENCE);
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    struct conn *c = timer->data;
+
+    if (is_unreachable(c))
+        end(c, -ETIMEDOUT);
+}
+
+/* A peer on this machine cannot become unreachable. */
+static void watch(struct conn *c)
+{
+    uint32_t ip = addr_ipv4(&c->peer);
+
+    if (c->peer.sa.sa_family == AF_UNIX || ip >> 24 == 127)
+        return;
+    uv_timer_start(&c->timer, on_watch, CONN_WATCH_MS, CONN_WATCH_MS);
+    uv_unref((uv_handle_t *)&c->timer);
+}
+
 /* A peer that is gone already leaves only the family. */
 static void find_peer(struct conn *c, int fd)
 {
@@ -320,8 +360,10 @@ static int open_stream(struct conn *c, uv_loop_t *loop, int fd)
                   : uv_tcp_init(loop, &c->io.tcp);
     if (err < 0)
         return err;
+    uv_timer_init(loop, &c->timer);
     c->io.handle.data = c;
-    c->handles = 1;
+    c->timer.data = c;
+    c->handles = 2;
     err = is_unix ? uv_pipe_open(&c->io.pipe, fd) : uv_tcp_open(&c->io.tcp, fd);
     if (err < 0)
         return err;
@@ -356,6 +398,7 @@ struct conn *conn_open(struct turn *turn, int fd, const struct conn_ops *ops,
     if (err < 0)
         goto fail;
     c->last_read = uv_now(turn_loop(turn));
+    watch(c);
     return c;
 
 fail:
@@ -387,11 +430,9 @@ void conn_close_flushed(struct conn *c)
         return;
     turn_cancel(&c->flush);
     turn_cancel(&c->deliver);
-    uv_timer_init(c->io.handle.loop, &c->linger_timer);
-    c->linger_timer.data = c;
-    c->handles++;
     c->lingering = true;
-    uv_timer_start(&c->linger_timer, on_linger_timeout, CONN_LINGER_MS, 0);
+    uv_ref((uv_handle_t *)&c->timer);
+    uv_timer_start(&c->timer, on_linger_timeout, CONN_LINGER_MS, 0);
     uv_read_start(&c->io.stream, on_alloc, on_read);
     if (c->writing)
         return;

@@ -5,8 +5,10 @@
  * (gateway/client_io.c).
  *
  * Output collects in a buffer and leaves in one write at the end of the turn.
- * TCP_NODELAY is set. No callback runs inside the call that caused it, except
- * that on_packet may lead to further on_packet calls after it returns.
+ * TCP_NODELAY is set. A peer whose machine or network is gone is noticed within
+ * half a minute (on_close with -ETIMEDOUT), however busy the conn is. No
+ * callback runs inside the call that caused it, except that on_packet may lead
+ * to further on_packet calls after it returns.
  *
  * SPDX-License-Identifier: MIT
  */
