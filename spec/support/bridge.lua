@@ -9,9 +9,12 @@ local node   -- the bridge process, started on first use
 local things = {}
 local last_id = 0
 
+M.prefix = {} -- words in front of the bridge's command, such as ip netns exec …
+
 local function start()
   local rest = ""
-  node = process.spawn({ "node", "bridge.js" },
+  local words = table.move(M.prefix, 1, #M.prefix, 1, {})
+  node = process.spawn(table.move({ "node", "bridge.js" }, 1, 2, #words + 1, words),
     { cwd = "spec/support", stdin = true, env = { NODE_PATH = "../node_modules" } })
   function node:on_output(data)
     rest = rest .. data

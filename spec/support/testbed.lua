@@ -61,10 +61,11 @@ end
 ---   gateways  list of tables; listen, lan_ip and start_port are filled in.
 ---             Their ports: self.port[i]
 ---   workers   table; default one worker
+---   prefix    words in front of gwrun's commands, such as ip netns exec …
 ---   config    function(t) that may change the configuration at last
 function M.new(options)
   options = options or {}
-  local self = setmetatable({ port = {} }, M)
+  local self = setmetatable({ port = {}, prefix = options.prefix or {} }, M)
   self.dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-XXXXXX"))
   for _, d in ipairs { "conf", "scripts", "www" } do assert(uv.fs_mkdir(self.dir .. "/" .. d, 493)) end
   local register = "127.0.0.1:" .. M.ports()
@@ -94,9 +95,14 @@ function M:save_config() M.write_file(self.dir .. "/conf/gwrun.lua", "return " .
 
 function M:write_script(text) M.write_file(self.dir .. "/scripts/events.lua", text) end
 
+function M:command(...)
+  local words = table.move(self.prefix, 1, #self.prefix, 1, {})
+  return table.move({ M.program, ... }, 1, 1 + select("#", ...), #words + 1, words)
+end
+
 --- Run a gwrun command in the folder to its end: exit code, output.
 function M:cli(...)
-  return process.run({ M.program, ... }, { cwd = self.dir, seconds = 60 })
+  return process.run(self:command(...), { cwd = self.dir, seconds = 60 })
 end
 
 --- A new system, running in the foreground and ready for clients.
@@ -107,7 +113,7 @@ function M.start(options)
 end
 
 function M:up(seconds)
-  self.master = process.spawn({ M.program, "start" }, { cwd = self.dir })
+  self.master = process.spawn(self:command "start", { cwd = self.dir })
   self.master:wait_output("Press Ctrl+C", seconds)
 end
 
