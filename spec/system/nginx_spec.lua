@@ -63,7 +63,7 @@ describe("nginx in front", function()
   end
 
   local function run(...)
-    return { "nginx", "-e", "stderr", "-p", app.dir, "-c", app.dir .. "/nginx.conf", ... }
+    return { "/usr/sbin/nginx", "-e", "stderr", "-p", app.dir, "-c", app.dir .. "/nginx.conf", ... }
   end
 
   setup(function()
