@@ -175,6 +175,12 @@ static void stops_endless_loops(void **state)
         "while true do coroutine.resume(coroutine.create(function() while true "
         "do end end)) end",
         "while true do load(function() while true do end end) end",
+        "while true do pcall(coroutine.wrap(function() while true do end end)) "
+        "end",
+        "local co = coroutine.create(function() local x <close> = setmetatable("
+        "{}, {__close = function() while true do end end}) coroutine.yield() "
+        "end) coroutine.resume(co) coroutine.close(co)",
+        "pcall(coroutine.wrap(error)) while true do end",
         "local t = setmetatable({}, {__index = function() while true do end "
         "end}) return t.x",
         "local x <close> = setmetatable({}, {__close = function() while true "
@@ -185,6 +191,33 @@ static void stops_endless_loops(void **state)
     for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++)
         expect_error(vm, loops[i], "handler exceeded 0.05 s");
     expect_success(vm, "local n = 0 for i = 1, 1000000 do n = n + 1 end");
+    vm_close(vm);
+}
+
+/* A count hook would slow every instruction down. */
+static void runs_without_a_hook_until_the_deadline(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    expect_success(vm, "assert(debug.gethook() == nil)");
+    expect_success(vm, "outliving = coroutine.wrap(function() while true do "
+                       "coroutine.yield(debug.gethook()) end end) "
+                       "assert(outliving() == nil)");
+    expect_error(vm, "while true do outliving() end", "handler exceeded");
+    expect_success(vm, "assert(debug.gethook() == nil)");
+    vm_close(vm);
+}
+
+static void passes_errors_and_values_through_coroutines(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    expect_success(vm, "local f = coroutine.wrap(function(a) local b = "
+                       "coroutine.yield(a + 1) error({b}) end) "
+                       "assert(f(1) == 2) local ok, e = pcall(f, 'x') "
+                       "assert(not ok and e[1] == 'x')");
+    expect_error(
+        vm, "coroutine.wrap(function() error 'inside' end)()", "inside");
     vm_close(vm);
 }
 
@@ -224,9 +257,10 @@ static void stays_overdue_when_it_waits_while_unwinding(void **state)
 
 static void a_memory_bomb_is_an_error(void **state)
 {
-    struct vm *vm = open_vm(SCRIPT);
+    struct vm *vm;
 
     fixture.conf.handler_timeout = 5;
+    vm = open_vm(SCRIPT);
     expect_error(vm, "local s = ('x'):rep(1e9)", "not enough memory");
     expect_error(vm, "local t = {} for i = 1, 1e9 do t[i] = {i} end",
         "not enough memory");
@@ -241,10 +275,11 @@ static void a_memory_bomb_is_an_error(void **state)
 
 static void deep_recursion_is_an_error(void **state)
 {
-    struct vm *vm = open_vm(SCRIPT);
+    struct vm *vm;
 
     fixture.conf.handler_timeout = 5;
     fixture.conf.memory_max = 256 * 1024 * 1024;
+    vm = open_vm(SCRIPT);
     expect_error(
         vm, "local function f() return 1 + f() end f()", "stack overflow");
     expect_success(vm, "note 'alive'");
@@ -282,6 +317,8 @@ int main(void)
         CASE(cancels_what_waits_when_the_vm_closes),
         CASE(stops_endless_loops),
         CASE(counts_no_time_of_waits_and_other_handlers),
+        CASE(runs_without_a_hook_until_the_deadline),
+        CASE(passes_errors_and_values_through_coroutines),
         CASE(stays_overdue_when_it_waits_while_unwinding),
         CASE(a_memory_bomb_is_an_error),
         CASE(deep_recursion_is_an_error),

@@ -39,11 +39,17 @@ static int make_thread(lua_State *L)
  * LUA_OK the error is on top of the main thread's stack. */
 static int call_protected(struct vm *vm, lua_CFunction fn, void *arg)
 {
+    lua_State *outer;
+    int status;
+
     if (!lua_checkstack(vm->L, 4))
         return LUA_ERRMEM;
+    outer = deadline_enter(vm, vm->L);
     lua_pushcfunction(vm->L, fn);
     lua_pushlightuserdata(vm->L, arg);
-    return lua_pcall(vm->L, 1, 0, 0);
+    status = lua_pcall(vm->L, 1, 0, 0);
+    deadline_leave(vm, outer);
+    return status;
 }
 
 /* An idle coroutine, or a new one; NULL when memory is out. */
@@ -157,11 +163,12 @@ static void resume(struct coro *co, int nargs)
 {
     struct vm *vm = co->vm;
     struct coro *outer = vm->running;
+    lua_State *outer_thread;
     char *error = NULL;
     int status;
     int nresults;
 
-    deadline_enter(vm);
+    outer_thread = deadline_enter(vm, co->L);
     vm->running = co;
     vm->overdue = vm->overdue || co->overdue;
     status = lua_resume(co->L, outer ? outer->L : NULL, nargs, &nresults);
@@ -174,7 +181,7 @@ static void resume(struct coro *co, int nargs)
     }
     co->overdue = vm->overdue;
     vm->running = outer;
-    deadline_leave(vm);
+    deadline_leave(vm, outer_thread);
     if (!co->waiting)
         finish(co, error);
 }

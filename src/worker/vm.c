@@ -242,6 +242,7 @@ void vm_when_quiet(struct vm *vm, vm_event_cb quiet, void *arg)
 
 static void load(struct vm *vm)
 {
+    lua_State *outer;
     int status;
 
     vm->L = lua_newstate(on_alloc, vm);
@@ -252,11 +253,11 @@ static void load(struct vm *vm)
     *(struct vm **)lua_getextraspace(vm->L) = vm;
     lua_atpanic(vm->L, on_panic);
     lua_setwarnf(vm->L, on_warning, vm);
-    deadline_arm(vm->L);
-    deadline_enter(vm);
+    deadline_open(vm);
+    outer = deadline_enter(vm, vm->L);
     lua_pushcfunction(vm->L, load_script);
     status = lua_pcall(vm->L, 0, 0, 0);
-    deadline_leave(vm);
+    deadline_leave(vm, outer);
     if (status == LUA_OK) {
         coro_start(vm, call_worker_start, NULL, NULL, on_started, vm);
         return;
@@ -301,6 +302,7 @@ void vm_close(struct vm *vm)
         list_remove(&hook->node);
         hook->run(hook);
     }
+    deadline_close(vm);
     if (vm->L)
         lua_close(vm->L);
     coro_free_idle(vm);

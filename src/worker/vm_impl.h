@@ -6,6 +6,7 @@
 #define GW_WORKER_VM_IMPL_H
 
 #include <stdint.h>
+#include <time.h>
 
 #include "worker/coro.h"
 #include "worker/session.h"
@@ -55,12 +56,15 @@ struct vm {
     vm_event_cb quiet; /* nclients fell to 0, told at the end of the turn */
     void *quiet_arg;
 
-    /* deadline.c */
-    unsigned depth;      /* nested entries into Lua from C */
-    uint64_t slice;      /* counts outermost entries */
-    uint64_t slice_seen; /* the last one that the hook looked at … */
-    double slice_start;  /* … and when, in CPU seconds */
-    bool overdue;        /* the running slice passed its deadline */
+    /* deadline.c; a signal handler looks at these */
+    unsigned depth;        /* nested entries into Lua from C */
+    lua_State *innermost;  /* the thread that runs while depth > 0 */
+    uint64_t slice;        /* counts outermost entries */
+    uint64_t slice_seen;   /* the one that ran at the last tick … */
+    unsigned ticks;        /* … and at so many before it */
+    volatile bool overdue; /* the running slice passed its deadline */
+    bool has_timer;
+    timer_t timer;
 };
 
 /* Make a state, load the script in it and run its onWorkerStart. loaded() tells
@@ -94,15 +98,17 @@ void *coro_done_arg(lua_State *L, coro_done_cb done);
  * the session of the client served. Returns no results. */
 int session_end(lua_State *L, int status, lua_KContext ctx);
 
-/* deadline.c: around each entry into Lua from C. */
-void deadline_enter(struct vm *vm);
-void deadline_leave(struct vm *vm);
+/* deadline.c: around each entry into Lua from C, which runs L. What enter
+ * returns is handed to leave. */
+lua_State *deadline_enter(struct vm *vm, lua_State *L);
+void deadline_leave(struct vm *vm, lua_State *outer);
 
-/* Arm the limit in a new state, before it has coroutines. */
-void deadline_arm(lua_State *L);
+/* Watch over what the calling thread runs in the vm, until close. */
+void deadline_open(struct vm *vm);
+void deadline_close(struct vm *vm);
 
-/* Replace what would swallow the error: pcall, xpcall, load, coroutine.resume
- * and coroutine.close. Raises. */
+/* Replace what would swallow the error or run code in other coroutines: pcall,
+ * xpcall, load, coroutine.resume, close and wrap. Raises. */
 void deadline_guard(lua_State *L);
 
 /* callbacks.c: push the script's callback; false (and nothing pushed) when it
