@@ -5,9 +5,10 @@ codes = true
 exclude_files = { "lua/meta", "spec/node_modules", "build*" }
 
 -- What gwrun gives to scripts.
-local script = { "Gateway", "Timer", "Log", "_SERVER" }
+local script = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "gwrun", "_SERVER" }
 
 files["scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
+files["lua/gwrun"] = { globals = { "Timer" }, read_globals = { "Log" } }
 files["lua/prelude.lua"] = { globals = { "os", "io", "debug", "package" } }
 files["spec"] = { std = "lua54+busted", max_line_length = 140 }
 files["bench"] = { read_globals = script, globals = { "Events", "_SESSION" } }

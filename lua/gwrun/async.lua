@@ -7,13 +7,16 @@ local core = ...
 local M = { ticket = core.ticket, is_serving = core.is_serving, now = core.now }
 
 package.loaded.gwrun = M
-setmetatable(M, { __index = function(_, name) return package.loaded["gwrun." .. tostring(name)] end })
+setmetatable(M, {
+  __index = function(_, name) return package.loaded["gwrun." .. tostring(name)] end,
+})
 
 local function check_functions(name, ...)
   local list = table.pack(...)
   for i = 1, list.n do
     if type(list[i]) ~= "function" then
-      error(("bad argument #%d to '%s' (function expected, got %s)"):format(i, name, type(list[i])), 3)
+      local text = "bad argument #%d to '%s' (function expected, got %s)"
+      error(text:format(i, name, type(list[i])), 3)
     end
   end
   return list

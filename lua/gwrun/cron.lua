@@ -7,7 +7,10 @@ local async = require "gwrun.async"
 
 local M = {}
 
-local months = { jan = 1, feb = 2, mar = 3, apr = 4, may = 5, jun = 6, jul = 7, aug = 8, sep = 9, oct = 10, nov = 11, dec = 12 }
+local months = {
+  jan = 1, feb = 2, mar = 3, apr = 4, may = 5, jun = 6,
+  jul = 7, aug = 8, sep = 9, oct = 10, nov = 11, dec = 12,
+}
 local days = { sun = 0, mon = 1, tue = 2, wed = 3, thu = 4, fri = 5, sat = 6 }
 
 local fields = {
@@ -28,7 +31,8 @@ local search_days = 366 * 8 + 1 -- February 29 can be 8 years away
 local wait_max = 60 -- seconds; the clock may be set meanwhile
 
 local function number(field, text)
-  local n = field.names and field.names[text:lower()] or (text:match "^%d+$" and math.tointeger(tonumber(text)))
+  local n = field.names and field.names[text:lower()]
+  n = n or text:match "^%d+$" and math.tointeger(tonumber(text))
   if not n or n < field.first or n > field.last then
     error(("%s '%s' is not from %d to %d"):format(field.name, text, field.first, field.last), 0)
   end
@@ -73,7 +77,9 @@ function M.parse(text)
   local words = {}
   for word in (shorthands[text] or text):gmatch "%S+" do words[#words + 1] = word end
   if #words == 5 then table.insert(words, 1, "0") end
-  if #words ~= 6 then error(("'%s' must have 5 fields, or 6 with the second in front"):format(text), 0) end
+  if #words ~= 6 then
+    error(("'%s' must have 5 fields, or 6 with the second in front"):format(text), 0)
+  end
   local plan = {}
   for i, field in ipairs(fields) do plan[field.name] = parse_field(field, words[i]) end
   return plan
@@ -95,7 +101,9 @@ local function time_of_day(plan, date, after, now)
     for _, min in ipairs(is_past and {} or plan.minute.list) do
       local is_over = now and hour == now.hour and min < now.min
       for _, sec in ipairs(is_over and {} or plan.second.list) do
-        local time = os.time { year = date.year, month = date.month, day = date.day, hour = hour, min = min, sec = sec }
+        local time = os.time {
+          year = date.year, month = date.month, day = date.day, hour = hour, min = min, sec = sec,
+        }
         -- an hour that summer time leaves out has no such time
         if time > after and os.date("*t", time).hour == hour then return time end
       end
@@ -107,8 +115,8 @@ end
 function M.next(plan, after)
   local today = os.date("*t", after)
   for offset = 0, search_days do
-    local noon = os.time { year = today.year, month = today.month, day = today.day + offset, hour = 12 }
-    local date = os.date("*t", noon)
+    local day = { year = today.year, month = today.month, day = today.day + offset, hour = 12 }
+    local date = os.date("*t", os.time(day))
     if is_day(plan, date) then
       local time = time_of_day(plan, date, after, offset == 0 and today or nil)
       if time then return time end
@@ -155,7 +163,9 @@ end
 function Timer.cron(expression, fn, args)
   local ok, plan = pcall(M.parse, expression)
   if not ok then error("bad argument #1 to 'cron' (" .. plan .. ")", 2) end
-  if type(fn) ~= "function" then error("bad argument #2 to 'cron' (function expected, got " .. type(fn) .. ")", 2) end
+  if type(fn) ~= "function" then
+    error("bad argument #2 to 'cron' (function expected, got " .. type(fn) .. ")", 2)
+  end
   local due = M.next(plan, os.time())
   if not due then error("bad argument #1 to 'cron' (there is no such day)", 2) end
   last_id = last_id - 1 -- apart from those of other timers

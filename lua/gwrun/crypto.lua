@@ -11,9 +11,9 @@ function M.hex(data)
 end
 
 -- Digests of a string in hexadecimal digits, or as bytes with raw.
-for name, digest in pairs { md5 = "MD5", sha1 = "SHA1", sha256 = "SHA256", sha384 = "SHA384", sha512 = "SHA512" } do
+for _, name in ipairs { "md5", "sha1", "sha256", "sha384", "sha512" } do
   M[name] = function(data, raw)
-    local bytes = core.digest(digest, data)
+    local bytes = core.digest(name, data)
     return raw and bytes or M.hex(bytes)
   end
 end

@@ -42,7 +42,9 @@ local function check(options, level)
   if options.method and not options.method:match "^%u+$" then
     fail(level + 1, "option 'method' must be in capitals, such as GET")
   end
-  if options.url:find "[%z\1-\32\127]" then fail(level + 1, "the url has blanks or control characters") end
+  if options.url:find "[%z\1-\32\127]" then
+    fail(level + 1, "the url has blanks or control characters")
+  end
 end
 
 -- A text as part of a url.
@@ -118,7 +120,9 @@ local function request(options, level)
   local body, kind = body_of(options, level + 1)
   if kind and not seen["content-type"] then lines[#lines + 1] = "Content-Type: " .. kind end
   local url = options.url
-  if options.query then url = url .. (url:find("?", 1, true) and "&" or "?") .. M.encode(options.query) end
+  if options.query then
+    url = url .. (url:find("?", 1, true) and "&" or "?") .. M.encode(options.query)
+  end
   local status, head, text, final = core.request {
     method = options.method or "GET",
     url = url,

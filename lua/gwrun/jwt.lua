@@ -11,7 +11,7 @@ local digests = { HS256 = "sha256", HS384 = "sha384", HS512 = "sha512" }
 local public = { RS256 = true, RS384 = true, RS512 = true, ES256 = true, ES384 = true }
 local secret_min = { HS256 = 32, HS384 = 48, HS512 = 64 } -- bytes, RFC 7518 section 3.2
 
-local options_known = { algorithms = "table", issuer = "string", audience = "string", leeway = "number" }
+local known = { algorithms = "table", issuer = "string", audience = "string", leeway = "number" }
 
 local token_max = 16384 -- bytes
 
@@ -20,9 +20,9 @@ local function fail(code, text, ...) return nil, "jwt: " .. text:format(...), co
 local function check(key, options, level)
   if type(key) ~= "string" or key == "" then error("jwt: the key must be a string", level + 1) end
   for name, value in pairs(options) do
-    if type(value) ~= options_known[name] then
-      error(options_known[name] and ("jwt: option '%s' must be a %s"):format(name, options_known[name])
-        or ("jwt: unknown option '%s'"):format(name), level + 1)
+    if not known[name] then error(("jwt: unknown option '%s'"):format(name), level + 1) end
+    if type(value) ~= known[name] then
+      error(("jwt: option '%s' must be a %s"):format(name, known[name]), level + 1)
     end
   end
 end
@@ -54,11 +54,19 @@ end
 local function check_claims(claims, options)
   local now, leeway = os.time(), options.leeway or 0
   for _, name in ipairs { "exp", "nbf", "iat" } do
-    if claims[name] ~= nil and type(claims[name]) ~= "number" then return fail("malformed", "%s is no number", name) end
+    if claims[name] ~= nil and type(claims[name]) ~= "number" then
+      return fail("malformed", "%s is no number", name)
+    end
   end
-  if claims.exp and now >= claims.exp + leeway then return fail("expired", "the token has expired") end
-  if claims.nbf and now < claims.nbf - leeway then return fail("early", "the token is not valid yet") end
-  if options.issuer and claims.iss ~= options.issuer then return fail("issuer", "the token is from another issuer") end
+  if claims.exp and now >= claims.exp + leeway then
+    return fail("expired", "the token has expired")
+  end
+  if claims.nbf and now < claims.nbf - leeway then
+    return fail("early", "the token is not valid yet")
+  end
+  if options.issuer and claims.iss ~= options.issuer then
+    return fail("issuer", "the token is from another issuer")
+  end
   if options.audience and not has_audience(claims.aud, options.audience) then
     return fail("audience", "the token is for another audience")
   end
@@ -76,11 +84,13 @@ function M.verify(token, key, options)
   local signature = sig and crypto.base64UrlDecode(sig)
   if not header or not signature then return fail("malformed", "not a token") end
   local algorithm = header.alg
-  if not is_allowed(algorithm, key, options) then return fail("algorithm", "algorithm %s is not allowed", tostring(algorithm)) end
+  if not is_allowed(algorithm, key, options) then
+    return fail("algorithm", "algorithm %s is not allowed", tostring(algorithm))
+  end
   if header.crit ~= nil then return fail("malformed", "the token wants extensions") end
-  local ok, good = true, nil
+  local ok, good
   if digests[algorithm] then
-    good = crypto.equal(crypto.hmac(digests[algorithm], key, signed, true), signature)
+    ok, good = true, crypto.equal(crypto.hmac(digests[algorithm], key, signed, true), signature)
   else
     ok, good = pcall(crypto.verify, algorithm, key, signed, signature)
   end
@@ -95,13 +105,17 @@ end
 function M.sign(claims, secret, algorithm)
   algorithm = algorithm or "HS256"
   check(secret, {}, 2)
-  if not digests[algorithm] then error("jwt: tokens are signed with HS256, HS384 or HS512 only", 2) end
+  if not digests[algorithm] then
+    error("jwt: tokens are signed with HS256, HS384 or HS512 only", 2)
+  end
   if #secret < secret_min[algorithm] then
-    error(("jwt: the secret must have at least %d bytes; crypto.randomToken() makes one"):format(secret_min[algorithm]), 2)
+    local text = "jwt: the secret must have at least %d bytes; crypto.randomToken() makes one"
+    error(text:format(secret_min[algorithm]), 2)
   end
   local signed = crypto.base64UrlEncode(json.encode { alg = algorithm, typ = "JWT" })
     .. "." .. crypto.base64UrlEncode(json.encode(claims))
-  return signed .. "." .. crypto.base64UrlEncode(crypto.hmac(digests[algorithm], secret, signed, true))
+  local signature = crypto.hmac(digests[algorithm], secret, signed, true)
+  return signed .. "." .. crypto.base64UrlEncode(signature)
 end
 
 return M

@@ -41,7 +41,8 @@ local refused = {
   MULTI = "multi(f)", EXEC = "multi(f)", DISCARD = "multi(f)", WATCH = "transaction(keys, f)",
   UNWATCH = "transaction(keys, f)", SELECT = "Redis.connect { db = … }",
   AUTH = "Redis.connect { password = … }", HELLO = "Redis.connect { … }",
-  MONITOR = "redis-cli", SYNC = "redis-cli", PSYNC = "redis-cli", RESET = "close()", QUIT = "close()",
+  MONITOR = "redis-cli", SYNC = "redis-cli", PSYNC = "redis-cli",
+  RESET = "close()", QUIT = "close()",
 }
 
 local function check(name, level)
@@ -50,7 +51,8 @@ local function check(name, level)
   end
   name = name:upper()
   if refused[name] then
-    error(("redis: %s would change the shared connection; use %s"):format(name, refused[name]), level + 1)
+    local text = "redis: %s would change the shared connection; use %s"
+    error(text:format(name, refused[name]), level + 1)
   end
   return name
 end
@@ -194,7 +196,8 @@ local function call(self, command, ...)
   if not seconds then return self.shared.conn:call(self.seconds, command, ...) end
   local args = table.pack(...)
   return with_connection(self, function(conn)
-    local reply, message, code = conn:call(seconds + self.seconds, command, table.unpack(args, 1, args.n))
+    local limit = seconds + self.seconds
+    local reply, message, code = conn:call(limit, command, table.unpack(args, 1, args.n))
     return message == nil, reply, message, code
   end)
 end
@@ -408,7 +411,9 @@ function M.connect(options)
     conf[name] = value
   end
   return setmetatable({
-    shared = { conn = core.open(conf), conf = conf, idle = {}, lent = 0, waiters = {}, scripts = {} },
+    shared = {
+      conn = core.open(conf), conf = conf, idle = {}, lent = 0, waiters = {}, scripts = {},
+    },
     seconds = conf.timeout,
   }, client_meta)
 end

@@ -511,3 +511,195 @@ function Log.info(...) end
 ---About a message; shown from log level debug on.
 ---@param ... any
 function Log.debug(...) end
+
+---Call fn at times of the calendar, in the machine's time zone. See docs/timers.md.
+---@param expression string "*/5 * * * *", six fields with the second in front, or "@daily"
+---@param fn fun(...)
+---@param args? any[]
+---@return integer id
+function Timer.cron(expression, fn, args) end
+
+---Functions that run side by side, and gwrun's modules by name: gwrun.redis,
+---gwrun.http, gwrun.crypto, gwrun.jwt, gwrun.json, gwrun.log.
+---@class gwrun
+---@field redis Redis
+---@field http Http
+---@field crypto gwrun.crypto
+---@field jwt gwrun.jwt
+---@field json gwrun.json
+---@field log Log
+gwrun = {}
+
+---Run fn(...) beside this code. It serves no client; what it raises is logged.
+---@param fn fun(...)
+---@param ... any
+function gwrun.spawn(fn, ...) end
+
+---Run all functions side by side and wait for the last one. Raises the first error.
+---@param ... fun(): any
+---@return any ... the first result of each
+function gwrun.parallel(...) end
+
+---The same without raising: for each function what pcall() returns, packed.
+---@param ... fun(): any
+---@return table[] results
+function gwrun.settle(...) end
+
+---Seconds since 1970, with a fraction.
+---@return number
+function gwrun.now() end
+
+---Clients of Redis servers. See docs/redis.md.
+---@class Redis
+---@field null userdata what is missing inside a list
+Redis = {}
+
+---@class redis_options
+---@field host? string name, address or path of a unix socket; "127.0.0.1"
+---@field port? integer 6379
+---@field user? string
+---@field password? string
+---@field db? integer 0
+---@field timeout? number seconds for each call; 5
+---@field connect_timeout? number seconds; 3
+---@field pool_size? integer connections for what blocks or watches; 8
+
+---A client; every Redis command is a method too: r:get(key), r:hset(key, field, value).
+---@class redis_client
+---@field call fun(self, command: string, ...: string|number): any, string?, string?
+---@field hgetall fun(self, key: string): table<string, string>?, string?, string?
+---@field within fun(self, seconds: number): redis_client the same with another time-out
+---@field pipeline fun(self, f: fun(p: table)): any[]?, string?, string?
+---@field multi fun(self, f: fun(tx: table)): any[]?, string?, string?
+---@field transaction fun(self, keys: string|string[], f: fun(tx: table, r: redis_client)): any[]?, string?, string?
+---@field script fun(self, text: string, keys?: string[], args?: (string|number)[]): any, string?, string?
+---@field subscribe fun(self, channels: string|string[], f: fun(message: string, channel: string)): redis_subscription
+---@field psubscribe fun(self, patterns: string|string[], f: fun(message: string, channel: string, pattern: string)): redis_subscription
+---@field close fun(self)
+---@field [string] fun(self, ...: string|number): any, string?, string?
+
+---@class redis_subscription
+---@field waitReady fun(self, seconds?: number): boolean the server has confirmed it
+---@field close fun(self)
+
+---A client for one server; it connects when it is first used.
+---@param options? redis_options
+---@return redis_client
+function Redis.connect(options) end
+
+---HTTP requests that wait. See docs/http.md.
+---@class Http
+Http = {}
+
+---@class http_options
+---@field url? string
+---@field method? string in capitals
+---@field headers? table<string, string|string[]>
+---@field query? table<string, any>
+---@field body? string
+---@field json? any sent as JSON
+---@field form? table<string, any>
+---@field timeout? number seconds; 10
+---@field connect_timeout? number seconds; 5
+---@field max_size? integer bytes of the response; 8 MiB
+---@field max_redirects? integer 5
+---@field ca_file? string PEM file of the authorities to trust
+
+---@class http_response
+---@field status integer
+---@field ok boolean 200 to 299
+---@field headers table<string, any> names in small letters
+---@field body string
+---@field url string after redirects
+---@field json fun(self): any, string?, string?
+
+---@param options http_options
+---@return http_response?
+---@return string? message
+---@return string? code
+function Http.request(options) end
+
+---@param url string
+---@param options? http_options
+---@return http_response?
+---@return string? message
+---@return string? code
+function Http.get(url, options) end
+
+---@param url string
+---@param options? http_options
+---@return http_response?
+---@return string? message
+---@return string? code
+function Http.head(url, options) end
+
+---@param url string
+---@param options? http_options
+---@return http_response?
+---@return string? message
+---@return string? code
+function Http.delete(url, options) end
+
+---@param url string
+---@param body? string|table a table is sent as JSON
+---@param options? http_options
+---@return http_response?
+---@return string? message
+---@return string? code
+function Http.post(url, body, options) end
+
+---@param url string
+---@param body? string|table a table is sent as JSON
+---@param options? http_options
+---@return http_response?
+---@return string? message
+---@return string? code
+function Http.put(url, body, options) end
+
+---@param url string
+---@param body? string|table a table is sent as JSON
+---@param options? http_options
+---@return http_response?
+---@return string? message
+---@return string? code
+function Http.patch(url, body, options) end
+
+---A text as part of a url.
+---@param text any
+---@return string
+function Http.escape(text) end
+
+---"a=1&b=2" of a table.
+---@param values table<string, any>
+---@return string
+function Http.encode(values) end
+
+---require "gwrun.crypto"; raw: bytes instead of hexadecimal digits.
+---@class gwrun.crypto
+---@field md5 fun(data: string, raw?: boolean): string
+---@field sha1 fun(data: string, raw?: boolean): string
+---@field sha256 fun(data: string, raw?: boolean): string
+---@field sha384 fun(data: string, raw?: boolean): string
+---@field sha512 fun(data: string, raw?: boolean): string
+---@field hmac fun(digest: string, key: string, data: string, raw?: boolean): string
+---@field hex fun(data: string): string
+---@field base64Encode fun(data: string): string
+---@field base64Decode fun(text: string): string?
+---@field base64UrlEncode fun(data: string): string
+---@field base64UrlDecode fun(text: string): string?
+---@field randomBytes fun(count: integer): string
+---@field randomToken fun(bytes?: integer): string
+---@field equal fun(a: string, b: string): boolean in a time that tells nothing
+---@field verify fun(algorithm: string, pem: string, data: string, signature: string): boolean
+
+---require "gwrun.jwt"
+---@class gwrun.jwt
+---@field verify fun(token: string, key: string, options?: table): table?, string?, string?
+---@field sign fun(claims: table, secret: string, algorithm?: string): string
+
+---require "gwrun.json"
+---@class gwrun.json
+---@field null userdata
+---@field encode fun(value: any): string
+---@field decode fun(text: string): any, string?, string?
+---@field array fun(t?: table): table

@@ -1,4 +1,5 @@
 -- gwrun.crypto, gwrun.jwt and gwrun.json in a real worker.
+-- luacheck: no max line length
 local cjson = require "cjson"
 local process = require "process"
 local scripting = require "scripting"

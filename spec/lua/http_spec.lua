@@ -1,4 +1,5 @@
 -- gwrun.http in a real worker against real servers.
+-- luacheck: no max line length
 local cjson = require "cjson"
 local httpserver = require "httpserver"
 local process = require "process"

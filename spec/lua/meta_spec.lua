@@ -27,9 +27,22 @@ describe("lua/meta/gwrun.lua", function()
 
   it("has every function of Timer and Log", function()
     local timers = read("src/lualib/ltimer.c"):match "luaL_Reg functions%[%] = (%b{})"
-    assert.same(names_in(timers, '{"(%w+)", '), names_in(meta, "function Timer%.(%w+)"))
+    local there = names_in(timers, '{"(%w+)", ')
+    for name in pairs(names_in(read "lua/gwrun/cron.lua", "function Timer%.(%w+)")) do there[name] = true end
+    assert.same(there, names_in(meta, "function Timer%.(%w+)"))
     local levels = read("src/lualib/llog.c"):match "levels%[%] = (%b{})"
     assert.same(names_in(levels, '{"(%w+)", '), names_in(meta, "function Log%.(%w+)"))
+  end)
+
+  it("has every function of Http, Redis and gwrun", function()
+    local http = read "lua/gwrun/http.lua"
+    local there = names_in(http, "function M%.(%w+)")
+    for name in pairs(names_in(http, '(%w+) = "%u+"[ ,]')) do there[name] = true end
+    for name in pairs(there) do assert(meta:find("function Http." .. name .. "(", 1, true), name) end
+    assert.same(names_in(read "lua/gwrun/redis.lua", "function M%.(%w+)"), names_in(meta, "function Redis%.(%w+)"))
+    for name in pairs(names_in(read "lua/gwrun/async.lua", "function M%.(%w+)")) do
+      assert(meta:find("function gwrun." .. name .. "(", 1, true), name)
+    end
   end)
 
   it("has every callback", function()
