@@ -238,10 +238,9 @@ static MYSQL *new_mysql(const struct mysqlconn_conf *conf)
 static int start_connect(struct mysqlconn *c)
 {
     const struct mysqlconn_conf *conf = c->conf;
-    char host[INET6_ADDRSTRLEN] = "";
 
     if (c->next_address) {
-        uv_ip_name(c->next_address->ai_addr, host, sizeof(host));
+        uv_ip_name(c->next_address->ai_addr, c->host, sizeof(c->host));
         c->next_address = c->next_address->ai_next;
     }
     drop_poll(c);
@@ -249,8 +248,8 @@ static int start_connect(struct mysqlconn *c)
         mysql_close(c->mysql);
     c->mysql = new_mysql(conf);
     return mysql_real_connect_start(&c->connected, c->mysql,
-        conf->socket ? NULL : host, conf->user, conf->password, conf->database,
-        conf->port, conf->socket, 0);
+        conf->socket ? NULL : c->host, conf->user, conf->password,
+        conf->database, conf->port, conf->socket, 0);
 }
 
 static int cont_connect(struct mysqlconn *c, int ready)

@@ -57,6 +57,7 @@ struct mysqlconn {
     uv_getaddrinfo_t *lookup;   /* owned by libuv while it runs, else NULL */
     struct addrinfo *addresses; /* owned */
     struct addrinfo *next_address;
+    char host[INET6_ADDRSTRLEN]; /* as text, for all of the connect */
     MYSQL *mysql; /* owned */
 
     const struct step *step; /* NULL while idle */

@@ -247,6 +247,7 @@ void pool_lost(struct pool_conn *conn, int err)
         open_for_waiters(p);
         return;
     }
+    p->retry_at = 0;
     /* Those who wait now, not those who begin to while they are told. */
     list_init(&failed);
     list_splice(&failed, &p->waits);
