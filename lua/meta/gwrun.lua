@@ -703,3 +703,195 @@ function Http.encode(values) end
 ---@field encode fun(value: any): string
 ---@field decode fun(text: string): any, string?, string?
 ---@field array fun(t?: table): table
+
+---MySQL and MariaDB: calls look plain and wait underneath. See docs/mysql.md.
+---@class Mysql
+---@field null lightuserdata NULL, in results and as a parameter; the same as cjson.null
+Mysql = {}
+
+---@class mysql_options times are seconds
+---@field host? string name or address ("127.0.0.1")
+---@field port? integer (3306)
+---@field socket? string path of a unix socket, instead of host and port
+---@field user? string
+---@field password? string
+---@field database? string
+---@field timeout? number for each call, waiting for a connection included (5)
+---@field connect_timeout? number (5)
+---@field pool_size? integer connections at most, in each worker (8)
+---@field queue? integer calls that may wait for one (10000)
+---@field idle? number a connection not used for longer is closed (60)
+---@field ping? number one not used for longer is pinged first (5)
+---@field max_result? integer bytes of one result (64 MiB)
+
+---@alias mysql_value string|number|boolean|lightuserdata|(string|number|boolean)[]
+---@alias mysql_params table<string|integer, mysql_value>
+---@alias mysql_row table<string, string|number|lightuserdata>
+
+---@class mysql_info
+---@field errno integer the server's number, 0 for gwrun's own errors
+---@field sqlstate string
+---@field sql string
+
+---A database. It connects when it is first used, and again by itself.
+---@param conf mysql_options
+---@return mysql_db
+function Mysql.connect(conf) end
+
+---The same with the arguments of Workerman\MySQL\Connection.
+---@param host string
+---@param port integer
+---@param user string
+---@param password string
+---@param database string
+---@return mysql_db
+function Mysql.Connection(host, port, user, password, database) end
+
+---@class mysql_db
+local Db = {}
+
+---Run a statement. SELECT: the rows. INSERT: the insert id, and how many rows.
+---Others: how many rows. Waits.
+---@param sql string|mysql_query
+---@param params? mysql_params for ":name" and "?"; a list stands for its values
+---@param timeout? number seconds
+---@return mysql_row[]|integer? result
+---@return string|integer? message the rows of an INSERT, or what is wrong
+---@return string? code
+---@return mysql_info? info
+function Db:query(sql, params, timeout) end
+
+---The first row; nil when there is none. Waits.
+---@param sql string|mysql_query
+---@param params? mysql_params
+---@param timeout? number seconds
+---@return mysql_row? row
+---@return string? message
+---@return string? code
+---@return mysql_info? info
+function Db:row(sql, params, timeout) end
+
+---The first column of all rows. Waits.
+---@param sql string|mysql_query
+---@param params? mysql_params
+---@param timeout? number seconds
+---@return any[]? values
+---@return string? message
+---@return string? code
+---@return mysql_info? info
+function Db:column(sql, params, timeout) end
+
+---The first column of the first row; nil when there is none. Waits.
+---@param sql string|mysql_query
+---@param params? mysql_params
+---@param timeout? number seconds
+---@return any value
+---@return string? message
+---@return string? code
+---@return mysql_info? info
+function Db:single(sql, params, timeout) end
+
+---The insert id of this handler's last statement, 0 for none.
+---@return integer
+function Db:lastInsertId() end
+
+---This handler's last statement.
+---@return string?
+function Db:lastSQL() end
+
+---Begin a transaction that belongs to this handler until it is committed or
+---rolled back, at the latest when the handler ends. Waits.
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@return mysql_info? info
+function Db:beginTrans() end
+
+---Waits.
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@return mysql_info? info
+function Db:commitTrans() end
+
+---Waits.
+---@return boolean? ok
+function Db:rollBackTrans() end
+
+---Call fn(tx, ...) in a transaction and return what it returns. It is committed
+---unless fn raises, or returns nil or false with a message. Waits.
+---@param fn fun(tx: mysql_db, ...): ...
+---@param ... any
+---@return any ...
+function Db:transaction(fn, ...) end
+
+---Connections that are open, those of them that are idle, and waiting calls.
+---@return { open: integer, idle: integer, waiting: integer }
+function Db:status() end
+
+---Close when what is under way has ended.
+function Db:close() end
+
+---As close, by its Workerman name.
+function Db:closeConnection() end
+
+---Begin a query. Names are quoted, expressions left alone.
+---@param columns? string|string[] "a, b", or a list; nothing for all
+---@return mysql_query
+function Db:select(columns) end
+
+---@param name string
+---@return mysql_query
+function Db:insert(name) end
+
+---@param name string
+---@return mysql_query
+function Db:replace(name) end
+
+---@param name string
+---@return mysql_query
+function Db:update(name) end
+
+---@param name string
+---@return mysql_query
+function Db:delete(name) end
+
+---A query that is being built; each method gives it back. End with query(),
+---row(), column() or single().
+---@class mysql_query
+---@field select fun(self: mysql_query, columns: string|string[]): mysql_query more columns
+---@field from fun(self: mysql_query, name: string): mysql_query
+---@field table fun(self: mysql_query, name: string): mysql_query as from
+---@field into fun(self: mysql_query, name: string): mysql_query as from
+---@field fromRaw fun(self: mysql_query, text: string): mysql_query not quoted
+---@field distinct fun(self: mysql_query, on?: boolean): mysql_query
+---@field forUpdate fun(self: mysql_query, on?: boolean): mysql_query
+---@field join fun(self: mysql_query, kind: string, name: string, cond?: string, ...): mysql_query
+---@field innerJoin fun(self: mysql_query, name: string, cond?: string, ...): mysql_query
+---@field leftJoin fun(self: mysql_query, name: string, cond?: string, ...): mysql_query
+---@field rightJoin fun(self: mysql_query, name: string, cond?: string, ...): mysql_query
+---@field where fun(self: mysql_query, cond: string|table, ...): mysql_query values for its "?", or a table
+---@field orWhere fun(self: mysql_query, cond: string|table, ...): mysql_query
+---@field having fun(self: mysql_query, cond: string|table, ...): mysql_query
+---@field orHaving fun(self: mysql_query, cond: string|table, ...): mysql_query
+---@field groupBy fun(self: mysql_query, names: string|string[]): mysql_query
+---@field orderBy fun(self: mysql_query, names: string|string[]): mysql_query
+---@field orderByASC fun(self: mysql_query, names: string|string[]): mysql_query
+---@field orderByDESC fun(self: mysql_query, names: string|string[]): mysql_query
+---@field limit fun(self: mysql_query, n: integer): mysql_query
+---@field offset fun(self: mysql_query, n: integer): mysql_query
+---@field setPaging fun(self: mysql_query, rows: integer): mysql_query rows of a page (10)
+---@field page fun(self: mysql_query, n: integer): mysql_query from 1 on
+---@field cols fun(self: mysql_query, columns: table): mysql_query name = value, or names for bindValues()
+---@field set fun(self: mysql_query, name: string, text: string, ...): mysql_query an expression
+---@field ignore fun(self: mysql_query, on?: boolean): mysql_query
+---@field bindValue fun(self: mysql_query, name: string|integer, value: mysql_value): mysql_query
+---@field bindValues fun(self: mysql_query, values: mysql_params): mysql_query
+---@field timeout fun(self: mysql_query, seconds: number): mysql_query
+---@field union fun(self: mysql_query, columns?: string|string[]): mysql_query what follows is another select
+---@field unionAll fun(self: mysql_query, columns?: string|string[]): mysql_query
+---@field toSql fun(self: mysql_query): string, mysql_params
+---@field query fun(self: mysql_query): mysql_row[]|integer?, string|integer?, string?, mysql_info?
+---@field row fun(self: mysql_query): mysql_row?, string?, string?, mysql_info?
+---@field column fun(self: mysql_query): any[]?, string?, string?, mysql_info?
+---@field single fun(self: mysql_query): any, string?, string?, mysql_info?

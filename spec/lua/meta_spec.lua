@@ -45,6 +45,20 @@ describe("lua/meta/gwrun.lua", function()
     end
   end)
 
+  it("has every method of Mysql", function()
+    local source = read "lua/gwrun/mysql.lua"
+    local methods = names_in(source, "\nfunction Db:(%w+)")
+    methods.closeConnection = true
+    assert.same(methods, names_in(meta, "\nfunction Db:(%w+)"))
+    local building = meta:match "@class mysql_query\n(.*)"
+    for name in pairs(names_in(source, "\nfunction Query:(%w+)")) do
+      assert(building:find("@field " .. name .. " fun", 1, true), name)
+    end
+    for name in pairs(names_in(source, "function Mysql%.(%w+)")) do
+      assert(meta:find("function Mysql." .. name .. "(", 1, true), name)
+    end
+  end)
+
   it("has every callback", function()
     local callbacks = read("src/worker/callbacks.c"):match "names%[%] = (%b{})"
     assert.same(names_in(callbacks, '"(on%w+)"'), names_in(meta, "@field (on%w+)"))
