@@ -18,7 +18,8 @@ struct redis_call {
     struct list node; /* in redis->waiting or redis->sent */
     struct redis *redis;
     struct buf commands; /* until they are sent */
-    uint64_t sent_at;    /* ms; 0 while waiting */
+    bool sent;
+    uint64_t seen;       /* bytes that had come when it was sent */
     uint64_t deadline;   /* ms */
     redis_reply_cb done; /* NULL: nobody waits for it any more */
     void *arg;           /* borrowed, handed to done */
@@ -218,7 +219,7 @@ static void expire_calls(struct redis *r, struct list *calls, uint64_t now)
         if (!is_overdue(call, now)) {
             if (call->done)
                 set_timer(r, call->deadline);
-        } else if (call->sent_at == 0) {
+        } else if (!call->sent) {
             list_remove(&call->node);
             list_push_back(&overdue, &call->node);
         }
@@ -247,7 +248,7 @@ again:
         if (!is_overdue(call, now))
             continue;
         silent = silent || r->state == GREETING ||
-                 conn_last_read(r->conn) < call->sent_at;
+                 conn_bytes_in(r->conn) == call->seen;
         call->done = NULL;
         set_error(r, "no answer in time");
         done(-ETIMEDOUT, NULL, 0, call->arg);
@@ -288,7 +289,8 @@ static void transmit(struct redis *r, struct redis_call *call)
         buf_fini(&call->commands);
         memset(&call->commands, 0, sizeof(call->commands));
     }
-    call->sent_at = uv_now(r->timer.loop);
+    call->sent = true;
+    call->seen = conn_bytes_in(r->conn);
     list_remove(&call->node);
     list_push_back(&r->sent, &call->node);
 }
@@ -586,7 +588,7 @@ int redis_send(struct redis *r, const struct redis_request *request,
 
 void redis_cancel(struct redis_call *call)
 {
-    if (call->sent_at == 0)
+    if (!call->sent)
         free_call(call);
     else
         call->done = NULL; /* its replies are still to come */
