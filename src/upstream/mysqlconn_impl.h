@@ -58,7 +58,7 @@ struct mysqlconn {
     struct addrinfo *addresses; /* owned */
     struct addrinfo *next_address;
     char host[INET6_ADDRSTRLEN]; /* as text, for all of the connect */
-    MYSQL *mysql; /* owned */
+    MYSQL *mysql;                /* owned */
 
     const struct step *step; /* NULL while idle */
     struct mysqlconn_request request;
