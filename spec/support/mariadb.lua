@@ -42,7 +42,33 @@ function M:kill(signal)
   loop.wait("the end of mariadbd", function() return self.server.code end)
 end
 
+--- A port of this machine through which the server can be reached over TCP.
+--- While self.frozen, nothing passes.
+function M:port()
+  local listener = uv.new_tcp()
+  listener:bind("127.0.0.1", 0)
+  listener:listen(16, function()
+    local a, b = uv.new_tcp(), uv.new_pipe()
+    listener:accept(a)
+    b:connect(self.socket, function()
+      for from, to in pairs { [a] = b, [b] = a } do
+        from:read_start(function(_, data)
+          if data and not self.frozen then to:write(data) end
+          if not data then
+            for _, handle in ipairs { a, b } do
+              if not handle:is_closing() then handle:close() end
+            end
+          end
+        end)
+      end
+    end)
+  end)
+  self.listener = listener
+  return listener:getsockname().port
+end
+
 function M:stop()
+  if self.listener then self.listener:close() end
   self:kill()
   process.run { "rm", "-rf", self.dir }
 end

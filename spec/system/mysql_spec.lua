@@ -306,6 +306,41 @@ describe("Mysql", function()
       assert.matches('raised: .*no option "hots"', run(c, [[Mysql.connect { hots = "" }]]))
     end)
 
+    it("reaches a server by its host's name, and pings what was idle", function()
+      local c = client()
+      run(c, ([[far = Mysql.connect { host = "localhost", port = %d, user = "root", ping = 0.01 }]]):format(server:port()))
+      assert.equal("1 2 {idle=1,open=1,waiting=0}", run(c, [[local one = far:single "SELECT 1"
+        Timer.sleep(0.05)
+        return one, far:single("SELECT ?", { 2 }), far:status()]]))
+      -- The network swallows everything: no call waits for longer than it may.
+      server.frozen = true
+      assert.equal("nil the server did not answer in time etimedout",
+        (run(c, [[return far:query("SELECT 1", nil, 0.2)]]):gsub(" {.*", "")))
+      server.frozen = false
+      assert.equal("3", run(c, [[return far:single "SELECT 3"]]))
+    end)
+
+    it("rolls back what is open when nobody knows it any more", function()
+      local c = client()
+      run(c, [[db:query "CREATE TABLE left_open (a INT)"]])
+      assert.equal("0", run(c, ([[
+        do
+          local mine = Mysql.connect { socket = "SOCKET", user = "root", database = "test" }
+          mine:beginTrans()
+          mine:query "INSERT INTO left_open VALUES (1)"
+        end
+        collectgarbage()
+        collectgarbage()
+        Timer.sleep(0.1)
+        return db:single "SELECT COUNT(*) FROM left_open"]]):gsub("SOCKET", server.socket)))
+    end)
+
+    it("closes at a reload what it is rolling back", function()
+      run(client(), [[Timer.once(0.01, function() small:beginTrans() small:query "UPDATE accounts SET money = 3" end)]])
+      assert.equal(0, (app:cli "reload"))
+      assert.equal("1", run(client(), [[return small:single "SELECT 1"]]))
+    end)
+
     it("survives a server that is killed under load", function()
       local many = {}
       for i = 1, 20 do

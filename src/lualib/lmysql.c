@@ -16,6 +16,7 @@
 
 #define LMYSQL_TYPE   "gwrun.mysql.pool"
 #define WAIT_TYPE     "gwrun.mysql.wait"
+#define SECONDS_MAX   1e6
 #define PARAMS_MAX    65535 /* of one statement, as the protocol has it */
 #define ER_DUPLICATE  1062
 #define ER_DUPLICATE2 1586 /* the same, naming the key */
@@ -43,17 +44,21 @@ struct hold {
 
 /* A userdata with the call's result: freed even if pushing it raises. */
 struct wait {
-    struct lmysql *owner;      /* borrowed; on the waiting stack */
-    struct coro *co;           /* borrowed; outlives the wait */
-    struct mysqldb_call *call; /* borrowed; NULL once done */
-    bool column;               /* wanted: the first column alone */
-    bool failed;
-    struct mysqlconn_error error;
-    struct mysqlrow_result result;
+    struct lmysql *owner;          /* borrowed; on the waiting stack */
+    struct coro *co;               /* borrowed; outlives the wait */
+    struct mysqldb_call *call;     /* borrowed; NULL once done */
+    bool column;                   /* wanted: the first column alone */
+    struct mysqlconn_error *error; /* owned; NULL: all went well */
+    struct mysqlrow_result result; /* owned */
 };
+
+static void drop_hold(struct hold *hold);
 
 static void close_db(struct lmysql *lm)
 {
+    lm->closing = false; /* it happens now, not when the last hold goes */
+    while (!list_empty(&lm->holds))
+        drop_hold(LIST_ENTRY(lm->holds.next, struct hold, node));
     if (lm->db)
         mysqldb_close(lm->db);
     lm->db = NULL;
@@ -385,6 +390,8 @@ static int wait_gc(lua_State *L)
 
     mysqlrow_fini(&w->result);
     w->result = (struct mysqlrow_result){0};
+    free(w->error);
+    w->error = NULL;
     return 0;
 }
 
@@ -395,9 +402,8 @@ static void on_done(struct mysqlrow_result *result,
 
     w->call = NULL;
     w->result = *result;
-    w->failed = error != NULL;
     if (error)
-        w->error = *error;
+        w->error = xmemdup(error, sizeof(*error));
     w->owner->calls--;
     close_when_done(w->owner);
     coro_wake(w->co);
@@ -417,8 +423,8 @@ static int finish_run(lua_State *L, int status, lua_KContext ctx)
 {
     struct wait *w = lua_touserdata(L, -1);
 
-    if (w->failed)
-        return push_error(L, &w->error);
+    if (w->error)
+        return push_error(L, w->error);
     if (w->result.ncolumns == 0) {
         lua_pushinteger(L, (lua_Integer)w->result.affected);
     } else {
@@ -492,6 +498,7 @@ static int pool_run(lua_State *L)
     struct hold *hold = find_hold(lm, co);
     struct mysqlconn_request request = {0};
     struct wait *w;
+    double seconds;
     int err;
 
     lua_settop(L, 6);
@@ -500,7 +507,10 @@ static int pool_run(lua_State *L)
     if (!lua_isnil(L, 6) && (!hold || hold->id != lua_tointeger(L, 6)))
         return luaL_error(L, "the transaction is over, or another handler's");
     request.sql = luaL_checklstring(L, 2, &request.len);
-    request.timeout_ms = (uint64_t)(luaL_checknumber(L, 4) * 1000 + 0.5);
+    seconds = luaL_checknumber(L, 4);
+    luaL_argcheck(L, seconds >= 0 && seconds <= SECONDS_MAX, 4,
+        "seconds expected for the deadline");
+    request.timeout_ms = (uint64_t)(seconds * 1000 + 0.5);
     request.params = read_params(L, &request.nparams);
     w = lua_newuserdatauv(L, sizeof(*w), 0);
     memset(w, 0, sizeof(*w));

@@ -180,8 +180,9 @@ static void close_all(struct pool *p, struct list *ring)
 
 void pool_close(struct pool *p)
 {
-    assert(list_empty(&p->waits) && list_empty(&p->lent));
+    assert(list_empty(&p->waits));
     close_all(p, &p->opening);
+    close_all(p, &p->lent);
     close_all(p, &p->idle);
     uv_close((uv_handle_t *)&p->timer, on_closed);
 }

@@ -48,7 +48,7 @@ struct pool_ops {
     /* Begin to open a connection. It says pool_ready() or pool_lost() later,
      * never inside this call. */
     struct pool_conn *(*open)(void *arg);
-    /* End one that is idle or still opening; the pool has forgotten it. */
+    /* End one; the pool has forgotten it. */
     void (*close)(struct pool_conn *conn);
 };
 
@@ -63,8 +63,8 @@ struct pool_conf {
 struct pool *pool_new(uv_loop_t *loop, const struct pool_conf *conf,
     const struct pool_ops *ops, void *arg);
 
-/* Close what is idle or opening. Nobody may wait any more and nothing may be
- * lent. Asynchronous: freed when libuv has closed its timer. */
+/* Close all connections, what is lent too. Nobody may wait any more.
+ * Asynchronous: freed when libuv has closed its timer. */
 void pool_close(struct pool *p);
 
 /* 0 and *out: an idle connection, lent now (the one used last). 0 and *out
