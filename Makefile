@@ -83,8 +83,8 @@ fuzz:
 	  SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
 	  $(FUZZERS:%=$(FUZZ_O)/spec/fuzz/%_fuzz)
 	@.ci/fuzz $(FUZZ_O)/spec/fuzz $(FUZZ_SECONDS) $(FUZZERS)
-$(FUZZ_O)/spec/fuzz/%_fuzz: $(FUZZ_O)/spec/fuzz/%_fuzz.o $(call libs,wire util)
-	$(CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+$(FUZZ_O)/spec/fuzz/%_fuzz: $(FUZZ_O)/spec/fuzz/%_fuzz.o $(call libs,gateway $(LIBS_gateway))
+	$(CC) -fsanitize=fuzzer,address,undefined -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
 # bench/gwload, the load generator: no libraries at all.
 $(O)/gwload: bench/gwload.c
