@@ -90,8 +90,12 @@ $(FUZZ_O)/spec/fuzz/%_fuzz: $(FUZZ_O)/spec/fuzz/%_fuzz.o $(call libs,gateway $(L
 $(O)/gwload: bench/gwload.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARN) $(WERROR) -o $@ $<
-bench: build $(O)/gwload
+# bench/gwindex: the gateway's indexes of a million clients.
+$(O)/gwindex: $(O)/bench/index.o $(call libs,gateway $(LIBS_gateway))
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+bench: build $(O)/gwload $(O)/gwindex
 	@bench/run $(O)
+	@$(O)/gwindex | tee -a $(O)/bench.jsonl
 
 start: deps
 	@$(MAKE) --no-print-directory build
