@@ -520,10 +520,11 @@ function Log.debug(...) end
 function Timer.cron(expression, fn, args) end
 
 ---Functions that run side by side, and gwrun's modules by name: gwrun.redis,
----gwrun.http, gwrun.crypto, gwrun.jwt, gwrun.json, gwrun.log.
+---gwrun.http, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json, gwrun.log.
 ---@class gwrun
 ---@field redis Redis
 ---@field http Http
+---@field shared gwrun.shared
 ---@field crypto gwrun.crypto
 ---@field jwt gwrun.jwt
 ---@field json gwrun.json
@@ -691,6 +692,16 @@ function Http.encode(values) end
 ---@field randomToken fun(bytes?: integer): string
 ---@field equal fun(a: string, b: string): boolean in a time that tells nothing
 ---@field verify fun(algorithm: string, pem: string, data: string, signature: string): boolean
+
+---require "gwrun.shared": a small table that all workers of a machine share.
+---@class gwrun.shared
+---@field get fun(key: string): string|number|nil, string?, string?
+---@field set fun(key: string, value: string|number|nil, seconds?: number): boolean?, string?, string?
+---@field add fun(key: string, value: string|number, seconds?: number): boolean?, string?, string?
+---@field cas fun(key: string, old: string|number|nil, new: string|number|nil, seconds?: number): boolean?, string?, string?
+---@field incr fun(key: string, by?: integer, seconds?: number): integer?, string?, string?
+---@field expire fun(key: string, seconds?: number): boolean?, string?, string?
+---@field delete fun(key: string): boolean?, string?, string?
 
 ---require "gwrun.jwt"
 ---@class gwrun.jwt

@@ -16,6 +16,7 @@
 #include "cli/plan.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
+#include "proc/shared.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/log.h"
@@ -277,6 +278,8 @@ static void serve(
     char err[256] = "";
     char *message = settle(p, path);
 
+    if (!message && strcmp(role, "worker") == 0)
+        p->config.worker_conf.shared = shared_open(PLAN_FD_SHARED);
     if (!message)
         p->role =
             child_role_new(&p->loop, role, slot, &p->config, &events, p, err);
@@ -301,8 +304,10 @@ static void wind_up(struct child_process *p)
         ; /* uv_stop() may have been called */
     if (uv_loop_close(&p->loop) != 0)
         log_error("handles are still open at the end");
-    if (p->has_config)
+    if (p->has_config) {
+        shared_close(p->config.worker_conf.shared);
         config_free(&p->config);
+    }
 }
 
 int cmd_child(int argc, char **argv)

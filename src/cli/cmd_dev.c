@@ -10,6 +10,7 @@
 
 #include "cli/plan.h"
 #include "cli/watch.h"
+#include "proc/shared.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -179,6 +180,8 @@ static int open_roles(struct dev *d)
             err = open_register(d, child);
         else if (strcmp(child->role, "gateway") == 0)
             err = open_gateway(d, child);
+        else
+            d->c.worker_conf.shared = shared_open(child->fds[0]);
     }
     if (err == 0 && d->c.has_workers) {
         open_watch(d);
@@ -236,6 +239,7 @@ static void free_roles(struct dev *d)
         worker_free(d->worker);
     if (d->reg)
         register_free(d->reg);
+    shared_close(d->c.worker_conf.shared);
     plan_free(&d->plan);
     free(d->gateways);
     free(d->folder);

@@ -10,6 +10,7 @@
 
 #include "net/listener.h"
 #include "proc/daemon.h"
+#include "proc/shared.h"
 #include "util/alloc.h"
 
 const struct config_gateway *plan_gateway(
@@ -167,6 +168,29 @@ int plan_make_folders(const struct config *c, char err[PLAN_ERR_SIZE])
     return result;
 }
 
+/* The workers, each with a descriptor of the table that they share. */
+static int add_workers(
+    struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
+{
+    int first = -1;
+
+    for (unsigned i = 0; i < c->worker_count; i++) {
+        struct master_child_conf *child = add_child(out, "worker", i);
+
+        child->name = c->worker_conf.name;
+        child->fds[0] =
+            i == 0 ? shared_create() : fcntl(first, F_DUPFD_CLOEXEC, 0);
+        if (i == 0)
+            first = child->fds[0];
+        if (child->fds[0] < 0) {
+            snprintf(err, PLAN_ERR_SIZE, "no memory for workers to share: %s",
+                strerror(i == 0 ? -first : errno));
+            return i == 0 ? first : -errno;
+        }
+    }
+    return 0;
+}
+
 int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
 {
     unsigned gateways = 0;
@@ -185,9 +209,8 @@ int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
         result = bind_port(
             &child->fds[0], child->listen, false, "register.listen", err);
     }
-    for (unsigned i = 0; result == 0 && c->has_workers && i < c->worker_count;
-         i++)
-        add_child(out, "worker", i)->name = c->worker_conf.name;
+    if (result == 0 && c->has_workers)
+        result = add_workers(out, c, err);
     for (unsigned i = 0; result == 0 && i < gateways; i++)
         result = add_gateway(out, c, i, err);
     if (result < 0)

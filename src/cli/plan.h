@@ -14,6 +14,7 @@
 enum {
     PLAN_FD_CONTROL = 3,
     PLAN_FD_SOCKET = 4, /* register: its port; gateway: clients' port */
+    PLAN_FD_SHARED = 4, /* worker: the table that all workers share */
     PLAN_FD_INNER = 5,  /* gateway: workers' port */
     PLAN_FD_IDS = 6,    /* gateway: file of connection ids */
     PLAN_FD_CONFIG = 7,

@@ -13,6 +13,7 @@
 #include "lualib/lmysql.h"
 #include "lualib/lredis.h"
 #include "lualib/lsession.h"
+#include "lualib/lshared.h"
 #include "lualib/lspawn.h"
 #include "lualib/ltimer.h"
 #include "worker/vm.h"
@@ -79,6 +80,8 @@ static void open_modules(lua_State *L)
     set_loaded(L, "gwrun.json");
     open_module(L, lspawn_push, "async", "gwrun");
     open_module(L, NULL, "cron", NULL);
+    lshared_push(L);
+    set_loaded(L, "gwrun.shared");
     open_module(L, lcrypto_push, "crypto", NULL);
     open_module(L, NULL, "jwt", NULL);
     open_module(L, lhttp_push, "http", "Http");

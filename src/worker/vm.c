@@ -44,6 +44,11 @@ const char *vm_lua_dir(const struct vm *vm)
     return vm->env.conf->lua_dir;
 }
 
+struct shared *vm_shared(const struct vm *vm)
+{
+    return vm->env.conf->shared;
+}
+
 void vm_at_close(struct vm *vm, struct vm_hook *hook)
 {
     list_push_back(&vm->hooks, &hook->node);

@@ -17,6 +17,7 @@
 #include "util/list.h"
 
 struct gateways;
+struct shared;
 struct vm;
 
 /* The vm of a state or of any coroutine in it. */
@@ -27,7 +28,8 @@ struct turn *vm_turn(const struct vm *vm);
 struct gateways *vm_gateways(const struct vm *vm);
 unsigned vm_worker_index(const struct vm *vm);
 const char *vm_worker_name(const struct vm *vm);
-const char *vm_lua_dir(const struct vm *vm); /* as in worker_conf */
+const char *vm_lua_dir(const struct vm *vm);   /* as in worker_conf */
+struct shared *vm_shared(const struct vm *vm); /* likewise */
 
 /* What must end before the state is closed (timers, pools): run(hook) is called
  * once, no Lua may run in it. The owner embeds it and may take it back. */

@@ -19,6 +19,8 @@
                                 */
 #define WORKER_DRAIN_TIME 30.0 /* seconds an old script may finish in */
 
+struct shared;
+
 /* The worker group of the configuration. Borrowed; outlives the workers. */
 struct worker_conf {
     const char *name;
@@ -32,6 +34,7 @@ struct worker_conf {
     double drain_time;
     size_t gateway_high_water; /* bytes queued per gateway link */
     const char *lua_dir;       /* folder of the Lua files shipped with gwrun */
+    struct shared *shared;     /* proc/shared.h; NULL: each state has its own */
     /* Open gwrun's libraries in a new state (lualib/linit.h); runs protected,
      * with vm_of(L) set. */
     void (*open_libs)(lua_State *L);

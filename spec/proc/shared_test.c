@@ -1,0 +1,243 @@
+/* shared: a table that processes use at once, and that outlives their death. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proc/shared.h"
+
+static struct shared *s;
+
+static int setup(void **state)
+{
+    s = shared_open(-1);
+    assert_non_null(s);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    shared_close(s);
+    return 0;
+}
+
+static struct shared_key key_of(const char *text)
+{
+    return (struct shared_key){text, strlen(text)};
+}
+
+static struct shared_value text_of(const char *text)
+{
+    struct shared_value v = {.type = SHARED_TEXT, .len = strlen(text)};
+
+    memcpy(v.text, text, v.len);
+    return v;
+}
+
+static void assert_text(const char *name, const char *expected)
+{
+    struct shared_key key = key_of(name);
+    struct shared_value v;
+
+    if (!expected) {
+        assert_int_equal(shared_get(s, &key, &v), 0);
+        return;
+    }
+    assert_int_equal(shared_get(s, &key, &v), 1);
+    assert_int_equal(v.type, SHARED_TEXT);
+    assert_int_equal(v.len, strlen(expected));
+    assert_memory_equal(v.text, expected, v.len);
+}
+
+static void keeps_values(void **state)
+{
+    struct shared_key a = key_of("a"), none = {"", 0};
+    struct shared_value one = text_of("one"), two = text_of(""), v;
+    struct shared_value number = {.type = SHARED_FLOAT, .number = 0.5};
+
+    assert_text("a", NULL);
+    assert_int_equal(shared_set(s, &a, &one, 0), 1);
+    assert_text("a", "one");
+    assert_int_equal(shared_set(s, &a, &two, 0), 1);
+    assert_text("a", "");
+    assert_int_equal(shared_set(s, &none, &number, 0), 1);
+    assert_int_equal(shared_get(s, &none, &v), 1);
+    assert_true(v.type == SHARED_FLOAT && v.number == 0.5);
+    assert_int_equal(shared_delete(s, &a), 1);
+    assert_int_equal(shared_delete(s, &a), 0);
+    assert_text("a", NULL);
+}
+
+static void adds_compares_and_counts(void **state)
+{
+    struct shared_key a = key_of("a"), n = key_of("n");
+    struct shared_value one = text_of("one"), two = text_of("two");
+    struct shared_value integer = {.type = SHARED_INTEGER, .integer = 1};
+    int64_t out;
+
+    assert_int_equal(shared_add(s, &a, &one, 0), 1);
+    assert_int_equal(shared_add(s, &a, &two, 0), 0);
+    assert_int_equal(shared_cas(s, &a, &two, &one, 0), 0);
+    assert_int_equal(shared_cas(s, &a, &integer, &one, 0), 0);
+    assert_int_equal(shared_cas(s, &a, &one, &two, 0), 1);
+    assert_text("a", "two");
+    assert_int_equal(shared_incr(s, &a, 1, 0, &out), -EINVAL);
+    assert_int_equal(shared_cas(s, &a, &two, NULL, 0), 1);
+    assert_text("a", NULL);
+    assert_int_equal(shared_incr(s, &n, INT64_MAX, 0, &out), 1);
+    assert_true(out == INT64_MAX);
+    assert_int_equal(shared_incr(s, &n, 1, 0, &out), -ERANGE);
+    assert_int_equal(shared_incr(s, &n, -1, 0, &out), 1);
+    assert_true(out == INT64_MAX - 1);
+}
+
+static void forgets_what_is_over(void **state)
+{
+    struct shared_key a = key_of("a"), n = key_of("n");
+    struct shared_value one = text_of("one");
+    int64_t out;
+
+    assert_int_equal(shared_set(s, &a, &one, 1), 1);
+    assert_int_equal(shared_incr(s, &n, 5, 1, &out), 1);
+    usleep(3000);
+    assert_text("a", NULL);
+    assert_int_equal(shared_expire(s, &a, 1000), 0);
+    assert_int_equal(shared_incr(s, &n, 5, 0, &out), 1);
+    assert_int_equal(out, 5);
+    assert_int_equal(shared_expire(s, &n, 1), 1);
+    usleep(3000);
+    assert_text("n", NULL);
+    assert_int_equal(shared_add(s, &a, &one, 0), 1);
+}
+
+static void is_bounded(void **state)
+{
+    static const char long_text[SHARED_VALUE_MAX + 1];
+    struct shared_key key = {long_text, SHARED_KEY_MAX + 1};
+    struct shared_value v = {.type = SHARED_TEXT, .len = SHARED_VALUE_MAX + 1};
+    char name[16];
+    int64_t out;
+
+    assert_int_equal(shared_delete(s, &key), -EMSGSIZE);
+    key.len = SHARED_KEY_MAX;
+    assert_int_equal(shared_set(s, &key, &v, 0), -EMSGSIZE);
+    for (int i = 0; i < SHARED_SLOTS; i++) {
+        snprintf(name, sizeof(name), "%d", i);
+        key = key_of(name);
+        assert_int_equal(shared_incr(s, &key, i, 0, &out), 1);
+    }
+    key = key_of("more");
+    assert_int_equal(shared_incr(s, &key, 1, 0, &out), -ENOSPC);
+    for (int i = 0; i < SHARED_SLOTS; i++) {
+        snprintf(name, sizeof(name), "%d", i);
+        key = key_of(name);
+        assert_int_equal(shared_incr(s, &key, 0, 0, &out), 1);
+        assert_int_equal(out, i);
+        assert_int_equal(shared_delete(s, &key), 1);
+    }
+    assert_int_equal(shared_incr(s, &key, 1, 0, &out), 1);
+}
+
+/* Count in a process of its own until told (rounds 0: until killed). */
+static pid_t count_in_child(int fd, int rounds)
+{
+    pid_t pid = fork();
+    struct shared *mine;
+    struct shared_key n = key_of("n"), a = key_of("a");
+    struct shared_value v = text_of("some text to write");
+    int64_t out;
+
+    if (pid != 0)
+        return pid;
+    mine = shared_open(fd);
+    for (int i = 0; rounds == 0 || i < rounds; i++) {
+        if (shared_incr(mine, &n, 1, 0, &out) < 0)
+            _exit(1);
+        shared_set(mine, &a, &v, 0);
+        shared_delete(mine, &a);
+    }
+    _exit(0);
+}
+
+static void counts_exactly_between_processes(void **state)
+{
+    int fd = shared_create();
+    struct shared_key n = key_of("n");
+    struct shared_value v;
+    int status;
+
+    assert_true(fd >= 0);
+    shared_close(s);
+    s = shared_open(fd);
+    assert_non_null(s);
+    for (int i = 0; i < 4; i++)
+        assert_true(count_in_child(fd, 5000) > 0);
+    for (int i = 0; i < 4; i++) {
+        assert_true(wait(&status) > 0);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(shared_get(s, &n, &v), 1);
+    assert_int_equal(v.integer, 20000);
+    close(fd);
+}
+
+static void survives_the_death_of_its_users(void **state)
+{
+    int fd = shared_create();
+    struct shared_key n = key_of("n"), a = key_of("a");
+    struct shared_value v = text_of("some text to write"), got;
+    int64_t before = 0, out;
+
+    shared_close(s);
+    s = shared_open(fd);
+    for (int i = 0; i < 100; i++) {
+        pid_t pid = count_in_child(fd, 0);
+
+        do
+            assert_int_equal(shared_incr(s, &n, 0, 0, &out), 1);
+        while (out < before + 50);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        assert_int_equal(shared_incr(s, &n, 0, 0, &out), 1);
+        assert_true(out >= before);
+        before = out;
+        if (shared_get(s, &a, &got) == 1)
+            assert_memory_equal(got.text, v.text, v.len);
+    }
+    close(fd);
+}
+
+static void refuses_what_is_no_table(void **state)
+{
+    int fds[2];
+
+    assert_int_equal(pipe(fds), 0);
+    assert_null(shared_open(fds[0]));
+    close(fds[0]);
+    close(fds[1]);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        TEST(keeps_values),
+        TEST(adds_compares_and_counts),
+        TEST(forgets_what_is_over),
+        TEST(is_bounded),
+        TEST(counts_exactly_between_processes),
+        TEST(survives_the_death_of_its_users),
+        TEST(refuses_what_is_no_table),
+    };
+
+    return cmocka_run_group_tests_name("proc.shared", tests, NULL, NULL);
+}

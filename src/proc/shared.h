@@ -1,0 +1,78 @@
+/* shared.h - a small table in memory that all workers of a machine share.
+ *
+ * For counters, rate limits, locks with a time limit and the like: SHARED_SLOTS
+ * keys, each operation whole and in no order but that of a lock. A process that
+ * is killed at any point leaves it usable; one that is stopped while it holds
+ * the lock makes the others' operations fail after SHARED_LOCK_MS.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_PROC_SHARED_H
+#define GW_PROC_SHARED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SHARED_SLOTS     8192 /* keys; one more is -ENOSPC */
+#define SHARED_KEY_MAX   64   /* bytes; more is -EMSGSIZE */
+#define SHARED_VALUE_MAX 400  /* bytes; more is -EMSGSIZE */
+#define SHARED_LOCK_MS   100  /* then -ETIMEDOUT */
+
+struct shared;
+
+/* A table for processes to come: a file descriptor to hand down. Or -errno. */
+int shared_create(void);
+
+/* Use the table of fd, which stays the caller's; -1: one of our own. NULL when
+ * fd is no such table. */
+struct shared *shared_open(int fd);
+
+/* NULL is allowed. */
+void shared_close(struct shared *s);
+
+enum shared_type { SHARED_INTEGER, SHARED_FLOAT, SHARED_TEXT };
+
+struct shared_value {
+    enum shared_type type;
+    int64_t integer;
+    double number;
+    size_t len;
+    char text[SHARED_VALUE_MAX];
+};
+
+struct shared_key {
+    const char *text;
+    size_t len;
+};
+
+/* All return -errno when they could not do it; ttl_ms 0 is for ever. */
+
+/* 1 and *out, or 0: there is none. */
+int shared_get(
+    struct shared *s, const struct shared_key *key, struct shared_value *out);
+
+int shared_set(struct shared *s, const struct shared_key *key,
+    const struct shared_value *value, uint64_t ttl_ms);
+
+/* 1, or 0: there is one already. */
+int shared_add(struct shared *s, const struct shared_key *key,
+    const struct shared_value *value, uint64_t ttl_ms);
+
+/* 1, or 0: it is not old (NULL: there is one). value NULL: delete it. */
+int shared_cas(struct shared *s, const struct shared_key *key,
+    const struct shared_value *old, const struct shared_value *value,
+    uint64_t ttl_ms);
+
+/* Add by to an integer; to 0, with ttl_ms, when there is none. -EINVAL: it is
+ * no integer; -ERANGE: it would not fit. */
+int shared_incr(struct shared *s, const struct shared_key *key, int64_t by,
+    uint64_t ttl_ms, int64_t *out);
+
+/* Let it end in ttl_ms from now. 1, or 0: there is none. */
+int shared_expire(
+    struct shared *s, const struct shared_key *key, uint64_t ttl_ms);
+
+/* 1, or 0: there was none. */
+int shared_delete(struct shared *s, const struct shared_key *key);
+
+#endif /* GW_PROC_SHARED_H */
