@@ -48,6 +48,12 @@ _SERVER = {}
 ---@field server table<string, any> REQUEST_URI, REMOTE_ADDR, HTTP_USER_AGENT …
 ---@field cookie table<string, string>
 
+---@class handshake_request: websocket_request
+---@field path string the request's path, "/chat"
+---@field uri string path and query as sent, "/chat?room=1"
+---@field remote_addr string address of who asks
+---@field headers table<string, string> all headers; names in lower case
+
 ---@class close_info
 ---@field session? session as it was saved last
 ---@field uid? string what was bound
@@ -59,6 +65,7 @@ _SERVER = {}
 ---after the other, in order; a handler that waits holds up its own client only.
 ---@class Events
 ---@field onWorkerStart? fun(worker: worker) once, before events come
+---@field onHandshake? fun(request: handshake_request): (boolean|integer|nil), string? before a websocket is let in: return nothing or true to accept, false or a status (400 to 599) and a reason to refuse. May wait, for the listener's handshake_timeout at most (then 503); an error is 500
 ---@field onConnect? fun(client_id: client_id) a new client; a websocket's handshake is valid by now
 ---@field onWebSocketConnect? fun(client_id: client_id, request: websocket_request) after the handshake
 ---@field onMessage? fun(client_id: client_id, message: string)

@@ -48,7 +48,7 @@ struct test {
     bool echo;
     unsigned opened, closed, messages, activity;
     char peer[ADDR_TEXT_SIZE]; /* of the newest client */
-    struct buf told; /* what the owner heard, as text */
+    struct buf told;           /* what the owner heard, as text */
 };
 
 static inline void *on_open(struct client_conn *c, const union addr *peer,
@@ -98,7 +98,11 @@ static inline void on_close(
 }
 
 static const struct client_io_ops ops = {
-    on_open, on_message, on_activity, on_close};
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_activity = on_activity,
+    .on_close = on_close,
+};
 
 static inline void on_tick(uv_timer_t *timer)
 {

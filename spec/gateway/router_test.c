@@ -53,7 +53,8 @@ static void finish(struct test *t)
 
 static struct conn *add_worker(struct test *t, int i, bool gwrun)
 {
-    struct router_features features = {gwrun, gwrun};
+    struct router_features features = {
+        .close_info = gwrun, .client_addr = gwrun};
 
     char key[32];
     struct conn *replaced;

@@ -27,7 +27,11 @@ function open({ id, url, options = {} }) {
     out(binary ? { id, event: "message", binary: data.toString("base64") } : { id, event: "message", text: data.toString() }));
   socket.on("ping", () => out({ id, event: "ping" }));
   socket.on("close", (code, reason) => out({ id, event: "close", code, reason: reason.toString() }));
-  socket.on("unexpected-response", (request, response) => out({ id, event: "refused", status: response.statusCode }));
+  socket.on("unexpected-response", async (request, response) => {
+    let body = "";
+    for await (const part of response) body += part;
+    out({ id, event: "refused", status: response.statusCode, phrase: response.statusMessage, body });
+  });
   socket.on("error", (error) => out({ id, event: "error", message: error.message }));
 }
 

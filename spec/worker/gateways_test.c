@@ -112,7 +112,7 @@ static void says_who_it_is_on_the_event_link(void **state)
     open_one();
     assert_string_equal(fake_got(&a),
         "WORKER_CONNECT::{\"worker_key\":\"W:2\",\"secret_key\":\"\","
-        "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\"]}} ");
+        "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\",\"handshake\"]}} ");
     assert_int_equal(a.accepted, 2);
     close_all();
 }

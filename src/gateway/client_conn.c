@@ -17,6 +17,10 @@ static void on_turn(struct turn_task *task)
         client_lws_kill(c);
         return;
     }
+    if (c->hold != NULL) {
+        client_hold_turn(c);
+        return;
+    }
     if (c->state == CLIENT_HANDSHAKE && c->secured &&
         client_conn_open_stream(c) < 0) {
         client_lws_kill(c);
@@ -78,11 +82,12 @@ int client_conn_open(
     return 0;
 }
 
-void client_conn_secured(struct client_conn *c)
+void client_conn_secured(struct client_conn *c, int fd, void *ssl)
 {
     if (c->state != CLIENT_HANDSHAKE || c->secured)
         return;
     c->secured = true;
+    client_hold_begin(c, fd, ssl);
     if (c->io->conf->protocol != CLIENT_IO_WEBSOCKET)
         client_conn_schedule(c);
 }
@@ -123,6 +128,7 @@ void client_conn_dead(struct client_conn *c, int code, const char *reason)
     c->state = CLIENT_DEAD;
     turn_cancel(&c->task);
     list_remove(&c->deadline);
+    client_hold_end(c);
     client_queue_drop(c);
     client_recv_drop(c);
 }
@@ -156,6 +162,8 @@ static void sweep_list(struct list *list, uint64_t now, const char *what)
 
         if (c->due > now)
             break;
+        if (client_hold_timeout(c))
+            continue;
         list_remove(&c->deadline);
         log_info(
             "%s timed out, closing peer=%s", what, addr_format(peer, &c->peer));

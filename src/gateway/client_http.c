@@ -33,6 +33,32 @@ static int refuse(struct client_conn *c, struct lws *wsi, unsigned status)
     return -1;
 }
 
+/* Refuse as the owner wants it. The reason goes into the status line, where
+ * only ASCII may stand, and into the body. */
+static int refuse_with(
+    struct client_conn *c, struct lws *wsi, unsigned status, const char *reason)
+{
+    char peer[ADDR_TEXT_SIZE];
+    struct buf answer = {0};
+    char phrase[128];
+    size_t n = 0;
+
+    for (; reason[n] != '\0' && n < sizeof(phrase) - 1; n++)
+        phrase[n] = isprint((uint8_t)reason[n]) ? reason[n] : '?';
+    phrase[n] = '\0';
+    c->io->counters.refused++;
+    log_info("handshake refused status=%u peer=%s", status,
+        addr_format(peer, &c->peer));
+    buf_printf(&answer,
+        "HTTP/1.1 %u %s\r\nserver: gwrun\r\n"
+        "content-type: text/plain; charset=utf-8\r\n"
+        "content-length: %zu\r\nconnection: close\r\n\r\n%s",
+        status, phrase, strlen(reason), reason);
+    lws_write(wsi, answer.data, answer.len, LWS_WRITE_RAW);
+    buf_fini(&answer);
+    return -1;
+}
+
 static bool has(struct lws *wsi, enum lws_token_indexes token)
 {
     return lws_hdr_total_length(wsi, token) > 0;
@@ -268,6 +294,8 @@ static unsigned find_client(struct client_conn *c, struct lws *wsi)
 int client_http_upgrade(struct client_conn *c, struct lws *wsi)
 {
     struct client_io *io = c->io;
+    const struct client_io_request *request;
+    const char *reason = NULL;
     unsigned status;
 
     /* Without the header lws has freed its table (CVE-2025-11677). */
@@ -275,14 +303,21 @@ int client_http_upgrade(struct client_conn *c, struct lws *wsi)
         return -1;
     status = guard(c, wsi);
     if (status == 0)
+        status = client_hold_verdict(c, &request, &reason);
+    if (status == 0)
         status = find_client(c, wsi);
+    if (reason != NULL)
+        return refuse_with(c, wsi, status, reason);
     if (status != 0)
         return refuse(c, wsi, status);
     if (io->request == NULL)
         io->request = xcalloc(1, sizeof(*io->request));
     if (!build_request(wsi, io->request))
         return refuse(c, wsi, 400);
-    if (client_conn_open(c, &io->request->request) < 0)
+    /* What the owner has agreed to is what it gets. */
+    if (request == NULL)
+        request = &io->request->request;
+    if (client_conn_open(c, request) < 0)
         return refuse(c, wsi, 503);
     return 0;
 }

@@ -71,6 +71,19 @@ void client_lws_read(struct client_conn *c, bool enable)
     lws_rx_flow_control(c->wsi, enable);
 }
 
+bool client_lws_serve(struct client_conn *c)
+{
+    struct lws_context *lws = c->io->lws;
+    struct lws_pollfd pollfd = {.fd = lws_get_socket_fd(c->wsi),
+        .events = LWS_POLLIN,
+        .revents = LWS_POLLIN};
+    int gone = lws_service_fd(lws, &pollfd);
+
+    lws_cancel_service(
+        lws); /* it looks at what it keeps in a turn of its own */
+    return !gone;
+}
+
 void client_lws_kill(struct client_conn *c)
 {
     bool busy = client_lws_busy(c);
@@ -286,6 +299,8 @@ static void adopt(struct client_io *io, struct client_conn *c, int fd)
     }
     if (wsi != NULL && io->ssl_ctx != NULL && lws_get_ssl(wsi) != NULL)
         client_tls_watch(lws_get_ssl(wsi), c);
+    else if (wsi != NULL)
+        client_hold_begin(c, fd, NULL);
 }
 
 void client_io_refuse(

@@ -89,6 +89,17 @@ struct client_io_ops {
      * callback). */
     void *(*on_open)(struct client_conn *c, const union addr *peer,
         const struct client_io_request *request, void *arg);
+    /* Whether upgrade requests are shown to the owner before anything is
+     * answered; asked for each new connection. The three may be NULL. */
+    bool (*asks)(void *arg);
+    /* A websocket asks to be let in; client_answer() must follow, not inside
+     * the call. peer is who stands behind trusted proxies. Returns the owner's
+     * own pointer for it, or NULL: refused with 503. */
+    void *(*on_ask)(struct client_conn *c, const union addr *peer,
+        const struct client_io_request *request, void *arg);
+    /* It has left or waited too long (handshake_timeout, 503): client_answer()
+     * must not be called any more. */
+    void (*on_ask_end)(void *ask, void *arg);
     /* One whole message; bytes borrowed. */
     void (*on_message)(
         void *client, const void *data, size_t len, bool binary, void *arg);
@@ -138,6 +149,11 @@ const struct client_io_counters *client_io_counters(const struct client_io *io);
  * client_send_blob() calls. raw: as it is. The caller drops its reference. */
 struct blob *client_io_frame(
     const struct client_io *io, const void *data, size_t len, bool raw);
+
+/* The owner's answer to on_ask(): status 0 lets it in, on_open() follows on a
+ * later turn unless the request is not valid; otherwise it is refused with that
+ * status (400 to 599) and the reason, a line of text, or NULL. */
+void client_answer(struct client_conn *c, unsigned status, const char *reason);
 
 /* Queue a message; it leaves at the end of this turn, or as soon as the socket
  * takes it; before the end of a handshake it waits for that. 0, or -ENOBUFS

@@ -2,6 +2,7 @@
  *
  *   client_io.c      the library: context, accept, callbacks, end
  *   client_http.c    the library: the handshake guard, the request, www
+ *   client_hold.c    requests that wait for the owner's answer
  *   client_conn.c    one connection: its states, from accept to on_close
  *   client_queue.c   outward: frames, the queue, flushing, closing
  *   client_recv.c    inward: fragments and bytes to messages, pausing
@@ -19,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "gateway/client_io.h"
@@ -39,6 +41,7 @@
 struct lws;
 struct lws_context;
 struct lws_vhost;
+struct client_hold;
 struct client_limit;
 struct client_queue;
 
@@ -58,6 +61,7 @@ struct client_conn {
     void *owner;                /* borrowed; what on_open() returned */
     struct client_limit *limit; /* borrowed; NULL: its address counts nowhere */
     struct blob *single;        /* owned; the only thing queued, or NULL */
+    struct client_hold *hold;   /* owned; NULL but for some that handshake */
     struct client_queue *queue; /* owned; NULL while nothing is queued */
     struct buf *in;             /* owned; an incomplete message, or NULL */
     char *reason;               /* owned; set by the first who closes */
@@ -70,6 +74,7 @@ struct client_conn {
     uint16_t code;       /* why it closes; 0 not known */
     uint8_t state;       /* enum client_state */
     bool told : 1;       /* on_close() was called */
+    bool held_back : 1;  /* the owner decides whether it is upgraded */
     bool secured : 1;    /* the TLS handshake is over, or there is none */
     bool ready : 1;      /* the 101 is out: it may be written to */
     bool paused : 1;     /* by the owner */
@@ -127,6 +132,9 @@ int client_lws_write(struct client_conn *c, const uint8_t *data, size_t len);
 bool client_lws_busy(const struct client_conn *c);
 /* Read from the socket or not. */
 void client_lws_read(struct client_conn *c, bool enable);
+/* Let the library read now what the socket has, outside of its callbacks.
+ * false: it has closed the connection. */
+bool client_lws_serve(struct client_conn *c);
 /* Close it now, outside of the library's callbacks; what the library keeps is
  * lost. */
 void client_lws_kill(struct client_conn *c);
@@ -152,6 +160,23 @@ int client_http_serve(
     struct client_conn *c, struct lws *wsi, const char *path, size_t len);
 void client_http_free(struct client_io *io);
 
+/* client_hold.c */
+
+/* c can send its request from now on, over the descriptor fd and, with TLS, the
+ * SSL ssl: hold it back if the owner asks for that. */
+void client_hold_begin(struct client_conn *c, int fd, void *ssl);
+/* The end of a turn: go on with an answer. c->hold is there; c may be gone
+ * afterwards. */
+void client_hold_turn(struct client_conn *c);
+/* The handshake of c took too long. True: it gets an answer and more time. */
+bool client_hold_timeout(struct client_conn *c);
+/* What the library has read is complete: 0 to let it in, else the status to
+ * refuse with. *request and *reason are NULL or borrowed from the hold. */
+unsigned client_hold_verdict(const struct client_conn *c,
+    const struct client_io_request **request, const char **reason);
+/* Harmless without one. */
+void client_hold_end(struct client_conn *c);
+
 /* client_conn.c */
 
 struct client_conn *client_conn_new(
@@ -161,9 +186,9 @@ void client_conn_free(struct client_conn *c);
 /* Ask the owner. 0, or -EACCES: refused. */
 int client_conn_open(
     struct client_conn *c, const struct client_io_request *request);
-/* Its TLS handshake is over: a client of a stream protocol opens at the end of
- * the turn, or with its first bytes. */
-void client_conn_secured(struct client_conn *c);
+/* The TLS handshake of ssl is over: a client of a stream protocol opens at the
+ * end of the turn, or with its first bytes. */
+void client_conn_secured(struct client_conn *c, int fd, void *ssl);
 /* 0, or -EACCES: refused. */
 int client_conn_open_stream(struct client_conn *c);
 /* The 101 is out: what was queued may leave. */
@@ -237,5 +262,7 @@ int client_tls_load(
 void client_tls_setup(void *ctx);
 /* Tie c to its ssl (an SSL), so that the handshake's end is heard of. */
 void client_tls_watch(void *ssl, struct client_conn *c);
+/* Decrypt, but leave for the next read. > 0 bytes, 0 the end, -EAGAIN, -EIO. */
+ssize_t client_tls_peek(void *ssl, uint8_t *data, size_t len);
 
 #endif /* GW_GATEWAY_CLIENT_IO_IMPL_H */

@@ -84,14 +84,12 @@ static void log_plain_http(const SSL *ssl)
         "plain http on a tls port, closing peer=%s", addr_format(text, &peer));
 }
 
-/* The first bytes may be looked at before client_tls_watch(), but no handshake
- * ends with them. */
 static void on_info(const SSL *ssl, int where, int ret)
 {
     struct client_conn *c = SSL_get_app_data(ssl);
 
     if ((where & SSL_CB_HANDSHAKE_DONE) && c != NULL)
-        client_conn_secured(c);
+        client_conn_secured(c, SSL_get_fd(ssl), (void *)ssl);
     else if ((where & SSL_CB_EXIT) && ret <= 0 &&
              ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST)
         log_plain_http(ssl);
@@ -109,4 +107,26 @@ void client_tls_setup(void *ctx)
 void client_tls_watch(void *ssl, struct client_conn *c)
 {
     SSL_set_app_data(ssl, c);
+    /* The first bytes were looked at already, and a peer may be fast. */
+    if (SSL_is_init_finished(ssl))
+        client_conn_secured(c, SSL_get_fd(ssl), ssl);
+}
+
+ssize_t client_tls_peek(void *ssl, uint8_t *data, size_t len)
+{
+    int n;
+
+    ERR_clear_error();
+    n = SSL_peek(ssl, data, (int)len);
+    if (n > 0)
+        return n;
+    switch (SSL_get_error(ssl, n)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return -EAGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    default:
+        return -EIO;
+    }
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/asks.h"
 #include "gateway/clients.h"
 #include "gateway/commands.h"
 #include "gateway/handshake.h"
@@ -41,6 +42,7 @@ struct gateway {
     struct clients *clients;
     struct router *router;
     struct client_io *io;
+    struct asks *asks;
     struct inner *inner;         /* NULL once stopped */
     struct reglink *reglink;     /* NULL without registers and once stopped */
     struct heartbeat *heartbeat; /* NULL when switched off */
@@ -120,7 +122,34 @@ static void on_close(void *client, int code, const char *reason, void *arg)
     clients_release(c);
 }
 
+static bool must_ask(void *arg)
+{
+    const struct gateway *g = arg;
+
+    return router_asks(g->router);
+}
+
+static void *on_ask(struct client_conn *conn, const union addr *peer,
+    const struct client_io_request *request, void *arg)
+{
+    struct gateway *g = arg;
+
+    if (g->state != GATEWAY_SERVING)
+        return NULL;
+    buf_clear(&g->scratch);
+    handshake_put_question(&g->scratch, request, peer, g->address.gateway_port);
+    return asks_begin(g->asks, conn, g->scratch.data, g->scratch.len);
+}
+
+static void on_ask_end(void *ask, void *arg)
+{
+    asks_forget(((struct gateway *)arg)->asks, ask);
+}
+
 static const struct client_io_ops client_ops = {
+    .asks = must_ask,
+    .on_ask = on_ask,
+    .on_ask_end = on_ask_end,
     .on_open = on_open,
     .on_message = on_message,
     .on_activity = on_activity,
@@ -155,6 +184,16 @@ static void on_worker(void *arg)
 
     if (g->state == GATEWAY_STARTING)
         turn_schedule(g->turn, &g->ready);
+}
+
+static void on_decision(const struct frame *f, uint32_t serial, void *arg)
+{
+    asks_answer(((struct gateway *)arg)->asks, f, serial);
+}
+
+static void on_worker_gone(uint32_t serial, void *arg)
+{
+    asks_worker_gone(((struct gateway *)arg)->asks, serial);
 }
 
 static void open_reglink(struct gateway *g)
@@ -229,6 +268,8 @@ static int open_parts(
                           : GATEWAY_WORKER_HIGH_WATER,
         .ping_workers = strcmp(g->conf->lan_ip, "127.0.0.1") != 0,
         .on_worker = on_worker,
+        .on_decision = on_decision,
+        .on_worker_gone = on_worker_gone,
         .arg = g,
     };
     int code = clients_new(&g->clients, slot->ids_fd);
@@ -285,11 +326,13 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
     find_address(g, slot);
     g->turn = turn_new(loop);
     g->router = router_new(&g->address);
+    g->asks = asks_new(g->router);
     list_init(&g->ready.node);
     g->ready.run = run_ready;
     code = open_parts(g, &copy, err);
     close_slot(code < 0 ? &copy : &given);
     if (code < 0) {
+        asks_free(g->asks);
         router_free(g->router);
         turn_close(g->turn);
         free(g);
@@ -415,6 +458,7 @@ void gateway_free(struct gateway *g)
     heartbeat_close(g->heartbeat);
     if (g->stop_timer)
         uv_close((uv_handle_t *)g->stop_timer, on_timer_closed);
+    asks_free(g->asks);
     router_free(g->router);
     clients_free(g->clients);
     commands_fini(&g->commands);

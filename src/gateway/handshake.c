@@ -110,17 +110,52 @@ static void put_server(struct buf *out, const struct client_io_request *request,
     phpser_put_end(out);
 }
 
-void handshake_put(struct buf *out, const struct client_io_request *request,
+static void put_parts(struct buf *out, const struct client_io_request *request,
     const union addr *peer, uint16_t server_port)
 {
     const char *cookies = find_header(request, "cookie");
 
-    phpser_put_array(out, 3);
     phpser_put_string(out, "get", 3);
     params_put_query(out, request->query);
     phpser_put_string(out, "server", 6);
     put_server(out, request, peer, server_port);
     phpser_put_string(out, "cookie", 6);
     params_put_cookies(out, cookies ? cookies : "");
+}
+
+void handshake_put(struct buf *out, const struct client_io_request *request,
+    const union addr *peer, uint16_t server_port)
+{
+    phpser_put_array(out, 3);
+    put_parts(out, request, peer, server_port);
+    phpser_put_end(out);
+}
+
+void handshake_put_question(struct buf *out,
+    const struct client_io_request *request, const union addr *peer,
+    uint16_t server_port)
+{
+    char host[ADDR_TEXT_SIZE];
+    struct buf scratch = {0};
+    size_t count = 0;
+
+    phpser_put_array(out, 7);
+    put_entry(out, "path", request->path);
+    put_entry(out, "uri", request->uri);
+    put_entry(out, "remote_addr", addr_format_host(host, peer));
+    phpser_put_string(out, "headers", 7);
+    for (size_t i = 0; i < request->nheaders; i++)
+        count += is_repeated(request, i) ? 0 : 1;
+    phpser_put_array(out, count);
+    for (size_t i = 0; i < request->nheaders; i++) {
+        if (is_repeated(request, i))
+            continue;
+        phpser_put_key(
+            out, request->headers[i].name, strlen(request->headers[i].name));
+        put_header_value(out, &scratch, request, i);
+    }
+    phpser_put_end(out);
+    buf_fini(&scratch);
+    put_parts(out, request, peer, server_port);
     phpser_put_end(out);
 }

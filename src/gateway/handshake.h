@@ -1,6 +1,8 @@
 /* handshake.h - the body of ON_WEBSOCKET_CONNECT: a client's upgrade request as
  * PHP scripts know it, with get, server and cookie.
  *
+ * Also the request that a worker decides about (docs/protocol.md, "handshake").
+ *
  * Source: GatewayWorker src/Gateway.php, onWebsocketConnect().
  *
  * SPDX-License-Identifier: MIT
@@ -17,5 +19,10 @@
 /* Append the serialized array. server_port is the one the client came to. */
 void handshake_put(struct buf *out, const struct client_io_request *request,
     const union addr *peer, uint16_t server_port);
+
+/* The same with path, uri, remote_addr and headers. */
+void handshake_put_question(struct buf *out,
+    const struct client_io_request *request, const union addr *peer,
+    uint16_t server_port);
 
 #endif /* GW_GATEWAY_HANDSHAKE_H */

@@ -49,8 +49,12 @@ static void drop_link(struct link *l)
     list_remove(&l->node);
     in->nlinks--;
     free(l);
-    if (w)
+    if (w) {
+        uint32_t serial = router_serial(w);
+
         router_remove_worker(in->conf.router, w);
+        in->conf.on_worker_gone(serial, in->conf.arg);
+    }
 }
 
 static void refuse(struct link *l, const char *why, uint8_t cmd)
@@ -105,6 +109,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
     struct router_features features = {
         .close_info = offers(auth, "close_info"),
         .client_addr = offers(auth, "client_addr"),
+        .handshake = offers(auth, "handshake"),
+        .decides = offers(auth, "on_handshake"),
     };
     char host[ADDR_TEXT_SIZE];
     char quoted[LOG_QUOTE_SIZE];
@@ -122,8 +128,15 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
     }
     log_notice("worker joined peer=%s key=%s replaced=%d", host,
         log_quote(quoted, name, strlen(name)), replaced != NULL);
-    if (replaced)
+    if (replaced) {
         drop_replaced(in, replaced);
+        in->conf.on_worker_gone(router_serial(l->worker), in->conf.arg);
+    }
+    if (features.handshake) {
+        struct frame watch = {.cmd = FRAME_HANDSHAKE_WATCH};
+
+        router_put(in->conf.router, l->worker, &watch);
+    }
     in->conf.on_worker(in->conf.arg);
 }
 
@@ -181,6 +194,10 @@ static void on_packet(
         authenticate(l, &f);
     else if (!l->trusted)
         refuse(l, "no secret key", f.cmd);
+    else if (l->worker && f.cmd == FRAME_HANDSHAKE_WATCH)
+        router_set_decides(l->worker, f.body_len == 1 && f.body[0] == '1');
+    else if (l->worker && f.cmd == FRAME_HANDSHAKE)
+        l->in->conf.on_decision(&f, router_serial(l->worker), l->in->conf.arg);
     else if (f.cmd != FRAME_PING)
         run_command(l, &f);
 }

@@ -29,6 +29,9 @@ struct inner_conf {
     bool ping_workers;
     /* A worker joined. */
     void (*on_worker)(void *arg);
+    /* It has answered, or is gone; its serial is router_serial(). */
+    void (*on_decision)(const struct frame *f, uint32_t serial, void *arg);
+    void (*on_worker_gone)(uint32_t serial, void *arg);
     void *arg;
 };
 

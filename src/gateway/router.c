@@ -40,6 +40,8 @@ struct router {
     struct list paused; /* clients not read from */
     size_t nheld, held_bytes, npaused;
     struct router_counters counters;
+    bool decided;      /* router_asks() when there were workers last */
+    size_t last_asked; /* slot */
     uint64_t random;
     struct buf scratch; /* of router_close() */
 };
@@ -440,6 +442,7 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
 
 void router_remove_worker(struct router *r, struct router_worker *w)
 {
+    router_asks(r); /* remembers it, should w be the last one */
     r->workers[w->slot] = NULL;
     r->nworkers--;
     free_worker(w);
@@ -455,6 +458,49 @@ void router_uid_bound(struct router *r, struct client *c)
 bool router_is_full(const struct router *r)
 {
     return r->held_bytes > ROUTER_HELD_MAX;
+}
+
+void router_set_decides(struct router_worker *w, bool decides)
+{
+    w->features.decides = decides;
+}
+
+bool router_asks(struct router *r)
+{
+    if (r->nworkers == 0)
+        return r->decided;
+    r->decided = false;
+    for (size_t i = 0; i < r->nslots && !r->decided; i++)
+        r->decided = r->workers[i] && r->workers[i]->features.decides;
+    return r->decided;
+}
+
+struct router_worker *router_pick_decider(struct router *r)
+{
+    for (size_t i = 1; i <= r->nslots; i++) {
+        size_t slot = (r->last_asked + i) % r->nslots;
+        struct router_worker *w = r->workers[slot];
+
+        if (w && w->features.decides && !conn_is_full(w->conn)) {
+            r->last_asked = slot;
+            return w;
+        }
+    }
+    return NULL;
+}
+
+void router_put(
+    const struct router *r, struct router_worker *w, struct frame *f)
+{
+    f->local_ip = r->conf.local_ip;
+    f->local_port = r->conf.local_port;
+    f->gateway_port = r->conf.gateway_port;
+    frame_encode(conn_out(w->conn), f);
+}
+
+uint32_t router_serial(const struct router_worker *w)
+{
+    return w->serial;
 }
 
 void router_ping_workers(struct router *r)

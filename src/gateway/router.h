@@ -23,6 +23,7 @@
 #include "gateway/clients.h"
 #include "gateway/gateway.h"
 #include "net/conn.h"
+#include "wire/frame.h"
 
 #define ROUTER_WORKERS_MAX 4096               /* more are refused */
 #define ROUTER_HELD_MAX    (64 * 1024 * 1024) /* bytes that wait, all clients */
@@ -38,6 +39,8 @@ struct router_conf {
 struct router_features {
     bool close_info;  /* the body of ON_CLOSE */
     bool client_addr; /* FRAME_FLAG_IPV6 */
+    bool handshake;   /* FRAME_HANDSHAKE */
+    bool decides;     /* its script decides about handshakes */
 };
 
 struct router_counters {
@@ -82,6 +85,24 @@ void router_uid_bound(struct router *r, struct client *c);
 
 /* True when so much waits that no new client should be taken. */
 bool router_is_full(const struct router *r);
+
+/* The script of w decides about handshakes, or does not any more. */
+void router_set_decides(struct router_worker *w, bool decides);
+
+/* Whether a worker must be asked before a websocket is let in: some worker's
+ * script decides, or, while there is no worker, one did before. */
+bool router_asks(struct router *r);
+
+/* Its script decides about handshakes and its link has room: take turns. NULL
+ * when there is none. Borrowed until the loop runs. */
+struct router_worker *router_pick_decider(struct router *r);
+
+/* Send f to w with the address of this gateway. */
+void router_put(
+    const struct router *r, struct router_worker *w, struct frame *f);
+
+/* Tells w from all others that this router has had. */
+uint32_t router_serial(const struct router_worker *w);
 
 /* PING to every worker. */
 void router_ping_workers(struct router *r);

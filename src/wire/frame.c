@@ -135,6 +135,8 @@ const char *frame_cmd_name(uint8_t cmd)
         [FRAME_GET_SESSION_BY_CLIENT_ID] = "GET_SESSION_BY_CLIENT_ID",
         [FRAME_SET_SESSION] = "SET_SESSION",
         [FRAME_ON_WEBSOCKET_CONNECT] = "ON_WEBSOCKET_CONNECT",
+        [FRAME_HANDSHAKE_WATCH] = "HANDSHAKE_WATCH",
+        [FRAME_HANDSHAKE] = "HANDSHAKE",
     };
 
     return names[cmd] ? names[cmd] : "?";

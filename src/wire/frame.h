@@ -55,6 +55,9 @@ enum frame_cmd {
     FRAME_GET_SESSION_BY_CLIENT_ID = 203,
     FRAME_SET_SESSION = 204,
     FRAME_ON_WEBSOCKET_CONNECT = 205,
+    /* Between gwrun's own gateways and workers that offer "handshake". */
+    FRAME_HANDSHAKE_WATCH = 240, /* does the script decide about handshakes? */
+    FRAME_HANDSHAKE = 241,       /* a request, and back the answer to it */
 };
 
 struct frame {

@@ -1,9 +1,10 @@
 /* The script's table of callbacks. */
 #include <lauxlib.h>
+#include <string.h>
 
 #include "worker/vm_impl.h"
 
-static const char *const names[] = {"onWorkerStart", "onConnect",
+static const char *const names[] = {"onWorkerStart", "onHandshake", "onConnect",
     "onWebSocketConnect", "onMessage", "onClose", "onWorkerStop", NULL};
 
 static int fail(lua_State *L, const char *what, const char *got)
@@ -34,6 +35,8 @@ void callbacks_check(lua_State *L)
             luaL_error(L, "%s: %s.%s is a %s, it must be a function",
                 vm->env.conf->script, handler, *name, lua_typename(L, type));
         any = any || type == LUA_TFUNCTION;
+        if (type == LUA_TFUNCTION && strcmp(*name, "onHandshake") == 0)
+            vm->decides = true;
         lua_pop(L, 1);
     }
     if (!any)

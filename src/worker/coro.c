@@ -233,7 +233,7 @@ const struct coro_client *coro_client(lua_State *L)
 {
     const struct coro *co = vm_of(L)->running;
 
-    return co && co->has_client ? &co->client : NULL;
+    return co && co->has_client && !co->client.nobody ? &co->client : NULL;
 }
 
 void *coro_done_arg(lua_State *L, coro_done_cb done)

@@ -25,6 +25,9 @@ struct coro_client {
     uint8_t client_ip6[FRAME_IPV6_LEN]; /* all 0 for IPv4 or not known */
     uint16_t client_port;
     uint16_t gateway_port; /* the port that the client connected to */
+    /* Served for a connection that is no client yet: the script does not see
+     * it as one, but a script that ends lets it finish. */
+    bool nobody;
     uint64_t serial; /* of the event, never repeated; set by coro_start() */
 };
 

@@ -142,11 +142,9 @@ static void discard_queue(struct mailbox *m)
 
 /* ---- running handlers ---- */
 
-static void log_failure(struct mailbox *m, const char *error)
+bool dispatch_count_failure(struct dispatch *d)
 {
-    struct dispatch *d = m->d;
     uint64_t second = uv_now(turn_loop(d->turn)) / 1000;
-    char id[CLIENT_ID_LEN + 1];
 
     d->errors++;
     if (second != d->error_second) {
@@ -155,8 +153,17 @@ static void log_failure(struct mailbox *m, const char *error)
     }
     if (d->error_lines++ >= DISPATCH_ERROR_LINES) {
         d->suppressed++;
-        return;
+        return false;
     }
+    return true;
+}
+
+static void log_failure(struct mailbox *m, const char *error)
+{
+    char id[CLIENT_ID_LEN + 1];
+
+    if (!dispatch_count_failure(m->d))
+        return;
     client_id_format(id, &m->client.id);
     log_error("handler failed event=%s client=%s", events_callback(m->cmd), id);
     log_block(LOG_ERROR, error);
@@ -315,6 +322,7 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
     struct mailbox *m, *tmp;
     size_t count = 0;
 
+    handshakes_abandon(d, vm);
     MAP_FOREACH (hh, d->mailboxes, m, tmp) {
         if (m->vm != vm)
             continue;
@@ -368,6 +376,7 @@ struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
     d->conf = conf;
     list_init(&d->spare);
     list_init(&d->ready);
+    list_init(&d->handshakes);
     list_init(&d->records);
     list_init(&d->ready_task.node);
     d->ready_task.run = on_ready;
@@ -380,6 +389,7 @@ void dispatch_free(struct dispatch *d)
     struct mailbox *m, *tmp;
 
     turn_cancel(&d->ready_task);
+    handshakes_abandon(d, NULL);
     MAP_FOREACH (hh, d->mailboxes, m, tmp) {
         HASH_DELETE(hh, d->mailboxes, m);
         discard_queue(m);

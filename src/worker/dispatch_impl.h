@@ -13,10 +13,13 @@
 #include "util/list.h"
 #include "wire/client_id.h"
 #include "wire/frame.h"
+#include "worker/gateways.h"
 #include "worker/vm_impl.h"
 
 #define DISPATCH_ERROR_LINES 100  /* logged per second; the rest is counted */
 #define DISPATCH_SPARE_MAX   1024 /* mailboxes kept for reuse */
+/* being decided about; more are refused with 503 */
+#define DISPATCH_HANDSHAKES_MAX 10000
 
 /* Saved sessions that the gateway has not sent back yet: see session.c. */
 #define SESSION_STALE_MAX 8
@@ -73,6 +76,8 @@ struct dispatch {
     struct mailbox *mailboxes; /* by key */
     struct list spare;
     size_t nspare;
+    struct list handshakes; /* that the script decides about just now */
+    size_t nhandshakes;
     struct list ready; /* mailboxes whose queue may go on */
     struct turn_task ready_task;
     struct list records;
@@ -119,6 +124,19 @@ int events_call(lua_State *L);
 
 /* "onMessage" …, NULL when f is no client event. */
 const char *events_callback(uint8_t cmd);
+
+/* handshakes.c: ask the script about a request; gateways_decide() follows. */
+void handshakes_ask(
+    struct dispatch *d, struct gateways_address from, const struct frame *f);
+/* handshakes.c: refuse what vm has not decided yet; its handlers are cut off.
+ */
+void handshakes_abandon(struct dispatch *d, const struct vm *vm);
+
+/* events.c: push the Lua value of serialized bytes; nil when there are none. */
+void events_push_value(lua_State *L, const uint8_t *data, size_t len);
+
+/* Count a failure of a handler; true when it is to be logged. */
+bool dispatch_count_failure(struct dispatch *d);
 
 /* session.c */
 void session_begin(struct mailbox *m);  /* find the bytes for m->event */

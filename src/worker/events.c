@@ -19,8 +19,7 @@ const char *events_callback(uint8_t cmd)
     }
 }
 
-/* Push the Lua value of serialized bytes; nil when there are none. */
-static void push_value(lua_State *L, const uint8_t *data, size_t len)
+void events_push_value(lua_State *L, const uint8_t *data, size_t len)
 {
     const struct session_hooks *hooks = &vm_of(L)->session;
 
@@ -35,7 +34,7 @@ static void push_body(lua_State *L, const struct frame *f)
     if (f->flag & FRAME_FLAG_STRING)
         lua_pushlstring(L, (const char *)f->body, f->body_len);
     else
-        push_value(L, f->body, f->body_len);
+        events_push_value(L, f->body, f->body_len);
 }
 
 /* onClose's second argument. uid, groups, code and reason come from gwrun's
@@ -53,7 +52,7 @@ static void push_close_info(lua_State *L, const struct mailbox *m)
         lua_pushliteral(L, "gateway_lost");
         lua_setfield(L, -2, "reason");
     }
-    push_value(L, m->session, m->session_len);
+    events_push_value(L, m->session, m->session_len);
     lua_setfield(L, -2, "session");
 }
 

@@ -142,6 +142,17 @@ static void check_address(struct peer *p, const struct frame *f)
         p->name, addr_format(text, &own));
 }
 
+static void tell_decides(struct peer *p)
+{
+    struct frame f = {.cmd = FRAME_HANDSHAKE_WATCH,
+        .flag = FRAME_FLAG_STRING,
+        .body = (const uint8_t *)(p->g->decides ? "1" : "0"),
+        .body_len = 1};
+
+    if (p->events && p->watches)
+        frame_encode(conn_out(p->events), &f);
+}
+
 static void on_event(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
 {
@@ -157,6 +168,15 @@ static void on_event(
     }
     if (f.cmd == FRAME_PING)
         return;
+    if (f.cmd == FRAME_HANDSHAKE_WATCH) {
+        p->watches = true;
+        tell_decides(p);
+        return;
+    }
+    if (f.cmd == FRAME_HANDSHAKE) {
+        p->g->ops->on_handshake(p->at, &f, p->g->arg);
+        return;
+    }
     check_address(p, &f);
     if (f.cmd == FRAME_ON_CLOSE)
         idset_remove(&p->clients, f.connection_id);
@@ -191,8 +211,9 @@ static struct conn *open_link(
 /* The first frame on a link: what we want and the secret key. */
 static void introduce(struct peer *p, struct conn *c, uint8_t cmd)
 {
-    static const char *const features[] = {"close_info", "client_addr", NULL};
     const struct gateways *g = p->g;
+    const char *const features[] = {"close_info", "client_addr", "handshake",
+        g->decides ? "on_handshake" : NULL, NULL};
     bool events = cmd == FRAME_WORKER_CONNECT;
     struct buf json = {0};
     struct frame f = {.cmd = cmd, .flag = FRAME_FLAG_STRING};
@@ -214,6 +235,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
         lose_links(p, -ENOMEM);
         return;
     }
+    p->watches = false;
     introduce(p, p->events, FRAME_WORKER_CONNECT);
     if (p->g->held)
         conn_pause(p->events);
@@ -494,6 +516,35 @@ void gateways_hold_events(struct gateways *g, bool hold)
         else if (p->events)
             conn_resume(p->events);
     }
+}
+
+void gateways_set_decides(struct gateways *g, bool decides)
+{
+    struct list *node;
+
+    if (g->decides == decides)
+        return;
+    g->decides = decides;
+    LIST_FOREACH (node, &g->peers)
+        tell_decides(LIST_ENTRY(node, struct peer, node));
+}
+
+void gateways_decide(struct gateways *g, struct gateways_address to,
+    uint32_t number, unsigned status, const char *reason)
+{
+    struct peer *p = gateways_find(g, to.ip, to.port);
+    struct buf body = {0};
+    struct frame f = {.cmd = FRAME_HANDSHAKE,
+        .flag = FRAME_FLAG_STRING,
+        .connection_id = number};
+
+    if (!p || !p->events)
+        return;
+    buf_printf(&body, "%u %s", status, reason);
+    f.body = body.data;
+    f.body_len = body.len;
+    frame_encode(conn_out(p->events), &f);
+    buf_fini(&body);
 }
 
 static void on_closed(uv_handle_t *handle)

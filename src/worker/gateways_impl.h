@@ -31,6 +31,10 @@ struct gateways_ops {
     void (*on_event)(const struct frame *f, void *arg);
     /* A client of a gateway that is gone for good: no ON_CLOSE will come. */
     void (*on_client_lost)(const struct client_id *id, void *arg);
+    /* Somebody wants to become a client of that gateway; f is borrowed. Ends
+     * with gateways_decide(). */
+    void (*on_handshake)(
+        struct gateways_address from, const struct frame *f, void *arg);
 };
 
 /* One gateway: two links, dialed one after the other. */
@@ -48,6 +52,7 @@ struct peer {
     uint64_t lost_at;            /* loop time, ms; 0: nothing was lost */
     bool loss_logged;
     bool address_logged;
+    bool watches;        /* it wants to know whether our script decides */
     struct list pending; /* struct pending: answers to come, in this order */
     size_t npending;
     struct idset clients;          /* that this worker has events of */
@@ -70,6 +75,7 @@ struct gateways {
     uv_timer_t tick;
     uint64_t pinged_at;
     bool held;      /* the event links are not read */
+    bool decides;   /* the script has onHandshake */
     bool lost_more; /* made-up events wait for the next tick */
     uint64_t sends;
     uint64_t sends_failed;
@@ -88,6 +94,14 @@ void gateways_set_addresses(
 
 /* Stop or go on reading events. */
 void gateways_hold_events(struct gateways *g, bool hold);
+
+/* The script that serves from now on decides about handshakes, or not. */
+void gateways_set_decides(struct gateways *g, bool decides);
+
+/* The answer to on_handshake(): status 0 lets the client in; reason may be "".
+ * Lost when the gateway is. */
+void gateways_decide(struct gateways *g, struct gateways_address to,
+    uint32_t number, unsigned status, const char *reason);
 
 /* Leave the system; commands already taken are sent. Asynchronous; no callback
  * runs any more, not even of queries. */

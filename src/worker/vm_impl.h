@@ -33,6 +33,7 @@ struct vm {
     bool open;
     bool serving;   /* the owner's word: false once it was replaced */
     size_t memory;  /* bytes of L */
+    bool decides;   /* its script has onHandshake */
     int events_ref; /* registry: the table of callbacks */
     size_t timers;
     struct list hooks;

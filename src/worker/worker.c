@@ -200,7 +200,14 @@ static void on_client_lost(const struct client_id *id, void *arg)
     dispatch_lost(((struct worker *)arg)->dispatch, id);
 }
 
+static void on_handshake(
+    struct gateways_address from, const struct frame *f, void *arg)
+{
+    handshakes_ask(((struct worker *)arg)->dispatch, from, f);
+}
+
 static const struct gateways_ops gateways_ops = {
+    .on_handshake = on_handshake,
     .on_event = on_event,
     .on_client_lost = on_client_lost,
 };
@@ -222,6 +229,7 @@ static void serve(struct worker *w, struct vm *vm)
     w->serving = vm;
     w->generation++;
     dispatch_serve(w->dispatch, vm);
+    gateways_set_decides(w->gateways, vm->decides);
 }
 
 static void on_first_loaded(struct vm *vm, const char *error, void *arg)
