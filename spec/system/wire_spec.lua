@@ -89,6 +89,7 @@ end
 
 local function replays(key)
   local app, clients, ids = start(key)
+  finally(function() app:stop() end)
   local vectors = cjson.decode(testbed.read_file "spec/vectors/gatewayworker-conversations.json")
   for _, call in ipairs(vectors.client_calls) do
     for _, conversation in ipairs(call.connections) do
@@ -106,7 +107,6 @@ local function replays(key)
     loop.wait("all messages", function() return #got(client) >= #want end)
     assert.same(want, got(client))
   end
-  app:stop()
 end
 
 describe("the wire", function()
@@ -118,6 +118,7 @@ describe("the wire", function()
 
   it("takes packets cut and joined anywhere", function()
     local app, clients = start ""
+    finally(function() app:stop() end)
     local link = connect(app, "")
     local query = frame(IS_ONLINE, "", "", 2)
     for i = 1, #query do
@@ -129,7 +130,6 @@ describe("the wire", function()
     assert.equal("\0\0\0\4i:1;\0\0\0\4i:1;", link:receive "i:1;\0\0\0\4i:1;")
     assert.equal("joined", clients[3]:receive "joined")
     link:close()
-    app:stop()
   end)
 end)
 
@@ -195,7 +195,7 @@ describe("a secret key", function()
         c.register_address = app.config.register_address
       end,
     }
+    finally(function() stranger:stop() end)
     stranger:wait_log "is secret_key the same there?"
-    stranger:stop()
   end)
 end)
