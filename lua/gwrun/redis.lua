@@ -336,7 +336,7 @@ local function receive(self)
 end
 
 local function run_subscription(self)
-  while true do
+  while not self.closed and async.is_serving() do
     self.conn = core.open(self.conf)
     local why = receive(self)
     self.conn:close()

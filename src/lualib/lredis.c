@@ -193,7 +193,7 @@ static void encode(lua_State *L, struct buf *out, int first)
 {
     int top = lua_gettop(L);
 
-    redis_put_command(out, (size_t)(top - first + 1));
+    redis_put_command(out, (size_t)top + 1 - (size_t)first);
     for (int i = first; i <= top; i++) {
         int type = lua_type(L, i);
         const char *word;

@@ -1,8 +1,8 @@
 /* lspawn.h - functions that run beside the one that started them.
  *
- * The core of gwrun.spawn and gwrun.parallel (lua/gwrun/async.lua). Each function
- * runs in a coroutine of its own, from the end of the turn on, and serves no
- * client: _SESSION and the current client belong to the handler.
+ * The core of gwrun.spawn and gwrun.parallel (lua/gwrun/async.lua). Each
+ * function runs in a coroutine of its own, from the end of the turn on, and
+ * serves no client: _SESSION and the current client belong to the handler.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -81,17 +81,18 @@ static int prepare(struct area *area)
 int shared_create(void)
 {
     int fd = memfd_create("gwrun shared", MFD_CLOEXEC);
-    struct area *area = NULL;
-    int err = 0;
+    struct area *area;
+    int err;
 
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, sizeof(*area)) < 0 || (area = map(fd)) == NULL)
-        err = -errno;
-    if (err == 0)
-        err = prepare(area);
-    if (area)
-        munmap(area, sizeof(*area));
+    area = ftruncate(fd, sizeof(*area)) == 0 ? map(fd) : NULL;
+    if (!area) {
+        close(fd);
+        return -ENOMEM;
+    }
+    err = prepare(area);
+    munmap(area, sizeof(*area));
     if (err < 0)
         close(fd);
     return err < 0 ? err : fd;
@@ -303,7 +304,7 @@ int shared_get(
     struct place p;
     int err = begin(s, key, NULL, &p);
 
-    if (err < 0)
+    if (err != 0)
         return err;
     if (p.found)
         get_value(p.found, out);
@@ -317,7 +318,7 @@ int shared_set(struct shared *s, const struct shared_key *key,
     struct place p;
     int err = begin(s, key, value, &p);
 
-    if (err < 0)
+    if (err != 0)
         return err;
     err = store(&p, key, value, ttl_ms);
     unlock(s);
@@ -337,7 +338,7 @@ int shared_cas(struct shared *s, const struct shared_key *key,
     struct place p;
     int result = begin(s, key, value, &p);
 
-    if (result < 0)
+    if (result != 0)
         return result;
     if (old ? !p.found || !is_same(p.found, old) : p.found != NULL) {
         result = 0;
@@ -359,7 +360,7 @@ int shared_incr(struct shared *s, const struct shared_key *key, int64_t by,
     struct place p;
     int result = begin(s, key, NULL, &p);
 
-    if (result < 0)
+    if (result != 0)
         return result;
     if (!p.found)
         result = store(&p, key, &value, ttl_ms);
@@ -380,7 +381,7 @@ int shared_expire(
     struct place p;
     int err = begin(s, key, NULL, &p);
 
-    if (err < 0)
+    if (err != 0)
         return err;
     if (p.found)
         p.found->expires = ttl_ms > 0 ? now_ms() + ttl_ms : 0;
@@ -393,7 +394,7 @@ int shared_delete(struct shared *s, const struct shared_key *key)
     struct place p;
     int err = begin(s, key, NULL, &p);
 
-    if (err < 0)
+    if (err != 0)
         return err;
     if (p.found)
         empty(s->area, p.found);
