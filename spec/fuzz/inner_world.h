@@ -1,0 +1,487 @@
+/* inner_world.h - a gateway behind its inner port for inner_fuzz.c: real
+ * clients, commands, router and links, on sockets that are fakes; and what must
+ * hold after every step.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SPEC_FUZZ_INNER_WORLD_H
+#define SPEC_FUZZ_INNER_WORLD_H
+
+#include "../gateway/fakes.h"
+
+#include <assert.h>
+
+#include "gateway/asks.h"
+#include "gateway/commands.h"
+#include "gateway/inner.h"
+#include "net/listener.h"
+#include "wire/framing.h"
+#include "wire/phpser.h"
+
+#define WORLD_SOCKETS 8
+#define WORLD_LINKS   4
+#define WORLD_IDS     1024 /* clients that may come, one after another */
+#define WORLD_KEY     "secret"
+
+/* One end of an inner connection, in place of net/conn.c. */
+struct link_end {
+    struct conn conn; /* as ../gateway/fakes.h has it */
+    const struct conn_ops *ops;
+    void *arg;
+    size_t packet_max;
+    union addr peer;
+    struct buf in;
+    bool paused;
+    bool closed; /* freed at the end of the step */
+};
+
+/* A client's socket: a client, or one that waits for a worker's word. */
+struct socket {
+    struct client_conn conn; /* as ../gateway/fakes.h has it */
+    struct client *client;   /* NULL while ask is not */
+    struct ask *ask;
+    uint32_t spoken; /* messages so far */
+};
+
+/* What the workers heard of a client: ON_CONNECT, messages, ON_CLOSE. */
+struct heard {
+    bool connected, closed;
+    uint32_t messages;
+};
+
+struct listener {
+    listener_accept_cb accept_cb;
+    void *arg;
+};
+
+struct world {
+    struct turn *turn; /* borrowed */
+    struct commands commands;
+    struct asks *asks;
+    struct inner *inner;
+    struct listener listener;
+    struct link_end *links[WORLD_LINKS];   /* owned; NULL: none */
+    struct socket *sockets[WORLD_SOCKETS]; /* owned; NULL: none */
+    struct heard heard[WORLD_IDS];         /* by connection id */
+    uint32_t last_id;                      /* that a client got */
+    bool open;                             /* no key is asked for */
+};
+
+static struct world world;
+
+/* ---- in place of net/conn.c and net/listener.c ---- */
+
+static struct link_end *link_of(const struct conn *c)
+{
+    return LIST_ENTRY(c, struct link_end, conn);
+}
+
+/* fd is the place among the links. */
+struct conn *conn_open(struct turn *turn, int fd, const struct conn_ops *ops,
+    const struct conn_limits *limits, void *arg)
+{
+    struct link_end *l = world.links[fd];
+
+    l->ops = ops;
+    l->arg = arg;
+    l->packet_max = limits->packet_max;
+    return &l->conn;
+}
+
+void conn_close(struct conn *c)
+{
+    assert(!link_of(c)->closed);
+    link_of(c)->closed = true;
+}
+
+void conn_close_flushed(struct conn *c)
+{
+    conn_close(c);
+}
+
+void conn_set_packet_max(struct conn *c, size_t packet_max)
+{
+    link_of(c)->packet_max = packet_max;
+}
+
+void conn_pause(struct conn *c)
+{
+    link_of(c)->paused = true;
+}
+
+void conn_resume(struct conn *c)
+{
+    link_of(c)->paused = false;
+}
+
+const union addr *conn_peer(const struct conn *c)
+{
+    return &link_of(c)->peer;
+}
+
+int listener_open(struct listener **out, uv_loop_t *loop, int fd,
+    listener_accept_cb accept_cb, void *arg)
+{
+    world.listener = (struct listener){accept_cb, arg};
+    *out = &world.listener;
+    return 0;
+}
+
+void listener_close(struct listener *l)
+{
+    l->accept_cb = NULL;
+}
+
+/* In place of client_io.c; each question gets one answer. */
+void client_answer(struct client_conn *c, unsigned status, const char *reason)
+{
+    struct socket *s = LIST_ENTRY(c, struct socket, conn);
+
+    assert(s->ask);
+    assert(status == 0 || (status >= 400 && status <= 599));
+    s->ask = NULL;
+}
+
+/* ---- what must hold ---- */
+
+/* An event of a client: none is lost, repeated or out of order. */
+static void check_event(const struct frame *f)
+{
+    struct heard *heard = &world.heard[f->connection_id];
+
+    assert(f->connection_id > 0 && f->connection_id <= world.last_id);
+    assert(f->ext_len == 0 || phpser_check(f->ext, f->ext_len) == 0);
+    assert(!heard->closed);
+    assert(heard->connected == (f->cmd != FRAME_ON_CONNECT));
+    if (f->cmd == FRAME_ON_CONNECT) {
+        heard->connected = true;
+    } else if (f->cmd == FRAME_ON_MESSAGE) {
+        assert(f->body_len == sizeof(heard->messages));
+        assert(memcmp(f->body, &heard->messages, f->body_len) == 0);
+        heard->messages++;
+    } else {
+        assert(f->cmd == FRAME_ON_CLOSE);
+        assert(f->body_len == 0 || phpser_check(f->body, f->body_len) == 0);
+        heard->closed = true;
+    }
+}
+
+static void check_events(struct link_end *l)
+{
+    struct buf *out = &l->conn.out;
+    struct frame f;
+
+    while (out->len > 0) {
+        ssize_t n = frame_measure(out->data, out->len, FRAME_MAX_LEN);
+
+        assert(n > 0 && (size_t)n <= out->len);
+        assert(frame_decode(&f, out->data, (size_t)n) == 0);
+        if (f.cmd != FRAME_HANDSHAKE && f.cmd != FRAME_HANDSHAKE_WATCH)
+            check_event(&f);
+        buf_consume(out, (size_t)n);
+    }
+}
+
+static void check_all_events(void)
+{
+    for (size_t i = 0; i < WORLD_LINKS; i++)
+        if (world.links[i])
+            check_events(world.links[i]);
+}
+
+/* A query gets one reply, which is one value; nothing else gets any. */
+static void check_reply(struct link_end *l, bool must)
+{
+    struct buf *out = &l->conn.out;
+    struct framing_message m;
+
+    if (out->len == 0) {
+        assert(!must);
+        return;
+    }
+    assert(framing_reply_measure(out->data, out->len, out->len) ==
+           (ssize_t)out->len);
+    m = framing_reply_message(out->data, out->len);
+    assert(phpser_check(m.data, m.len) == 0);
+    buf_clear(out);
+}
+
+/* A name and its members point at each other. Returns the memberships. */
+static size_t check_name(
+    const struct clients_name *n, const struct clients_name *found, bool is_uid)
+{
+    assert(n == found);
+    assert(n->count > 0 && n->count <= n->cap);
+    for (uint32_t i = 0; i < n->count; i++) {
+        const struct client *c = n->members[i].client;
+        uint32_t slot = n->members[i].slot;
+        const struct clients_membership *m =
+            is_uid ? &c->uid : &c->groups[slot];
+
+        assert(is_uid ? slot == CLIENTS_SLOT_UID : slot < c->ngroups);
+        assert(m->name == n && m->pos == i);
+    }
+    return n->count;
+}
+
+static void check_clients(const struct clients *cs)
+{
+    const struct clients_name *n;
+    size_t joined = 0, members = 0, groups = 0;
+
+    for (size_t i = 0; i < clients_count(cs); i++) {
+        const struct client *c = clients_at(cs, i);
+
+        assert(c->slot == i && c->conn && !c->gone);
+        assert(clients_find(cs, c->id) == c);
+        assert(c->session_len <= CLIENTS_SESSION_MAX);
+        assert(!c->session || phpser_check(c->session, c->session_len) == 0);
+        joined += c->ngroups;
+        n = c->uid.name;
+        if (n)
+            check_name(n, clients_uid(cs, n->text, n->len), true);
+    }
+    for (n = clients_first_group(cs); n; n = clients_next_group(n)) {
+        members += check_name(n, clients_group(cs, n->text, n->len), false);
+        groups++;
+    }
+    assert(joined == members);
+    assert(groups == clients_group_count(cs));
+}
+
+/* Nothing waits while every worker has room. */
+static void check_router(const struct router *r)
+{
+    bool full = false;
+    size_t paused = 0;
+
+    for (size_t i = 0; i < WORLD_LINKS; i++)
+        full |= world.links[i] && world.links[i]->conn.full;
+    for (size_t i = 0; i < WORLD_SOCKETS; i++)
+        if (world.sockets[i] && world.sockets[i]->client)
+            paused += world.sockets[i]->client->paused;
+    assert(paused == router_paused_count(r));
+    if (router_worker_count(r) > 0 && !full)
+        assert(paused == 0 && router_held_count(r) == 0);
+}
+
+/* The end of a step. */
+static void world_check(void)
+{
+    check_all_events();
+    for (size_t i = 0; i < WORLD_LINKS; i++) {
+        struct link_end *l = world.links[i];
+
+        if (!l || !l->closed)
+            continue;
+        buf_fini(&l->conn.out);
+        buf_fini(&l->in);
+        free(l);
+        world.links[i] = NULL;
+    }
+    for (size_t i = 0; i < WORLD_SOCKETS; i++)
+        if (world.sockets[i])
+            buf_clear(&world.sockets[i]->conn.received);
+    check_clients(world.commands.clients);
+    check_router(world.commands.router);
+}
+
+/* ---- what happens ---- */
+
+/* Of the protocol, not of commands.c. */
+static bool is_query(uint8_t cmd)
+{
+    static const uint8_t queries[] = {FRAME_GET_ALL_CLIENT_SESSIONS,
+        FRAME_IS_ONLINE, FRAME_GET_CLIENT_ID_BY_UID,
+        FRAME_BATCH_GET_CLIENT_ID_BY_UID, FRAME_GET_CLIENT_SESSIONS_BY_GROUP,
+        FRAME_GET_CLIENT_COUNT_BY_GROUP, FRAME_SELECT, FRAME_GET_GROUP_ID_LIST,
+        FRAME_BATCH_GET_CLIENT_COUNT_BY_GROUP, FRAME_GET_SESSION_BY_CLIENT_ID};
+
+    return memchr(queries, cmd, sizeof(queries)) != NULL;
+}
+
+/* As conn.c hands packets out. */
+static void link_deliver(struct link_end *l)
+{
+    while (l->in.len > 0 && !l->paused && !l->closed) {
+        ssize_t n = l->ops->measure(l->in.data, l->in.len, l->packet_max);
+        uint8_t cmd;
+
+        if (n < 0) {
+            l->closed = true;
+            l->ops->on_close(&l->conn, (int)n, l->arg);
+        }
+        if (n <= 0 || (size_t)n > l->in.len)
+            break;
+        cmd = l->in.data[4];
+        l->ops->on_packet(&l->conn, l->in.data, (size_t)n, l->arg);
+        if (is_query(cmd))
+            check_reply(l, world.open && !l->closed);
+        check_all_events();
+        buf_consume(&l->in, (size_t)n);
+    }
+}
+
+static void link_feed(
+    struct link_end *l, const uint8_t *data, size_t len, size_t piece)
+{
+    for (size_t at = 0; at < len && !l->closed; at += piece) {
+        buf_append(&l->in, data + at, piece < len - at ? piece : len - at);
+        link_deliver(l);
+    }
+}
+
+static void link_open(size_t i)
+{
+    struct link_end *l = xcalloc(1, sizeof(*l));
+
+    addr_parse(&l->peer, i % 2 ? "[2001:db8::1]:7000" : "10.0.0.1:7000");
+    world.links[i] = l;
+    world.listener.accept_cb(
+        &world.listener, (int)i, &l->peer, world.listener.arg);
+}
+
+static void link_end_by_peer(struct link_end *l)
+{
+    l->closed = true;
+    l->ops->on_close(&l->conn, 0, l->arg);
+}
+
+static void link_drain(struct link_end *l)
+{
+    if (!l->conn.full)
+        return;
+    l->conn.full = false;
+    l->ops->on_drain(&l->conn, l->arg);
+    check_all_events();
+    link_deliver(l);
+}
+
+static void socket_open(size_t i, bool ipv6)
+{
+    struct socket *s = xcalloc(1, sizeof(*s));
+    union addr peer;
+
+    addr_parse(&peer, ipv6 ? "[2001:db8::7]:4321" : "192.0.2.7:4321");
+    s->client = clients_add(world.commands.clients, &s->conn, &peer, 0);
+    assert(s->client->id == ++world.last_id && world.last_id < WORLD_IDS);
+    world.sockets[i] = s;
+    assert(router_forward(world.commands.router, s->client, FRAME_ON_CONNECT,
+               NULL, 0) == 0);
+}
+
+static void socket_ask(size_t i)
+{
+    struct socket *s = xcalloc(1, sizeof(*s));
+
+    s->ask = asks_begin(world.asks, &s->conn, (const uint8_t *)"a:0:{}", 6);
+    if (s->ask)
+        world.sockets[i] = s;
+    else
+        free(s);
+}
+
+/* While it is paused its socket is not read. */
+static void socket_speak(struct socket *s)
+{
+    if (!s->client || s->client->gone || s->conn.paused)
+        return;
+    assert(router_forward(world.commands.router, s->client, FRAME_ON_MESSAGE,
+               &s->spoken, sizeof(s->spoken)) == 0);
+    s->spoken++;
+}
+
+static void socket_close(size_t i)
+{
+    struct socket *s = world.sockets[i];
+    struct client *c = s->client;
+
+    world.sockets[i] = NULL;
+    if (s->ask)
+        asks_forget(world.asks, s->ask);
+    if (c) {
+        router_close(world.commands.router, c, 1006, "client");
+        clients_remove(world.commands.clients, c);
+        c->conn = NULL;
+        clients_release(c);
+    }
+    fake_fini(&s->conn);
+    free(s);
+}
+
+/* A well-formed introduction. */
+static void link_introduce(struct link_end *l, const char *name, bool plain)
+{
+    static const char *const offer[] = {
+        "close_info", "client_addr", "handshake", "on_handshake", NULL};
+    struct frame f = {.cmd = FRAME_WORKER_CONNECT};
+    struct buf body = {0}, packet = {0};
+
+    cmdjson_put_auth(&body, name, WORLD_KEY, plain ? NULL : offer);
+    f.body = body.data;
+    f.body_len = body.len;
+    frame_encode(&packet, &f);
+    link_feed(l, packet.data, packet.len, packet.len);
+    buf_fini(&body);
+    buf_fini(&packet);
+}
+
+static void on_worker(void *arg)
+{
+}
+
+static void on_decision(const struct frame *f, uint32_t serial, void *arg)
+{
+    asks_answer(world.asks, f, serial);
+}
+
+static void on_worker_gone(uint32_t serial, void *arg)
+{
+    asks_worker_gone(world.asks, serial);
+}
+
+static void world_start(struct turn *turn, enum gateway_router mode, bool open)
+{
+    struct router_conf conf = {.mode = mode, .local_ip = 0x7f000001};
+    struct inner_conf inner = {
+        .turn = turn,
+        .commands = &world.commands,
+        .secret_key = open ? "" : WORLD_KEY,
+        .on_worker = on_worker,
+        .on_decision = on_decision,
+        .on_worker_gone = on_worker_gone,
+    };
+
+    world = (struct world){.turn = turn, .open = open};
+    assert(clients_new(&world.commands.clients, -1) == 0);
+    world.commands.router = inner.router = router_new(&conf);
+    world.asks = asks_new(inner.router);
+    assert(inner_open(&world.inner, -1, &inner) == 0);
+}
+
+/* All clients leave, and a worker hears of every one of them. */
+static void world_finish(void)
+{
+    for (size_t i = 0; i < WORLD_SOCKETS; i++)
+        if (world.sockets[i])
+            socket_close(i);
+    for (size_t i = 0; i < WORLD_LINKS; i++)
+        if (world.links[i])
+            link_end_by_peer(world.links[i]);
+    world_check();
+    link_open(0);
+    link_introduce(world.links[0], "last", false);
+    world_check();
+    for (uint32_t id = 1; id <= world.last_id; id++)
+        assert(world.heard[id].closed);
+    assert(clients_group_count(world.commands.clients) == 0);
+    assert(clients_uid_count(world.commands.clients) == 0);
+    inner_close(world.inner);
+    world_check();
+    asks_free(world.asks);
+    router_free(world.commands.router);
+    clients_free(world.commands.clients);
+    commands_fini(&world.commands);
+}
+
+#endif /* SPEC_FUZZ_INNER_WORLD_H */
