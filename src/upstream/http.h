@@ -16,7 +16,6 @@
 #define HTTP_CONNECTIONS_MAX 256          /* open; further requests wait */
 #define HTTP_PER_HOST_MAX    32           /* of them to one host */
 #define HTTP_HEADERS_MAX     (128 * 1024) /* bytes of a response; -EMSGSIZE */
-#define HTTP_MESSAGE_SIZE    256
 
 struct http;
 struct http_call;
