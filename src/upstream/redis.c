@@ -522,7 +522,7 @@ static void on_connected(int err, int fd, void *arg)
         drop(r, -ENOMEM, "not enough memory");
         return;
     }
-    redisReaderSetPrivdata(r->reader, r);
+    r->reader->privdata = r; /* for place() */
     r->reply_bytes = 0;
     r->reply_items = 0;
     r->state = GREETING;
