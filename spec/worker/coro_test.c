@@ -302,6 +302,47 @@ static void knows_the_client_that_it_serves(void **state)
     vm_close(vm);
 }
 
+static struct coro_hook hooks[2];
+static int hooks_run;
+
+static void on_end(struct coro_hook *hook)
+{
+    hooks_run++;
+}
+
+static int run_hooked(lua_State *L)
+{
+    for (int i = 0; i < 2; i++) {
+        hooks[i].run = on_end;
+        coro_at_end(coro_check(L), &hooks[i]);
+    }
+    return run_code(L);
+}
+
+static void runs_hooks_once_when_it_will_not_go_on(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    hooks_run = 0;
+    coro_start(vm, run_hooked, (void *)"wait 'x'", NULL, on_done, &r);
+    assert_int_equal(hooks_run, 0);
+    list_remove(&hooks[0].node); /* taken back */
+    wake("x");
+    assert_int_equal(hooks_run, 1);
+    expect_success(vm, "assert(true)"); /* the same coroutine, no hooks */
+    assert_int_equal(hooks_run, 1);
+    r.ended = false;
+    coro_start(vm, run_hooked, (void *)"error 'no'", NULL, on_done, &r);
+    assert_int_equal(hooks_run, 3);
+    free(r.error);
+    r = (struct result){0};
+    coro_start(vm, run_hooked, (void *)"wait 'x'", NULL, on_done, &r);
+    vm_close(vm);
+    assert_int_equal(hooks_run, 5);
+    assert_false(r.ended);
+}
+
 int main(void)
 {
 #define CASE(f) \
@@ -323,6 +364,7 @@ int main(void)
         CASE(a_memory_bomb_is_an_error),
         CASE(deep_recursion_is_an_error),
         CASE(knows_the_client_that_it_serves),
+        CASE(runs_hooks_once_when_it_will_not_go_on),
     };
 
     return cmocka_run_group_tests_name("worker.coro", tests, NULL, NULL);
