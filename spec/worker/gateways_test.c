@@ -465,6 +465,25 @@ static void asks_a_gateway_that_came_back_who_is_still_there(void **state)
     close_all();
 }
 
+static void tells_the_end_of_a_client_once(void **state)
+{
+    open_one();
+    fake_event(&a, FRAME_ON_CONNECT, 7, "", "");
+    fake_event(&a, FRAME_ON_CONNECT, 8, "", "");
+    run_until_noted("ON_CONNECT:8");
+    notes();
+    a.on_command = still_there_only_8;
+    fake_cut(&a);
+    run_until_noted("lost:7");
+    notes();
+    run_until(fake_has_events, &a);
+    fake_event(&a, FRAME_ON_CLOSE, 7, "", "");
+    fake_event(&a, FRAME_ON_CLOSE, 8, "", "");
+    run_until_noted("ON_CLOSE:8");
+    assert_string_equal(notes(), "ON_CLOSE:8: ");
+    close_all();
+}
+
 static void holds_events_back(void **state)
 {
     open_one();
@@ -505,6 +524,7 @@ int main(void)
         CASE(drops_an_unlisted_gateway_when_its_links_die),
         CASE(reports_the_clients_of_a_dead_gateway),
         CASE(asks_a_gateway_that_came_back_who_is_still_there),
+        CASE(tells_the_end_of_a_client_once),
         CASE(holds_events_back),
     };
 

@@ -39,12 +39,10 @@ static void on_census(
         uint32_t id;
 
         while ((id = idset_pop(&gone)) != 0) {
-            struct client_id client = {p->at.ip, p->at.port, id};
-
             if (!idset_has(&p->clients, id))
                 continue; /* closed meanwhile */
             idset_remove(&p->clients, id);
-            p->g->ops->on_client_lost(&client, p->g->arg);
+            peer_lose_client(p, id);
         }
     }
     idset_fini(&gone);

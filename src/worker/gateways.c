@@ -153,6 +153,14 @@ static void tell_decides(struct peer *p)
         frame_encode(conn_out(p->events), &f);
 }
 
+/* The end of a client that was given up. One that goes on ends again. */
+static bool is_known_loss(struct peer *p, const struct frame *f)
+{
+    struct client_id id = {p->at.ip, p->at.port, f->connection_id};
+
+    return losses_strike(&p->g->losses, &id) && f->cmd == FRAME_ON_CLOSE;
+}
+
 static void on_event(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
 {
@@ -182,7 +190,8 @@ static void on_event(
         idset_remove(&p->clients, f.connection_id);
     else
         idset_add(&p->clients, f.connection_id);
-    p->g->ops->on_event(&f, p->g->arg);
+    if (!is_known_loss(p, &f))
+        p->g->ops->on_event(&f, p->g->arg);
 }
 
 static const struct conn_ops command_ops = {
@@ -360,13 +369,18 @@ static void lose_links(struct peer *p, int err)
     dialer_retry(p->dialer);
 }
 
+void peer_lose_client(struct peer *p, uint32_t id)
+{
+    struct client_id client = {p->at.ip, p->at.port, id};
+
+    losses_add(&p->g->losses, &client, uv_now(turn_loop(p->g->turn)));
+    p->g->ops->on_client_lost(&client, p->g->arg);
+}
+
 static void report_lost_clients(struct peer *p)
 {
-    for (int i = 0; i < GATEWAYS_LOST_SLICE && p->clients.count > 0; i++) {
-        struct client_id id = {p->at.ip, p->at.port, idset_pop(&p->clients)};
-
-        p->g->ops->on_client_lost(&id, p->g->arg);
-    }
+    for (int i = 0; i < GATEWAYS_LOST_SLICE && p->clients.count > 0; i++)
+        peer_lose_client(p, idset_pop(&p->clients));
     if (p->clients.count > 0)
         p->g->lost_more = true;
 }
@@ -421,8 +435,10 @@ static void on_tick(uv_timer_t *timer)
     }
     if (g->lost_more)
         gateways_tick_within(g, 0);
-    if (ping_due)
+    if (ping_due) {
         g->pinged_at = now;
+        losses_expire(&g->losses, now);
+    }
 }
 
 void gateways_tick_within(struct gateways *g, uint64_t ms)
@@ -567,6 +583,7 @@ void gateways_close(struct gateways *g)
         queries_fail_all(p, -ECANCELED); /* nobody asks any more */
         free_peer(p);
     }
+    losses_fini(&g->losses);
     free(g->connected);
     free(g->worker_key);
     uv_close((uv_handle_t *)&g->tick, on_closed);

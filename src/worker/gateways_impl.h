@@ -15,6 +15,7 @@
 #include "wire/client_id.h"
 #include "worker/gateways.h"
 #include "worker/idset.h"
+#include "worker/losses.h"
 #include "worker/worker.h"
 
 #define GATEWAYS_PENDING_MAX                                                  \
@@ -74,8 +75,9 @@ struct gateways {
     struct list queries; /* not answered in full */
     uv_timer_t tick;
     uint64_t pinged_at;
-    bool held;      /* the event links are not read */
-    bool decides;   /* the script has onHandshake */
+    bool held;    /* the event links are not read */
+    bool decides; /* the script has onHandshake */
+    struct losses losses;
     bool lost_more; /* made-up events wait for the next tick */
     uint64_t sends;
     uint64_t sends_failed;
@@ -110,6 +112,9 @@ void gateways_close(struct gateways *g);
 /* Look for p by address; NULL when unknown. */
 struct peer *gateways_find(
     const struct gateways *g, uint32_t ip, uint16_t port);
+
+/* This client of p ended without an ON_CLOSE: tell the script. */
+void peer_lose_client(struct peer *p, uint32_t id);
 
 /* Put f into p's command link, without a look at its queue. */
 void peer_put(struct peer *p, const struct frame *f);
