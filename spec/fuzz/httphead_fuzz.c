@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <stdlib.h>
+
 #include "wire/httphead.h"
 
 #define MAX 8192
