@@ -1,6 +1,6 @@
 # make start   build and run the chat demo      make test    run every test
 # make check   everything that CI runs          make lint    style and static analysis
-# make fuzz    each parser, FUZZ_SECONDS each   make bench   measure against itself
+# make fuzz    each fuzzer, FUZZ_SECONDS each   make bench   measure against itself
 # make install PREFIX=/usr/local                make clean
 # Variables: CC=clang, SAN=address,undefined, DEBUG=1, O=build folder.
 
