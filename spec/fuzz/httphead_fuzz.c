@@ -2,9 +2,8 @@
  * is parsed lies in the head and is text. */
 #include "fuzz.h"
 
-#include <string.h>
-
 #include <stdlib.h>
+#include <string.h>
 
 #include "wire/httphead.h"
 
