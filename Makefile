@@ -48,7 +48,7 @@ objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
 libs    = $(foreach f,$(1),$(O)/lib$(f).a)
 
 .DEFAULT_GOAL := build
-.PHONY: build units fuzz bench start test lint check deps test-deps install clean
+.PHONY: docs build units fuzz bench start test lint check deps test-deps install clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
@@ -118,6 +118,10 @@ deps:
 	@.ci/install build
 test-deps:
 	@.ci/install test
+
+# docs/api.md from the annotations that editors read
+docs:
+	@lua5.4 docs/generate_api.lua lua/meta/gwrun.lua >docs/api.md.new && mv docs/api.md.new docs/api.md
 
 install: build
 	install -D -m 755 $(O)/gwrun $(DESTDIR)$(PREFIX)/bin/gwrun

@@ -89,6 +89,7 @@ Gateway = {}
 ---@return string? code
 function Gateway.sendToAll(message, client_ids, exclude, raw) end
 
+---Send to one client.
 ---@param client_id client_id
 ---@param message message
 ---@param raw? boolean without the protocol's framing
@@ -195,6 +196,7 @@ function Gateway.bindUid(client_id, uid) end
 ---@return string? code
 function Gateway.unbindUid(client_id, uid, timeout) end
 
+---Put a client into a group, or into several. It leaves them when it is gone.
 ---@param client_id client_id
 ---@param group group|group[]
 ---@return true? ok
@@ -202,6 +204,7 @@ function Gateway.unbindUid(client_id, uid, timeout) end
 ---@return string? code
 function Gateway.joinGroup(client_id, group) end
 
+---Take a client out of a group, or of several.
 ---@param client_id client_id
 ---@param group group|group[]
 ---@return true? ok
@@ -526,6 +529,10 @@ function Log.debug(...) end
 ---@return integer id
 function Timer.cron(expression, fn, args) end
 
+---@class gwrun.ticket
+---@field set fun(self) wake who waits, now or later
+---@field wait fun(self, timeout?: number): boolean whether it was set in time
+
 ---Functions that run side by side, and gwrun's modules by name: gwrun.redis,
 ---gwrun.http, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json, gwrun.log.
 ---@class gwrun
@@ -552,6 +559,15 @@ function gwrun.parallel(...) end
 ---@param ... fun(): any
 ---@return table[] results
 function gwrun.settle(...) end
+
+---Something to wait for, once: ticket:wait(timeout) until another coroutine calls
+---ticket:set(); it says whether that happened in time. Waits.
+---@return gwrun.ticket ticket
+function gwrun.ticket() end
+
+---Whether this script still serves: false once a reload has replaced it. Ends loops.
+---@return boolean serving
+function gwrun.is_serving() end
 
 ---Seconds since 1970, with a fraction.
 ---@return number

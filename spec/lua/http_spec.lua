@@ -60,6 +60,7 @@ describe("gwrun.http", function()
     assert.same({ 404, false, "no such page" }, { bed:run "local r = Http.get(url .. '/none') return r.status, r.ok, r.body" })
     assert.same({ 503, "status" }, { bed:run "local r = Http.get(url .. '/status/503') return r.status, r.body" })
     assert.same({ 204, "" }, { bed:run "local r = Http.delete(url .. '/status/204') return r.status, r.body" })
+    assert.equal("PATCH", bed:run "return Http.patch(url .. '/echo', 'x'):json().method")
     assert.same({ 200, "" }, { bed:run "local r = Http.head(url .. '/echo') return r.status, r.body" })
   end)
 

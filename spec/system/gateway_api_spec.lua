@@ -1,0 +1,287 @@
+-- Every function of Gateway against a running system of several gateways and
+-- workers: good arguments, clients that are gone, ids that nobody has, names
+-- and messages of all kinds.
+local bridge = require "bridge"
+local cjson = require "cjson"
+local mime = require "mime"
+local tcp = require "tcp"
+local testbed = require "testbed"
+
+-- Runs the Lua that a client sends and answers with what it returns.
+local script = [[
+local cjson = require "cjson"
+cjson.encode_sparse_array(true)
+Events = {}
+
+local function run(text, ...)
+  local chunk = assert(load("local me, a, b = ... " .. text))
+  local packed = table.pack(pcall(chunk, ...))
+  for i = 1, packed.n do if packed[i] == nil then packed[i] = cjson.null end end
+  packed.n = nil
+  return packed
+end
+
+function Events.onConnect(id) Gateway.sendToClient(id, cjson.encode { type = "id", id = id }) end
+
+function Events.onMessage(id, message)
+  local ok, ask = pcall(cjson.decode, message)
+  if not ok or type(ask) ~= "table" or not ask.run then return end
+  Gateway.sendToClient(id, cjson.encode { type = "result", result = run(ask.run, id, ask.a, ask.b) })
+end
+]]
+
+local null = cjson.null
+
+describe("Gateway, in a system of four gateways and two workers,", function()
+  local app, ann, bob, line
+
+  setup(function()
+    app = testbed.start {
+      script = script,
+      workers = { count = 2 },
+      gateways = { { count = 2 }, { listen = "websocket", send = "binary" }, { listen = "text" } },
+    }
+    ann = bridge.connect(app:url(1))
+    ann.client = ann:receive_type("id").id
+    bob = bridge.connect(app:url(1))
+    bob.client = bob:receive_type("id").id
+    line = tcp.connect(app.port[3])
+    line:send "hello\n"
+    line.client = cjson.decode(line:receive "\n").id
+  end)
+
+  teardown(function()
+    line:close()
+    bridge.close()
+    app:stop()
+  end)
+
+  local heard -- messages to Ann that came before her last result
+
+  -- Run Lua in Ann's handler: true or false (and the error), then the results.
+  local function run(text, a, b)
+    local result
+    heard = {}
+    ann:send_json { run = text, a = a, b = b }
+    ann:event(function(e)
+      if e.event ~= "message" then return false end
+      local ok, m = pcall(cjson.decode, e.text)
+      result = ok and type(m) == "table" and m.type == "result" and m.result
+      if not result then heard[#heard + 1] = e.text end
+      return result
+    end, 60)
+    return result
+  end
+
+  -- Its results; it must not raise.
+  local function value(text, a, b)
+    local result = run(text, a, b)
+    assert(result[1] == true, text .. ": " .. tostring(result[2]))
+    return table.unpack(result, 2)
+  end
+
+  local unknown -- a client that a living gateway never had
+
+  before_each(function() unknown = ann.client:sub(1, 12) .. "7fffffff" end)
+
+  describe("with a client", function()
+    -- What each gives for an unknown client, as for one that is offline.
+    local cases = {
+      { "sendToClient", ", 'x'", true },
+      { "closeClient", "", true },
+      { "destroyClient", "", true },
+      { "destoryClient", "", true },
+      { "bindUid", ", 'u'", true },
+      { "unbindUid", "", true },
+      { "unbindUid", ", 'u'", false },
+      { "joinGroup", ", 'g'", true },
+      { "leaveGroup", ", 'g'", true },
+      { "setSession", ", { a = 1 }", true },
+      { "updateSession", ", { a = 1 }", true },
+      { "getSession", "", null },
+      { "isOnline", "", false },
+      { "getUidByClientId", "", null },
+      { "getGroupsByClientId", "", null },
+    }
+
+    for _, case in ipairs(cases) do
+      local call = "return Gateway." .. case[1] .. "(a" .. case[2] .. ")"
+
+      it(case[1] .. case[2] .. " knows who is gone, and never was", function()
+        local c = bridge.connect(app:url(1))
+        local gone = c:receive_type("id").id
+        c:close()
+        c:closed()
+        assert.equal(true, value("repeat until not Gateway.isOnline(a) return true", gone))
+        assert.equal(case[3], (value(call, gone)))
+        assert.equal(case[3], (value(call, unknown)))
+      end)
+
+      it(case[1] .. case[2] .. " says when no gateway has the id", function()
+        local result = run(call, "7f0000010001" .. "00000001")
+        assert.equal(null, result[2])
+        assert.equal("enotconn", result[4])
+      end)
+
+      it(case[1] .. case[2] .. " refuses what is no client id", function()
+        for _, bad in ipairs { "", "x", ann.client .. "0", ann.client:sub(1, 19), ("g"):rep(20), 42, true } do
+          local result = run(call, bad)
+          assert.equal(false, result[1], tostring(bad))
+          assert.matches(case[1] == "destoryClient" and "Client" or case[1], result[2], 1, true)
+        end
+      end)
+    end
+  end)
+
+  local names = {
+    ["a word"] = "lobby", ["a number"] = 7, ["digits"] = "1001", ["leading zero"] = "007",
+    ["a minus"] = "-5", ["a float's look"] = "1.5", ["umlauts"] = "grün", ["Chinese"] = "房间",
+    ["an emoji"] = "🙂", ["quotes"] = "\"it's\"\\", ["a line feed"] = "a\nb", ["a space"] = " ",
+    ["255 bytes"] = ("n"):rep(255),
+  }
+
+  for what, name in pairs(names) do
+    local text = tostring(name)
+
+    it("has uids that are " .. what, function()
+      assert.equal(true, value("return Gateway.bindUid(me, a)", name))
+      assert.equal(true, value("return Gateway.bindUid(a, b)", line.client, name))
+      assert.equal(text, value("return Gateway.getUidByClientId(me)"))
+      assert.equal(true, value("return Gateway.isUidOnline(a)", name))
+      assert.equal(true, value("return Gateway.isUidsOnline({ a, 'nobody' })[a]", name))
+      assert.equal(false, value("return Gateway.isUidsOnline({ a, 'nobody' }).nobody", name))
+      assert.equal(2, value("return #Gateway.getClientIdByUid(a)", name))
+      assert.equal(2, value("return #Gateway.batchGetClientIdByUid({ a })[a]", name))
+      assert.equal(text, value("return Gateway.getAllUidList()[b]", name, text))
+      assert.equal(1, value "return Gateway.getAllUidCount()")
+      assert.equal(true, value("return Gateway.sendToUid(a, 'to a uid')", name))
+      assert.same({ "to a uid" }, heard)
+      line:receive "to a uid\n"
+      assert.equal(true, value("return Gateway.unbindUid(me, a)", name))
+      assert.equal(false, value("return Gateway.unbindUid(me, a)", name))
+      assert.equal(true, value("return Gateway.unbindUid(a)", line.client))
+      assert.equal(false, value("return Gateway.isUidOnline(a)", name))
+    end)
+
+    it("has groups that are " .. what, function()
+      assert.equal(true, value("return Gateway.joinGroup(me, { a, 'second' })", name))
+      assert.equal(true, value("return Gateway.joinGroup(a, b)", bob.client, name))
+      assert.equal(true, value "return Gateway.bindUid(me, 'ann')")
+      local joined = value "return Gateway.getGroupsByClientId(me)"
+      table.sort(joined)
+      local both = { "second", text }
+      table.sort(both)
+      assert.same(both, joined)
+      assert.equal(2, value("return Gateway.getClientIdCountByGroup(a)", name))
+      assert.equal(2, value("return Gateway.getClientCountByGroup(a)", name))
+      assert.equal(2, value("return Gateway.batchGetClientIdCountByGroup({ a })[a]", name))
+      assert.equal(bob.client, value("return Gateway.getClientIdListByGroup(a)[b]", name, bob.client))
+      assert.equal(true, value("return Gateway.getClientSessionsByGroup(a)[b] ~= nil", name, bob.client))
+      assert.equal(true, value("return Gateway.getAllClientSessions(a)[b] ~= nil", name, bob.client))
+      assert.equal("ann", value("return Gateway.getUidListByGroup(a).ann", name))
+      assert.equal(1, value("return Gateway.getUidCountByGroup(a)", name))
+      assert.equal(text, value("return Gateway.getAllGroupIdList()[b]", name, text))
+      assert.equal("ann", value("return Gateway.getAllGroupUidList()[b].ann", name, text))
+      assert.equal(1, value("return Gateway.getAllGroupUidCount()[b]", name, text))
+      assert.equal(bob.client, value("return Gateway.getAllGroupClientIdList()[b][a]", bob.client, text))
+      assert.equal(2, value("return Gateway.getAllGroupClientIdCount()[b]", name, text))
+      assert.equal(true, value("return Gateway.sendToGroup({ a, 'second' }, 'once', { b })", name, bob.client))
+      assert.same({ "once" }, heard)
+      assert.equal(true, value "return Gateway.sendToCurrentClient('then')")
+      assert.same({ "then" }, heard)
+      assert.equal(true, value("return Gateway.leaveGroup(me, { a, 'second' })", name))
+      assert.equal(true, value("return Gateway.ungroup(a)", name))
+      assert.equal(0, value("return Gateway.getClientIdCountByGroup(a)", name))
+      assert.equal(true, value "return Gateway.unbindUid(me)")
+    end)
+  end
+
+  it("refuses names that are empty, 0, too long or no names", function()
+    local calls = {
+      "bindUid(me, %s)", "unbindUid(me, %s)", "sendToUid(%s, 'x')", "isUidOnline(%s)", "getClientIdByUid(%s)",
+      "isUidsOnline({ %s })", "batchGetClientIdByUid({ %s })", "closeUid(%s)", "joinGroup(me, %s)",
+      "leaveGroup(me, %s)", "ungroup(%s)", "sendToGroup(%s, 'x')", "getClientIdListByGroup(%s)",
+      "getClientSessionsByGroup(%s)", "getUidListByGroup(%s)", "getUidCountByGroup(%s)",
+      "batchGetClientIdCountByGroup({ %s })",
+    }
+    for _, call in ipairs(calls) do
+      for _, bad in ipairs { "''", "0", "true", "('x'):rep(256)" } do
+        local text = "return Gateway." .. call:format(bad)
+        assert.equal(false, run(text)[1], text)
+      end
+    end
+  end)
+
+  it("has sessions, of clients on any gateway", function()
+    assert.equal(true, value("return Gateway.setSession(a, { name = 'Bob', tags = { 'x' } })", bob.client))
+    assert.equal(true, value("return Gateway.updateSession(a, { age = 7 })", bob.client))
+    assert.same({ name = "Bob", tags = { "x" }, age = 7 }, value("return Gateway.getSession(a)", bob.client))
+    assert.equal("Bob", value("return Gateway.getAllClientSessions()[a].name", bob.client))
+    assert.equal(false, run("return Gateway.setSession(a, { f = print })", bob.client)[1])
+  end)
+
+  it("counts and lists clients of all gateways", function()
+    assert.equal(true, value("return Gateway.isOnline(a)", line.client))
+    assert.equal(3, value "return Gateway.getAllClientIdCount()")
+    assert.equal(3, value "return Gateway.getAllClientCount()")
+    assert.equal(3, value "return Gateway.getClientIdCountByGroup()")
+    local all = value "return Gateway.getAllClientIdList()"
+    for _, c in ipairs { ann, bob, line } do assert.equal(c.client, all[c.client]) end
+  end)
+
+  it("sends binary messages, empty ones and those of 1 MiB", function()
+    local binary = bridge.connect(app:url(2))
+    local first = binary:event(function(e) return e.event == "message" end)
+    local id = cjson.decode((mime.unb64(first.binary))).id
+    for _, size in ipairs { 1, 0, 125, 126, 65535, 65536, 1024 * 1024 - 1 } do
+      local call = "return Gateway.sendToClient(a, ('\\0\\xff'):rep(b // 2 + 1):sub(1, b))"
+      assert.equal(true, value(call, id, size))
+      local e = binary:event(function(e) return e.event == "message" end)
+      local got = mime.unb64(e.binary) or ""
+      assert.equal(size, #got)
+      assert.equal(("\0\xff"):rep(size // 2 + 1):sub(1, size), got)
+    end
+    binary:close()
+    local large = ("0123456789abcdef"):rep(65535)
+    assert.equal(true, value("return Gateway.sendToAll(('0123456789abcdef'):rep(65535), a)", { bob.client }))
+    assert.equal(large, bob:receive "0123")
+    assert.equal(true, value("return Gateway.sendToAll('all but me', nil, me)"))
+    assert.equal("all but me", bob:receive())
+    line:receive "all but me\n"
+  end)
+
+  it("closes and destroys clients, and those of a uid", function()
+    local c, d, e = bridge.connect(app:url(1)), bridge.connect(app:url(1)), bridge.connect(app:url(1))
+    for _, x in ipairs { c, d, e } do x.client = x:receive_type("id").id end
+    assert.equal(true, value("return Gateway.bindUid(a, 'leaver')", c.client))
+    assert.equal(1, value "return Gateway.closeUid('leaver', 'bye')")
+    assert.equal("bye", c:receive())
+    assert.equal(1000, c:closed().code)
+    assert.equal(0, value "return Gateway.closeUid('leaver')")
+    assert.equal(true, value("return Gateway.closeClient(a, 'bye too')", d.client))
+    assert.equal("bye too", d:receive())
+    assert.equal(1000, d:closed().code)
+    assert.equal(true, value("return Gateway.destroyClient(a)", e.client))
+    assert.equal(1006, e:closed().code)
+  end)
+
+  for _, call in ipairs { "closeCurrentClient", "destroyCurrentClient", "destoryCurrentClient" } do
+    it(call .. " ends the client whose event runs", function()
+      local c = bridge.connect(app:url(1))
+      c:send_json { run = "return Gateway." .. call .. "()" }
+      c:closed()
+    end)
+  end
+
+  it("says that a script serves", function() assert.equal(true, value "return gwrun.is_serving()") end)
+
+  it("refuses calls about the current client where there is none", function()
+    for _, call in ipairs {
+      "sendToCurrentClient('x')", "closeCurrentClient()", "destroyCurrentClient()", "destoryCurrentClient()",
+    } do
+      local result = value("local ok, err; Timer.delay(0.001, function() ok, err = pcall(function() Gateway."
+        .. call .. " end) end) while ok == nil do Timer.sleep(0.005) end return { ok, err }")
+      assert.equal(false, result[1], call)
+    end
+  end)
+end)
