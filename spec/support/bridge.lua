@@ -16,7 +16,7 @@ local function start()
   local words = table.move(M.prefix, 1, #M.prefix, 1, {})
   node = process.spawn(table.move({ "node", "bridge.js" }, 1, 2, #words + 1, words),
     { cwd = "spec/support", stdin = true, env = { NODE_PATH = "../node_modules" } })
-  function node:on_output(data)
+  node.on_output = function(_, data)
     rest = rest .. data
     while true do
       local line, after = rest:match "^([^\n]*)\n(.*)$"

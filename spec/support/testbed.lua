@@ -1,7 +1,6 @@
 -- A whole gwrun system on free ports, in a folder of its own.
 local cjson = require "cjson"
 local uv = require "luv"
-local loop = require "loop"
 local process = require "process"
 
 local M = {}
