@@ -202,6 +202,29 @@ describe("Events.onHandshake", function()
     c:close()
   end)
 
+  it("costs nothing and holds up nobody while a request is incomplete", function()
+    local c, gone = tcp.connect(app.port[1]), tcp.connect(app.port[1])
+    local request = head "/slowly?token=wait"
+    c:send(request:sub(1, 60))
+    gone:send(request:sub(1, 60))
+    gone.socket:shutdown()
+    gone:wait_end()
+    local pid = app:pids "gateway"[1]
+    local function cpu() return tonumber(testbed.read_file("/proc/" .. pid .. "/schedstat"):match "%d+") / 1e9 end
+    local before = cpu()
+    loop.pass(0.5)
+    assert.is_true(cpu() - before < 0.2)
+    local other = bridge.connect(app:url(1) .. "other?token=wait")
+    other:close()
+    c:send(request:sub(61))
+    c:receive "/slowly?token=wait"
+    -- The socket wakes for small messages again.
+    c:send("\x81\x82\0\0\0\0hi")
+    c:receive "hi"
+    c:close()
+    gone:close()
+  end)
+
   it("takes a request over TLS in several records", function()
     local c = process.spawn({
       "openssl", "s_client", "-quiet", "-connect", "127.0.0.1:" .. app.port[2],

@@ -36,6 +36,7 @@ struct client_hold {
                watch a descriptor, and the library has that */
     enum hold_state state;
     unsigned status; /* 0: let it in */
+    size_t seen;     /* plain socket: bytes that the last look found */
     struct buf head;
     struct client_io_request request; /* points into head and headers */
     struct client_io_header headers[HTTPHEAD_FIELDS_MAX];
@@ -72,11 +73,18 @@ static bool let_read(struct client_hold *h)
     return client_lws_serve(h->c) && h->c != NULL;
 }
 
+static void set_low_water(const struct client_hold *h, int bytes)
+{
+    setsockopt(h->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
 /* The library goes on, for good. */
 static void go_on(struct client_hold *h)
 {
     h->state = HOLD_OVER;
     uv_poll_stop(&h->poll);
+    if (h->ssl == NULL)
+        set_low_water(h, 1);
     if (let_read(h))
         client_hold_end(h->c);
 }
@@ -101,6 +109,11 @@ static ssize_t peek(struct client_hold *h)
         n = client_tls_peek(h->ssl, to, CLIENT_HEADERS_MAX + 1);
     else
         n = recv(h->fd, to, CLIENT_HEADERS_MAX + 1, MSG_PEEK);
+    /* Woken for more, and there is none: nothing will come any more. */
+    if (n > 0 && h->ssl == NULL && (size_t)n == h->seen)
+        return 0;
+    if (n > 0 && h->ssl == NULL)
+        h->seen = (size_t)n;
     if (n > 0)
         buf_commit(&h->head, (size_t)n);
     else if (n < 0 && h->ssl == NULL)
@@ -108,20 +121,19 @@ static ssize_t peek(struct client_hold *h)
     return n;
 }
 
-/* Wait for more than there is. false: the connection is gone. */
+/* Wait for more than there is. True when to look again at once, false when
+ * on_poll() will, or the connection is gone. */
 static bool want_more(struct client_hold *h)
 {
-    int want = (int)h->head.len + 1;
-
+    if (h->ssl == NULL) {
+        set_low_water(h, (int)h->head.len + 1);
+        return false;
+    }
     /* A record is read or not, so the library must take it to see the next
      * one; from a plain socket it would take what came in between, too. */
-    if (h->ssl != NULL) {
-        if (!let_read(h))
-            return false;
-        client_lws_read(h->c, false);
-    } else {
-        setsockopt(h->fd, SOL_SOCKET, SO_RCVLOWAT, &want, sizeof(want));
-    }
+    if (!let_read(h))
+        return false;
+    client_lws_read(h->c, false);
     return true;
 }
 
