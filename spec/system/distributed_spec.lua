@@ -160,6 +160,7 @@ describe("several machines", function()
     a:send "while nobody works"
     plug(3, "up")
     a:receive "while nobody works"
-    b:receive "while nobody works"
+    for _, app in ipairs { first, second } do wait_workers(app, 2) end
+    chat(a, b, "all are there")
   end)
 end)
