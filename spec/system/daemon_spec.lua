@@ -105,11 +105,16 @@ describe("a daemon", function()
     end
   end)
 
-  it("says goodbye with 1001 and stops", function()
+  it("says goodbye with 1001 and stops, with nothing to worry about in the log", function()
+    local path = app.dir .. "/log/gwrun.log"
     local c = bridge.connect(app:url())
+    local before = #testbed.read_file(path)
     local code, out = app:cli "stop"
     assert.equal(0, code, out)
     assert.equal(1001, c:closed().code)
+    local log = testbed.read_file(path):sub(before + 1)
+    assert.matches("stopping", log, 1, true)
+    assert.is_nil(log:match " warn " or log:match " error ", log)
     assert.equal(1, (app:cli "status"))
     assert.equal(0, (app:cli("start", "-d")))
   end)

@@ -253,6 +253,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
     if (p->lost_at != 0)
         census_take(p);
     p->lost_at = 0;
+    p->gone_logged = false;
 }
 
 static struct dialer *dial(struct peer *p, dialer_connect_cb connected)
@@ -332,20 +333,22 @@ static void free_peer(struct peer *p)
     free(p);
 }
 
+/* A gateway that says goodbye in order ends its links like this too; whether
+ * anything was lost shows in check_lost(). */
 static void log_loss(struct peer *p, int err, uint64_t lived)
 {
     bool settled = lived >= SETTLED_MS;
+    bool refused = err == 0 && lived < REFUSED_MS && !p->watches;
 
     if (settled)
         p->loss_logged = false;
     if (p->loss_logged)
         return;
     p->loss_logged = true;
-    log_warn("lost the links to gateway %s err=%s%s", p->name,
+    log_write(err == 0 && !refused ? LOG_INFO : LOG_WARN, __FILE__,
+        "links to gateway %s ended err=%s%s", p->name,
         err == 0 ? "closed by it" : uv_strerror(err),
-        err == 0 && lived < REFUSED_MS
-            ? " (is secret_key the same on both sides? see its log)"
-            : "");
+        refused ? " (is secret_key the same on both sides? see its log)" : "");
 }
 
 /* One of the links is gone: close the other one and dial again. */
@@ -358,6 +361,7 @@ static void lose_links(struct peer *p, int err)
     census_drop(p);
     list_connected(g);
     log_loss(p, err, now - p->connected_at);
+    p->watches = false;
     if (p->lost_at == 0)
         p->lost_at = now;
     queries_fail_all(p, -ECONNRESET);
@@ -394,6 +398,11 @@ static void check_lost(struct peer *p, uint64_t now)
         gateways_tick_within(p->g, GATEWAYS_TICK_BUSY_MS);
         return;
     }
+    if (p->clients.count > 0 && !p->gone_logged)
+        log_warn(
+            "gateway %s is gone, its clients get their onClose clients=%zu",
+            p->name, p->clients.count);
+    p->gone_logged = true;
     report_lost_clients(p);
     if (!p->listed && p->clients.count == 0)
         free_peer(p);

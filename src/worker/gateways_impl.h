@@ -52,6 +52,7 @@ struct peer {
     uint64_t connected_at;       /* loop time, ms */
     uint64_t lost_at;            /* loop time, ms; 0: nothing was lost */
     bool loss_logged;
+    bool gone_logged; /* since lost_at */
     bool address_logged;
     bool watches;        /* it wants to know whether our script decides */
     struct list pending; /* struct pending: answers to come, in this order */
