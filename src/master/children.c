@@ -140,9 +140,9 @@ static void on_process_closed(uv_handle_t *handle)
     master_child_down(m);
 }
 
-/* The process is gone (or never was): decide what becomes of the child. why is
- * for people. */
-static void end_process(struct child *c, const char *why)
+/* The process is gone (or never was): decide what becomes of the child. clean:
+ * it ended by itself and found nothing wrong. why is for people. */
+static void end_process(struct child *c, bool clean, const char *why)
 {
     struct master *m = c->master;
     uint64_t now = uv_now(m->loop);
@@ -158,7 +158,8 @@ static void end_process(struct child *c, const char *why)
     reload_child_down(m, c);
     control_child_down(m, c);
     if (expected || (m->stopping && !m->graceful)) {
-        log_info("child ended child=%s %s", title, why);
+        log_write(clean ? LOG_INFO : LOG_ERROR, __FILE__,
+            "child ended child=%s %s", title, why);
     } else if (!m->started && !c->was_ready) {
         log_error("child never became ready child=%s %s", title, why);
         master_child_lost(m, c, why);
@@ -187,7 +188,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal)
     else
         snprintf(why, sizeof(why), "pid=%d exit_status=%d", process->pid,
             (int)status);
-    end_process(c, why);
+    end_process(c, signal == 0 && status == 0, why);
 }
 
 static int run_process(struct child *c, int control_fd)
@@ -250,7 +251,7 @@ void child_spawn(struct child *c)
         if (pair[0] >= 0)
             close(pair[0]);
         snprintf(why, sizeof(why), "cannot be started: %s", uv_strerror(err));
-        end_process(c, why);
+        end_process(c, false, why);
         return;
     }
     if (pair[0] >= 0)
