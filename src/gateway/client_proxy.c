@@ -88,7 +88,7 @@ static ssize_t take_header(struct client_proxied *p, struct proxyhdr *h)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct client_proxied *p = poll->data;
-    struct proxyhdr h;
+    struct proxyhdr h = {0};
     ssize_t used = status < 0 ? status : take_header(p, &h);
     union addr client;
 
