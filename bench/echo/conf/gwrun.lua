@@ -4,7 +4,12 @@ local port = math.tointeger(os.getenv "BENCH_PORT")
 return {
   register = { listen = "127.0.0.1:" .. port + 1 },
   gateways = {
-    { name = "BenchGateway", listen = "websocket://127.0.0.1:" .. port, lan_ip = "127.0.0.1", start_port = port + 2 },
+    {
+      name = "BenchGateway",
+      listen = "websocket://127.0.0.1:" .. port,
+      lan_ip = "127.0.0.1",
+      start_port = port + 2,
+    },
   },
   workers = { name = "BenchWorker", script = "scripts/" .. os.getenv "BENCH_SCRIPT" },
   register_address = "127.0.0.1:" .. port + 1,
