@@ -157,7 +157,8 @@ describe("processes", function()
       assert.is_nil(list:find("secret", 1, true), list)
       for target in list:gmatch "%-> ([^\n]+)" do
         local known = target:find "^socket:" or target:find "^pipe:" or target:find "^anon_inode:"
-          or target == "/dev/null" or target == "/dev/urandom" or target:find "^/memfd:gwrun config" or target:find("/run/", 1, true)
+          or target == "/dev/null" or target == "/dev/urandom" or target:find("/run/", 1, true)
+          or target:find "^/memfd:gwrun config" or target:find "^/memfd:gwrun shared"
         assert.is_truthy(known, pid .. " holds " .. target)
       end
     end
