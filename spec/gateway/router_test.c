@@ -18,10 +18,13 @@ struct test {
     struct router_worker *workers[WORKERS];
 };
 
-static struct test *start(enum gateway_router mode)
+static struct test *start_choosing(
+    enum gateway_router mode, gateway_choose_cb choose, void *arg)
 {
     struct test *t = xcalloc(1, sizeof(*t));
     struct router_conf conf = {.mode = mode,
+        .choose = choose,
+        .choose_arg = arg,
         .local_ip = 0x7f000001,
         .local_port = 2900,
         .gateway_port = 8282};
@@ -38,6 +41,11 @@ static struct test *start(enum gateway_router mode)
         t->client[i] = clients_add(t->clients, &t->sockets[i], &peer, 0);
     }
     return t;
+}
+
+static struct test *start(enum gateway_router mode)
+{
+    return start_choosing(mode, NULL, NULL);
 }
 
 static void finish(struct test *t)
@@ -59,7 +67,7 @@ static struct conn *add_worker(struct test *t, int i, bool gwrun)
     char key[32];
     struct conn *replaced;
 
-    snprintf(key, sizeof(key), "127.0.0.1 w:%d", i);
+    snprintf(key, sizeof(key), "127.0.0.1:w:%d", i);
     t->workers[i] =
         router_add_worker(t->router, &t->links[i], key, features, &replaced);
     assert_non_null(t->workers[i]);
@@ -250,7 +258,7 @@ static void lets_a_worker_with_the_same_key_go_on(void **state)
     say(t, 0, "a");
     add_worker(t, 1, false);
     router_add_worker(
-        t->router, &t->links[2], "127.0.0.1 w:0", none, &replaced);
+        t->router, &t->links[2], "127.0.0.1:w:0", none, &replaced);
     assert_ptr_equal(replaced, &t->links[0]);
     assert_int_equal(router_worker_count(t->router), 2);
     say(t, 0, "b");
@@ -417,6 +425,98 @@ static void spreads_at_random(void **state)
     finish(t);
 }
 
+/* What a function was asked, and what it answers. */
+struct chooser {
+    int place; /* the answer */
+    int calls;
+    char seen[256]; /* the last question */
+};
+
+static int choose_place(const struct gateway_candidate *workers, size_t count,
+    const struct gateway_newcomer *client, void *arg)
+{
+    struct chooser *ch = arg;
+    int n = snprintf(ch->seen, sizeof(ch->seen),
+        "%s:%u at %u is %.*s:", client->remote_addr, client->remote_port,
+        client->gateway_port, (int)client->uid_len,
+        client->uid ? client->uid : "");
+
+    for (size_t i = 0; i < count; i++)
+        n += snprintf(ch->seen + n, sizeof(ch->seen) - (size_t)n, " %s=%zu",
+            workers[i].key, workers[i].clients);
+    ch->calls++;
+    return ch->place;
+}
+
+static void asks_a_function_once_for_each_binding(void **state)
+{
+    struct chooser ch = {.place = 1};
+    struct test *t = start_choosing(GATEWAY_ROUTER_FUNCTION, choose_place, &ch);
+
+    for (int i = 0; i < 3; i++)
+        add_worker(t, i, false);
+    t->links[1].full = true;
+    say(t, 0, "x");
+    assert_string_equal(
+        ch.seen, "10.0.0.1:4000 at 8282 is : 127.0.0.1:w:0=0 127.0.0.1:w:2=0");
+    assert_int_equal(who_has_it(t), 2);
+    say(t, 0, "y");
+    assert_int_equal(who_has_it(t), 2);
+    assert_int_equal(ch.calls, 1);
+    clients_bind_uid(t->clients, t->client[0], "alice", 5);
+    router_uid_bound(t->router, t->client[0]);
+    router_remove_worker(t->router, t->workers[2]);
+    t->links[1].full = false;
+    say(t, 0, "z");
+    assert_string_equal(ch.seen,
+        "10.0.0.1:4000 at 8282 is alice: 127.0.0.1:w:0=0 127.0.0.1:w:1=0");
+    assert_int_equal(who_has_it(t), 1);
+    assert_int_equal(ch.calls, 2);
+    leave(t, 0);
+    assert_int_equal(ch.calls, 2);
+    finish(t);
+}
+
+static void asks_a_function_only_when_a_worker_has_room(void **state)
+{
+    struct chooser ch = {.place = 0};
+    struct test *t = start_choosing(GATEWAY_ROUTER_FUNCTION, choose_place, &ch);
+
+    say(t, 0, "x");
+    add_worker(t, 0, false);
+    assert_int_equal(ch.calls, 1);
+    t->links[0].full = true;
+    say(t, 0, "y"); /* paused */
+    say(t, 1, "x");
+    assert_int_equal(ch.calls, 1);
+    t->links[0].full = false;
+    router_drained(t->router);
+    assert_int_equal(ch.calls, 2);
+    assert_int_equal(router_held_count(t->router), 0);
+    assert_int_equal(router_paused_count(t->router), 0);
+    finish(t);
+}
+
+static void takes_the_least_busy_when_a_function_names_none(void **state)
+{
+    static const int nonsense[] = {-1, 2, 1000000, -7};
+    struct chooser ch = {.place = 1};
+    struct test *t = start_choosing(GATEWAY_ROUTER_FUNCTION, choose_place, &ch);
+
+    add_worker(t, 0, false);
+    add_worker(t, 1, false);
+    for (int i = 0; i < 4; i++) {
+        say(t, i, "x");
+        assert_int_equal(who_has_it(t), 1);
+    }
+    for (int i = 0; i < 4; i++) {
+        ch.place = nonsense[i];
+        say(t, 4 + i, "x");
+        assert_int_equal(who_has_it(t), 0);
+    }
+    finish(t);
+}
+
 static void pings_every_worker(void **state)
 {
     struct test *t = start(GATEWAY_ROUTER_LEAST);
@@ -446,6 +546,9 @@ int main(void)
         cmocka_unit_test(hashes_alike_wherever_a_worker_stands),
         cmocka_unit_test(hashes_by_uid_from_the_binding_on),
         cmocka_unit_test(spreads_at_random),
+        cmocka_unit_test(asks_a_function_once_for_each_binding),
+        cmocka_unit_test(asks_a_function_only_when_a_worker_has_room),
+        cmocka_unit_test(takes_the_least_busy_when_a_function_names_none),
         cmocka_unit_test(pings_every_worker),
     };
 

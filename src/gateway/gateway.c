@@ -238,6 +238,8 @@ static void find_address(struct gateway *g, const struct gateway_slot *slot)
     if (getsockname(slot->client_fd, &bound.sa, &len) == 0)
         g->address.gateway_port = addr_port(&bound);
     g->address.mode = g->conf->router;
+    g->address.choose = g->conf->choose;
+    g->address.choose_arg = g->conf->choose_arg;
 }
 
 static void close_slot(struct gateway_slot *slot)

@@ -27,7 +27,26 @@ enum gateway_router {
     GATEWAY_ROUTER_RANDOM,
     GATEWAY_ROUTER_HASH_IP,
     GATEWAY_ROUTER_HASH_UID,
+    GATEWAY_ROUTER_FUNCTION, /* gateway_conf.choose */
 };
+
+/* A worker with room, and a client that is to be bound to one; both borrowed
+ * for the time of the call. */
+struct gateway_candidate {
+    const char *key; /* "ip:name:index", as GatewayWorker writes it */
+    size_t clients;  /* bound to it here */
+};
+struct gateway_newcomer {
+    const char *remote_addr;
+    uint16_t remote_port, gateway_port;
+    const char *uid; /* NULL: none, as when the client is new */
+    size_t uid_len;  /* bytes */
+};
+
+/* The place in workers of the one that client is bound to; anything else
+ * leaves it to GATEWAY_ROUTER_LEAST. Must not call the gateway. */
+typedef int (*gateway_choose_cb)(const struct gateway_candidate *workers,
+    size_t count, const struct gateway_newcomer *client, void *arg);
 
 /* One gateway group of the configuration. Borrowed; outlives the gateways. */
 struct gateway_conf {
@@ -38,6 +57,8 @@ struct gateway_conf {
     const char *const *register_addresses; /* NULL-terminated */
     const char *secret_key;                /* "" for none */
     enum gateway_router router;
+    gateway_choose_cb choose; /* with GATEWAY_ROUTER_FUNCTION, else NULL */
+    void *choose_arg;
     size_t worker_high_water;
     /* Heartbeat. ping_data NULL: websocket PING every ping_interval, dead after
      * idle_timeout without a byte. Not NULL, or ping_not_response_limit > 0:

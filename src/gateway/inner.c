@@ -118,7 +118,7 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
     char *key;
 
     addr_format_host(host, conn_peer(l->conn));
-    key = xasprintf("%s %s", host, name);
+    key = xasprintf("%s:%s", host, name);
     l->worker =
         router_add_worker(in->conf.router, l->conn, key, features, &replaced);
     free(key);

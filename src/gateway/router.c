@@ -185,6 +185,46 @@ static uint64_t address_hash(const union addr *peer)
     return stable_hash(&peer->in.sin_addr, sizeof(peer->in.sin_addr));
 }
 
+static struct router_worker *find_worker(
+    const struct router *r, const char *key)
+{
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i] && strcmp(r->workers[i]->key, key) == 0)
+            return r->workers[i];
+    return NULL;
+}
+
+static struct router_worker *by_function(
+    const struct router *r, const struct client *c)
+{
+    const struct clients_name *uid = c->uid.name;
+    char host[ADDR_TEXT_SIZE];
+    const struct gateway_newcomer newcomer = {
+        .remote_addr = addr_format_host(host, &c->peer),
+        .remote_port = addr_port(&c->peer),
+        .gateway_port = r->conf.gateway_port,
+        .uid = uid ? uid->text : NULL,
+        .uid_len = uid ? uid->len : 0,
+    };
+    struct gateway_candidate *list = xcalloc(r->nslots + 1, sizeof(*list));
+    struct router_worker *chosen = NULL;
+    size_t count = 0;
+    int place = -1;
+
+    for (size_t i = 0; i < r->nslots; i++) {
+        const struct router_worker *w = r->workers[i];
+
+        if (w && !conn_is_full(w->conn))
+            list[count++] = (struct gateway_candidate){w->key, w->clients};
+    }
+    if (count > 0)
+        place = r->conf.choose(list, count, &newcomer, r->conf.choose_arg);
+    if (place >= 0 && (size_t)place < count)
+        chosen = find_worker(r, list[place].key);
+    free(list);
+    return chosen ? chosen : least_busy(r);
+}
+
 /* A worker with room for a client that is bound to none, or NULL. */
 static struct router_worker *choose(struct router *r, const struct client *c)
 {
@@ -199,6 +239,8 @@ static struct router_worker *choose(struct router *r, const struct client *c)
         return by_hash(r, address_hash(&c->peer));
     case GATEWAY_ROUTER_HASH_IP:
         return by_hash(r, address_hash(&c->peer));
+    case GATEWAY_ROUTER_FUNCTION:
+        return by_function(r, c);
     case GATEWAY_ROUTER_LEAST:
         break;
     }
@@ -214,6 +256,14 @@ static struct router_worker *ready_worker(
     if (w)
         return conn_is_full(w->conn) ? NULL : w;
     return choose(r, c);
+}
+
+/* Whether ready_worker() would find one. Asks no function: nothing is bound. */
+static bool has_ready_worker(struct router *r, const struct client *c)
+{
+    if (r->conf.mode == GATEWAY_ROUTER_FUNCTION && !bound_worker(r, c))
+        return least_busy(r) != NULL;
+    return ready_worker(r, c) != NULL;
 }
 
 static void send_event(struct router *r, struct router_worker *w,
@@ -290,10 +340,11 @@ static void hold(struct router *r, struct client *c, uint8_t cmd,
 int router_forward(struct router *r, struct client *c, uint8_t cmd,
     const void *body, size_t len)
 {
-    struct router_worker *w = c->held > 0 ? NULL : ready_worker(r, c);
+    struct router_worker *w;
 
     if (c->gone)
         return 0;
+    w = c->held > 0 ? NULL : ready_worker(r, c);
     if (w) {
         send_event(r, w, c, cmd, body, len);
         return 0;
@@ -335,10 +386,11 @@ static void put_close_info(
 void router_close(
     struct router *r, struct client *c, int code, const char *reason)
 {
-    struct router_worker *w = c->held > 0 ? NULL : ready_worker(r, c);
+    struct router_worker *w;
 
     if (c->gone)
         return;
+    w = c->held > 0 ? NULL : ready_worker(r, c);
     c->gone = true;
     forget_pause(r, c);
     buf_clear(&r->scratch);
@@ -383,20 +435,11 @@ void router_drained(struct router *r)
     LIST_FOREACH_SAFE (node, next, &r->paused) {
         struct client *c = LIST_ENTRY(node, struct client, paused_node);
 
-        if (c->held > 0 || !ready_worker(r, c))
+        if (c->held > 0 || !has_ready_worker(r, c))
             continue;
         forget_pause(r, c);
         client_resume(c->conn);
     }
-}
-
-static struct router_worker *find_worker(
-    const struct router *r, const char *key)
-{
-    for (size_t i = 0; i < r->nslots; i++)
-        if (r->workers[i] && strcmp(r->workers[i]->key, key) == 0)
-            return r->workers[i];
-    return NULL;
 }
 
 /* A free slot; ROUTER_WORKERS_MAX when there is none. */

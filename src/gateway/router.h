@@ -11,6 +11,9 @@
  * is bound and by the uid from the next event on: that may be another worker,
  * and then what the first one has not run yet is not waited for.
  *
+ * With GATEWAY_ROUTER_FUNCTION the configuration chooses: once for each binding
+ * of a client, among the workers that have room.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_GATEWAY_ROUTER_H
@@ -30,6 +33,8 @@
 
 struct router_conf {
     enum gateway_router mode;
+    gateway_choose_cb choose; /* GATEWAY_ROUTER_FUNCTION */
+    void *choose_arg;
     uint32_t local_ip; /* host order; of the heads of all events */
     uint16_t local_port;
     uint16_t gateway_port;
@@ -58,7 +63,7 @@ struct router *router_new(const struct router_conf *conf);
  * those paused, must live. */
 void router_free(struct router *r);
 
-/* A worker joined. key names it ("ip name:index"); conn is borrowed. A worker
+/* A worker joined. key names it ("ip:name:index"); conn is borrowed. A worker
  * with the same key goes on as this one, with its clients: *replaced gets the
  * conn that it had, else NULL. NULL above ROUTER_WORKERS_MAX. */
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
