@@ -67,7 +67,8 @@ static int make_project(void **state)
 static int remove_project(void **state)
 {
     static const char *const names[] = {"scripts/events.lua", "cert.pem",
-        "key.pem", "secret", "open", "empty", "conf", "scripts", "www", "."};
+        "key.pem", "secret", "open", "empty", "log", "conf", "scripts", "www",
+        "."};
 
     for (size_t i = 0; i + 1 < sizeof(names) / sizeof(names[0]); i++)
         remove(names[i]);
@@ -165,9 +166,9 @@ static const struct broken broken[] = {
     {ONE("send = 'blob'"),
         ": gateways[1].send: is \"blob\"; give \"text\" or \"binary\""},
     {ONE("router = 'most'"),
-        ": gateways[1].router: is \"most\"; give \"least\", \"random\", \"hash_ip\" or \"hash_uid\""},
-    {ONE("router = function() end"),
-        ": gateways[1].router: is a function; give \"least\", \"random\", \"hash_ip\" or \"hash_uid\""},
+        ": gateways[1].router: is \"most\"; give \"least\", \"random\", \"hash_ip\", \"hash_uid\" or a function"},
+    {ONE("overflow = function() end"),
+        ": gateways[1].overflow: is a function; give \"close\" or \"drop\""},
     {ONE("name = 'a\\0b'"),
         ": gateways[1].name: is \"a\\x00b\"; give a string of 1 to 64 bytes"},
     {ONE("name = 'a b'"),
@@ -494,6 +495,135 @@ static void lets_the_file_compute_and_ask_the_environment(void **state)
     config_free(&c);
 }
 
+/* The answer of the first gateway's router function, for two workers. */
+static int choose(const struct config *c, const char *uid)
+{
+    static const struct gateway_candidate workers[] = {
+        {"127.0.0.1:Chat:0", 3}, {"127.0.0.1:Chat:1", 5}};
+    const struct gateway_newcomer client = {.remote_addr = "10.1.2.3",
+        .remote_port = 4000,
+        .gateway_port = 8283,
+        .uid = uid,
+        .uid_len = uid ? strlen(uid) : 0};
+    const struct gateway_conf *g = &c->gateways[0].conf;
+
+    assert_int_equal(g->router, GATEWAY_ROUTER_FUNCTION);
+    assert_non_null(g->choose);
+    return g->choose(workers, 2, &client, g->choose_arg);
+}
+
+static void takes_a_function_as_router(void **state)
+{
+    struct config c;
+
+    expect_good(
+        &c, "local calls = 0 " ONE(
+                "router = function(workers, client) calls = calls + 1 "
+                "assert(#workers == 2 and workers[1].key == '127.0.0.1:Chat:0' "
+                "and workers[1].clients == 3 and workers[2].clients == 5) "
+                "assert(client.remote_addr == '10.1.2.3' and "
+                "client.remote_port == 4000 and client.gateway_port == 8283) "
+                "if client.uid == 'alice' then return workers[2].key end "
+                "assert(client.uid == nil) return calls end"));
+    assert_int_equal(choose(&c, NULL), 0);
+    assert_int_equal(choose(&c, NULL), 1);
+    assert_int_equal(choose(&c, "alice"), 1);
+    config_free(&c);
+}
+
+static void gives_each_group_its_own_router(void **state)
+{
+    struct config c;
+    const struct gateway_conf *g;
+
+    expect_good(&c,
+        GATEWAYS(GATEWAY("router = function() return 2 end") ", " GATEWAY(
+            "name = 'B', listen = 'text://127.0.0.1:8284', start_port = 2910, "
+            "router = function() return 1 end") ", " GATEWAY("name = 'C', listen = 'text://127.0.0.1:8285', start_port = "
+                                                             "2920")));
+    g = &c.gateways[1].conf;
+    assert_int_equal(choose(&c, NULL), 1);
+    assert_int_equal(
+        g->choose((const struct gateway_candidate[]){{"w", 0}}, 1,
+            &(struct gateway_newcomer){.remote_addr = "::1"}, g->choose_arg),
+        0);
+    assert_int_equal(c.gateways[2].conf.router, GATEWAY_ROUTER_LEAST);
+    assert_null(c.gateways[2].conf.choose);
+    config_free(&c);
+}
+
+/* The lines of the log are removed. The caller frees them. */
+static char *take_log(void)
+{
+    char *text = xcalloc(1, 8192);
+    FILE *file = fopen("log", "re");
+
+    assert_non_null(file);
+    text[fread(text, 1, 8191, file)] = '\0';
+    fclose(file);
+    assert_int_equal(truncate("log", 0), 0);
+    return text;
+}
+
+static void passes_over_a_router_that_fails(void **state)
+{
+    static const struct {
+        const char *body, *line;
+    } rows[] = {
+        {"error 'no way'", "count=1 error=\"" FILE_NAME ":1: no way\""},
+        {"error({})", "an error that is not a text"},
+        {"return 0", "router returns 0; return the key of a worker"},
+        {"return 3", "router returns 3; "},
+        {"return 1.5", "router returns 1.5; "},
+        {"return {}", "router returns a table; "},
+        {"return '127.0.0.1:Chat:9'", "Chat:9"},
+        {"while true do end", ":1: router still running after 1000000 steps"},
+        {"local t = {} for i = 1, 1e5 do t[i] = ('x'):rep(1e6) .. i end",
+            "not enough memory"},
+        {"return f(function() end)", "global 'f'"},
+    };
+
+    assert_int_equal(log_open("log"), 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *text = xasprintf(ONE("router = function() %s end"), rows[i].body);
+        struct config c;
+        char *line;
+
+        expect_good(&c, text);
+        for (int n = 0; n < 3; n++)
+            assert_int_equal(choose(&c, NULL), -1);
+        line = take_log();
+        if (!strstr(line, rows[i].line))
+            fail_msg("%s\n got: %s", rows[i].body, line);
+        free(line);
+        free(text);
+        config_free(&c);
+    }
+}
+
+static void works_on_after_a_router_has_failed(void **state)
+{
+    struct config c;
+    size_t count = 0;
+    char *lines;
+
+    assert_int_equal(log_open("log"), 0);
+    expect_good(&c, "local n = 0 " ONE("router = function() n = n + 1 "
+                                       "if n == 1 then while true do end end "
+                                       "if n == 2 then return nil end "
+                                       "if n < 100 then error 'again' end "
+                                       "return 2 end"));
+    for (int i = 1; i < 100; i++)
+        assert_int_equal(choose(&c, NULL), -1);
+    assert_int_equal(choose(&c, NULL), 1);
+    lines = take_log();
+    for (const char *p = lines; *p; p++)
+        count += *p == '\n';
+    assert_in_range(count, 1, 20); /* one a second */
+    free(lines);
+    config_free(&c);
+}
+
 static void starts_paths_at_the_files_own_folder(void **state)
 {
     struct config c;
@@ -526,6 +656,10 @@ int main(void)
         cmocka_unit_test(takes_ipv6_listeners),
         cmocka_unit_test(takes_trusted_proxies),
         cmocka_unit_test(lets_the_file_compute_and_ask_the_environment),
+        cmocka_unit_test(takes_a_function_as_router),
+        cmocka_unit_test(gives_each_group_its_own_router),
+        cmocka_unit_test(passes_over_a_router_that_fails),
+        cmocka_unit_test(works_on_after_a_router_has_failed),
         cmocka_unit_test(starts_paths_at_the_files_own_folder),
     };
 

@@ -25,8 +25,7 @@
 #define GWRUN_LUA_DIR "/usr/local/share/gwrun/lua"
 #endif
 
-#define CHUNK          "config" /* the file's name in Lua's own messages */
-#define TEXT_MAX       1024     /* bytes of a name, path or address */
+#define TEXT_MAX       1024 /* bytes of a name, path or address */
 #define MESSAGE_MAX    (FRAME_MAX_LEN - 64 * 1024) /* must fit in a frame */
 #define BYTES_MAX      (1024.0 * 1024 * 1024 * 1024)
 #define SECONDS_MAX    (7.0 * 24 * 3600)
@@ -83,7 +82,10 @@ static const struct config_field gateway_fields[] = {
     {GATEWAY("inner_listen", CONFIG_TEXT, inner_listen, 1, TEXT_MAX)},
     {GATEWAY("register_address", CONFIG_TEXTS, conf.register_addresses, 1,
         TEXT_MAX)},
-    {GATEWAY("router", CONFIG_WORD, conf.router, 0, 0), .words = router_words},
+    {GATEWAY("router", CONFIG_WORD, conf.router, 0, 0), .words = router_words,
+        .take_function = config_router_take,
+        .want =
+            "\"least\", \"random\", \"hash_ip\", \"hash_uid\" or a function"},
     {GATEWAY("worker_high_water", CONFIG_SIZE, conf.worker_high_water, 65536,
         BYTES_MAX)},
     {GATEWAY(
@@ -271,7 +273,6 @@ static void on_too_long(lua_State *L, lua_Debug *ar)
 struct source {
     struct config_load *load; /* borrowed */
     const char *text;         /* borrowed */
-    size_t memory_used;       /* bytes of the Lua state */
 };
 
 /* Protected: run the text and read the table that it returns. */
@@ -281,7 +282,8 @@ static int read_source(lua_State *L)
     struct config_load *l = s->load;
     char shown[CONFIG_SHOW_SIZE];
 
-    if (luaL_loadbufferx(L, s->text, strlen(s->text), "=" CHUNK, "t") != LUA_OK)
+    if (luaL_loadbufferx(L, s->text, strlen(s->text), "=" CONFIG_CHUNK, "t") !=
+        LUA_OK)
         return lua_error(L);
     push_sandbox(L);
     lua_setupvalue(L, 2, 1);
@@ -304,45 +306,44 @@ static int read_source(lua_State *L)
 
 static void *allocate(void *ud, void *ptr, size_t old_size, size_t size)
 {
-    struct source *s = ud;
+    struct config_memory *m = ud;
     size_t old = ptr ? old_size : 0;
     void *p;
 
     if (size == 0) {
         free(ptr);
-        s->memory_used -= old;
+        m->lua_used -= old;
         return NULL;
     }
-    if (size > old && s->memory_used + (size - old) > CONFIG_MEMORY_MAX)
+    if (size > old && m->lua_used + (size - old) > CONFIG_MEMORY_MAX)
         return NULL;
     p = realloc(ptr, size);
     if (p)
-        s->memory_used = s->memory_used - old + size;
+        m->lua_used = m->lua_used - old + size;
     return p;
 }
 
 static void run_source(struct config_load *l, const char *text)
 {
     struct source s = {.load = l, .text = text};
-    lua_State *L = lua_newstate(allocate, &s);
-    const char *message;
-    size_t n = strlen(CHUNK);
+    lua_State *L = lua_newstate(allocate, l->memory);
+    char *message;
 
     if (!L)
         fatal("out of memory for a Lua state");
     lua_pushcfunction(L, read_source);
     lua_pushlightuserdata(L, &s);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-        message = lua_type(L, -1) == LUA_TSTRING
-                      ? lua_tostring(L, -1)
-                      : "ends with an error that is not a text";
+        message = config_lua_message(L, l->c.path);
         l->ncomplaints++;
-        if (strncmp(message, CHUNK ":", n + 1) == 0)
-            buf_printf(&l->complaints, "%s%s\n", l->c.path, message + n);
-        else
-            buf_printf(&l->complaints, "%s: %s\n", l->c.path, message);
+        buf_printf(&l->complaints, "%s\n", message);
+        free(message);
+        lua_settop(L, 0);
     }
-    lua_close(L);
+    if (l->has_functions)
+        l->memory->lua = L;
+    else
+        lua_close(L);
 }
 
 /* The folder above conf/, or the file's own. NULL when there is none. */

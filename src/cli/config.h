@@ -1,7 +1,8 @@
 /* config.h - conf/gwrun.lua as structs.
  *
  * The file is a Lua program without access to anything but string, table, math
- * and os.getenv; it returns one table. docs/configuration.md lists the keys.
+ * and os.getenv; it returns one table. docs/configuration.md lists the keys. A
+ * router that is a function keeps the program's state until config_free().
  *
  * SPDX-License-Identifier: MIT
  */

@@ -17,9 +17,11 @@
 #define CONFIG_COMPLAINTS_MAX 50   /* lines; more only say "and more" */
 #define CONFIG_LIST_MAX       1024 /* entries of a list */
 
-/* Blocks that live as long as the configuration. */
+/* What lives as long as the configuration. */
 struct config_memory {
     struct config_block *blocks; /* owned */
+    lua_State *lua;  /* owned; NULL: nothing of the file is called */
+    size_t lua_used; /* bytes of the Lua state */
 };
 
 /* Zeroed; freed by config_memory_free(). */
@@ -36,7 +38,14 @@ struct config_load {
     struct config_memory *memory;          /* borrowed */
     struct buf complaints;                 /* owned; lines */
     size_t ncomplaints;
+    bool has_functions; /* the Lua state must stay */
 };
+
+#define CONFIG_CHUNK "config" /* the file's name in Lua's own messages */
+
+/* The error on top of L's stack with the file's path for that name. The caller
+ * frees it. */
+char *config_lua_message(lua_State *L, const char *path);
 
 /* Add the line "file: where: message". where "" leaves it out. */
 void config_complain(struct config_load *l, const char *where, const char *fmt,
@@ -65,6 +74,8 @@ struct config_field {
     const char *want; /* what to give, for messages; NULL: made from the rest */
     const char *const *words;          /* NULL-terminated */
     const struct config_field *fields; /* of CONFIG_TABLE; key NULL ends them */
+    /* Takes the function on top of L's stack into base; NULL: none is taken. */
+    void (*take_function)(struct config_load *l, lua_State *L, void *base);
     bool required;
 };
 
@@ -77,6 +88,10 @@ void config_read_table(struct config_load *l, lua_State *L, const char *where,
  * `a table`. Returns out. */
 #define CONFIG_SHOW_SIZE 900
 const char *config_show(char out[CONFIG_SHOW_SIZE], lua_State *L, int index);
+
+/* The function on top of L's stack becomes the router of the gateway group in
+ * base. Runs inside lua_pcall(). */
+void config_router_take(struct config_load *l, lua_State *L, void *base);
 
 /* Addresses, files, ports, users: all that needs more than one value or a look
  * at the machine. Completes the structs (protocols, addresses, keys). */

@@ -37,6 +37,9 @@ void config_memory_free(struct config_memory *m)
 {
     struct config_block *b = m->blocks;
 
+    if (m->lua)
+        lua_close(m->lua);
+    m->lua = NULL;
     while (b) {
         struct config_block *next = b->next;
 
@@ -44,6 +47,18 @@ void config_memory_free(struct config_memory *m)
         b = next;
     }
     m->blocks = NULL;
+}
+
+char *config_lua_message(lua_State *L, const char *path)
+{
+    const char *message = lua_type(L, -1) == LUA_TSTRING
+                              ? lua_tostring(L, -1)
+                              : "ends with an error that is not a text";
+    size_t n = strlen(CONFIG_CHUNK);
+
+    if (strncmp(message, CONFIG_CHUNK ":", n + 1) == 0)
+        return xasprintf("%s%s", path, message + n);
+    return xasprintf("%s: %s", path, message);
 }
 
 void config_complain(
@@ -342,6 +357,8 @@ static void read_field(struct config_load *l, lua_State *L, const char *where,
         if (field->required)
             config_complain(
                 l, where, "is missing; give %s", show_want(want, field));
+    } else if (field->take_function && lua_isfunction(L, -1)) {
+        field->take_function(l, L, base);
     } else if (field->kind == CONFIG_TABLE && lua_istable(L, -1)) {
         config_read_table(l, L, where, field->fields, base);
     } else if (field->kind == CONFIG_TABLE ||
