@@ -25,7 +25,7 @@ describe("a fault", function()
     app = testbed.start {
       script = script,
       gateways = { { count = 1 }, { count = 1 } },
-      workers = { count = 2, handler_timeout = 1, memory_limit = 64 * 1024 * 1024 },
+      workers = { count = 2, handler_timeout = 3, memory_limit = 64 * 1024 * 1024 },
     }
   end)
 
