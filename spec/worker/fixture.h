@@ -10,6 +10,7 @@
 #define GW_SPEC_WORKER_FIXTURE_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -215,6 +216,7 @@ static inline int fixture_setup(void **state)
         .gateway_high_water = 1024 * 1024,
         .open_libs = fixture_open_libs,
     };
+    signal(SIGPIPE, SIG_IGN); /* as gwrun does */
     uv_loop_init(&fixture.loop);
     uv_timer_init(&fixture.loop, &fixture.guard);
     fixture.turn = turn_new(&fixture.loop);
