@@ -237,18 +237,21 @@ static void the_request_reaches_the_owner_whole(void **state)
     int fd = dial(t);
 
     put_str(t, fd,
-        "GET /a%20b/c?x=1&y=%26%3D%2B+z&list[]=%E4%BD%A0 HTTP/1.1\r\n"
+        "GET /a%20b//./c?x=1;y=%26%3D%2B+z&&list[]=%E4%BD%A0 HTTP/1.1\r\n"
         "host: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\n"
         "Cookie: a=b; c=d\r\nX-Forwarded-For: 1.2.3.4\r\n"
-        "X-Real-IP: 5.6.7.8\r\nUser-Agent: spec\r\n\r\n");
+        "X-Real-IP: 5.6.7.8\r\nUser-Agent: spec\r\nX-My_Token: t\r\n"
+        "Two: 1\r\nTwo: 2\r\n\r\n");
     get(t, fd, &in, 13);
     assert_memory_equal(in.data, "HTTP/1.1 101 ", 13);
-    assert_true(heard(t, "open /a%20b/c?x=1&y=%26=%2B%20z&list[]=%E4%BD%A0\n"));
+    assert_true(
+        heard(t, "open /a%20b//./c?x=1;y=%26%3D%2B+z&&list[]=%E4%BD%A0\n"));
     assert_true(heard(t, "header cookie=a=b; c=d\n"));
     assert_true(heard(t, "header x-forwarded-for=1.2.3.4\n"));
     assert_true(heard(t, "header x-real-ip=5.6.7.8\n"));
     assert_true(heard(t, "header user-agent=spec\n"));
+    assert_true(heard(t, "header x-my_token=t\nheader two=1\nheader two=2\n"));
     close(fd);
     buf_fini(&in);
     finish(t);

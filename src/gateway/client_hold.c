@@ -1,10 +1,11 @@
-/* Upgrade requests that the owner wants to see before they are answered.
+/* Requests, as they were sent, before the library reads them.
  *
- * libwebsockets decides about an upgrade inside the call that reads the last
- * byte of its request. So while the owner has not answered, the library does
- * not read: the request is looked at from outside, in the socket or in OpenSSL,
- * and left there; when the answer is known the library is told to read, finds
- * the same bytes, and its guard finds the answer. */
+ * libwebsockets keeps the headers that it knows and no others, tidies up URLs,
+ * and decides about an upgrade inside the call that reads the last byte of its
+ * request. So at first it does not read: the request is looked at from outside,
+ * in the socket or in OpenSSL, and left there. When it is whole, and the owner
+ * has answered if it wants to be asked, the library is told to read, finds the
+ * same bytes, and its guard finds the request and the answer. */
 #include "gateway/client_io_impl.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ struct client_hold {
     int fd; /* owned; a second one of the socket: libuv lets only one handle
                watch a descriptor, and the library has that */
     enum hold_state state;
+    bool asked;      /* the owner was */
     unsigned status; /* 0: let it in */
     size_t seen;     /* plain socket: bytes that the last look found */
     struct buf head;
@@ -160,45 +162,53 @@ static void fill_request(struct client_hold *h, const struct httphead *head)
             head->fields[i].name, head->fields[i].value};
 }
 
-/* Who asks: behind a trusted proxy the one that it names. A proxy may add its
- * line behind one that the client has made up, so all of them count. */
-static union addr find_peer(
-    const struct client_conn *c, const struct httphead *head)
+union addr client_hold_peer(
+    const struct client_conn *c, const struct client_io_request *request)
 {
-    const char *real_ip = httphead_find(head, "x-real-ip");
+    const char *real_ip = "";
     union addr peer = c->peer;
     struct buf list = {0};
 
     if (!client_io_forwards(c->io, &peer))
         return peer;
-    for (size_t i = 0; i < head->nfields; i++)
-        if (strcmp(head->fields[i].name, "x-forwarded-for") == 0)
-            buf_printf(
-                &list, "%s%s", list.len > 0 ? "," : "", head->fields[i].value);
+    for (size_t i = 0; i < request->nheaders; i++) {
+        const struct client_io_header *h = &request->headers[i];
+
+        if (strcmp(h->name, "x-forwarded-for") == 0)
+            buf_printf(&list, "%s%s", list.len > 0 ? "," : "", h->value);
+        else if (strcmp(h->name, "x-real-ip") == 0 && real_ip[0] == '\0')
+            real_ip = h->value;
+    }
     buf_append_byte(&list, '\0');
-    forwarded_find(&c->io->trust, &peer, (const char *)list.data,
-        real_ip != NULL ? real_ip : "");
+    forwarded_find(&c->io->trust, &peer, (const char *)list.data, real_ip);
     buf_fini(&list);
     return peer;
 }
 
+/* One that may be shown: a NUL in a URL only ever means harm. */
 static bool is_upgrade(const struct httphead *head)
 {
     const char *upgrade = httphead_find(head, "upgrade");
 
     return upgrade != NULL && strcasecmp(upgrade, "websocket") == 0 &&
-           strcmp(head->method, "GET") == 0 && head->target[0] == '/';
+           strcmp(head->method, "GET") == 0 && head->target[0] == '/' &&
+           strstr(head->target, "%00") == NULL;
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-static void ask(struct client_hold *h, const struct httphead *head)
+static bool must_ask(const struct client_io *io)
+{
+    return io->ops->asks != NULL && io->ops->asks(io->arg);
+}
+
+static void ask(struct client_hold *h)
 {
     struct client_conn *c = h->c;
     struct client_io *io = c->io;
-    union addr peer = find_peer(c, head);
+    union addr peer = client_hold_peer(c, &h->request);
 
-    fill_request(h, head);
+    h->asked = true;
     /* From now on only its end is of interest. */
     uv_poll_stop(&h->poll);
     uv_poll_start(&h->poll, UV_DISCONNECT, on_poll);
@@ -235,10 +245,13 @@ static void look(struct client_hold *h)
         if (httphead_parse(&head, (char *)h->head.data, (size_t)len) < 0 ||
             !is_upgrade(&head))
             break;
-        ask(h, &head);
+        fill_request(h, &head);
+        if (!must_ask(h->c->io))
+            break;
+        ask(h);
         return;
     }
-    go_on(h); /* a page, or an answer that the guard will find */
+    go_on(h);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -280,12 +293,8 @@ fail:
 
 void client_hold_begin(struct client_conn *c, int fd, void *ssl)
 {
-    const struct client_io_ops *ops = c->io->ops;
-
-    if (c->io->conf->protocol != CLIENT_IO_WEBSOCKET || ops->asks == NULL ||
-        !ops->asks(c->io->arg))
+    if (c->io->conf->protocol != CLIENT_IO_WEBSOCKET)
         return;
-    c->held_back = true;
     client_lws_read(c, false);
     if (open_hold(&c->hold, c, fd) < 0) {
         c->kill = true;
@@ -327,15 +336,14 @@ bool client_hold_timeout(struct client_conn *c)
 unsigned client_hold_verdict(const struct client_conn *c,
     const struct client_io_request **request, const char **reason)
 {
-    const struct client_io_ops *ops = c->io->ops;
     const struct client_hold *h = c->hold;
 
     *request = NULL;
     *reason = NULL;
-    if (!c->held_back) /* a reload may have come in between */
-        return ops->asks != NULL && ops->asks(c->io->arg) ? 503 : 0;
     if (h == NULL || h->state != HOLD_OVER || h->request.uri == NULL)
         return 400; /* the library takes for a request what we do not */
+    if (!h->asked && must_ask(c->io))
+        return 503; /* a reload came in between */
     *request = &h->request;
     *reason = h->reason;
     return h->status;

@@ -11,16 +11,7 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
-#define KEY_LEN     24          /* of a Sec-WebSocket-Key: 16 bytes in base64 */
-#define QUERY_PARTS 128         /* more than lws accepts */
-#define TEXT_MAX    (32 * 1024) /* a request's strings; the head is <= 8 KiB */
-
-/* The request as on_open() sees it; kept between requests. */
-struct client_request_text {
-    struct client_io_request request;
-    struct client_io_header headers[WSI_TOKEN_COUNT];
-    struct buf text; /* all strings, one behind the other */
-};
+#define KEY_LEN 24 /* of a Sec-WebSocket-Key: 16 bytes in base64 */
 
 static int refuse(struct client_conn *c, struct lws *wsi, unsigned status)
 {
@@ -159,141 +150,20 @@ static unsigned guard(struct client_conn *c, struct lws *wsi)
     return 0;
 }
 
-/* Percent-encode what cannot stand in a URI as it is. keep: what may. */
-static void put_encoded(
-    struct buf *out, const char *data, size_t len, const char *keep)
+/* From now on the client counts for the address that the request names. 0, or
+ * the status to refuse with. */
+static unsigned find_client(
+    struct client_conn *c, const struct client_io_request *request)
 {
-    for (size_t i = 0; i < len; i++) {
-        uint8_t ch = (uint8_t)data[i];
-
-        if (isalnum(ch) || (ch != '\0' && strchr(keep, ch) != NULL))
-            buf_append_byte(out, ch);
-        else
-            buf_printf(out, "%%%02X", ch);
-    }
-}
-
-/* lws has split the query at each "&" and decoded the parts. false: there is a
- * NUL in one. */
-static bool put_query(struct lws *wsi, struct buf *out)
-{
-    char part[CLIENT_HEADERS_MAX];
-    int len;
-
-    for (int i = 0; i < QUERY_PARTS; i++) {
-        len = lws_hdr_copy_fragment(
-            wsi, part, sizeof(part), WSI_TOKEN_HTTP_URI_ARGS, i);
-        if (len < 0)
-            break;
-        if (strlen(part) != (size_t)len)
-            return false;
-        if (i > 0)
-            buf_append_byte(out, '&');
-        put_encoded(out, part, (size_t)len, "-._~!$'()*,/:=?@[]");
-    }
-    return true;
-}
-
-/* Strings are offsets into text until it does not move any more. */
-static const char *text_at(const struct client_request_text *r, size_t at)
-{
-    return (const char *)r->text.data + at;
-}
-
-/* path, query and uri, each with its NUL. false: a path that is not sound. */
-static bool put_uri(struct lws *wsi, struct client_request_text *r)
-{
-    char path[CLIENT_HEADERS_MAX];
-    int len = lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI);
-    size_t query_at, uri_at, path_len, query_len;
-    struct buf *text = &r->text;
-
-    if (len <= 0 || path[0] != '/' || strlen(path) != (size_t)len)
-        return false;
-    put_encoded(text, path, (size_t)len, "-._~!$&'()*+,/:;=@");
-    path_len = text->len;
-    buf_append_byte(text, '\0');
-    query_at = text->len;
-    if (!put_query(wsi, text))
-        return false;
-    query_len = text->len - query_at;
-    buf_append_byte(text, '\0');
-    uri_at = text->len;
-    buf_append(text, text->data, path_len);
-    if (query_len > 0) {
-        buf_append_byte(text, '?');
-        buf_append(text, text->data + query_at, query_len);
-    }
-    buf_append_byte(text, '\0');
-    r->request.path = text_at(r, 0);
-    r->request.query = text_at(r, query_at);
-    r->request.uri = text_at(r, uri_at);
-    return true;
-}
-
-/* One header: its name without the colon and its value. */
-static void put_header(struct lws *wsi, struct client_request_text *r,
-    enum lws_token_indexes token, const char *name)
-{
-    struct client_io_header *h = &r->headers[r->request.nheaders];
-    size_t name_len = strlen(name) - 1;
-    struct buf *text = &r->text;
-    int value_len = lws_hdr_total_length(wsi, token) + 1;
-    char *value;
-
-    if (buf_room(text) < name_len + (size_t)value_len + 2)
-        return;
-    h->name = text_at(r, text->len);
-    buf_append(text, name, name_len);
-    buf_append_byte(text, '\0');
-    value = (char *)text->data + text->len;
-    if (lws_hdr_copy(wsi, value, value_len, token) < 0)
-        return;
-    buf_commit(text, strlen(value) + 1);
-    h->value = value;
-    r->request.nheaders++;
-}
-
-static bool build_request(struct lws *wsi, struct client_request_text *r)
-{
-    const char *name;
-
-    buf_clear(&r->text);
-    buf_reserve(&r->text, 3 * TEXT_MAX); /* pointers into it stay good */
-    memset(&r->request, 0, sizeof(r->request));
-    r->request.headers = r->headers;
-    if (!put_uri(wsi, r))
-        return false;
-    for (int token = 0; token < WSI_TOKEN_COUNT; token++) {
-        name = (const char *)lws_token_to_string((enum lws_token_indexes)token);
-        /* methods, versions and HTTP/2's names are no headers */
-        if (name == NULL || name[0] == ':' || name[0] == '\0' ||
-            name[strlen(name) - 1] != ':')
-            continue;
-        if (has(wsi, (enum lws_token_indexes)token))
-            put_header(wsi, r, (enum lws_token_indexes)token, name);
-    }
-    return true;
-}
-
-/* Behind a trusted proxy the request says whose it is: from now on it counts
- * for that address. 0, or the status to refuse with. */
-static unsigned find_client(struct client_conn *c, struct lws *wsi)
-{
-    char list[CLIENT_HEADERS_MAX], real_ip[ADDR_TEXT_SIZE];
-
     if (!client_io_forwards(c->io, &c->peer))
         return 0;
-    header(wsi, WSI_TOKEN_X_FORWARDED_FOR, list, sizeof(list));
-    header(wsi, WSI_TOKEN_HTTP_X_REAL_IP, real_ip, sizeof(real_ip));
-    forwarded_find(&c->io->trust, &c->peer, list, real_ip);
+    c->peer = client_hold_peer(c, request);
     return client_limits_count(&c->io->limits, &c->peer, &c->limit) < 0 ? 503
                                                                         : 0;
 }
 
 int client_http_upgrade(struct client_conn *c, struct lws *wsi)
 {
-    struct client_io *io = c->io;
     const struct client_io_request *request;
     const char *reason = NULL;
     unsigned status;
@@ -305,29 +175,14 @@ int client_http_upgrade(struct client_conn *c, struct lws *wsi)
     if (status == 0)
         status = client_hold_verdict(c, &request, &reason);
     if (status == 0)
-        status = find_client(c, wsi);
+        status = find_client(c, request);
     if (reason != NULL)
         return refuse_with(c, wsi, status, reason);
     if (status != 0)
         return refuse(c, wsi, status);
-    if (io->request == NULL)
-        io->request = xcalloc(1, sizeof(*io->request));
-    if (!build_request(wsi, io->request))
-        return refuse(c, wsi, 400);
-    /* What the owner has agreed to is what it gets. */
-    if (request == NULL)
-        request = &io->request->request;
     if (client_conn_open(c, request) < 0)
         return refuse(c, wsi, 503);
     return 0;
-}
-
-void client_http_free(struct client_io *io)
-{
-    if (io->request == NULL)
-        return;
-    buf_fini(&io->request->text);
-    free(io->request);
 }
 
 int client_http_filter(struct client_conn *c, struct lws *wsi)

@@ -601,7 +601,6 @@ static void on_reaper_closed(uv_handle_t *handle)
     client_queue_free_spares(io);
     client_limits_fini(&io->limits);
     forwarded_trust_fini(&io->trust);
-    client_http_free(io);
     free(io->www);
     free(io);
 }

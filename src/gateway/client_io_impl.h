@@ -2,7 +2,7 @@
  *
  *   client_io.c      the library: context, accept, callbacks, end
  *   client_http.c    the library: the handshake guard, the request, www
- *   client_hold.c    requests that wait for the owner's answer
+ *   client_hold.c    requests before the library reads them, and on_ask()
  *   client_conn.c    one connection: its states, from accept to on_close
  *   client_queue.c   outward: frames, the queue, flushing, closing
  *   client_recv.c    inward: fragments and bytes to messages, pausing
@@ -74,7 +74,6 @@ struct client_conn {
     uint16_t code;       /* why it closes; 0 not known */
     uint8_t state;       /* enum client_state */
     bool told : 1;       /* on_close() was called */
-    bool held_back : 1;  /* the owner decides whether it is upgraded */
     bool secured : 1;    /* the TLS handshake is over, or there is none */
     bool ready : 1;      /* the 101 is out: it may be written to */
     bool paused : 1;     /* by the owner */
@@ -90,9 +89,6 @@ struct client_limits {
     size_t total, max;
     size_t max_per_ip; /* 0: addresses do not count */
 };
-
-/* The request of a client, built during its on_open(). */
-struct client_request_text;
 
 struct client_io {
     const struct client_io_conf *conf; /* borrowed */
@@ -117,8 +113,7 @@ struct client_io {
     struct client_io_counters counters;
     struct client_queue *spare; /* owned; emptied queues */
     size_t nspare;
-    struct client_request_text *request; /* owned; lives through on_open() */
-    uv_timer_t sweep;                    /* ends opening and closing in time */
+    uv_timer_t sweep; /* ends opening and closing in time */
     uv_idle_t reaper; /* turns it stays alive for the library's handles */
     unsigned turns_left;
     uint64_t refused_logged; /* loop time in ms; 0 never */
@@ -158,12 +153,11 @@ int client_http_filter(struct client_conn *c, struct lws *wsi);
 /* Serve the file at path (decoded). 0 or -1: answered and to be closed. */
 int client_http_serve(
     struct client_conn *c, struct lws *wsi, const char *path, size_t len);
-void client_http_free(struct client_io *io);
 
 /* client_hold.c */
 
 /* c can send its request from now on, over the descriptor fd and, with TLS, the
- * SSL ssl: hold it back if the owner asks for that. */
+ * SSL ssl: hold it back until it is whole and, if the owner asks, answered. */
 void client_hold_begin(struct client_conn *c, int fd, void *ssl);
 /* The end of a turn: go on with an answer. c->hold is there; c may be gone
  * afterwards. */
@@ -171,9 +165,14 @@ void client_hold_turn(struct client_conn *c);
 /* The handshake of c took too long. True: it gets an answer and more time. */
 bool client_hold_timeout(struct client_conn *c);
 /* What the library has read is complete: 0 to let it in, else the status to
- * refuse with. *request and *reason are NULL or borrowed from the hold. */
+ * refuse with. *request (not NULL after 0) and *reason (may be NULL) are
+ * borrowed from the hold. */
 unsigned client_hold_verdict(const struct client_conn *c,
     const struct client_io_request **request, const char **reason);
+/* Who asks: behind a trusted proxy the one that the request names. A proxy may
+ * add its line behind one that the client has made up, so all of them count. */
+union addr client_hold_peer(
+    const struct client_conn *c, const struct client_io_request *request);
 /* Harmless without one. */
 void client_hold_end(struct client_conn *c);
 
