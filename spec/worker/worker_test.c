@@ -231,8 +231,8 @@ static void a_broken_script_never_replaces_a_good_one(void **state)
         "error 'at load'",
         "Events = nil",
         "Events = { onMessage = 5 }",
-        "Events = { onMessage = print, onWorkerStart = function() error 'no' "
-        "end }",
+        ("Events = { onMessage = print, onWorkerStart = function() error 'no' "
+         "end }"),
     };
 
     start_and_connect(SCRIPT("a"));

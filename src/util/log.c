@@ -179,7 +179,7 @@ static int put_head(char *line, size_t size, enum log_level level)
                         level_names[level], sink.color ? "\x1b[m" : "");
 }
 
-static void put_line(
+__attribute__((format(printf, 3, 0))) static void put_line(
     enum log_level level, const char *file, const char *fmt, va_list ap)
 {
     char line[LOG_LINE_MAX];
