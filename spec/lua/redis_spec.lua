@@ -165,7 +165,7 @@ describe("gwrun.redis", function()
     assert.equal("eacces", code)
     _, message = bed:run("return Redis.connect { host = %q, password = 'secret', db = 99 }:get('k')", server.path)
     assert.matches("DB index is out of range", message)
-    _, _, code = bed:run "return Redis.connect { host = 'localhost', port = 1 }:get('k')"
+    _, _, code = bed:run "return Redis.connect { host = '127.0.0.1', port = 1 }:get('k')"
     assert.equal("econnrefused", code)
   end)
 
