@@ -81,7 +81,7 @@ static int collect(struct instance *in, struct table *t, bool as_json)
     return CLI_FAILED;
 }
 
-static int list(struct instance *in, bool as_json)
+static int list(struct instance *in, const struct cli_options *o)
 {
     static const char *const heads[] = {"client_id", "gateway", "peer", "uid",
         "groups", "bytes_in", "bytes_out", "queued", "idle", "connected"};
@@ -90,8 +90,8 @@ static int list(struct instance *in, bool as_json)
 
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         table_add(t, "%s", heads[i]);
-    status = collect(in, t, as_json);
-    if (!as_json)
+    status = collect(in, t, o->json);
+    if (!o->json)
         table_print(t, stdout);
     table_free(t);
     return status;
@@ -99,21 +99,5 @@ static int list(struct instance *in, bool as_json)
 
 int cmd_connections(int argc, char **argv)
 {
-    struct cli_options o;
-    struct config c;
-    struct instance in;
-    int status = cli_parse(&o, argc, argv, "cj", 0, help);
-
-    if (status >= 0)
-        return status;
-    status = cli_find(&c, o.config);
-    if (status != CLI_DONE)
-        return status;
-    status = instance_open(&in, &c);
-    if (status == CLI_DONE) {
-        status = list(&in, o.json);
-        instance_close(&in);
-    }
-    config_free(&c);
-    return status;
+    return instance_command(argc, argv, "cj", help, list);
 }

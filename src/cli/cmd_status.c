@@ -234,21 +234,5 @@ static int show(struct instance *in, const struct cli_options *o)
 
 int cmd_status(int argc, char **argv)
 {
-    struct cli_options o;
-    struct config c;
-    struct instance in;
-    int status = cli_parse(&o, argc, argv, "cdj", 0, help);
-
-    if (status >= 0)
-        return status;
-    status = cli_find(&c, o.config);
-    if (status != CLI_DONE)
-        return status;
-    status = instance_open(&in, &c);
-    if (status == CLI_DONE) {
-        status = show(&in, &o);
-        instance_close(&in);
-    }
-    config_free(&c);
-    return status;
+    return instance_command(argc, argv, "cdj", help, show);
 }

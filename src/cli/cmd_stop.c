@@ -51,26 +51,16 @@ static int stop(struct instance *in, bool graceful, bool *daemon)
     return CLI_FAILED;
 }
 
+static int run_stop(struct instance *in, const struct cli_options *o)
+{
+    bool daemon;
+
+    return stop(in, o->graceful, &daemon);
+}
+
 int cmd_stop(int argc, char **argv)
 {
-    struct cli_options o;
-    struct config c;
-    struct instance in;
-    bool daemon;
-    int status = cli_parse(&o, argc, argv, "cg", 0, stop_help);
-
-    if (status >= 0)
-        return status;
-    status = cli_find(&c, o.config);
-    if (status != CLI_DONE)
-        return status;
-    status = instance_open(&in, &c);
-    if (status == CLI_DONE) {
-        status = stop(&in, o.graceful, &daemon);
-        instance_close(&in);
-    }
-    config_free(&c);
-    return status;
+    return instance_command(argc, argv, "cg", stop_help, run_stop);
 }
 
 int cmd_restart(int argc, char **argv)

@@ -209,3 +209,26 @@ int instance_open(struct instance *in, const struct config *c)
     instance_close(in);
     return CLI_FAILED;
 }
+
+int instance_command(int argc, char **argv, const char *letters,
+    const char *help,
+    int (*run)(struct instance *in, const struct cli_options *o))
+{
+    struct cli_options o;
+    struct config c;
+    struct instance in;
+    int status = cli_parse(&o, argc, argv, letters, 0, help);
+
+    if (status >= 0)
+        return status;
+    status = cli_find(&c, o.config);
+    if (status != CLI_DONE)
+        return status;
+    status = instance_open(&in, &c);
+    if (status == CLI_DONE) {
+        status = run(&in, &o);
+        instance_close(&in);
+    }
+    config_free(&c);
+    return status;
+}

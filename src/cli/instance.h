@@ -13,6 +13,8 @@
 #include "util/buf.h"
 #include "wire/ctlmsg.h"
 
+struct cli_options;
+
 #define INSTANCE_TIMEOUT      2.5 /* seconds for an answer that needs no work */
 #define INSTANCE_LONG_TIMEOUT 75.0 /* for a reload: above the master's own */
 
@@ -27,6 +29,13 @@ struct instance {
  * wrong goes to stderr. 0, or the exit status; then nothing is to be closed. */
 int instance_open(struct instance *in, const struct config *c);
 void instance_close(struct instance *in);
+
+/* A whole command to the running instance: parse its options as cli_parse()
+ * does, find it, run it. Works while somebody edits the configuration. Returns
+ * the exit status. */
+int instance_command(int argc, char **argv, const char *letters,
+    const char *help,
+    int (*run)(struct instance *in, const struct cli_options *o));
 
 /* Send m (gives up the reference); the next message, or NULL with the reason on
  * stderr. The caller ends it with json_decref(). */
