@@ -26,6 +26,7 @@ describe("a fault", function()
       script = script,
       gateways = { { count = 1 }, { count = 1 } },
       workers = { count = 2, handler_timeout = 3, memory_limit = 64 * 1024 * 1024 },
+      config = function(c) c.log = { level = "info" } end,
     }
   end)
 

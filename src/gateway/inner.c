@@ -126,7 +126,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
         refuse(l, "too many workers", FRAME_WORKER_CONNECT);
         return;
     }
-    log_notice("worker joined peer=%s key=%s replaced=%d", host,
+    log_write(replaced ? LOG_NOTICE : LOG_INFO, __FILE__,
+        "worker joined peer=%s key=%s replaced=%d", host,
         log_quote(quoted, name, strlen(name)), replaced != NULL);
     if (replaced) {
         drop_replaced(in, replaced);
@@ -220,8 +221,9 @@ static void on_close(struct conn *c, int err, void *arg)
     if (err == -EPROTO || err == -EMSGSIZE)
         log_warn("inner link closed, packet length not valid peer=%s", peer);
     else if (l->worker)
-        log_notice("worker left peer=%s unsent=%zu err=%d", peer,
-            conn_queued(c), -err);
+        log_write(conn_queued(c) > 0 ? LOG_NOTICE : LOG_INFO, __FILE__,
+            "worker left peer=%s unsent=%zu err=%d", peer, conn_queued(c),
+            -err);
     drop_link(l);
 }
 

@@ -423,6 +423,15 @@ static void ping(struct peer *p)
         frame_encode(conn_out(p->events), &f);
 }
 
+/* One line for all that came and went since the last look. */
+static void log_connected(struct gateways *g)
+{
+    if (g->nconnected != g->nlogged)
+        log_notice(
+            "connected to %zu of %zu gateways", g->nconnected, g->npeers);
+    g->nlogged = g->nconnected;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct gateways *g = timer->data;
@@ -431,6 +440,7 @@ static void on_tick(uv_timer_t *timer)
     struct list *node, *tmp;
 
     gateways_tick_within(g, GATEWAYS_TICK_MS);
+    log_connected(g);
     queries_expire(g, now);
     if (!list_empty(&g->queries))
         gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
