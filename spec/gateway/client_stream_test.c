@@ -270,46 +270,86 @@ static void messages_large_and_small_keep_their_order(void **state)
     }
 }
 
-/* Send n messages of 10,000 bytes to a client that does not read. */
-static void flood(struct test *t, unsigned n, int *last_error)
+/* The library answers a ping as soon as it has nothing left to write. */
+static void a_pong_lands_between_messages(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct buf in = {0}, out = {0};
+    unsigned messages = 0, pongs = 0;
+    char data[300];
+    int fd;
+
+    memset(data, 'm', sizeof(data));
+    t->conf.queue_max = 64 * 1024 * 1024;
+    start(t);
+    fd = dial_upgraded(t, &in);
+    for (int i = 0; i < 50000; i++) /* far more than a socket takes */
+        assert_int_equal(client_send(t->conn, data, sizeof(data), false), 0);
+    UNTIL(t, client_bytes_out(t->conn) > 0);
+    put_frame(t, fd, 0x89, "ping", 4);
+    while (messages + pongs < 50001) {
+        uint8_t first = get_frame(t, fd, &in, &out);
+
+        assert_true(first == 0x81 || first == 0x8a);
+        if (first == 0x8a) {
+            assert_int_equal(out.len, 4);
+            assert_memory_equal(out.data, "ping", 4);
+            pongs++;
+            continue;
+        }
+        assert_int_equal(out.len, sizeof(data));
+        assert_memory_equal(out.data, data, sizeof(data));
+        messages++;
+    }
+    assert_int_equal(pongs, 1);
+    close(fd);
+    buf_fini(&in);
+    buf_fini(&out);
+    finish(t);
+}
+
+/* Send n messages of len bytes within one turn. */
+static void flood(struct test *t, size_t len, unsigned n, int *last_error)
 {
     char data[10000];
 
     memset(data, 'z', sizeof(data));
     *last_error = 0;
-    for (unsigned i = 0; i < n && *last_error == 0; i++) {
-        *last_error = client_send(t->conn, data, sizeof(data), false);
-        if (i % 10 == 0)
-            turn_once(t, uv_hrtime());
-    }
+    for (unsigned i = 0; i < n && *last_error == 0; i++)
+        *last_error = client_send(t->conn, data, len, false);
 }
 
 static void a_client_that_does_not_read_is_closed(void **state)
 {
-    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
-    struct buf in = {0}, out = {0};
-    uint8_t first;
-    int fd, err;
+    static const size_t sizes[] = {10000, 300};
 
-    t->conf.queue_max = 200000;
-    start(t);
-    fd = dial_upgraded(t, &in);
-    flood(t, 10000, &err);
-    assert_int_equal(err, -ENOBUFS);
-    assert_int_equal(client_io_counters(t->io)->overflow_closed, 1);
-    assert_true(client_queued(t->conn) < 300000);
-    assert_int_equal(client_send(t->conn, "x", 1, false), -ENOTCONN);
-    do { /* whole frames, then the Close: no gap goes unnoticed */
-        first = get_frame(t, fd, &in, &out);
-    } while (first == 0x81);
-    assert_int_equal(first, 0x88);
-    assert_memory_equal(out.data, "\x03\xf0overflow", 10);
-    close(fd);
-    UNTIL(t, t->closed == 1);
-    assert_true(heard(t, "close 1008 overflow\n"));
-    buf_fini(&in);
-    buf_fini(&out);
-    finish(t);
+    for (int i = 0; i < 2; i++) {
+        struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+        struct buf in = {0}, out = {0};
+        uint8_t first;
+        int fd, err;
+
+        t->conf.queue_max = 200000;
+        start(t);
+        fd = dial_upgraded(t, &in);
+        flood(t, sizes[i], 1000000, &err);
+        assert_int_equal(err, -ENOBUFS);
+        assert_int_equal(client_io_counters(t->io)->overflow_closed, 1);
+        assert_true(client_queued(t->conn) < 300000);
+        assert_int_equal(client_send(t->conn, "x", 1, false), -ENOTCONN);
+        do { /* whole frames, then the Close: no gap goes unnoticed */
+            first = get_frame(t, fd, &in, &out);
+            assert_true(first != 0x81 || out.len == sizes[i]);
+        } while (first == 0x81);
+        assert_int_equal(first, 0x88);
+        assert_memory_equal(out.data, "\x03\xf0overflow", 10);
+        close(fd);
+        UNTIL(t, t->closed == 1);
+        assert_true(heard(t, "close 1008 overflow\n"));
+        buf_fini(&in);
+        buf_fini(&out);
+        finish(t);
+    }
 }
 
 /* More than the queue's limit in one turn, but not more than a socket takes. */
@@ -356,7 +396,7 @@ static void messages_may_be_dropped_instead(void **state)
     t->conf.overflow = CLIENT_IO_OVERFLOW_DROP;
     start(t);
     fd = dial_upgraded(t, &in);
-    flood(t, 10000, &err);
+    flood(t, 10000, 10000, &err);
     assert_int_equal(err, -ENOBUFS);
     assert_int_equal(client_io_counters(t->io)->overflow_dropped, 1);
     assert_int_equal(t->closed, 0);
@@ -641,6 +681,7 @@ int main(void)
         cmocka_unit_test(a_client_once_there_may_be_silent),
         cmocka_unit_test(connections_over_a_limit_are_closed_at_once),
         cmocka_unit_test(messages_large_and_small_keep_their_order),
+        cmocka_unit_test(a_pong_lands_between_messages),
         cmocka_unit_test(a_client_that_does_not_read_is_closed),
         cmocka_unit_test(a_burst_within_a_turn_is_not_slowness),
         cmocka_unit_test(messages_may_be_dropped_instead),

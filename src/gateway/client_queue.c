@@ -14,14 +14,14 @@
 #define WS_PING     0x9
 #define WS_HEAD_MAX 10
 
-/* Bytes of small messages in one write: the library keeps a copy of all that
- * the socket did not take, and does not tell how much that is. */
-#define WRITE_MAX (64 * 1024)
+/* Bytes of small messages after which a write ends: the library keeps a copy of
+ * all that the socket did not take, and does not tell how much that is. */
+#define WRITE_ENOUGH (64 * 1024)
 
-/* A shared blob between the copied bytes: it leaves once the bytes that were
- * queued before it have. */
-struct shared {
-    struct blob *blob; /* owned reference */
+/* Where a write of copied bytes ends. Always between two messages: the library
+ * may put a pong behind any write, and whoever drops the rest a Close. */
+struct cut {
+    struct blob *blob; /* owned reference, what leaves next, or NULL */
     size_t at;         /* bytes copied into the queue before it, ever */
 };
 
@@ -29,8 +29,8 @@ struct client_queue {
     struct client_queue *next; /* among the spare ones */
     struct buf bytes;          /* small messages, copied */
     size_t taken;              /* bytes that have left */
-    struct shared *shared;     /* owned array */
-    size_t first, count, cap;  /* shared[first .. count) are waiting */
+    struct cut *cuts;          /* owned array */
+    size_t first, count, cap;  /* cuts[first .. count) are waiting */
 };
 
 /* Write a websocket frame's head; returns its length. */
@@ -106,7 +106,7 @@ static struct client_queue *take_queue(struct client_io *io)
 static void free_queue(struct client_queue *q)
 {
     buf_fini(&q->bytes);
-    free(q->shared);
+    free(q->cuts);
     free(q);
 }
 
@@ -137,21 +137,40 @@ void client_queue_free_spares(struct client_io *io)
     io->nspare = 0;
 }
 
+/* End the write behind what is queued; blob, now owned, follows on its own. */
+static void cut(struct client_queue *q, struct blob *blob)
+{
+    /* A queue that is never quite empty must not grow at its end for ever. */
+    if (q->count == q->cap && q->first > 0 && q->first >= q->cap / 2) {
+        q->count -= q->first;
+        memmove(q->cuts, q->cuts + q->first, q->count * sizeof(*q->cuts));
+        q->first = 0;
+    }
+    if (q->count == q->cap) {
+        q->cap = q->cap == 0 ? 4 : q->cap * 2;
+        q->cuts = xrealloc(q->cuts, q->cap * sizeof(*q->cuts));
+    }
+    q->cuts[q->count++] = (struct cut){blob, q->taken + q->bytes.len};
+}
+
+/* Small messages were copied: end the write if it is long enough. */
+static void cut_if_long(struct client_queue *q)
+{
+    size_t begin = q->first < q->count ? q->cuts[q->count - 1].at : q->taken;
+
+    if (q->taken + q->bytes.len - begin >= WRITE_ENOUGH)
+        cut(q, NULL);
+}
+
 /* Small blobs are copied: many leave in one write then. */
 static void queue_blob(struct client_queue *q, struct blob *blob)
 {
-    if (blob->len <= CLIENT_COPY_MAX) {
-        buf_append(&q->bytes, blob->data, blob->len);
+    if (blob->len > CLIENT_COPY_MAX) {
+        cut(q, blob_ref(blob));
         return;
     }
-    if (q->first > 0 && q->first == q->count)
-        q->first = q->count = 0;
-    if (q->count == q->cap) {
-        q->cap = q->cap == 0 ? 4 : q->cap * 2;
-        q->shared = xrealloc(q->shared, q->cap * sizeof(*q->shared));
-    }
-    q->shared[q->count++] =
-        (struct shared){blob_ref(blob), q->taken + q->bytes.len};
+    buf_append(&q->bytes, blob->data, blob->len);
+    cut_if_long(q);
 }
 
 /* The client's queue, with what was alone until now in front. */
@@ -177,7 +196,7 @@ void client_queue_drop(struct client_conn *c)
     if (q == NULL)
         return;
     for (size_t i = q->first; i < q->count; i++)
-        blob_unref(q->shared[i].blob);
+        blob_unref(q->cuts[i].blob);
     c->queue = NULL;
     give_queue(c->io, q);
 }
@@ -198,21 +217,21 @@ static int write_out(struct client_conn *c, const uint8_t *data, size_t len)
 static int write_next(struct client_conn *c)
 {
     struct client_queue *q = c->queue;
-    struct shared *s = q->first < q->count ? &q->shared[q->first] : NULL;
-    size_t len = s != NULL ? s->at - q->taken : q->bytes.len;
+    struct cut *next = q->first < q->count ? &q->cuts[q->first] : NULL;
+    size_t len = next != NULL ? next->at - q->taken : q->bytes.len;
 
-    if (s == NULL || len > 0) {
-        len = len < WRITE_MAX ? len : WRITE_MAX;
+    if (len > 0) {
         if (write_out(c, q->bytes.data, len) < 0)
             return -EPIPE;
         buf_consume(&q->bytes, len);
         q->taken += len;
-        return 0;
+    } else if (next != NULL) {
+        if (next->blob != NULL &&
+            write_out(c, next->blob->data, next->blob->len) < 0)
+            return -EPIPE;
+        blob_unref(next->blob);
+        q->first++;
     }
-    if (write_out(c, s->blob->data, s->blob->len) < 0)
-        return -EPIPE;
-    blob_unref(s->blob);
-    q->first++;
     return 0;
 }
 
@@ -321,6 +340,7 @@ int client_send(struct client_conn *c, const void *data, size_t len, bool raw)
     q = need_queue(c);
     before = q->bytes.len;
     put_message(c->io, &q->bytes, data, len, raw);
+    cut_if_long(q);
     return queued(c, q->bytes.len - before);
 }
 
