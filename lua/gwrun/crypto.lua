@@ -1,4 +1,5 @@
--- gwrun.crypto: digests, HMAC, base64, random bytes, comparison and signatures.
+-- gwrun.crypto: digests, HMAC, base64, random bytes, comparison, signatures and
+-- passwords.
 --
 -- Loaded by lualib/linit.c with the core (lcrypto.c).
 local core = ...
@@ -36,5 +37,37 @@ function M.base64UrlDecode(text) return core.unbase64(text, true) end
 
 -- A text of so many random bytes (32) that fits into urls: session tokens.
 function M.randomToken(bytes) return core.base64(core.random(bytes or 32), true) end
+
+-- Passwords, by scrypt: at this cost a guess takes 16 MiB and tens of
+-- milliseconds, which a log-in can afford and a thief of the hashes cannot.
+local cost = { ln = 14, r = 8, p = 5 }
+local salt_len = 16
+
+-- base64 without padding, as such hashes have it.
+local function encode(data) return (core.base64(data, false):gsub("=+$", "")) end
+
+local function decode(text) return core.unbase64(text .. ("="):rep(-#text % 4), false) end
+
+-- What to store of a password: "$scrypt$ln=14,r=8,p=5$salt$key". Waits.
+function M.hashPassword(password)
+  local ln, r, p = cost.ln, cost.r, cost.p
+  local salt = core.random(salt_len)
+  local key, message, code = core.scrypt(password, salt, 1 << ln, r, p)
+  if not key then return nil, message, code end
+  return ("$scrypt$ln=%d,r=%d,p=%d$%s$%s"):format(ln, r, p, encode(salt), encode(key))
+end
+
+local hash_pattern = "^%$scrypt%$ln=(%d%d?),r=(%d%d?),p=(%d%d?)%$([%w+/]+)%$([%w+/]+)$"
+
+-- Whether it is the password of that hash. Waits.
+function M.verifyPassword(password, hash)
+  local ln, r, p, salt, key = hash:match(hash_pattern)
+  salt, key = salt and decode(salt), key and decode(key)
+  if not salt or not key then return nil, "crypto: not a hash of hashPassword()", "malformed" end
+  ln, r, p = tonumber(ln), tonumber(r), tonumber(p)
+  local derived, message, code = core.scrypt(password, salt, 1 << ln, r, p)
+  if not derived then return nil, message, code end
+  return core.equal(derived, key)
+end
 
 return M

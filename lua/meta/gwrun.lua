@@ -715,6 +715,8 @@ function Http.encode(values) end
 ---@field randomToken fun(bytes?: integer): string
 ---@field equal fun(a: string, b: string): boolean in a time that tells nothing
 ---@field verify fun(algorithm: string, pem: string, data: string, signature: string): boolean
+---@field hashPassword fun(password: string): string?, string?, string? what to store of it. Waits
+---@field verifyPassword fun(password: string, hash: string): boolean?, string?, string? whether it is the password. Waits
 
 ---require "gwrun.shared": a small table that all workers of a machine share.
 ---@class gwrun.shared

@@ -60,6 +60,63 @@ describe("in a script", function()
     end)
   end)
 
+  describe("passwords", function()
+    it("match their own hash only", function()
+      assert.same({ true, false, false }, { bed:run [[
+        hash = assert(crypto.hashPassword 'correct horse')
+        return crypto.verifyPassword('correct horse', hash), crypto.verifyPassword('correct horsf', hash),
+          crypto.verifyPassword('', hash)
+      ]] })
+      assert.is_true(bed:run "return hash ~= crypto.hashPassword 'correct horse'")
+      assert.is_truthy(bed:run("return hash"):find "^%$scrypt%$ln=14,r=8,p=5%$[%w+/]+%$[%w+/]+$")
+      assert.same({ true, false }, { bed:run [[
+        local hash = crypto.hashPassword 'a\0b'
+        return crypto.verifyPassword('a\0b', hash), crypto.verifyPassword('a\0c', hash)
+      ]] })
+    end)
+
+    it("match the hashes of others (scrypt of Python's hashlib)", function()
+      local hash = "$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofI"
+      assert.is_true(bed:run("return crypto.verifyPassword('pleaseletmein', %q)", hash))
+      assert.is_false(bed:run("return crypto.verifyPassword('pleaseletmeout', %q)", hash))
+    end)
+
+    it("say what is wrong with a hash or a password", function()
+      local function code(text, ...) return select(3, bed:run("return " .. text, ...)) end
+      for _, hash in ipairs {
+        "", "plain", "$2y$10$abcdefghijklmnopqrstuv", "$scrypt$ln=14,r=8,p=1$a$YWJj", "$scrypt$ln=14,r=8,p=1$YWJj$", "$scrypt$ln=14$YWJj$YWJj",
+      } do
+        assert.equal("malformed", code("crypto.verifyPassword('x', %q)", hash), hash)
+      end
+      for _, costs in ipairs { "ln=0,r=8,p=1", "ln=21,r=1,p=1", "ln=63,r=8,p=1", "ln=99,r=8,p=1", "ln=16,r=8,p=1", "ln=14,r=0,p=1", "ln=14,r=8,p=0" } do
+        assert.equal("einval", code("crypto.verifyPassword('x', %q)", "$scrypt$" .. costs .. "$YWJj$YWJj"), costs)
+      end
+      assert.equal("einval", code("crypto.verifyPassword('x', %q)", "$scrypt$ln=14,r=8,p=1$" .. ("YWJj"):rep(22) .. "$YWJj"))
+      assert.equal("emsgsize", code "crypto.hashPassword(('x'):rep(1025))")
+      assert.error_matches(function() bed:run "crypto.hashPassword(nil)" end, "string expected, got nil")
+    end)
+
+    it("hold up nobody else while they are hashed", function()
+      local slow = bed:begin "begun = true for _ = 1, 4 do crypto.hashPassword 'x' end ended = true return ended"
+      assert.is_true(bed:run "repeat Timer.sleep(0.001) until begun return not ended")
+      assert.is_true(slow())
+    end)
+
+    it("wait for their turn, 100 of them at most", function()
+      assert.same({ 102, "enobufs" }, { bed:run [[
+        local cheap = '$scrypt$ln=1,r=1,p=1$YWJj$YWJj'
+        local list, good, code = {}, 0, nil
+        for i = 1, 103 do
+          list[i] = function() return crypto.verifyPassword('x', cheap) end
+        end
+        for _, result in ipairs(gwrun.settle(table.unpack(list))) do
+          if result[2] == false then good = good + 1 else code = result[4] end
+        end
+        return good, code
+      ]] })
+    end)
+  end)
+
   describe("gwrun.jwt", function()
     local secret = ("s"):rep(32)
 

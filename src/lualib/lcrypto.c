@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "lualib/lscrypt.h"
+
 static const EVP_MD *check_digest(lua_State *L, int arg)
 {
     const char *name = luaL_checkstring(L, arg);
@@ -313,4 +315,6 @@ void lcrypto_push(lua_State *L)
     };
 
     luaL_newlib(L, functions);
+    lscrypt_push(L);
+    lua_setfield(L, -2, "scrypt");
 }
