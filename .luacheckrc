@@ -9,7 +9,7 @@ local script = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "gwrun", "
 
 files["scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
 files["lua/gwrun"] = { globals = { "Timer" }, read_globals = { "Log" } }
-files["lua/prelude.lua"] = { globals = { "os", "io", "debug", "package" } }
+files["lua/prelude.lua"] = { globals = { "os", "io", "debug", "package", "Gateway" } }
 files["spec"] = { std = "lua54+busted", max_line_length = 140 }
 files["bench"] = { read_globals = script, globals = { "Events", "_SESSION" } }
 files["spec/**/scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }

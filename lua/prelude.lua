@@ -1,29 +1,44 @@
 -- What a script may not do, because it would end or stop the worker with all
--- its clients, and why. Loaded by lualib/linit.c before the script.
+-- its clients, and why. Loaded by lualib/linit.c before the script. A program
+-- (gwrun exec) gets its own exit() and may do most of it: nobody else waits.
+local exit, has_system = ...
 local load, loadfile = load, loadfile
 
 local function refuse(name, why)
   return function() error(name .. " is not available: " .. why, 2) end
 end
 
-local command = "the whole worker would wait for the command; let another program run it"
-local input = "a worker has no standard input; open a file with io.open"
+local function restrict_worker()
+  local command = "the whole worker would wait for the command; let another program run it"
+  local input = "a worker has no standard input; open a file with io.open"
 
-os.exit = refuse("os.exit", "it would end the worker for all clients; return or call error() "
-  .. "to end this handler, and use 'gwrun stop' to stop the system")
-os.execute = refuse("os.execute", command)
-io.popen = refuse("io.popen", command)
-os.setlocale = refuse("os.setlocale", "it would change how the whole process writes numbers")
-io.read = refuse("io.read", input)
-io.stdin = nil
-debug.debug = refuse("debug.debug", input)
-debug.sethook = nil -- the limit on computing time is such a hook
+  os.exit = refuse("os.exit", "it would end the worker for all clients; return or call error() "
+    .. "to end this handler, and use 'gwrun stop' to stop the system")
+  os.execute = refuse("os.execute", command)
+  io.popen = refuse("io.popen", command)
+  io.read = refuse("io.read", input)
+  io.stdin = nil
+  debug.debug = refuse("debug.debug", input)
+  debug.sethook = nil -- the limit on computing time is such a hook
 
-local lines = io.lines
-function io.lines(name, ...)
-  if name == nil then error("io.lines needs a file name: " .. input, 2) end
-  return lines(name, ...)
+  local lines = io.lines
+  function io.lines(name, ...)
+    if name == nil then error("io.lines needs a file name: " .. input, 2) end
+    return lines(name, ...)
+  end
 end
+
+local function prepare_program()
+  os.exit = exit
+  if has_system then return end
+  for name in pairs(Gateway) do
+    Gateway[name] = refuse("Gateway." .. name, "this program has joined no system; start it where "
+      .. "conf/gwrun.lua is, or name that file: gwrun exec -c FILE")
+  end
+end
+
+if exit then prepare_program() else restrict_worker() end
+os.setlocale = refuse("os.setlocale", "it would change how the whole process writes numbers")
 
 -- Compiled chunks can crash the process, so text only.
 

@@ -25,6 +25,7 @@ static const struct {
     {"connections", "one line for each client", cmd_connections},
     {"check", "check the configuration and the script", cmd_check},
     {"dev", "run all in one process, reload on every save", cmd_dev},
+    {"exec", "run a Lua program beside the system", cmd_exec},
     {"version", "print the version", cmd_version},
     {"child", NULL, cmd_child},
 };
@@ -90,9 +91,10 @@ static const struct option long_options[] = {
 
 static void set_option(struct cli_options *o, int letter)
 {
-    if (letter == 'c')
+    if (letter == 'c') {
         o->config = optarg;
-    else if (letter == 'd')
+        o->has_config = true;
+    } else if (letter == 'd')
         o->daemon = true;
     else if (letter == 'g')
         o->graceful = true;
@@ -110,8 +112,9 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
     *out = (struct cli_options){.config = CLI_CONFIG};
     opterr = 0;
     optind = 0; /* begin anew; GNU's way */
-    while ((letter = getopt_long(argc, argv, "c:dgjqh", long_options, NULL)) !=
-           -1) {
+    while ((letter = getopt_long(argc, argv,
+                letters[0] == '+' ? "+c:dgjqh" : "c:dgjqh", long_options,
+                NULL)) != -1) {
         if (letter == 'h') {
             fputs(help, stdout);
             return CLI_DONE;
@@ -131,30 +134,40 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
     return -1;
 }
 
-/* Go to the root folder of a configuration that result tells about. */
-static int enter(struct config *c, int result, char *err)
+/* What config_load() and config_find() say, as an exit status. */
+static int tell(int result, char *err)
 {
-    if (result < 0) {
-        fputs(err, stderr);
-        if (err[0] && err[strlen(err) - 1] != '\n')
-            fputc('\n', stderr);
-        free(err);
-        return CLI_WRONG;
-    }
-    if (chdir(c->root) < 0) {
+    if (result == 0)
+        return CLI_DONE;
+    fputs(err, stderr);
+    if (err[0] && err[strlen(err) - 1] != '\n')
+        fputc('\n', stderr);
+    free(err);
+    return CLI_WRONG;
+}
+
+/* Go to the root folder of a configuration, if there is one. */
+static int enter(struct config *c, int status)
+{
+    if (status == CLI_DONE && chdir(c->root) < 0) {
         cli_error("cannot enter the folder %s", c->root);
         config_free(c);
         return CLI_FAILED;
     }
-    return CLI_DONE;
+    return status;
 }
 
-int cli_load(struct config *out, const char *path)
+int cli_read(struct config *out, const char *path)
 {
     char *err = NULL;
     int result = config_load(out, path, NULL, &err);
 
-    return enter(out, result, err);
+    return tell(result, err);
+}
+
+int cli_load(struct config *out, const char *path)
+{
+    return enter(out, cli_read(out, path));
 }
 
 int cli_find(struct config *out, const char *path)
@@ -162,7 +175,7 @@ int cli_find(struct config *out, const char *path)
     char *err = NULL;
     int result = config_find(out, path, &err);
 
-    return enter(out, result, err);
+    return enter(out, tell(result, err));
 }
 
 bool cli_script_compiles(const struct config *c)

@@ -27,6 +27,7 @@ int cmd_check(int argc, char **argv);
 int cmd_child(int argc, char **argv);
 int cmd_connections(int argc, char **argv);
 int cmd_dev(int argc, char **argv);
+int cmd_exec(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
 int cmd_start(int argc, char **argv);
@@ -37,6 +38,7 @@ int cmd_version(int argc, char **argv);
 /* The options that several commands know. */
 struct cli_options {
     const char *config; /* -c, --config FILE; CLI_CONFIG when not given */
+    bool has_config;    /* -c was given */
     bool daemon;        /* -d, --daemon; of status: --live */
     bool graceful;      /* -g, --graceful */
     bool json;          /* -j, --json */
@@ -44,19 +46,23 @@ struct cli_options {
 };
 
 /* Parse those of the options whose letters are given ("cdq"), and --help, which
- * prints help. The words behind them start at argv[optind]; more than max_words
- * is wrong. -1 to go on, or the exit status. */
+ * prints help. With "+" in front they end at the first word. The words behind
+ * them start at argv[optind]; more than max_words is wrong. -1 to go on, or the
+ * exit status. */
 int cli_parse(struct cli_options *out, int argc, char **argv,
     const char *letters, int max_words, const char *help);
 
 /* "gwrun: message" on stderr. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Load the configuration and go to its root folder, with the error on stderr.
- * 0, or the exit status. config_free() ends it. */
+/* Load the configuration, with the error on stderr. 0, or the exit status.
+ * config_free() ends it. */
+int cli_read(struct config *out, const char *path);
+
+/* The same, and go to its root folder. */
 int cli_load(struct config *out, const char *path);
 
-/* The same with config_find(). */
+/* cli_load() with config_find(). */
 int cli_find(struct config *out, const char *path);
 
 /* Does the workers' script compile? True also when there are no workers. Else

@@ -185,6 +185,7 @@ static void set_defaults(struct config *c)
     c->register_conf.auth_timeout = REGISTER_AUTH_TIMEOUT;
     c->worker_count = 1;
     c->worker_conf.name = "Worker";
+    c->worker_conf.secret_key = "";
     c->worker_conf.event_handler = "Events";
     c->worker_conf.memory_max = WORKER_MEMORY_MAX;
     c->worker_conf.handler_timeout = WORKER_HANDLER_TIMEOUT;
@@ -364,7 +365,7 @@ static char *find_root(struct config_load *l)
 
 /* lua/ in the source tree or share/gwrun/lua of the prefix that the executable
  * lies in. */
-static const char *find_lua_dir(struct config_load *l)
+static const char *find_lua_dir(struct config_memory *memory)
 {
     static const char *const places[] = {"lua", "share/gwrun/lua"};
     char exe[PATH_MAX];
@@ -379,7 +380,7 @@ static const char *find_lua_dir(struct config_load *l)
             const char *found = NULL;
 
             if (access(marker, R_OK) == 0)
-                found = config_strdup(l->memory, dir);
+                found = config_strdup(memory, dir);
             free(marker);
             free(dir);
             if (found)
@@ -417,18 +418,26 @@ static char *read_text_file(struct config_load *l)
     return NULL;
 }
 
+void config_default(struct config *out)
+{
+    struct config_memory *memory = xcalloc(1, sizeof(*memory));
+
+    *out = (struct config){.memory = memory};
+    set_defaults(out);
+    out->worker_conf.lua_dir = find_lua_dir(memory);
+}
+
 /* lenient: mistakes in what the file says do not count. */
 static int load(struct config *out, const char *path, const char *text,
     bool lenient, char **err)
 {
-    struct config_memory *memory = xcalloc(1, sizeof(*memory));
-    struct config_load l = {.memory = memory};
+    struct config_load l = {.memory = NULL};
     char *own_text = NULL;
 
     *err = NULL;
-    l.c.memory = memory;
-    l.c.path = config_strdup(memory, path);
-    set_defaults(&l.c);
+    config_default(&l.c);
+    l.memory = l.c.memory;
+    l.c.path = config_strdup(l.memory, path);
     l.c.root = find_root(&l);
     if (!text)
         text = own_text = read_text_file(&l);
@@ -438,7 +447,6 @@ static int load(struct config *out, const char *path, const char *text,
             "from a folder that exists",
             strerror(errno));
     if (text && l.c.root) {
-        l.c.worker_conf.lua_dir = find_lua_dir(&l);
         run_source(&l, text);
         if (lenient)
             l.ncomplaints = 0;

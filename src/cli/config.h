@@ -49,6 +49,10 @@ struct config {
     void *memory; /* owns everything above */
 };
 
+/* Nothing but defaults, for commands that need no file. config_free() ends it.
+ */
+void config_default(struct config *out);
+
 /* Read the file's text (or text itself when not NULL) and check all of it. 0,
  * or -EINVAL with "file:line: what, where and what to do" lines in *err (the
  * caller frees it). config_free() ends it. */

@@ -465,12 +465,15 @@ static void check_workers(struct config_load *l)
 {
     struct worker_conf *w = &l->c.worker_conf;
 
-    if (!l->c.has_workers)
+    w->secret_key = l->secret_key;
+    if (!l->c.has_workers) { /* programs (gwrun exec) join all the same */
+        if (l->c.ngateways > 0)
+            w->register_addresses = l->c.gateways[0].conf.register_addresses;
         return;
+    }
     check_names(l, "workers.name", w->name);
     if (w->script)
         check_path(l, "workers.script", w->script, S_IFREG);
-    w->secret_key = l->secret_key;
     w->register_addresses =
         choose_registers(l, "workers.register_address", w->register_addresses);
 }

@@ -16,6 +16,7 @@
 #include "lualib/lshared.h"
 #include "lualib/lspawn.h"
 #include "lualib/ltimer.h"
+#include "worker/program.h"
 #include "worker/vm.h"
 
 int luaopen_cjson_safe(lua_State *L); /* lua-cjson.h leaves it out */
@@ -89,12 +90,35 @@ static void open_modules(lua_State *L)
     open_module(L, lredis_push, "redis", "Redis");
 }
 
+/* os.exit(code = true) of a program */
+static int exit_program(lua_State *L)
+{
+    int status = lua_isboolean(L, 1) ? !lua_toboolean(L, 1)
+                                     : (int)luaL_optinteger(L, 1, 0);
+
+    return program_exit(L, status);
+}
+
+/* What is not for scripts is taken away. */
+static void run_prelude(lua_State *L, const struct vm *vm)
+{
+    if (vm_is_program(vm))
+        lua_pushcfunction(L, exit_program);
+    else
+        lua_pushnil(L);
+    lua_pushboolean(L, vm_has_system(vm));
+    run_file(L, "prelude.lua", 2, 0);
+}
+
 void linit_open_libs(lua_State *L)
 {
+    const struct vm *vm = vm_of(L);
+
     luaL_openlibs(L);
     preload(L, "cjson", luaopen_cjson);
     preload(L, "cjson.safe", luaopen_cjson_safe);
-    lua_register(L, "print", llog_print);
+    if (!vm_is_program(vm))
+        lua_register(L, "print", llog_print);
     llog_push(L);
     lua_setglobal(L, "Log");
     ltimer_push(L);
@@ -105,6 +129,6 @@ void linit_open_libs(lua_State *L)
     lquery_push(L);
     run_file(L, "gateway.lua", 2, 0);
     open_modules(L);
-    run_file(L, "prelude.lua", 0, 0);
+    run_prelude(L, vm);
     lsession_open(L);
 }

@@ -8,7 +8,8 @@
 #include <lua.h>
 
 /* Standard libraries (safe ones), cjson, Gateway, Timer, Log …, and print into
- * the log. Raises on failure; vm_of(L) must be set. */
+ * the log; a program (worker/program.h) may read its standard input, print to
+ * its output and exit. Raises on failure; vm_of(L) must be set. */
 void linit_open_libs(lua_State *L);
 
 #endif /* GW_LUALIB_LINIT_H */

@@ -183,6 +183,11 @@ struct dialer *dialer_open(uv_loop_t *loop, const union addr *addr,
     return d;
 }
 
+bool dialer_has_failed(const struct dialer *d)
+{
+    return d->complained;
+}
+
 void dialer_limit_wait(struct dialer *d, uint64_t ms)
 {
     d->limit_ms = ms;

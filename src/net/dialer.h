@@ -9,6 +9,7 @@
 #ifndef GW_NET_DIALER_H
 #define GW_NET_DIALER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "net/addr.h"
@@ -23,6 +24,9 @@ typedef void (*dialer_connect_cb)(struct dialer *d, int fd, void *arg);
  * that takes longer than 3 s counts as failed. */
 struct dialer *dialer_open(uv_loop_t *loop, const union addr *addr,
     dialer_connect_cb connect_cb, void *arg);
+
+/* Has it failed since it was last connected? */
+bool dialer_has_failed(const struct dialer *d);
 
 /* Wait at most ms between tries, instead of 5 s. */
 void dialer_limit_wait(struct dialer *d, uint64_t ms);

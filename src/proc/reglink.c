@@ -34,6 +34,7 @@ struct link {
     struct addresses list; /* what the register said last */
     uint64_t connected_at; /* loop time, ms */
     bool complained;       /* since it last worked */
+    bool answered;         /* it has sent its list, once at least */
 };
 
 struct reglink {
@@ -189,6 +190,7 @@ static void on_packet(
         take_list(k, &m);
         regmsg_fini(&m);
         k->complained = false;
+        k->answered = true;
         start_pings(k);
         update_union(k->owner); /* may end in reglink_close() */
         return;
@@ -303,6 +305,17 @@ size_t reglink_connected(const struct reglink *l)
     for (size_t i = 0; i < l->count; i++)
         count += l->links[i].conn != NULL;
     return count;
+}
+
+bool reglink_is_settled(const struct reglink *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        const struct link *k = &l->links[i];
+
+        if (!k->answered && !k->complained && !dialer_has_failed(k->dialer))
+            return false;
+    }
+    return true;
 }
 
 static void free_reglink(struct reglink *l)

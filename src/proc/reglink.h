@@ -32,6 +32,9 @@ struct reglink *reglink_open_worker(struct turn *turn,
 /* Registers connected at present. */
 size_t reglink_connected(const struct reglink *l);
 
+/* Has each register answered, or failed to? */
+bool reglink_is_settled(const struct reglink *l);
+
 /* Asynchronous; the callback will not run any more. */
 void reglink_close(struct reglink *l);
 

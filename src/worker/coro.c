@@ -131,6 +131,7 @@ static void leave_busy(struct coro *co)
     }
     list_remove(&co->node);
     vm->nbusy--;
+    vm_look_finished(vm);
     if (!co->has_client)
         return;
     if (--vm->nclients == 0 && vm->quiet)

@@ -279,7 +279,8 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
         introduce(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
     list_connected(p->g);
     p->connected_at = uv_now(turn_loop(p->g->turn));
-    p->event_dialer = dial(p, on_events_connected);
+    if (p->g->ops->on_event)
+        p->event_dialer = dial(p, on_events_connected);
 }
 
 /* ---- peers come and go ---- */
@@ -362,7 +363,7 @@ static void lose_links(struct peer *p, int err)
     list_connected(g);
     log_loss(p, err, now - p->connected_at);
     p->watches = false;
-    if (p->lost_at == 0)
+    if (p->lost_at == 0 && g->ops->on_event)
         p->lost_at = now;
     queries_fail_all(p, -ECONNRESET);
     if (!p->listed && p->clients.count == 0) {
@@ -426,7 +427,7 @@ static void ping(struct peer *p)
 /* One line for all that came and went since the last look. */
 static void log_connected(struct gateways *g)
 {
-    if (g->nconnected != g->nlogged)
+    if (g->nconnected != g->nlogged && g->ops->on_event)
         log_notice(
             "connected to %zu of %zu gateways", g->nconnected, g->npeers);
     g->nlogged = g->nconnected;
@@ -492,6 +493,19 @@ void gateways_join(struct gateways *g)
 {
     g->reglink = reglink_open_worker(g->turn, g->conf->register_addresses,
         g->conf->secret_key, gateways_set_addresses, g);
+}
+
+bool gateways_are_settled(const struct gateways *g)
+{
+    const struct list *node;
+
+    LIST_FOREACH (node, &g->peers) {
+        const struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (!p->commands && !dialer_has_failed(p->dialer))
+            return false;
+    }
+    return reglink_is_settled(g->reglink);
 }
 
 /* "host:port" to an address. false: not IPv4, which the frame cannot name. */

@@ -28,7 +28,8 @@
 #define GATEWAYS_TICK_BUSY_MS  50   /* … and while a deadline runs */
 
 struct gateways_ops {
-    /* A frame of an event link; borrowed. */
+    /* A frame of an event link; borrowed. NULL: no event links are made, the
+     * gateways see somebody who only sends commands. */
     void (*on_event)(const struct frame *f, void *arg);
     /* A client of a gateway that is gone for good: no ON_CLOSE will come. */
     void (*on_client_lost)(const struct client_id *id, void *arg);
@@ -91,6 +92,10 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
 
 /* Ask the registers for gateways and connect to them. */
 void gateways_join(struct gateways *g);
+
+/* Has every register answered, and is every gateway connected that they named;
+ * or has it failed at least once? */
+bool gateways_are_settled(const struct gateways *g);
 
 /* The gateways are these: "host:port" texts. */
 void gateways_set_addresses(

@@ -49,6 +49,16 @@ struct shared *vm_shared(const struct vm *vm)
     return vm->env.conf->shared;
 }
 
+bool vm_is_program(const struct vm *vm)
+{
+    return vm->env.conf->words != NULL;
+}
+
+bool vm_has_system(const struct vm *vm)
+{
+    return vm->env.conf->register_addresses[0] != NULL;
+}
+
 void vm_at_close(struct vm *vm, struct vm_hook *hook)
 {
     list_push_back(&vm->hooks, &hook->node);
@@ -62,6 +72,7 @@ void vm_forget_hook(struct vm_hook *hook)
 void vm_count_timers(struct vm *vm, int delta)
 {
     vm->timers = (size_t)((long)vm->timers + delta);
+    vm_look_finished(vm);
 }
 
 bool vm_is_open(const struct vm *vm)
@@ -145,6 +156,19 @@ static int add_traceback(lua_State *L)
     return 1;
 }
 
+/* The global arg, as lua has it. */
+static void set_arg(lua_State *L, const struct worker_conf *conf)
+{
+    lua_newtable(L);
+    lua_pushstring(L, conf->script);
+    lua_rawseti(L, -2, 0);
+    for (int i = 0; conf->words[i]; i++) {
+        lua_pushstring(L, conf->words[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setglobal(L, "arg");
+}
+
 /* Runs protected in the main thread, where nothing can wait. */
 static int load_script(lua_State *L)
 {
@@ -160,6 +184,11 @@ static int load_script(lua_State *L)
     lua_pushcfunction(L, add_traceback);
     if (luaL_loadfilex(L, conf->script, "t") != LUA_OK)
         return lua_error(L);
+    if (conf->words) {
+        set_arg(L, conf);
+        vm_of(L)->events_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        return 0;
+    }
     if (lua_pcall(L, 0, 0, 1) != LUA_OK)
         return lua_error(L);
     callbacks_check(L);
@@ -221,6 +250,26 @@ static int call_worker_stop(lua_State *L)
     return call_with_worker(L, "onWorkerStop");
 }
 
+static int end_program(lua_State *L, int status, lua_KContext ctx)
+{
+    return 0;
+}
+
+static int call_program(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    const char *const *words = vm->env.conf->words;
+    int count = 0;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->events_ref);
+    for (; words[count]; count++) {
+        luaL_checkstack(L, 1, "too many arguments");
+        lua_pushstring(L, words[count]);
+    }
+    lua_callk(L, count, 0, 0, end_program);
+    return 0;
+}
+
 void vm_stop_script(struct vm *vm, coro_done_cb done, void *arg)
 {
     coro_start(vm, call_worker_stop, NULL, NULL, done, arg);
@@ -245,8 +294,34 @@ void vm_when_quiet(struct vm *vm, vm_event_cb quiet, void *arg)
         turn_schedule(vm->env.turn, &vm->quiet_task);
 }
 
+static void on_finished(struct turn_task *task)
+{
+    struct vm *vm = LIST_ENTRY(task, struct vm, finished_task);
+
+    if (vm->nbusy == 0 && vm->timers == 0)
+        vm->finished(vm, vm->finished_arg);
+}
+
+/* Behind all that this turn has begun: it may be a function that was spawned
+ * just now. */
+void vm_look_finished(struct vm *vm)
+{
+    if (!vm->finished)
+        return;
+    turn_cancel(&vm->finished_task);
+    turn_schedule(vm->env.turn, &vm->finished_task);
+}
+
+void vm_when_finished(struct vm *vm, vm_event_cb finished, void *arg)
+{
+    vm->finished = finished;
+    vm->finished_arg = arg;
+    vm_look_finished(vm);
+}
+
 static void load(struct vm *vm)
 {
+    lua_CFunction start = vm_is_program(vm) ? call_program : call_worker_start;
     lua_State *outer;
     int status;
 
@@ -264,7 +339,7 @@ static void load(struct vm *vm)
     status = lua_pcall(vm->L, 0, 0, 0);
     deadline_leave(vm, outer);
     if (status == LUA_OK) {
-        coro_start(vm, call_worker_start, NULL, NULL, on_started, vm);
+        coro_start(vm, start, NULL, NULL, on_started, vm);
         return;
     }
     finish_loading(vm, lua_type(vm->L, -1) == LUA_TSTRING
@@ -286,9 +361,11 @@ struct vm *vm_open(
     vm->loaded_arg = loaded_arg;
     vm->loaded_task.run = on_loaded;
     vm->quiet_task.run = on_quiet;
+    vm->finished_task.run = on_finished;
     list_init(&vm->hooks);
     list_init(&vm->loaded_task.node);
     list_init(&vm->quiet_task.node);
+    list_init(&vm->finished_task.node);
     list_init(&vm->idle);
     list_init(&vm->busy);
     load(vm);
@@ -301,6 +378,8 @@ void vm_close(struct vm *vm)
     coro_cancel(vm, false);
     turn_cancel(&vm->loaded_task);
     turn_cancel(&vm->quiet_task);
+    vm->finished = NULL;
+    turn_cancel(&vm->finished_task);
     while (!list_empty(&vm->hooks)) {
         struct vm_hook *hook = LIST_ENTRY(vm->hooks.next, struct vm_hook, node);
 

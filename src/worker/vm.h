@@ -30,6 +30,8 @@ unsigned vm_worker_index(const struct vm *vm);
 const char *vm_worker_name(const struct vm *vm);
 const char *vm_lua_dir(const struct vm *vm);   /* as in worker_conf */
 struct shared *vm_shared(const struct vm *vm); /* likewise */
+bool vm_is_program(const struct vm *vm);       /* worker/program.h */
+bool vm_has_system(const struct vm *vm);       /* it knows registers to join */
 
 /* What must end before the state is closed (timers, pools): run(hook) is called
  * once, no Lua may run in it. The owner embeds it and may take it back. */

@@ -22,8 +22,9 @@ struct vm_env {
     unsigned index;
 };
 
-/* error NULL: the script is loaded and its onWorkerStart has returned. Else
- * file, line, message and traceback, borrowed. May close the vm. */
+/* error NULL: the script is loaded and its onWorkerStart (or the program) has
+ * returned. Else file, line, message and traceback, borrowed. May close the vm.
+ */
 typedef void (*vm_loaded_cb)(struct vm *vm, const char *error, void *arg);
 typedef void (*vm_event_cb)(struct vm *vm, void *arg);
 
@@ -34,7 +35,7 @@ struct vm {
     bool serving;   /* the owner's word: false once it was replaced */
     size_t memory;  /* bytes of L */
     bool decides;   /* its script has onHandshake */
-    int events_ref; /* registry: the table of callbacks */
+    int events_ref; /* registry: the table of callbacks, or the program */
     size_t timers;
     struct list hooks;
     struct session_hooks session;
@@ -56,6 +57,9 @@ struct vm {
     struct turn_task quiet_task;
     vm_event_cb quiet; /* nclients fell to 0, told at the end of the turn */
     void *quiet_arg;
+    struct turn_task finished_task;
+    vm_event_cb finished; /* no coroutine and no timer was left */
+    void *finished_arg;
 
     /* deadline.c; a signal handler looks at these */
     unsigned depth;        /* nested entries into Lua from C */
@@ -83,6 +87,12 @@ void vm_stop_script(struct vm *vm, coro_done_cb done, void *arg);
 
 /* Tell once, at the end of a turn, when no coroutine serves a client. */
 void vm_when_quiet(struct vm *vm, vm_event_cb quiet, void *arg);
+
+/* Tell at the end of a turn when no coroutine and no timer is left. */
+void vm_when_finished(struct vm *vm, vm_event_cb finished, void *arg);
+
+/* A coroutine or a timer has ended: perhaps that was all. */
+void vm_look_finished(struct vm *vm);
 
 /* coro.c: cancel what waits: all, or only what serves clients. Their done
  * callbacks do not run. Not while code runs in the vm. Returns how many. */

@@ -33,8 +33,11 @@ struct worker_conf {
     size_t queue_max;
     double drain_time;
     size_t gateway_high_water; /* bytes queued per gateway link */
-    const char *lua_dir;       /* folder of the Lua files shipped with gwrun */
-    struct shared *shared;     /* proc/shared.h; NULL: each state has its own */
+    /* NULL, or the words that a program gets as its arguments:
+     * worker/program.h; NULL-terminated */
+    const char *const *words;
+    const char *lua_dir;   /* folder of the Lua files shipped with gwrun */
+    struct shared *shared; /* proc/shared.h; NULL: each state has its own */
     /* Open gwrun's libraries in a new state (lualib/linit.h); runs protected,
      * with vm_of(L) set. */
     void (*open_libs)(lua_State *L);

@@ -1,0 +1,230 @@
+-- gwrun exec: Lua programs beside the system, and pushes from them to its clients.
+local uv = require "luv"
+local process = require "process"
+local tcp = require "tcp"
+local testbed = require "testbed"
+
+local script = [[
+Events = {}
+function Events.onMessage(id, uid)
+  Gateway.bindUid(id, uid)
+  Gateway.sendToClient(id, "bound")
+end
+]]
+
+describe("gwrun exec", function()
+  local app
+
+  before_each(function() app = testbed.new { gateways = { { listen = "text", count = 2 } }, script = script } end)
+  after_each(function() app:stop() end)
+
+  local function write(text, name) testbed.write_file(app.dir .. "/" .. (name or "program.lua"), text) end
+
+  --- Run the text away from any configuration: exit code, output.
+  local function run(text, ...)
+    write(text, "www/program.lua")
+    return process.run({ testbed.program, "exec", "program.lua", ... }, { cwd = app.dir .. "/www" })
+  end
+
+  local function gives(code, out, text, ...)
+    local got_code, got = run(text, ...)
+    assert.same({ code, out }, { got_code, got })
+  end
+
+  local function fails(code, pattern, text, ...)
+    local got_code, got = run(text, ...)
+    assert.equal(code, got_code, got)
+    assert.matches(pattern, got)
+  end
+
+  it("hands over its words and prints plainly", function()
+    gives(0, "a\t-c\tx y\t3\tprogram.lua\n", "print(..., arg[2], arg[3], #arg, arg[0])", "a", "-c", "x y")
+  end)
+
+  it("reads the standard input and runs commands", function()
+    write 'print(io.read "l" .. io.read "a", os.execute "exit 3")'
+    local program = process.spawn({ testbed.program, "exec", "../program.lua" }, { stdin = true, cwd = app.dir .. "/www" })
+    program:write "one\ntwo"
+    program.stdin:close()
+    assert.equal(0, program:wait())
+    assert.equal("onetwo\tnil\texit\t3\n", program.out)
+  end)
+
+  it("waits in its main chunk, and side by side", function()
+    gives(0, "1\t2\ttrue\n", [[
+      local function slowly(value) Timer.sleep(0.2) return value end
+      local began = gwrun.now()
+      local a, b = gwrun.parallel(function() return slowly(1) end, function() return slowly(2) end)
+      print(a, b, gwrun.now() - began < 0.35)
+    ]])
+  end)
+
+  it("ends when nothing is left: no spawned function, no timer", function()
+    gives(0, "main\nspawned\ninner\nonce\nthird\n", [[
+      gwrun.spawn(function()
+        Timer.sleep(0.02)
+        print "spawned"
+        gwrun.spawn(function() print "inner" end)
+      end)
+      Timer.once(0.1, function() print "once" end)
+      local id, count = nil, 0
+      id = Timer.add(0.05, function()
+        count = count + 1
+        if count < 3 then return end
+        print "third"
+        Timer.del(id)
+      end)
+      print "main"
+    ]])
+  end)
+
+  it("ends at os.exit, wherever it is called", function()
+    gives(7, "", "os.exit(7) print 'on'")
+    gives(0, "", "os.exit()")
+    gives(0, "", "os.exit(true)")
+    gives(1, "", "pcall(os.exit, false) print 'on'")
+    gives(3, "", "Timer.add(0.01, function() os.exit(3) end) Timer.sleep(60)")
+    gives(4, "", "gwrun.spawn(function() os.exit(4) end) Timer.add(60, print)")
+  end)
+
+  it("fails with a traceback", function()
+    fails(1, "program.lua:2: boom.*in upvalue 'inner'.*program.lua:4: in main chunk",
+      "local function inner()\nerror 'boom' end\nlocal function outer() inner() return 1 end\nprint(outer())")
+    fails(1, "program.lua:2: unexpected symbol", "print 'on'\nx = = 1")
+    fails(1, "no words", "error('no words', 0)")
+  end)
+
+  it("logs what a spawned function raises, and goes on", function()
+    fails(0, "program.lua:1: boom.*goes on", "gwrun.spawn(function() error 'boom' end) Timer.sleep(0.05) print 'goes on'")
+  end)
+
+  it("ends at Ctrl-C, also in a loop", function()
+    write "print 'computing' while true do pcall(error) end"
+    local program = process.spawn({ testbed.program, "exec", "program.lua" }, { cwd = app.dir })
+    program:wait_output "computing"
+    program:kill "sigint"
+    assert.equal(-2, program:wait())
+  end)
+
+  it("says what is wrong with its words", function()
+    local function wrong(text, ...)
+      local code, out = app:cli("exec", ...)
+      assert.equal(2, code, out)
+      assert.matches(text, out, 1, true)
+    end
+    wrong "name a Lua file"
+    wrong("cannot read nowhere.lua: No such file", "nowhere.lua")
+    wrong('wrong option "-g"', "-g", "program.lua")
+    write "print 'on'"
+    wrong("no/such.lua: cannot be read", "-c", "no/such.lua", "program.lua")
+    app.config.gateways[1].lisen = "typo"
+    app:save_config()
+    wrong('did you mean "listen"', "program.lua")
+  end)
+
+  it("has no Gateway without a configuration", function()
+    fails(1, "Gateway.sendToAll is not available: this program has joined no system.*%-c FILE", "Gateway.sendToAll 'x'")
+  end)
+
+  it("begins at once when nothing runs, and Gateway says so", function()
+    write "print(Gateway.sendToAll 'x') print(Gateway.getAllClientIdCount())"
+    local code, out = app:cli("exec", "program.lua")
+    assert.equal(0, code, out)
+    assert.matches("cannot connect, trying on address=" .. app.config.register_address[1], out, 1, true)
+    assert.matches("nil\tno gateway connected\tenotconn\nnil\tno gateway connected\tenotconn\t0\n", out, 1, true)
+  end)
+
+  it("waits a while for a register that does not answer", function()
+    local silent = uv.new_tcp()
+    assert(silent:bind("127.0.0.1", tonumber(app.config.register_address[1]:match ":(%d+)")))
+    assert(silent:listen(5, function() end))
+    write "print(Gateway.sendToAll 'x')"
+    local code, out = app:cli("exec", "program.lua")
+    silent:close()
+    assert.equal(0, code)
+    assert.equal("nil\tno gateway connected\tenotconn\n", out)
+  end)
+
+  it("needs no pause of the handler's and may use memory", function()
+    app.config.workers.handler_timeout, app.config.workers.memory_limit = 0.01, 1024 * 1024
+    app:save_config()
+    write "local began = os.clock() local t = ('x'):rep(2 ^ 21) repeat until os.clock() - began > 0.1 print(#t)"
+    local code, out = app:cli("exec", "program.lua")
+    assert.equal(0, code)
+    assert.matches("2097152\n", out, 1, true)
+  end)
+
+  describe("reaches the clients of the system", function()
+    local client
+
+    local function start(change)
+      if change then
+        change(app.config)
+        app:save_config()
+      end
+      app:up()
+      client = tcp.connect(app.port[1])
+      client:send "ann\n"
+      client:receive "bound\n"
+    end
+
+    after_each(function() client:close() end)
+
+    local function push(text)
+      write(text)
+      local code, out = process.run { testbed.program, "exec", "-c", app.dir .. "/conf/gwrun.lua", app.dir .. "/program.lua" }
+      assert.equal(0, code, out)
+      return out
+    end
+
+    it("from its first line on, and asks about them", function()
+      start()
+      assert.equal("true\t1\ttrue\n", push [[
+        print(Gateway.sendToUid("ann", "from beside"), Gateway.getAllClientIdCount(), Gateway.isUidOnline "ann")
+      ]])
+      client:receive "from beside\n"
+    end)
+
+    it("with the secret key", function()
+      start(function(c) c.secret_key = "a very secret key" end)
+      push "assert(Gateway.sendToAll 'keyed')"
+      client:receive "keyed\n"
+    end)
+
+    it("and all that it sent arrives, however soon it ends", function()
+      start()
+      push "for i = 1, 200 do assert(Gateway.sendToAll(('x'):rep(4000))) end assert(Gateway.sendToAll 'last') os.exit(0)"
+      client:receive "last\n"
+    end)
+
+    it("as its page shows", function()
+      start()
+      local count = 0
+      for block in testbed.read_file("docs/exec.md"):gmatch "\n```lua\n(.-)\n```" do
+        count = count + 1
+        write((block:gsub("sleep%(60%)", "sleep(0.01)")))
+        local program = process.spawn({ testbed.program, "exec", "program.lua" }, { cwd = app.dir })
+        program:wait_output "1 clients"
+        program:kill "sigint"
+        program:wait()
+      end
+      assert.equal(2, count)
+      client:receive "down for maintenance in 1 minutes\n"
+    end)
+
+    it("without the system taking it for a worker", function()
+      start()
+      app.config.workers = nil -- nor does its machine need any
+      app:save_config()
+      write "Timer.sleep(1.2) print('here', Gateway.getAllClientIdCount()) Timer.sleep(60)"
+      local program = process.spawn({ testbed.program, "exec", "program.lua" }, { cwd = app.dir })
+      program:wait_output "here\t1"
+      assert.equal("here\t1\n", program.out) -- nor do its links fill the log
+      for _, p in ipairs(app:status().processes) do
+        if p.role == "gateway" then assert.equal(1, p.counters.workers) end
+      end
+      program:kill "sigint"
+      program:wait()
+    end)
+  end)
+end)

@@ -1,0 +1,108 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/log.h"
+#include "worker/program.h"
+
+static const char help[] =
+    "usage: gwrun exec [-c FILE] PROGRAM [arguments]\n"
+    "\n"
+    "Runs a Lua program that can use everything a script can: Timer, Mysql,\n"
+    "Redis, Http, gwrun.spawn …, and waits as a handler does. Where the\n"
+    "configuration (" CLI_CONFIG ", or -c FILE) is found, Gateway reaches the\n"
+    "clients of the running system.\n"
+    "\n"
+    "Ends when the program has returned and no function that it spawned and no\n"
+    "timer is left: a timer that repeats runs until Timer.del(), os.exit() or\n"
+    "Ctrl-C. Exit status 0, or what os.exit() was given; 1 when the program\n"
+    "fails, 2 when it cannot be read.\n";
+
+struct exec {
+    int status;
+    bool ended;
+};
+
+static void on_ended(int status, const char *error, void *arg)
+{
+    struct exec *e = arg;
+
+    e->status = status;
+    e->ended = true;
+    if (!error)
+        return;
+    fflush(stdout);
+    fputs("gwrun: ", stderr);
+    cli_print_safely(stderr, error);
+    fputc('\n', stderr);
+}
+
+static int run(const struct worker_conf *conf)
+{
+    struct exec e = {.status = CLI_FAILED};
+    struct program *p;
+    uv_loop_t loop;
+
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&loop);
+    p = program_new(&loop, conf, on_ended, &e);
+    while (!e.ended)
+        uv_run(&loop, UV_RUN_ONCE);
+    program_free(p);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&loop) < 0)
+        log_error("handles were left open");
+    return e.status;
+}
+
+/* The current folder stays what it is: the program's files are the caller's. */
+static int load(struct config *c, const struct cli_options *o)
+{
+    if (o->has_config || access(o->config, F_OK) == 0)
+        return cli_read(c, o->config);
+    config_default(c);
+    return CLI_DONE;
+}
+
+int cmd_exec(int argc, char **argv)
+{
+    static const char *const nobody[] = {NULL};
+    struct cli_options o;
+    struct config c;
+    struct worker_conf conf;
+    int status = cli_parse(&o, argc, argv, "+c", INT_MAX, help);
+
+    if (status >= 0)
+        return status;
+    if (optind == argc) {
+        cli_error("exec: name a Lua file; gwrun exec --help tells more");
+        return CLI_WRONG;
+    }
+    if (access(argv[optind], R_OK) < 0) {
+        cli_error("exec: cannot read %s: %s", argv[optind], strerror(errno));
+        return CLI_WRONG;
+    }
+    status = load(&c, &o);
+    if (status != CLI_DONE)
+        return status;
+    conf = c.worker_conf;
+    conf.name = "exec";
+    conf.script = argv[optind];
+    conf.words = (const char *const *)argv + optind + 1;
+    conf.handler_timeout = 0; /* nobody waits for it */
+    conf.memory_max = SIZE_MAX;
+    if (!conf.register_addresses)
+        conf.register_addresses = nobody;
+    log_set_name("exec");
+    log_set_level((enum log_level)c.log_level);
+    log_set_color(isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
+    setvbuf(stdout, NULL, _IOLBF, 0); /* whole lines also before Ctrl-C */
+    status = run(&conf);
+    config_free(&c);
+    return status;
+}
