@@ -464,6 +464,26 @@ static void what_breaks_the_protocol_is_closed_with_its_code(void **state)
     }
 }
 
+static void a_character_may_be_cut_by_fragments(void **state)
+{
+    struct test *t = serve(CLIENT_IO_WEBSOCKET);
+    struct buf in = {0};
+    int fd = dial_upgraded(t, &in);
+
+    put(t, fd, "\x01\x81\x00\x00\x00\x00\xc3", 7);
+    put(t, fd, "\x8a\x81\x00\x00\x00\x00\xff", 7); /* a pong is no text */
+    put(t, fd, "\x80\x81\x00\x00\x00\x00\xa9", 7);
+    UNTIL(t, t->messages == 1);
+    assert_true(heard(t, "\xc3\xa9"));
+    put(t, fd, "\x01\x81\x00\x00\x00\x00\xc3", 7);
+    put(t, fd, "\x80\x81\x00\x00\x00\x00z", 7);
+    expect_close(t, fd, &in, 1007);
+    close(fd);
+    UNTIL(t, t->closed == 1);
+    buf_fini(&in);
+    finish(t);
+}
+
 static void a_message_over_the_limit_closes_with_1009(void **state)
 {
     for (int fragmented = 0; fragmented < 2; fragmented++) {
@@ -700,6 +720,7 @@ int main(void)
         cmocka_unit_test(many_messages_in_one_segment_keep_their_order),
         cmocka_unit_test(messages_of_every_size_come_back),
         cmocka_unit_test(what_breaks_the_protocol_is_closed_with_its_code),
+        cmocka_unit_test(a_character_may_be_cut_by_fragments),
         cmocka_unit_test(a_message_over_the_limit_closes_with_1009),
         cmocka_unit_test(endless_fragments_close),
         cmocka_unit_test(a_peers_close_is_answered_and_told),

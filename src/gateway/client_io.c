@@ -373,7 +373,7 @@ static void fill_info(
 
     memset(info, 0, sizeof(*info));
     info->port = CONTEXT_PORT_NO_LISTEN_SERVER;
-    info->options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
+    info->options = LWS_SERVER_OPTION_LIBUV |
                     LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
                     LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME;
     if (io->conf->tls_cert != NULL)

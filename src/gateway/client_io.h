@@ -162,8 +162,8 @@ void client_answer(struct client_conn *c, unsigned status, const char *reason);
 int client_send(struct client_conn *c, const void *data, size_t len, bool raw);
 int client_send_blob(struct client_conn *c, struct blob *framed);
 
-/* A websocket PING; nothing on the other protocols, within a message of the
- * client, or while the last one has not left. */
+/* A websocket PING; nothing on the other protocols, or while the last one has
+ * not left. */
 void client_ping(struct client_conn *c);
 
 /* Close after what is queued has been sent (at most 5 s): websocket with a

@@ -374,10 +374,9 @@ static void queue_control(
 void client_ping(struct client_conn *c)
 {
     if (c->io->conf->protocol != CLIENT_IO_WEBSOCKET ||
-        c->state != CLIENT_OPEN || c->in_message || c->pinged)
+        c->state != CLIENT_OPEN || c->pinged)
         return;
-    /* One byte, for the library does not tell of an empty pong; and not within
-     * a message, whose UTF-8 it would confuse with the pong's. */
+    /* One byte, for the library does not tell of an empty pong. */
     c->pinged = true;
     queue_control(c, WS_PING, "p", 1);
 }

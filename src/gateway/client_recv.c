@@ -6,6 +6,7 @@
 
 #include "util/alloc.h"
 #include "util/log.h"
+#include "util/utf8.h"
 #include "wire/framing.h"
 
 static void deliver(
@@ -24,6 +25,24 @@ static void count_bytes(struct client_conn *c, size_t len)
     c->io->ops->on_activity(c->owner, c->io->arg);
 }
 
+static void refuse(struct client_conn *c, int code, const char *reason)
+{
+    char peer[ADDR_TEXT_SIZE];
+
+    log_info("%s, closing peer=%s", reason, addr_format(peer, &c->peer));
+    client_close(c, code, reason);
+}
+
+/* A whole websocket message. */
+static void deliver_checked(
+    struct client_conn *c, const uint8_t *data, size_t len, bool binary)
+{
+    if (binary || utf8_valid(data, len))
+        deliver(c, data, len, binary);
+    else
+        refuse(c, 1007, "text is not UTF-8");
+}
+
 static struct buf *need_in(struct client_conn *c)
 {
     if (c->in == NULL)
@@ -40,14 +59,6 @@ void client_recv_drop(struct client_conn *c)
     buf_fini(c->in);
     free(c->in);
     c->in = NULL;
-}
-
-static void refuse(struct client_conn *c, int code, const char *reason)
-{
-    char peer[ADDR_TEXT_SIZE];
-
-    log_info("%s, closing peer=%s", reason, addr_format(peer, &c->peer));
-    client_close(c, code, reason);
 }
 
 /* Keep a piece of a message that is not whole yet. */
@@ -82,14 +93,14 @@ void client_recv_piece(struct client_conn *c, const struct client_piece *p)
         return;
     }
     if (!c->in_message) {
-        deliver(c, p->data, p->len, p->binary);
+        deliver_checked(c, p->data, p->len, p->binary);
         return;
     }
     if (c->in != NULL)
         buf_swap(&whole, c->in);
     client_recv_drop(c);
     buf_append(&whole, p->data, p->len);
-    deliver(c, whole.data, whole.len, c->binary);
+    deliver_checked(c, whole.data, whole.len, c->binary);
     buf_fini(&whole);
 }
 

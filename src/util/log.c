@@ -12,6 +12,7 @@
 
 #include "util/alloc.h"
 #include "util/buf.h"
+#include "util/utf8.h"
 
 #define LOG_LINE_MAX 4096 /* bytes; longer lines are cut */
 
@@ -85,24 +86,11 @@ uint64_t log_dropped(void)
     return sink.dropped;
 }
 
-/* Bytes of the UTF-8 sequence at p (RFC 3629), 0 when it is not one. */
-static size_t utf8_len(const uint8_t *p, size_t len)
+/* Bytes of the character at p, 0 when it must not go to a terminal as it is. */
+static size_t plain_len(const uint8_t *p, size_t len)
 {
-    size_t n = p[0] < 0x80                   ? 1
-               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-               : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
-               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-                                             : 0;
+    size_t n = utf8_len(p, len);
 
-    if (n == 0 || n > len)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
     /* U+0080..U+009F are terminal controls, U+2028/2029 line breaks */
     if ((n == 2 && p[0] == 0xc2 && p[1] < 0xa0) ||
         (n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8))
@@ -118,7 +106,7 @@ const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len)
 
     *o++ = '"';
     for (size_t i = 0; i < keep;) {
-        size_t n = utf8_len(p + i, keep - i);
+        size_t n = plain_len(p + i, keep - i);
 
         if (n > 1) {
             memcpy(o, p + i, n);
