@@ -15,19 +15,17 @@ void buf_fini(struct buf *b)
     memset(b, 0, sizeof(*b));
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+void buf_grow(struct buf *b, size_t n)
 {
     size_t need = b->len + n;
     size_t cap = b->cap ? b->cap : BUF_MIN;
 
     assert(need >= n);
-    if (b->base && buf_room(b) >= n)
-        return b->data + b->len;
     /* Moving down is cheap only while it frees at least half. */
     if (b->base && need <= b->cap / 2) {
         memmove(b->base, b->data, b->len);
         b->data = b->base;
-        return b->data + b->len;
+        return;
     }
     while (cap < need)
         cap *= 2;
@@ -42,7 +40,6 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
     }
     b->data = b->base;
     b->cap = cap;
-    return b->data + b->len;
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

@@ -21,14 +21,22 @@ struct buf {
 
 void buf_fini(struct buf *b);
 
-/* Make room for at least n more bytes behind the readable ones and return
- * where they go. Pointers into the buffer become invalid. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
-
-/* Bytes that may be written at buf_reserve()'s result. */
+/* Bytes that may be written behind the readable ones. */
 static inline size_t buf_room(const struct buf *b)
 {
     return b->cap - (size_t)(b->data - b->base) - b->len;
+}
+
+/* Move or grow it until there is room for n > 0 more bytes. */
+void buf_grow(struct buf *b, size_t n);
+
+/* Make room for at least n more bytes behind the readable ones and return
+ * where they go. Pointers into the buffer become invalid. */
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+    if (buf_room(b) < n)
+        buf_grow(b, n);
+    return b->data + b->len;
 }
 
 /* n bytes were written behind the readable ones. */
