@@ -156,6 +156,35 @@ static void does_not_keep_the_loop_alive(void **state)
     testloop_close(t);
 }
 
+static void lends_memory_of_earlier_turns(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct buf a = {0}, b = {0}, large = {0};
+    uint8_t *memory;
+
+    turn_lend(turn, &a);
+    assert_null(a.base); /* there is none yet */
+    buf_append(&a, "x", 1);
+    memory = a.base;
+    buf_consume(&a, 1);
+    turn_take_back(turn, &a);
+    assert_null(a.base);
+    turn_lend(turn, &b);
+    assert_ptr_equal(b.base, memory);
+    assert_int_equal(b.len, 0);
+    turn_take_back(turn, &b);
+    buf_reserve(&large, TURN_SPARE_MAX + 1);
+    turn_take_back(turn, &large); /* not worth keeping */
+    turn_lend(turn, &b);
+    assert_ptr_equal(b.base, memory);
+    turn_lend(turn, &a);
+    assert_null(a.base);
+    turn_take_back(turn, &b);
+    turn_close(turn);
+    testloop_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +195,7 @@ int main(void)
         cmocka_unit_test_setup(runs_nothing_after_it_was_closed, open_loop),
         cmocka_unit_test_setup(keeps_the_loop_awake_for_late_tasks, open_loop),
         cmocka_unit_test_setup(does_not_keep_the_loop_alive, open_loop),
+        cmocka_unit_test_setup(lends_memory_of_earlier_turns, open_loop),
     };
 
     return cmocka_run_group_tests_name("net.turn", tests, NULL, NULL);

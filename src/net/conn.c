@@ -10,7 +10,6 @@
 
 #define CONN_READ_ROOM (64 * 1024)   /* bytes offered to one read, at least */
 #define CONN_CLAIM_MAX (1024 * 1024) /* bytes reserved on a claim alone */
-#define CONN_KEEP      (16 * 1024)   /* bytes of an empty output buffer */
 #define CONN_DISCARD   4096          /* bytes a read while lingering */
 #define CONN_LINGER_MS 2000          /* conn_close_flushed() waits so long */
 #define CONN_KEEPALIVE 10            /* seconds of silence before TCP probes */
@@ -254,7 +253,7 @@ static void on_written(uv_write_t *req, int status)
         note_queued(c, c->out.len + c->inflight.len);
         c->bytes_out += c->inflight.len;
         buf_clear(&c->inflight);
-        buf_shrink(&c->inflight, CONN_KEEP);
+        turn_take_back(c->turn, &c->inflight);
         if (c->lingering && c->out.len > 0)
             err = start_write(c);
         else if (c->lingering)
@@ -287,8 +286,9 @@ static void run_flush(struct turn_task *task)
     }
     c->bytes_out += (size_t)n;
     buf_consume(&c->out, (size_t)n);
-    buf_shrink(&c->out, CONN_KEEP);
-    if (c->out.len > 0) {
+    if (c->out.len == 0) {
+        turn_take_back(c->turn, &c->out);
+    } else {
         n = start_write(c);
         if (n < 0) {
             end(c, n);
@@ -449,6 +449,8 @@ void conn_set_packet_max(struct conn *c, size_t packet_max)
 
 struct buf *conn_out(struct conn *c)
 {
+    if (!c->out.base)
+        turn_lend(c->turn, &c->out);
     turn_schedule(c->turn, &c->flush);
     return &c->out;
 }

@@ -9,8 +9,10 @@ struct turn {
     uv_prepare_t prepare; /* flushes just before the loop sleeps */
     uv_idle_t idle;       /* active while tasks wait: the loop does not sleep */
     struct list tasks;
-    uint8_t *scratch; /* owned; NULL until first used */
-    int handles;      /* not yet closed */
+    uint8_t *scratch;               /* owned; NULL until first used */
+    struct buf spares[TURN_SPARES]; /* empty; the last one was used last */
+    size_t nspares;
+    int handles; /* not yet closed */
     bool flushing;
     bool closing;
 };
@@ -42,6 +44,8 @@ static void on_closed(uv_handle_t *handle)
 
     if (--t->handles > 0)
         return;
+    while (t->nspares > 0)
+        buf_fini(&t->spares[--t->nspares]);
     free(t->scratch);
     free(t);
 }
@@ -95,4 +99,23 @@ uint8_t *turn_scratch(struct turn *t)
     if (!t->scratch)
         t->scratch = xmalloc(TURN_SCRATCH_SIZE);
     return t->scratch;
+}
+
+void turn_lend(struct turn *t, struct buf *b)
+{
+    if (t->nspares > 0)
+        *b = t->spares[--t->nspares];
+}
+
+void turn_take_back(struct turn *t, struct buf *b)
+{
+    buf_shrink(b, TURN_SPARE_MAX);
+    if (!b->base)
+        return;
+    if (t->nspares == TURN_SPARES || t->closing) {
+        buf_fini(b);
+        return;
+    }
+    t->spares[t->nspares++] = *b;
+    *b = (struct buf){0};
 }

@@ -12,9 +12,12 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "util/buf.h"
 #include "util/list.h"
 
 #define TURN_SCRATCH_SIZE (128 * 1024) /* bytes at turn_scratch() */
+#define TURN_SPARES       16           /* buffers kept for turn_lend() */
+#define TURN_SPARE_MAX    (256 * 1024) /* bytes of one of them */
 
 struct turn;
 
@@ -42,5 +45,10 @@ void turn_cancel(struct turn_task *task);
 /* Memory to read a socket into, shared by all of the role: what is in it lasts
  * until the callback that filled it returns. */
 uint8_t *turn_scratch(struct turn *t);
+
+/* What is written in a turn collects in memory that is free between turns: give
+ * some to b, which has none, and take it back once b is empty. */
+void turn_lend(struct turn *t, struct buf *b);
+void turn_take_back(struct turn *t, struct buf *b);
 
 #endif /* GW_NET_TURN_H */
