@@ -156,6 +156,40 @@ static void calls_on_worker_stop(void **state)
     vm_close(vm);
 }
 
+static int gc_pause(const struct vm *vm)
+{
+    int pause = lua_gc(vm->L, LUA_GCSETPAUSE, 0);
+
+    lua_gc(vm->L, LUA_GCSETPAUSE, pause);
+    return pause;
+}
+
+static void a_small_state_is_collected_seldom_until_it_grows(void **state)
+{
+    struct vm *vm;
+
+    fixture.conf.memory_max = WORKER_MEMORY_MAX;
+    vm = open_vm("Events = { onMessage = print }");
+    assert_true(gc_pause(vm) > 200);
+    vm_tick(vm);
+    assert_true(gc_pause(vm) > 200);
+    (void)luaL_dostring(vm->L, "big = ('x'):rep(10000000)");
+    vm_tick(vm);
+    assert_int_equal(gc_pause(vm), 200);
+    vm_close(vm);
+}
+
+static void the_script_may_set_the_collector_itself(void **state)
+{
+    struct vm *vm;
+
+    fixture.conf.memory_max = WORKER_MEMORY_MAX;
+    vm = open_vm(
+        "Events = { onMessage = print } collectgarbage('setpause', 152)");
+    assert_int_equal(gc_pause(vm), 152);
+    vm_close(vm);
+}
+
 int main(void)
 {
 #define CASE(f) \
@@ -171,6 +205,8 @@ int main(void)
         CASE(finds_inherited_callbacks),
         CASE(runs_its_hooks_at_close_once),
         CASE(calls_on_worker_stop),
+        CASE(a_small_state_is_collected_seldom_until_it_grows),
+        CASE(the_script_may_set_the_collector_itself),
     };
 
     return cmocka_run_group_tests_name("worker.vm", tests, NULL, NULL);

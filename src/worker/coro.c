@@ -58,7 +58,7 @@ static struct coro *take(struct vm *vm)
     struct coro *co;
 
     if (!list_empty(&vm->idle)) {
-        co = LIST_ENTRY(vm->idle.next, struct coro, node);
+        co = LIST_ENTRY(vm->idle.prev, struct coro, node); /* the last used */
         list_remove(&co->node);
         vm->nidle--;
         return co;

@@ -35,7 +35,7 @@ static struct mailbox *take(struct dispatch *d, const struct mailbox_key *key)
         list_init(&m->node);
         list_init(&m->queue);
     } else {
-        m = LIST_ENTRY(d->spare.next, struct mailbox, node);
+        m = LIST_ENTRY(d->spare.prev, struct mailbox, node); /* the last used */
         list_remove(&m->node);
         d->nspare--;
     }

@@ -9,6 +9,9 @@
 #include "util/log.h"
 #include "worker/vm_impl.h"
 
+#define GC_PAUSE 200               /* Lua's own: collect when doubled */
+#define GC_SLACK (2 * 1024 * 1024) /* bytes of garbage not worth a round */
+
 struct vm *vm_of(lua_State *L)
 {
     return *(struct vm **)lua_getextraspace(L);
@@ -83,27 +86,6 @@ bool vm_is_open(const struct vm *vm)
 bool vm_is_serving(const struct vm *vm)
 {
     return vm->open && vm->serving;
-}
-
-/* Lua's allocator with a limit; shrinking never fails. */
-static void *on_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
-{
-    struct vm *vm = ud;
-    size_t old = ptr ? osize : 0; /* without ptr, osize is a type */
-    void *p;
-
-    if (nsize == 0) {
-        free(ptr);
-        vm->memory -= old;
-        return NULL;
-    }
-    if (nsize > old && nsize - old > vm->env.conf->memory_max - vm->memory)
-        return NULL;
-    p = realloc(ptr, nsize);
-    if (!p && nsize > old)
-        return NULL;
-    vm->memory = vm->memory - old + nsize;
-    return p ? p : ptr;
 }
 
 static int on_panic(lua_State *L)
@@ -219,9 +201,42 @@ static void finish_loading(struct vm *vm, const char *error)
     turn_schedule(vm->env.turn, &vm->loaded_task);
 }
 
+/* Collect garbage more seldom than Lua does while there is little else: every
+ * round looks at all that lives, and a small script's libraries would be looked
+ * at every thousand messages. A script that has set the pause itself is let
+ * be. */
+static void relax_gc(struct vm *vm)
+{
+    size_t slack = vm->heap.max / 16 < GC_SLACK ? vm->heap.max / 16 : GC_SLACK;
+    lua_State *outer = deadline_enter(vm, vm->L);
+    int pause;
+
+    lua_gc(vm->L, LUA_GCCOLLECT);
+    deadline_leave(vm, outer);
+    pause = 100 + (int)(100 * slack / vm->heap.used);
+    if (pause <= GC_PAUSE)
+        return;
+    vm->gc_relaxed_max = vm->heap.used + 2 * slack;
+    pause = lua_gc(vm->L, LUA_GCSETPAUSE, pause < 1000 ? pause : 1000);
+    if (pause != GC_PAUSE)
+        lua_gc(vm->L, LUA_GCSETPAUSE, pause);
+}
+
+void vm_tick(struct vm *vm)
+{
+    if (vm->gc_relaxed_max == 0 || vm->heap.used <= vm->gc_relaxed_max)
+        return;
+    vm->gc_relaxed_max = 0;
+    lua_gc(vm->L, LUA_GCSETPAUSE, GC_PAUSE);
+}
+
 static void on_started(const char *error, void *arg)
 {
-    finish_loading(arg, error);
+    struct vm *vm = arg;
+
+    if (!error)
+        relax_gc(vm);
+    finish_loading(vm, error);
 }
 
 /* Call the script's onWorkerStart or onWorkerStop with the worker's table. */
@@ -325,7 +340,7 @@ static void load(struct vm *vm)
     lua_State *outer;
     int status;
 
-    vm->L = lua_newstate(on_alloc, vm);
+    vm->L = lua_newstate(heap_alloc, &vm->heap);
     if (!vm->L) {
         finish_loading(vm, "not enough memory for a Lua state");
         return;
@@ -354,6 +369,7 @@ struct vm *vm_open(
     struct vm *vm = xcalloc(1, sizeof(*vm));
 
     vm->env = *env;
+    vm->heap.max = env->conf->memory_max;
     vm->open = true;
     vm->serving = true;
     vm->events_ref = LUA_NOREF;
@@ -389,6 +405,7 @@ void vm_close(struct vm *vm)
     deadline_close(vm);
     if (vm->L)
         lua_close(vm->L);
+    heap_fini(&vm->heap);
     coro_free_idle(vm);
     free(vm->error);
     free(vm);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "worker/coro.h"
+#include "worker/heap.h"
 #include "worker/session.h"
 #include "worker/vm.h"
 #include "worker/worker.h"
@@ -32,9 +33,10 @@ struct vm {
     lua_State *L; /* owned; the main thread: only protected calls run in it */
     struct vm_env env;
     bool open;
-    bool serving;   /* the owner's word: false once it was replaced */
-    size_t memory;  /* bytes of L */
-    bool decides;   /* its script has onHandshake */
+    bool serving;          /* the owner's word: false once it was replaced */
+    struct heap heap;      /* of L */
+    size_t gc_relaxed_max; /* bytes in use that end relax_gc(); 0: ended */
+    bool decides;          /* its script has onHandshake */
     int events_ref; /* registry: the table of callbacks, or the program */
     size_t timers;
     struct list hooks;
@@ -81,6 +83,9 @@ struct vm *vm_open(
 /* Cancel what waits, run the hooks, close the state. No callback of the vm runs
  * any more. Not while code runs in it. */
 void vm_close(struct vm *vm);
+
+/* About once a second. */
+void vm_tick(struct vm *vm);
 
 /* Run the script's onWorkerStop in a coroutine; done as in coro_start(). */
 void vm_stop_script(struct vm *vm, coro_done_cb done, void *arg);

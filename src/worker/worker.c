@@ -164,6 +164,8 @@ static void on_tick(uv_timer_t *timer)
     struct list *node, *tmp;
 
     dispatch_tick(w->dispatch);
+    if (w->serving)
+        vm_tick(w->serving);
     LIST_FOREACH_SAFE (node, tmp, &w->endings) {
         struct ending *e = LIST_ENTRY(node, struct ending, node);
 
@@ -372,7 +374,7 @@ static void add_vm(struct worker_status *out, const struct vm *vm)
         return;
     out->coroutines += vm->nbusy;
     out->timers += vm->timers;
-    out->memory += vm->memory;
+    out->memory += vm->heap.used;
 }
 
 void worker_status(const struct worker *w, struct worker_status *out)
