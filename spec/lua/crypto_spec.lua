@@ -234,6 +234,17 @@ describe("in a script", function()
       end
     end)
 
+    it("does not write more than 64 MiB, however the bytes come together", function()
+      for _, value in ipairs { "list", "{ [word .. word .. 'a'] = list }", "word:rep(70)" } do
+        assert.same({ false, "json: more than 67108864 bytes" }, { bed:run(([[
+          local word, list = ("x"):rep(1000000), {}
+          for i = 1, 70 do list[i] = word end
+          local ok, message = pcall(json.encode, %s)
+          return ok, #message < 100 and message
+        ]]):format(value)) })
+      end
+    end)
+
     it("names the place of an error", function()
       for text, message in pairs {
         [""] = "value expected at byte 1", ["[1,]"] = "value expected at byte 4", ["[1"] = "',' or ']' expected at byte 3",

@@ -84,6 +84,13 @@ static void put_float(lua_State *L, struct buf *out, double d)
         buf_append_str(out, ".0"); /* a float stays one */
 }
 
+/* The memory of out is not counted as the script's. */
+static void check_room(lua_State *L, const struct buf *out, size_t more)
+{
+    if (out->len > LJSON_LEN_MAX || more > LJSON_LEN_MAX - out->len)
+        luaL_error(L, "json: more than %d bytes", LJSON_LEN_MAX);
+}
+
 static bool is_marked(lua_State *L, int index)
 {
     bool marked;
@@ -146,6 +153,7 @@ static void put_object(lua_State *L, struct buf *out, int index, int depth)
         first = false;
         if (lua_type(L, -2) == LUA_TSTRING) {
             key = lua_tolstring(L, -2, &len);
+            check_room(L, out, len);
             put_string(out, key, len);
         } else if (lua_isinteger(L, -2)) {
             buf_printf(out, "\"%lld\"", (long long)lua_tointeger(L, -2));
@@ -167,8 +175,6 @@ static void put_table(lua_State *L, struct buf *out, int index, int depth)
             "json: more than %d tables in each other, or a table "
             "that contains itself",
             LJSON_DEPTH_MAX);
-    if (out->len > LJSON_LEN_MAX)
-        luaL_error(L, "json: more than %d bytes", LJSON_LEN_MAX);
     luaL_checkstack(L, 6, "json");
     if (is_marked(L, index) || is_sequence(L, index))
         put_array(L, out, index, depth);
@@ -196,11 +202,11 @@ static void put_value(lua_State *L, struct buf *out, int index, int depth)
         return;
     case LUA_TSTRING:
         text = lua_tolstring(L, index, &len);
-        if (len > LJSON_LEN_MAX)
-            luaL_error(L, "json: more than %d bytes", LJSON_LEN_MAX);
+        check_room(L, out, len);
         put_string(out, text, len);
         return;
     case LUA_TTABLE:
+        check_room(L, out, 0);
         put_table(L, out, index, depth + 1);
         return;
     case LUA_TLIGHTUSERDATA:
