@@ -193,7 +193,9 @@ end
 
 local function call(self, command, ...)
   local seconds = blocking[command] and block_time(command, ...)
-  if not seconds then return self.shared.conn:call(self.seconds, command, ...) end
+  if not seconds or self.shared.is_own then
+    return self.shared.conn:call((seconds or 0) + self.seconds, command, ...)
+  end
   local args = table.pack(...)
   return with_connection(self, function(conn)
     local limit = seconds + self.seconds
@@ -234,14 +236,18 @@ function Client:multi(f)
   return unpack_exec(replies)
 end
 
-local function view(conn, seconds)
-  return setmetatable({ shared = { conn = conn, conf = {} }, seconds = seconds }, client_meta)
+-- The same client, on a connection of its own.
+local function view(self, conn)
+  local conf, scripts = self.shared.conf, self.shared.scripts
+  return setmetatable({
+    shared = { conn = conn, is_own = true, conf = conf, scripts = scripts }, seconds = self.seconds,
+  }, client_meta)
 end
 
 local function try_transaction(self, conn, keys, f)
   local ok, message, code = conn:call(self.seconds, "WATCH", table.unpack(keys))
   if not ok then return false, nil, message, code end
-  local batch = collect(function(tx) f(tx, view(conn, self.seconds)) end)
+  local batch = collect(function(tx) f(tx, view(self, conn)) end)
   if #batch == 0 then
     return (conn:call(self.seconds, "UNWATCH")) == "OK", {}
   end
@@ -254,6 +260,7 @@ end
 -- f(tx, r) reads with r, which waits, and writes with tx, which collects. When
 -- one of keys was changed meanwhile it runs again.
 function Client:transaction(keys, f)
+  if self.shared.is_own then error("redis: a transaction within a transaction", 2) end
   if type(keys) ~= "table" then keys = { keys } end
   local result, message, code
   for _ = 1, attempts do

@@ -96,6 +96,22 @@ describe("gwrun.redis", function()
     ]]))
   end)
 
+  it("has every command within a transaction, too", function()
+    assert.same({ { "OK" }, { "list", "a" }, "k" }, { bed:run [[
+      local popped, key
+      r:rpush("list", "a")
+      local result = r:transaction("n", function(tx, c)
+        popped = c:blpop("list", 1)
+        key = c:script("return KEYS[1]", { "k" })
+        tx:set("n", 1)
+      end)
+      return result, popped, key
+    ]] })
+    assert.error_matches(function()
+      bed:run "return r:transaction('n', function(_, c) c:transaction('m', print) end)"
+    end, "a transaction within a transaction")
+  end)
+
   it("lets blocking commands wait without holding up others", function()
     local waiting = {}
     for i = 1, 12 do waiting[i] = bed:begin "return r:blpop('list', 5)" end -- more than the pool has
