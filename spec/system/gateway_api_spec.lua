@@ -212,6 +212,14 @@ describe("Gateway, in a system of four gateways and two workers,", function()
     end
   end)
 
+  it("refuses a question that no packet holds", function()
+    assert.same({ true, null, "more than 64 MiB cannot be sent at once", "emsgsize" }, { table.unpack(run [[
+      local uids, long = {}, ("u"):rep(250)
+      for i = 1, 280000 do uids[i] = long end
+      return Gateway.batchGetClientIdByUid(uids)
+    ]], 1, 4) })
+  end)
+
   it("has sessions, of clients on any gateway", function()
     assert.equal(true, value("return Gateway.setSession(a, { name = 'Bob', tags = { 'x' } })", bob.client))
     assert.equal(true, value("return Gateway.updateSession(a, { age = 7 })", bob.client))

@@ -79,9 +79,15 @@ int lgateway_fail(lua_State *L, int err, const struct gateways_address *from)
 
 /* sending */
 
-static bool is_too_large(const struct frame *f)
+bool lgateway_is_too_large(const struct frame *f)
 {
     return f->ext_len + f->body_len > FRAME_MAX_LEN - FRAME_HEAD_LEN;
+}
+
+int lgateway_fail_too_large(lua_State *L)
+{
+    lua_pushliteral(L, "more than 64 MiB cannot be sent at once");
+    return lvalue_fail_with(L, -EMSGSIZE);
 }
 
 static void set_ext(struct frame *f, const struct buf *ext)
@@ -93,7 +99,8 @@ static void set_ext(struct frame *f, const struct buf *ext)
 static int send_frame(struct gateways *gateways, uint32_t ip, uint16_t port,
     const struct frame *f)
 {
-    return is_too_large(f) ? -EMSGSIZE : gateways_send(gateways, ip, port, f);
+    return lgateway_is_too_large(f) ? -EMSGSIZE
+                                    : gateways_send(gateways, ip, port, f);
 }
 
 /* Send f to the gateway of a client. Pushes the call's results. */
@@ -143,10 +150,8 @@ static int send_to_all(lua_State *L, struct frame *f)
     struct sent sent = {0};
 
     f->flag |= FRAME_FLAG_STRING;
-    if (is_too_large(f)) {
-        lua_pushliteral(L, "more than 64 MiB cannot be sent at once");
-        return lvalue_fail_with(L, -EMSGSIZE);
-    }
+    if (lgateway_is_too_large(f))
+        return lgateway_fail_too_large(L);
     sent.taken = gateways_send_all(vm_gateways(vm_of(L)), f, &sent.missed);
     return push_sent(L, &sent);
 }

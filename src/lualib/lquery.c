@@ -119,6 +119,12 @@ static int lquery_ask(lua_State *L)
             f.connection_id = id.connection_id;
     }
     timeout = check_timeout(L, 4);
+    if (lgateway_is_too_large(&f)) {
+        lua_newtable(L); /* no answers */
+        lgateway_fail_too_large(L);
+        lua_remove(L, -3); /* the nil */
+        return 3;
+    }
     co = coro_check(L);
     lsession_flush(L); /* what is asked must not miss it */
     luaL_checkstack(L, 8, NULL);
