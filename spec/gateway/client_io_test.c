@@ -612,6 +612,35 @@ static void a_peer_that_does_not_answer_our_close_is_cut_off(void **state)
     finish(t);
 }
 
+static void who_broke_the_protocol_is_not_waited_for(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+        int code;
+    } table[] = {
+        {"\x83\x80\x00\x00\x00\x00", 6, 1002},
+        {"\x81\xff\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00z", 15, 1009},
+    };
+    struct test *t = serve(CLIENT_IO_WEBSOCKET);
+    struct buf in[2] = {{0}};
+    uint64_t begun = uv_hrtime();
+    int fd[2];
+
+    for (unsigned i = 0; i < 2; i++) {
+        fd[i] = dial_upgraded(t, &in[i]);
+        put(t, fd[i], table[i].bytes, table[i].len);
+        expect_close(t, fd[i], &in[i], table[i].code);
+    }
+    UNTIL(t, t->closed == 2); /* though they answer nothing and stay */
+    assert_true(uv_hrtime() - begun < 4000 * 1000000ULL);
+    for (unsigned i = 0; i < 2; i++) {
+        close(fd[i]);
+        buf_fini(&in[i]);
+    }
+    finish(t);
+}
+
 static void close_in_message(struct test *t)
 {
     client_send(t->conn, "bye", 3, false);
@@ -727,6 +756,7 @@ int main(void)
         cmocka_unit_test(our_close_comes_last_and_waits_for_the_answer),
         cmocka_unit_test(a_long_reason_is_cut_between_characters),
         cmocka_unit_test(a_peer_that_does_not_answer_our_close_is_cut_off),
+        cmocka_unit_test(who_broke_the_protocol_is_not_waited_for),
         cmocka_unit_test(a_client_may_be_closed_in_its_message),
         cmocka_unit_test(a_client_may_be_destroyed_in_its_message),
         cmocka_unit_test(a_pong_is_a_sign_of_life),

@@ -151,6 +151,11 @@ void client_conn_expect(struct client_conn *c, struct list *list, uint64_t ms)
     client_conn_start_sweep(c->io);
 }
 
+void client_conn_failed(struct client_conn *c)
+{
+    client_conn_expect(c, &c->io->failing, CLIENT_FAIL_TIMEOUT);
+}
+
 /* Each list has one length of wait, so its front is due first. */
 static void sweep_list(struct list *list, uint64_t now, const char *what)
 {
@@ -181,8 +186,9 @@ static void on_sweep(uv_timer_t *timer)
     client_proxy_sweep(io, now);
     sweep_list(&io->opening, now, "handshake");
     sweep_list(&io->closing, now, "close");
+    sweep_list(&io->failing, now, "close");
     if (list_empty(&io->proxied) && list_empty(&io->opening) &&
-        list_empty(&io->closing))
+        list_empty(&io->closing) && list_empty(&io->failing))
         uv_timer_stop(&io->sweep);
 }
 

@@ -158,6 +158,7 @@ static void on_lws_closes(struct client_conn *c)
     if (lws_get_close_length(c->wsi) >= 2) {
         p = lws_get_close_payload(c->wsi);
         client_conn_dead(c, p[0] << 8 | p[1], "protocol error");
+        client_conn_failed(c);
     } else {
         client_conn_dead(c, 1006, "client");
     }
@@ -529,6 +530,7 @@ static struct client_io *alloc_io(struct turn *turn,
     list_init(&io->conns);
     list_init(&io->opening);
     list_init(&io->closing);
+    list_init(&io->failing);
     list_init(&io->proxied);
     io->limits.max = conf->max_connections;
     io->limits.max_per_ip = per_ip < conf->max_connections ? per_ip : 0;

@@ -32,6 +32,7 @@
 #define CLIENT_FRAGMENTS_MAX 1024        /* frames of a message; more closes */
 #define CLIENT_HEADERS_MAX   (8 * 1024)  /* bytes of a request's head */
 #define CLIENT_CLOSE_TIMEOUT 5000        /* ms from client_close() to the end */
+#define CLIENT_FAIL_TIMEOUT  1000        /* the same after a protocol error */
 #define CLIENT_CLOSE_REASON  123         /* bytes of a Close frame's text */
 #define CLIENT_COPY_MAX      512         /* bytes; larger blobs are shared */
 #define CLIENT_KEEP_BYTES    (16 * 1024) /* buffer a spare queue keeps */
@@ -54,7 +55,7 @@ enum client_state {
 
 struct client_conn {
     struct list node;     /* in io->conns */
-    struct list deadline; /* in io->opening or io->closing, or unlinked */
+    struct list deadline; /* in io->opening, closing or failing, or unlinked */
     struct turn_task task;
     struct client_io *io;       /* borrowed; outlives it */
     struct lws *wsi;            /* borrowed; freed by the library, last */
@@ -106,7 +107,7 @@ struct client_io {
     void *ssl_ctx;            /* SSL_CTX, owned by vhost; NULL: no TLS */
     char *www;                /* owned; resolved folder, or NULL */
     char subprotocol[64];     /* what the client being upgraded asks for */
-    struct list conns, opening, closing;
+    struct list conns, opening, closing, failing;
     struct list proxied; /* in client_proxy.c, oldest first */
     struct forwarded_trust trust;
     struct client_limits limits;
@@ -198,7 +199,10 @@ void client_conn_dead(struct client_conn *c, int code, const char *reason);
 void client_conn_gone(struct client_conn *c);
 /* Remember why it closes, unless something else was first. */
 void client_conn_blame(struct client_conn *c, int code, const char *reason);
-/* Give it ms to get out of handshake or closing. */
+/* It broke the protocol; its Close frame is on its way, and nothing that it
+ * says matters any more. */
+void client_conn_failed(struct client_conn *c);
+/* Give it ms to get out of handshake or closing; always the same for a list. */
 void client_conn_expect(struct client_conn *c, struct list *list, uint64_t ms);
 void client_conn_schedule(struct client_conn *c);
 /* End what is over its time, again and again from now on. */

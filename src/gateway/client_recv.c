@@ -31,6 +31,7 @@ static void refuse(struct client_conn *c, int code, const char *reason)
 
     log_info("%s, closing peer=%s", reason, addr_format(peer, &c->peer));
     client_close(c, code, reason);
+    client_conn_failed(c);
 }
 
 /* A whole websocket message. */
