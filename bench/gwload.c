@@ -64,6 +64,7 @@ static struct {
     bool check; /* exit 1 when anything was lost, doubled or reordered */
     unsigned clients;
     unsigned inflight;
+    unsigned sources; /* 127.0.1.1 and following; 0: the kernel chooses */
     size_t size;
     double seconds;
     double warmup;
@@ -436,6 +437,21 @@ static void on_readable(struct client *c)
         flush(c);
 }
 
+/* One address has some 28,000 ports for connections to the same server. */
+static void bind_source(const struct client *c)
+{
+    unsigned number = (unsigned)(c - run.clients) % opt.sources;
+    struct sockaddr_in source = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(0x7f000101 + number),
+    };
+    int one = 1;
+
+    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    if (bind(c->fd, (struct sockaddr *)&source, sizeof(source)) < 0)
+        die("bind", strerror(errno));
+}
+
 static void start_client(struct client *c)
 {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
@@ -445,6 +461,8 @@ static void start_client(struct client *c)
     if (c->fd < 0)
         die("socket", strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (opt.sources > 0)
+        bind_source(c);
     if (connect(c->fd, (struct sockaddr *)&opt.addr, sizeof(opt.addr)) < 0 &&
         errno != EINPROGRESS)
         die("connect", strerror(errno));
@@ -543,6 +561,7 @@ static void usage(void)
         "  -p PIDS   server processes, comma separated: their CPU and memory\n"
         "  -u PATH   path of the websocket handshake (/)\n"
         "  -x        text lines instead of websocket\n"
+        "  -b N      connect from N addresses of 127.0.1.0/24 in turn\n"
         "  -k        exit 1 when a message was lost, doubled or reordered\n",
         stderr);
     exit(2);
@@ -553,7 +572,7 @@ static void parse_options(int argc, char **argv)
     int o;
     char *colon;
 
-    while ((o = getopt(argc, argv, "c:i:s:t:w:p:u:xk")) != -1) {
+    while ((o = getopt(argc, argv, "c:i:s:t:w:p:u:b:xk")) != -1) {
         switch (o) {
         case 'c':
             opt.clients = (unsigned)strtoul(optarg, NULL, 10);
@@ -577,6 +596,9 @@ static void parse_options(int argc, char **argv)
             break;
         case 'u':
             opt.path = optarg;
+            break;
+        case 'b':
+            opt.sources = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 'x':
             opt.text = true;
@@ -714,7 +736,10 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &rl);
     rl.rlim_cur = rl.rlim_max;
     setrlimit(RLIMIT_NOFILE, &rl);
-    run.buf_size = (opt.size + FRAME_EXTRA) * (opt.inflight + 1) * 2 + 4096;
+    run.buf_size =
+        opt.mode == MODE_CONNECT
+            ? 1024 /* the handshake */
+            : (opt.size + FRAME_EXTRA) * (opt.inflight + 1) * 2 + 4096;
     run.clients = calloc(opt.clients, sizeof(*run.clients));
     run.payload = malloc(opt.size);
     memset(run.payload, 'x', opt.size);
@@ -723,7 +748,8 @@ int main(int argc, char **argv)
         return serve();
 
     began = now_ns();
-    loop_until(began + 60000000000u, handshakes_settled);
+    loop_until(
+        began + 60000000000u + opt.clients * 500000ull, handshakes_settled);
     failed = opt.clients - run.open;
     if (failed > 0)
         fprintf(stderr, "gwload: %u of %u clients could not connect\n", failed,
