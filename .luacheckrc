@@ -7,6 +7,8 @@ exclude_files = { "lua/meta", "spec/node_modules", "build*" }
 -- What gwrun gives to scripts.
 local script = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "gwrun", "_SERVER" }
 
+files["examples/*/spec"] = { std = "lua54+busted" }
+files["examples"] = { read_globals = script, globals = { "Events", "_SESSION" } }
 files["scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
 files["lua/gwrun"] = { globals = { "Timer" }, read_globals = { "Log" } }
 files["lua/prelude.lua"] = { globals = { "os", "io", "debug", "package", "Gateway" } }

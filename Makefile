@@ -1,7 +1,8 @@
 # make start   build and run the chat demo      make test    run every test
 # make check   everything that CI runs          make lint    style and static analysis
 # make fuzz    each fuzzer, FUZZ_SECONDS each   make bench   measure against itself
-# make install PREFIX=/usr/local                make clean
+# make examples   get examples/ ready to start  make clean
+# make install PREFIX=/usr/local
 # Variables: CC=clang, SAN=address,undefined, DEBUG=1, O=build folder.
 
 VERSION := 0.1.0
@@ -48,7 +49,7 @@ objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
 libs    = $(foreach f,$(1),$(O)/lib$(f).a)
 
 .DEFAULT_GOAL := build
-.PHONY: docs build units fuzz bench start test lint check deps test-deps install clean
+.PHONY: docs build units fuzz bench examples start test lint check deps test-deps install clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
@@ -104,6 +105,10 @@ start: deps
 test: test-deps
 	@$(MAKE) --no-print-directory build units $(O)/gwload
 	@.ci/test $(O)
+
+# Each example's page uses two files of the demo's.
+examples: build
+	@for e in examples/*/; do cp www/gwclient.js www/style.css $${e}www/; done
 
 lint: test-deps
 	@.ci/lint
