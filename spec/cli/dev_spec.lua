@@ -49,6 +49,7 @@ describe("gwrun dev", function()
     local c = tcp.connect(app.port[1])
     app:write_script "Events = {\nfunction"
     dev:wait_output "scripts/events.lua:2:"
+    dev:wait_output "> 2 | function"
     c:send "a\n"
     c:receive "old a\n"
     app:write_script(script "mended ")
@@ -71,6 +72,33 @@ describe("gwrun dev", function()
     c:receive "at last a\n"
     c:close()
     ends_well()
+  end)
+
+  it("shows the source around an error, and only the script's own callers", function()
+    app:write_script [[
+Events = {}
+local function reply(id)
+  Gateway.sendToClient(id, greetng)
+end
+function Events.onMessage(id)
+  gwrun.parallel(function() reply(id) end)
+  return reply(id)
+end
+]]
+    dev:wait_output "script reloaded"
+    local c = tcp.connect(app.port[1])
+    c:send "a\n"
+    dev:wait_output "onMessage"
+    dev:wait_output "called from"
+    c:close()
+    ends_well()
+    assert.matches("\n    scripts/events.lua:3: bad argument #2 to 'sendToClient'", dev.out, 1, true)
+    assert.matches("\n        2 | local function reply(id)\n" ..
+      "      > 3 |   Gateway.sendToClient(id, greetng)\n" ..
+      "          |           ^^^^^^^^^^^^\n" ..
+      "        4 | end\n", dev.out, 1, true)
+    assert.matches("called from\n    \tscripts/events.lua:6: in function", dev.out, 1, true)
+    assert.is_nil(dev.out:find "async.lua:%d", dev.out)
   end)
 
   it("tells clients and script when Ctrl-C ends it", function()

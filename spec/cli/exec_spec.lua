@@ -88,7 +88,7 @@ describe("gwrun exec", function()
   end)
 
   it("fails with a traceback", function()
-    fails(1, "program.lua:2: boom.*in upvalue 'inner'.*program.lua:4: in main chunk",
+    fails(1, "program.lua:2: boom\n.*> 2 | error 'boom' end.*program.lua:3: in local 'outer'.*program.lua:4: in main chunk",
       "local function inner()\nerror 'boom' end\nlocal function outer() inner() return 1 end\nprint(outer())")
     fails(1, "program.lua:2: unexpected symbol", "print 'on'\nx = = 1")
     fails(1, "no words", "error('no words', 0)")

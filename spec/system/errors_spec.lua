@@ -78,7 +78,7 @@ describe("a mistake at start", function()
     local code, out = app:cli "statsu"
     assert.equal(2, code)
     assert.matches("status", out, 1, true)
-    for _, command in ipairs { "start", "stop", "restart", "reload", "status", "connections", "check", "dev", "version" } do
+    for _, command in ipairs { "start", "stop", "restart", "reload", "status", "connections", "check", "dev", "exec", "version" } do
       local help_code, help = app:cli(command, "--help")
       assert.equal(0, help_code, command)
       assert.matches("gwrun " .. command, help, 1, true)
@@ -92,6 +92,26 @@ describe("a mistake at start", function()
   it("checks what is right", function()
     local code, out = app:cli "check"
     assert.equal(0, code, out)
+  end)
+
+  it("shows the source around a script's error, in colours on a terminal", function()
+    app:write_script "Events = {}\nfunction Events.onMessage() end\nEvents.onWorkerStart = load 'absent.field = 1'\n"
+    local code, out = app:cli "check"
+    assert.equal(2, code, out)
+    assert.matches('[string "absent.field = 1"]:1: attempt to index a nil value', out, 1, true)
+    app:write_script "Events = {}\nabsent.field = 1\n"
+    code, out = app:cli "check"
+    assert.equal(2, code, out)
+    assert.equal("scripts/events.lua:2: attempt to index a nil value (global 'absent')\n" ..
+      "    1 | Events = {}\n  > 2 | absent.field = 1\n      | ^^^^^^\n", out)
+    local function on_terminal(command, env)
+      return select(2, process.run({ "script", "-qec", testbed.program .. " " .. command, "/dev/null" },
+        { cwd = app.dir, env = env })):gsub("\r", "")
+    end
+    for _, command in ipairs { "check", "start" } do
+      assert.matches("\27[1mabsent.field = 1\27[m\n", on_terminal(command, { NO_COLOR = "" }), 1, true)
+    end
+    assert.equal(out, (on_terminal("check", { NO_COLOR = "1" })))
   end)
 
   it("says where the configuration is looked for", function()

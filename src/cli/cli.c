@@ -11,6 +11,7 @@
 
 #include "cli/typos.h"
 #include "util/alloc.h"
+#include "util/log.h"
 
 static const struct {
     const char *name;
@@ -178,6 +179,35 @@ int cli_find(struct config *out, const char *path)
     return enter(out, tell(result, err));
 }
 
+struct traceback_style cli_style(const struct config *c, FILE *out)
+{
+    const char *no_color = getenv("NO_COLOR");
+
+    return (struct traceback_style){.lua_dir = c->worker_conf.lua_dir,
+        .script = c->worker_conf.script ? c->worker_conf.script : "",
+        .color = isatty(fileno(out)) && (!no_color || !*no_color)};
+}
+
+void cli_script_error(const struct config *c, FILE *out, const char *error)
+{
+    struct traceback_style style = cli_style(c, out);
+    char *text = traceback_show(error, &style);
+
+    fflush(stdout);
+    fprintf(out, "%s\n", text);
+    free(text);
+}
+
+static char *view(const char *text, const void *style)
+{
+    return traceback_show(text, style);
+}
+
+void cli_show_errors(const struct traceback_style *style)
+{
+    log_set_view(view, style);
+}
+
 bool cli_script_compiles(const struct config *c)
 {
     lua_State *L;
@@ -191,20 +221,12 @@ bool cli_script_compiles(const struct config *c)
         return false;
     }
     good = luaL_loadfilex(L, c->worker_conf.script, "t") == LUA_OK;
-    if (!good)
-        cli_error("the script does not compile: %s", lua_tostring(L, -1));
+    if (!good) {
+        fputs("gwrun: the script does not compile: ", stderr);
+        cli_script_error(c, stderr, lua_tostring(L, -1));
+    }
     lua_close(L);
     return good;
-}
-
-void cli_print_safely(FILE *out, const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if ((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f)
-            fprintf(out, "\\x%02x", *p);
-        else
-            fputc(*p, out);
-    }
 }
 
 /* gwrun -c FILE COMMAND … is gwrun COMMAND -c FILE … */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "cli/config.h"
+#include "cli/traceback.h"
 
 #define CLI_CONFIG "conf/gwrun.lua" /* when no -c names another file */
 
@@ -69,11 +70,17 @@ int cli_find(struct config *out, const char *path);
  * file:line and the message are on stderr. */
 bool cli_script_compiles(const struct config *c);
 
+/* How an error of c's script is shown on out. */
+struct traceback_style cli_style(const struct config *c, FILE *out);
+
+/* Print the error to out, with the source around it. */
+void cli_script_error(const struct config *c, FILE *out, const char *error);
+
+/* The log shows the errors of scripts so, too; style is borrowed. */
+void cli_show_errors(const struct traceback_style *style);
+
 /* Start everything and stay until it is stopped. c is borrowed, path is its
  * file, absolute; the current folder is c->root. Returns the exit status. */
 int cli_run(const struct config *c, const char *path, bool daemon, bool quiet);
-
-/* Print text to out with everything a terminal might obey made visible. */
-void cli_print_safely(FILE *out, const char *text);
 
 #endif /* GW_CLI_CLI_H */

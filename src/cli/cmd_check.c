@@ -94,8 +94,7 @@ int cmd_check(int argc, char **argv)
     if (c.has_workers)
         error = check_script(&c.worker_conf);
     if (error) {
-        cli_print_safely(stderr, error);
-        fputc('\n', stderr);
+        cli_script_error(&c, stderr, error);
         status = CLI_WRONG;
     } else {
         puts(c.has_workers ? "configuration ok, script ok"

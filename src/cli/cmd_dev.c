@@ -278,6 +278,7 @@ int cmd_dev(int argc, char **argv)
 {
     struct dev d = {0};
     struct cli_options options;
+    struct traceback_style style;
     int status = cli_parse(&options, argc, argv, "c", 0, help);
 
     if (status >= 0)
@@ -287,7 +288,9 @@ int cmd_dev(int argc, char **argv)
         return status;
     log_set_name("dev");
     log_set_level((enum log_level)d.c.log_level);
-    log_set_color(isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
+    style = cli_style(&d.c, stderr);
+    log_set_color(style.color);
+    cli_show_errors(&style);
     status = run(&d);
     config_free(&d.c);
     return status;

@@ -24,6 +24,7 @@ static const char help[] =
     "fails, 2 when it cannot be read.\n";
 
 struct exec {
+    const struct config *config; /* borrowed */
     int status;
     bool ended;
 };
@@ -34,23 +35,19 @@ static void on_ended(int status, const char *error, void *arg)
 
     e->status = status;
     e->ended = true;
-    if (!error)
-        return;
-    fflush(stdout);
-    fputs("gwrun: ", stderr);
-    cli_print_safely(stderr, error);
-    fputc('\n', stderr);
+    if (error)
+        cli_script_error(e->config, stderr, error);
 }
 
-static int run(const struct worker_conf *conf)
+static int run(const struct config *c)
 {
-    struct exec e = {.status = CLI_FAILED};
+    struct exec e = {.config = c};
     struct program *p;
     uv_loop_t loop;
 
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&loop);
-    p = program_new(&loop, conf, on_ended, &e);
+    p = program_new(&loop, &c->worker_conf, on_ended, &e);
     while (!e.ended)
         uv_run(&loop, UV_RUN_ONCE);
     program_free(p);
@@ -74,7 +71,8 @@ int cmd_exec(int argc, char **argv)
     static const char *const nobody[] = {NULL};
     struct cli_options o;
     struct config c;
-    struct worker_conf conf;
+    struct worker_conf *conf = &c.worker_conf;
+    struct traceback_style style;
     int status = cli_parse(&o, argc, argv, "+c", INT_MAX, help);
 
     if (status >= 0)
@@ -90,19 +88,20 @@ int cmd_exec(int argc, char **argv)
     status = load(&c, &o);
     if (status != CLI_DONE)
         return status;
-    conf = c.worker_conf;
-    conf.name = "exec";
-    conf.script = argv[optind];
-    conf.words = (const char *const *)argv + optind + 1;
-    conf.handler_timeout = 0; /* nobody waits for it */
-    conf.memory_max = SIZE_MAX;
-    if (!conf.register_addresses)
-        conf.register_addresses = nobody;
+    conf->name = "exec";
+    conf->script = argv[optind];
+    conf->words = (const char *const *)argv + optind + 1;
+    conf->handler_timeout = 0; /* nobody waits for it */
+    conf->memory_max = SIZE_MAX;
+    if (!conf->register_addresses)
+        conf->register_addresses = nobody;
     log_set_name("exec");
     log_set_level((enum log_level)c.log_level);
-    log_set_color(isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
+    style = cli_style(&c, stderr);
+    log_set_color(style.color);
+    cli_show_errors(&style);
     setvbuf(stdout, NULL, _IOLBF, 0); /* whole lines also before Ctrl-C */
-    status = run(&conf);
+    status = run(&c);
     config_free(&c);
     return status;
 }

@@ -11,7 +11,7 @@ static const char help[] =
     "old one stays, and the error is printed. No connection is touched.\n"
     "Gateways read their TLS certificates again.\n";
 
-static int reload(struct instance *in)
+static int reload(struct instance *in, const struct config *c)
 {
     json_t *m = instance_ask(
         in, json_pack("{s:s}", "type", "reload"), INSTANCE_LONG_TIMEOUT);
@@ -24,8 +24,8 @@ static int reload(struct instance *in)
     workers = ctlmsg_int(m, "workers", 0);
     if (!good) {
         fputs("gwrun: reload failed, the old script stays: ", stderr);
-        cli_print_safely(stderr, ctlmsg_string(m, "message", "unknown error"));
-        fputc('\n', stderr);
+        cli_script_error(
+            c, stderr, ctlmsg_string(m, "message", "unknown error"));
     } else if (workers == 0) {
         puts("reloaded 0 workers: none runs here");
     } else {
@@ -52,7 +52,7 @@ int cmd_reload(int argc, char **argv)
         return status;
     status = instance_open(&in, &c);
     if (status == CLI_DONE) {
-        status = cli_script_compiles(&c) ? reload(&in) : CLI_FAILED;
+        status = cli_script_compiles(&c) ? reload(&in, &c) : CLI_FAILED;
         instance_close(&in);
     }
     config_free(&c);

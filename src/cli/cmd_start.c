@@ -138,8 +138,7 @@ static void on_started(const char *message, void *arg)
 
     if (message) {
         fputs("gwrun: start failed: ", r->err);
-        cli_print_safely(r->err, message);
-        fputc('\n', r->err);
+        cli_script_error(r->config, r->err, message);
         r->status = CLI_FAILED;
     } else if (!r->quiet) {
         print_banner(r);

@@ -27,6 +27,8 @@ static struct {
     char *path; /* owned; NULL while stderr is the sink */
     uint64_t dropped;
     bool color;
+    log_view_cb view; /* NULL: blocks as they are */
+    const void *view_arg;
     char name[32];
 } sink = {.level = LOG_NOTICE, .fd = STDERR_FILENO};
 
@@ -198,12 +200,21 @@ void log_write(enum log_level level, const char *file, const char *fmt, ...)
     va_end(ap);
 }
 
+void log_set_view(log_view_cb view, const void *arg)
+{
+    sink.view = view;
+    sink.view_arg = arg;
+}
+
 void log_block(enum log_level level, const char *text)
 {
     struct buf b = {0};
+    char *shown = NULL;
 
     if (!log_enabled(level))
         return;
+    if (sink.view)
+        text = shown = sink.view(text, sink.view_arg);
     while (*text) {
         size_t n = strcspn(text, "\n");
 
@@ -211,13 +222,14 @@ void log_block(enum log_level level, const char *text)
         for (size_t i = 0; i < n; i++) {
             uint8_t c = (uint8_t)text[i];
 
-            buf_append_byte(&b, c >= 0x20 || c == '\t' ? c : '?');
+            buf_append_byte(&b, c >= 0x20 || c == '\t' || shown ? c : '?');
         }
         buf_append_byte(&b, '\n');
         text += n + (text[n] == '\n');
     }
     write_all((const char *)b.data, b.len);
     buf_fini(&b);
+    free(shown);
 }
 
 void fatal(const char *fmt, ...)

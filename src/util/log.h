@@ -54,6 +54,11 @@ const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len);
 void log_write(enum log_level level, const char *file, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Have log_block() write what view makes of its text (for free(), without
+ * control bytes but its own) instead of it. */
+typedef char *(*log_view_cb)(const char *text, const void *arg);
+void log_set_view(log_view_cb view, const void *arg);
+
 /* Several lines as they are (a traceback), each indented under the last one. */
 void log_block(enum log_level level, const char *text);
 
