@@ -282,6 +282,22 @@ static void connects_anew_when_the_server_is_silent(void **state)
     assert_string_equal(c.text, "again ");
 }
 
+static void finds_a_silent_server_by_a_cancelled_call(void **state)
+{
+    struct outcome a, b, c;
+
+    open_redis((struct redis_conf){0});
+    connect_with(&c);
+    say("+up\r\n");
+    testloop_until(&t, c.told);
+    begin(&a, "A", 1, 20);
+    begin(&b, "B", 1, 10000);
+    redis_cancel(a.call);
+    testloop_until(&t, b.told);
+    assert_int_equal(b.err, -ECONNRESET);
+    assert_int_equal(a.told, 0);
+}
+
 static void does_not_tell_a_cancelled_call(void **state)
 {
     struct outcome a, b, waiting;
@@ -475,6 +491,7 @@ int main(void)
         TEST(fails_all_calls_when_the_login_is_refused),
         TEST(ends_a_call_at_its_deadline_and_drops_its_late_reply),
         TEST(connects_anew_when_the_server_is_silent),
+        TEST(finds_a_silent_server_by_a_cancelled_call),
         TEST(does_not_tell_a_cancelled_call),
         TEST(fails_calls_when_the_connection_is_lost),
         TEST(fails_calls_when_nobody_listens),

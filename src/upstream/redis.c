@@ -586,12 +586,17 @@ int redis_send(struct redis *r, const struct redis_request *request,
     return 0;
 }
 
+static void on_cancelled(
+    int err, const struct redis_value *replies, size_t count, void *arg)
+{
+}
+
 void redis_cancel(struct redis_call *call)
 {
     if (!call->sent)
         free_call(call);
-    else
-        call->done = NULL; /* its replies are still to come */
+    else /* its replies are still to come, or the server is found silent */
+        call->done = on_cancelled;
 }
 
 const char *redis_error(const struct redis *r)
