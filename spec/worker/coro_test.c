@@ -343,6 +343,121 @@ static void runs_hooks_once_when_it_will_not_go_on(void **state)
     assert_false(r.ended);
 }
 
+static struct coro_limit limits[3];
+
+/* begin(i, error) */
+static int begin_limit(lua_State *L)
+{
+    lua_settop(L, 2);
+    coro_limit_begin(L, coro_check(L), &limits[luaL_checkinteger(L, 1)]);
+    return 0;
+}
+
+/* finish(i) */
+static int finish_limit(lua_State *L)
+{
+    coro_limit_end(&limits[luaL_checkinteger(L, 1)]);
+    return 0;
+}
+
+static void open_libs_with_limits(lua_State *L)
+{
+    fixture_open_libs(L);
+    lua_register(L, "begin", begin_limit);
+    lua_register(L, "finish", finish_limit);
+}
+
+static struct vm *open_vm_with_limits(void)
+{
+    fixture.conf.open_libs = open_libs_with_limits;
+    return open_vm(SCRIPT "function try(name) local ok, e = pcall(wait, name) "
+                          "note(ok or e) return ok end");
+}
+
+static void cuts_a_wait_short(void **state)
+{
+    struct vm *vm = open_vm_with_limits();
+    struct result r = {0};
+
+    start(vm,
+        "begin(1, { 'cut' }) local ok, e = pcall(wait, 'x') finish(1) "
+        "note(e[1]) note(wait 'y')",
+        &r);
+    coro_limit_pass(&limits[1]);
+    assert_int_equal(fixture.cancelled, 1);
+    assert_string_equal(notes(), "cut ");
+    assert_false(r.ended);
+    assert_true(wake("y"));
+    assert_true(r.ended);
+    assert_string_equal(notes(), "waited ");
+    vm_close(vm);
+}
+
+static void begins_no_wait_under_a_limit_that_has_passed(void **state)
+{
+    struct vm *vm = open_vm_with_limits();
+    struct result r = {0};
+
+    start(vm,
+        "begin(1, 'cut') try 'x' try 'never' finish(1) try 'z' begin(1, 'new') "
+        "try 'again' finish(1)",
+        &r);
+    coro_limit_pass(&limits[1]);
+    assert_string_equal(notes(), "cut cut ");
+    assert_false(wake("never"));
+    assert_true(wake("z"));
+    assert_true(wake("again"));
+    assert_string_equal(notes(), "true true ");
+    assert_true(r.ended);
+    assert_int_equal(fixture.cancelled, 1);
+    vm_close(vm);
+}
+
+static void of_nested_limits_the_outermost_raises(void **state)
+{
+    struct vm *vm = open_vm_with_limits();
+    struct result r = {0};
+
+    start(vm,
+        "begin(1, 'outer') begin(2, 'inner') try 'a' finish(2) try 'b' "
+        "begin(2, 'inner') try 'c' finish(2) finish(1)",
+        &r);
+    coro_limit_pass(&limits[2]);
+    assert_string_equal(notes(), "inner ");
+    assert_true(wake("b"));
+    assert_string_equal(notes(), "true ");
+    coro_limit_pass(&limits[1]);
+    assert_string_equal(notes(), "outer ");
+    assert_true(r.ended);
+    start(vm,
+        "begin(1, 'outer') begin(2, 'inner') try 'a' try 'b' finish(2) try 'c' "
+        "finish(1)",
+        &r);
+    coro_limit_pass(&limits[2]);
+    assert_string_equal(notes(), "inner inner ");
+    coro_limit_pass(&limits[1]);
+    assert_string_equal(notes(), "outer ");
+    assert_true(r.ended);
+    vm_close(vm);
+}
+
+static void a_cut_that_nobody_catches_fails_the_handler(void **state)
+{
+    struct vm *vm = open_vm_with_limits();
+    struct result r = {0};
+
+    start(vm,
+        "local x <close> = setmetatable({}, { __close = function() finish(1) "
+        "end }) begin(1, 'cut') wait 'x'",
+        &r);
+    coro_limit_pass(&limits[1]);
+    assert_true(r.ended);
+    assert_non_null(strstr(r.error, "cut\nstack"));
+    free(r.error);
+    r.error = NULL;
+    vm_close(vm);
+}
+
 int main(void)
 {
 #define CASE(f) \
@@ -365,6 +480,10 @@ int main(void)
         CASE(deep_recursion_is_an_error),
         CASE(knows_the_client_that_it_serves),
         CASE(runs_hooks_once_when_it_will_not_go_on),
+        CASE(cuts_a_wait_short),
+        CASE(begins_no_wait_under_a_limit_that_has_passed),
+        CASE(of_nested_limits_the_outermost_raises),
+        CASE(a_cut_that_nobody_catches_fails_the_handler),
     };
 
     return cmocka_run_group_tests_name("worker.coro", tests, NULL, NULL);

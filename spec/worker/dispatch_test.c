@@ -210,6 +210,88 @@ static void a_lost_gateway_closes_its_clients(void **state)
     unserve();
 }
 
+/* ---- clients that go away while their handler waits ---- */
+
+static struct dispatch_watch watch;
+
+static void on_gone(struct dispatch_watch *w)
+{
+    list_remove(&w->node);
+    buf_append_str(&fixture.notes, "gone ");
+    wake("x");
+}
+
+/* watch() -> 0 or the error */
+static int watch_client(lua_State *L)
+{
+    watch.gone = on_gone;
+    lua_pushinteger(L, dispatch_watch_client(L, &watch));
+    return 1;
+}
+
+static void open_libs_with_watch(lua_State *L)
+{
+    fixture_open_libs(L);
+    lua_register(L, "watch", watch_client);
+}
+
+static void tells_a_waiting_handler_that_its_client_is_gone(void **state)
+{
+    struct client_id second = {0x7f000001, 2900, 2};
+
+    fixture.conf.open_libs = open_libs_with_watch;
+    serve("Events = { onMessage = function(id, m) note(m) watch() wait 'x' "
+          "note(m) end, onClose = function() note 'closed' end }");
+    message(1, "a");
+    message(1, "next");
+    event(FRAME_ON_CLOSE, 3, ""); /* somebody else */
+    assert_string_equal(notes(), "a closed ");
+    event(FRAME_ON_CLOSE, 1, "");
+    assert_string_equal(notes(), "gone a next ");
+    assert_true(wake("x"));
+    assert_string_equal(notes(), "next closed ");
+    message(2, "b");
+    dispatch_lost(d, &second);
+    assert_string_equal(notes(), "b gone b closed ");
+    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    unserve();
+}
+
+static void knows_that_a_client_is_gone_already(void **state)
+{
+    char expected[64];
+
+    fixture.conf.open_libs = open_libs_with_watch;
+    serve("Events = { onMessage = function(id, m) if m ~= '' then wait(m) end "
+          "note(watch()) end, onClose = function() note(watch()) end }");
+    message(1, "y");
+    message(1, "");
+    event(FRAME_ON_CLOSE, 1, "");
+    wake("y");
+    snprintf(expected, sizeof(expected), "%d %d %d ", -ENOTCONN, -ENOTCONN,
+        -ENOTCONN);
+    assert_string_equal(notes(), expected);
+    unserve();
+}
+
+static int watch_nobody(lua_State *L)
+{
+    lua_settop(L, 0);
+    watch_client(L);
+    return fixture_note(L);
+}
+
+static void watches_nobody_where_no_client_is_served(void **state)
+{
+    char expected[16];
+
+    serve("Events = { onMessage = function() end }");
+    coro_start(vm, watch_nobody, NULL, NULL, NULL, NULL);
+    snprintf(expected, sizeof(expected), "%d ", -EINVAL);
+    assert_string_equal(notes(), expected);
+    unserve();
+}
+
 /* ---- reload ---- */
 
 static struct vm *second_vm(const char *script)
@@ -301,6 +383,9 @@ int main(void)
         CASE(allocates_no_mailbox_anew_for_idle_clients),
         CASE(full_queues_pause_reading_until_they_are_short),
         CASE(a_lost_gateway_closes_its_clients),
+        CASE(tells_a_waiting_handler_that_its_client_is_gone),
+        CASE(knows_that_a_client_is_gone_already),
+        CASE(watches_nobody_where_no_client_is_served),
         CASE(order_holds_over_a_change_of_scripts),
         CASE(abandoned_handlers_let_their_clients_go_on),
         CASE(events_wait_while_no_script_serves),

@@ -20,9 +20,11 @@ struct coro {
     void *done_arg;
     bool overdue; /* it is past its deadline and waits while unwinding */
     bool waiting;
-    coro_cancel_cb cancel; /* valid while waiting */
+    coro_cancel_cb cancel; /* valid while waiting, as the next two are */
     void *op;
-    struct list hooks; /* of coro_hook */
+    lua_KFunction go_on; /* what continues when it is woken */
+    struct list hooks;   /* of coro_hook */
+    struct list limits;  /* of coro_limit, outermost first */
 };
 
 /* Runs protected: makes the coroutine whose struct is at index 1. */
@@ -66,6 +68,7 @@ static struct coro *take(struct vm *vm)
     co = xcalloc(1, sizeof(*co));
     list_init(&co->node);
     list_init(&co->hooks);
+    list_init(&co->limits);
     co->vm = vm;
     if (call_protected(vm, make_thread, co) != LUA_OK) {
         lua_settop(vm->L, 0);
@@ -129,6 +132,7 @@ static void leave_busy(struct coro *co)
         list_remove(&hook->node);
         hook->run(hook);
     }
+    assert(list_empty(&co->limits));
     list_remove(&co->node);
     vm->nbusy--;
     vm_look_finished(vm);
@@ -213,9 +217,31 @@ void coro_start(struct vm *vm, lua_CFunction body, void *arg,
     resume(co, 1);
 }
 
+/* The outermost limit of co that has passed, or NULL. */
+static const struct coro_limit *passed_limit(const struct coro *co)
+{
+    struct list *node;
+
+    LIST_FOREACH (node, &co->limits) {
+        const struct coro_limit *limit =
+            LIST_ENTRY(node, struct coro_limit, node);
+
+        if (limit->passed)
+            return limit;
+    }
+    return NULL;
+}
+
+static int raise_passed(lua_State *L, const struct coro_limit *limit)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, limit->error_ref);
+    return lua_error(L);
+}
+
 struct coro *coro_check(lua_State *L)
 {
     struct vm *vm = vm_of(L);
+    const struct coro_limit *limit;
     const char *where = NULL;
 
     if (!vm->running)
@@ -227,6 +253,9 @@ struct coro *coro_check(lua_State *L)
                 "sort or gsub";
     if (where)
         luaL_error(L, "cannot wait here: %s", where);
+    limit = passed_limit(vm->running);
+    if (limit)
+        raise_passed(L, limit);
     return vm->running;
 }
 
@@ -249,6 +278,13 @@ static int flush_session(lua_State *L)
     return session_end(L, LUA_OK, 0);
 }
 
+static int on_woken(lua_State *L, int status, lua_KContext ctx)
+{
+    const struct coro *co = (const struct coro *)ctx;
+
+    return co->go_on(L, status, 0);
+}
+
 int coro_await(lua_State *L, struct coro *co, coro_cancel_cb cancel, void *op,
     lua_KFunction done)
 {
@@ -268,8 +304,9 @@ int coro_await(lua_State *L, struct coro *co, coro_cancel_cb cancel, void *op,
     }
     co->cancel = cancel;
     co->op = op;
+    co->go_on = done;
     co->waiting = true;
-    return lua_yieldk(L, 0, 0, done);
+    return lua_yieldk(L, 0, (lua_KContext)co, on_woken);
 }
 
 void coro_wake(struct coro *co)
@@ -277,6 +314,39 @@ void coro_wake(struct coro *co)
     assert(co->waiting);
     co->waiting = false;
     resume(co, 0);
+}
+
+/* In place of what would have continued the wait. */
+static int cut_short(lua_State *L, int status, lua_KContext ctx)
+{
+    return raise_passed(L, passed_limit(vm_of(L)->running));
+}
+
+void coro_limit_begin(lua_State *L, struct coro *co, struct coro_limit *limit)
+{
+    limit->error_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    limit->co = co;
+    limit->passed = false;
+    list_init(&limit->node);
+    list_push_back(&co->limits, &limit->node);
+}
+
+void coro_limit_end(struct coro_limit *limit)
+{
+    luaL_unref(limit->co->vm->L, LUA_REGISTRYINDEX, limit->error_ref);
+    list_remove(&limit->node);
+}
+
+void coro_limit_pass(struct coro_limit *limit)
+{
+    struct coro *co = limit->co;
+
+    limit->passed = true;
+    if (!co->waiting)
+        return;
+    co->cancel(co->op);
+    co->go_on = cut_short;
+    coro_wake(co);
 }
 
 size_t coro_cancel(struct vm *vm, bool clients_only)

@@ -71,4 +71,23 @@ struct coro_hook {
 };
 void coro_at_end(struct coro *co, struct coro_hook *hook);
 
+/* A part of a coroutine's work that can be cut short. From coro_limit_pass()
+ * to coro_limit_end() every wait raises the limit's error, also the one that is
+ * under way, whose operation is cancelled. Of several the outermost raises. The
+ * owner embeds it and ends it before or when the coroutine ends (coro_at_end())
+ * and nobody else touches its fields. */
+struct coro_limit {
+    struct list node; /* in the coroutine's */
+    struct coro *co;  /* borrowed */
+    int error_ref;    /* in the registry: what is raised */
+    bool passed;
+};
+
+/* Begin it in co, which runs L; the error is popped off the stack. */
+void coro_limit_begin(lua_State *L, struct coro *co, struct coro_limit *limit);
+void coro_limit_end(struct coro_limit *limit);
+
+/* From a callback of the loop, as coro_wake(): limit may be gone afterwards. */
+void coro_limit_pass(struct coro_limit *limit);
+
 #endif /* GW_WORKER_CORO_H */

@@ -1,3 +1,6 @@
+#include "worker/dispatch.h"
+
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +37,7 @@ static struct mailbox *take(struct dispatch *d, const struct mailbox_key *key)
         m->d = d;
         list_init(&m->node);
         list_init(&m->queue);
+        list_init(&m->watches);
     } else {
         m = LIST_ENTRY(d->spare.prev, struct mailbox, node); /* the last used */
         list_remove(&m->node);
@@ -188,6 +192,40 @@ struct mailbox *dispatch_mailbox(lua_State *L)
     return coro_done_arg(L, on_handled);
 }
 
+/* Is the client's close queued, or running? It has no event behind it. */
+static bool is_gone(const struct mailbox *m)
+{
+    if (m->cmd == FRAME_ON_CLOSE)
+        return true;
+    return !list_empty(&m->queue) &&
+           LIST_ENTRY(m->queue.prev, struct event, node)->f.cmd ==
+               FRAME_ON_CLOSE;
+}
+
+int dispatch_watch_client(lua_State *L, struct dispatch_watch *watch)
+{
+    struct mailbox *m = dispatch_mailbox(L);
+
+    if (!m)
+        return -EINVAL;
+    if (is_gone(m))
+        return -ENOTCONN;
+    list_init(&watch->node);
+    list_push_back(&m->watches, &watch->node);
+    return 0;
+}
+
+/* The running handler may end in this, and m with it. */
+static void tell_gone(struct mailbox *m)
+{
+    struct dispatch_watch *watch;
+
+    if (list_empty(&m->watches))
+        return;
+    watch = LIST_ENTRY(m->watches.next, struct dispatch_watch, node);
+    watch->gone(watch);
+}
+
 /* Run one event until it ends or waits. */
 static void run(struct mailbox *m, const struct event *e)
 {
@@ -242,6 +280,8 @@ static void handle(struct dispatch *d, const struct event *e)
         m = take(d, &key);
     if (m->vm || !d->vm || !list_empty(&m->queue)) {
         enqueue(m, e);
+        if (e->f.cmd == FRAME_ON_CLOSE)
+            tell_gone(m);
         return;
     }
     run(m, e);

@@ -13,6 +13,7 @@
 #include "util/list.h"
 #include "wire/client_id.h"
 #include "wire/frame.h"
+#include "worker/dispatch.h"
 #include "worker/gateways.h"
 #include "worker/vm_impl.h"
 
@@ -65,7 +66,8 @@ struct mailbox {
     struct buf waiting_session;    /* keeps session over a wait */
     struct session_record *record; /* owned; NULL for most */
     struct list queue;             /* of struct event, waiting for their turn */
-    struct list node;              /* in d->spare or d->ready */
+    struct list watches; /* of dispatch_watch; the running handler's */
+    struct list node;    /* in d->spare or d->ready */
 };
 
 struct dispatch {
