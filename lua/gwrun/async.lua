@@ -1,7 +1,7 @@
--- gwrun: functions that run side by side, and the modules by their names
--- (gwrun.redis is require "gwrun.redis").
+-- gwrun: functions that run side by side, functions whose waits are cut short,
+-- and the modules by their names (gwrun.redis is require "gwrun.redis").
 --
--- Loaded by lualib/linit.c with the core (lspawn.c).
+-- Loaded by lualib/linit.c with the core (lspawn.c, llimit.c).
 local core = ...
 
 local M = { ticket = core.ticket, is_serving = core.is_serving, now = core.now }
@@ -31,11 +31,65 @@ function M.spawn(fn, ...)
   core.spawn(function() fn(table.unpack(args, 1, args.n)) end)
 end
 
+-- What a wait raises that is cut short. Goes for a text in messages.
+local Cut = { __name = "gwrun.cut" }
+Cut.__index = Cut
+function Cut:__tostring() return self.message end
+function Cut.__concat(a, b) return tostring(a) .. tostring(b) end
+
+local function cut_error(message, code)
+  return setmetatable({ message = message, code = code }, Cut)
+end
+
+-- What pcall() returned under the limit that raises err.
+local function under_limit(err, ok, ...)
+  if ok then return ... end
+  if (...) == err then return nil, err.message, err.code end
+  error((...), 0)
+end
+
+-- Run fn(...). A wait in it that lasts longer raises an error, as all later ones
+-- do: nil, message, "deadline".
+function M.deadline(seconds, fn, ...)
+  if type(seconds) ~= "number" or not (seconds >= 0.001 and seconds <= 1e9) then
+    error("bad argument #1 to 'deadline' (seconds expected, at least 0.001)", 2)
+  end
+  if type(fn) ~= "function" then
+    error("bad argument #2 to 'deadline' (function expected, got " .. type(fn) .. ")", 2)
+  end
+  local err = cut_error(("deadline of %.14g s passed"):format(seconds), "deadline")
+  local _ <close> = core.deadline(err, seconds)
+  return under_limit(err, pcall(fn, ...))
+end
+
+-- Run fn(...). When the client that is served here goes away, a wait in it raises
+-- an error, as all later ones do: nil, message, "gone".
+function M.whileConnected(fn, ...)
+  check_functions("whileConnected", fn)
+  local err = cut_error("the client is gone", "gone")
+  local limit <close> = core.connected(err)
+  if limit == false then
+    error("whileConnected belongs to a client, and no client is served here", 2)
+  end
+  if not limit then return nil, err.message, err.code end
+  return under_limit(err, pcall(fn, ...))
+end
+
+-- When this is cut short itself, the functions are.
 local function run_all(list)
   local results, left, ticket = {}, list.n, core.ticket()
+  local limits, is_left = {}, false
+  local _ <close> = setmetatable({}, { __close = function()
+    is_left = true
+    for _, limit in pairs(limits) do limit:cut() end
+  end })
   for i = 1, list.n do
     core.spawn(function()
+      if is_left then return end
+      local limit <close> = core.limit(cut_error("nobody waits for it any more", "ecanceled"))
+      limits[i] = limit
       results[i] = table.pack(xpcall(list[i], debug.traceback))
+      limits[i] = nil
       left = left - 1
       if left == 0 then ticket:set() end
     end)

@@ -221,14 +221,17 @@ end
 
 -- Transactions
 
+-- For a <close> variable: leaving its block in any way gives the hold back, and
+-- no error loses its traceback.
+local Release = { __close = function(self) if self.hold then self.pool:release(self.hold) end end }
+
 local function begin(db, level)
   local hold = db.pool:hold()
   if not hold then error("a transaction is open in this handler already", level + 1) end
+  local release <close> = setmetatable({ pool = db.pool, hold = hold }, Release)
   local ok, message, code, info = run(db, START, nil, nil, false, level + 1)
-  if ok == nil then
-    db.pool:release(hold)
-    return nil, message, code, info
-  end
+  if ok == nil then return nil, message, code, info end
+  release.hold = nil
   return hold
 end
 
@@ -236,8 +239,8 @@ end
 local function finish(db, sql, level)
   local hold = db.pool:held()
   if not hold then error("no transaction is open in this handler", level + 1) end
+  local _ <close> = setmetatable({ pool = db.pool, hold = hold }, Release)
   local ok, message, code, info = run(db, sql, nil, nil, false, level + 1)
-  db.pool:release(hold)
   if ok ~= nil then return true end
   if sql == "ROLLBACK" then return true end -- the server has done or will do it
   if code ~= "enotconn" then message = message .. "; it is not known whether it was committed" end
@@ -262,10 +265,8 @@ function Db:rollBackTrans() return finish(self, "ROLLBACK", 2) end
 function Db:transaction(fn, ...)
   local hold, message, code, info = begin(self, 2)
   if not hold then return nil, message, code, info end
-  local pool = self.pool
-  -- Leaving this function in any way ends it; no error loses its traceback.
-  local _ <close> = setmetatable({}, { __close = function() pool:release(hold) end })
-  local tx = setmetatable({ pool = pool, timeout = self.timeout, hold = hold }, Db)
+  local _ <close> = setmetatable({ pool = self.pool, hold = hold }, Release)
+  local tx = setmetatable({ pool = self.pool, timeout = self.timeout, hold = hold }, Db)
   local results = table.pack(fn(tx, ...))
   if not results[1] and results[2] ~= nil then
     run(tx, "ROLLBACK", nil, nil, false, 2)

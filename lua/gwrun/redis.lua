@@ -135,23 +135,6 @@ end
 
 -- Connections of one's own.
 
-local function take(shared, timeout)
-  local idle = table.remove(shared.idle)
-  if idle then return idle end
-  if shared.lent < shared.conf.pool_size then
-    shared.lent = shared.lent + 1
-    return core.open(shared.conf)
-  end
-  local ticket = async.ticket()
-  local waiter = { ticket = ticket }
-  shared.waiters[#shared.waiters + 1] = waiter
-  if ticket:wait(timeout) and waiter.conn then return waiter.conn end
-  for i, w in ipairs(shared.waiters) do
-    if w == waiter then table.remove(shared.waiters, i) end
-  end
-  return nil, "redis: all " .. shared.conf.pool_size .. " connections are in use", "etimedout"
-end
-
 -- A connection in an unknown state is not used again.
 local function give_back(shared, conn, usable)
   if not usable then
@@ -167,6 +150,34 @@ local function give_back(shared, conn, usable)
   else
     shared.idle[#shared.idle + 1] = conn
   end
+end
+
+-- Who waits may be cut short, also when it was given a connection just now.
+local Waiter = {}
+
+function Waiter:__close()
+  for i, w in ipairs(self.shared.waiters) do
+    if w == self then table.remove(self.shared.waiters, i) end
+  end
+  if self.conn then give_back(self.shared, self.conn, true) end
+end
+
+local function take(shared, timeout)
+  local idle = table.remove(shared.idle)
+  if idle then return idle end
+  if shared.lent < shared.conf.pool_size then
+    shared.lent = shared.lent + 1
+    return core.open(shared.conf)
+  end
+  local waiter <close> = setmetatable({ shared = shared, ticket = async.ticket() }, Waiter)
+  table.insert(shared.waiters, waiter)
+  waiter.ticket:wait(timeout)
+  local conn = waiter.conn
+  if conn then
+    waiter.conn = nil
+    return conn
+  end
+  return nil, "redis: all " .. shared.conf.pool_size .. " connections are in use", "etimedout"
 end
 
 -- Run f(conn) with a connection of its own; the connection is used again only if

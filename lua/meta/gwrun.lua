@@ -560,6 +560,22 @@ function gwrun.parallel(...) end
 ---@return table[] results
 function gwrun.settle(...) end
 
+---Call fn(...). A wait in it that lasts beyond the deadline ends with an error, as
+---every later one in it does: then nil, a message and "deadline". See docs/timers.md.
+---@param seconds number
+---@param fn fun(...): ...
+---@param ... any
+---@return any ... what fn returns; what it raises is raised
+function gwrun.deadline(seconds, fn, ...) end
+
+---Call fn(...) in a client's handler. When the client goes away while fn waits, that
+---wait ends with an error, as every later one in it does: then nil, a message and
+---"gone". Where a half-done fn would do harm, do without. See docs/timers.md.
+---@param fn fun(...): ...
+---@param ... any
+---@return any ... what fn returns; what it raises is raised
+function gwrun.whileConnected(fn, ...) end
+
 ---Something to wait for, once: ticket:wait(timeout) until another coroutine calls
 ---ticket:set(); it says whether that happened in time. Waits.
 ---@return gwrun.ticket ticket

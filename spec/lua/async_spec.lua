@@ -1,7 +1,9 @@
--- gwrun.spawn, gwrun.parallel, gwrun.settle, Timer.cron in a real worker.
+-- gwrun.spawn, gwrun.parallel, gwrun.settle, gwrun.whileConnected, Timer.cron in a
+-- real worker.
 local cjson = require "cjson"
 local process = require "process"
 local scripting = require "scripting"
+local tcp = require "tcp"
 
 describe("gwrun", function()
   local bed
@@ -60,6 +62,18 @@ describe("gwrun", function()
       bed:run "for i = 1, 10001 do gwrun.spawn(function() Timer.sleep(0.05) end) end"
     end, "more than 10000 spawned functions")
     bed:run "repeat Timer.sleep(0.02) until pcall(gwrun.spawn, print)"
+  end)
+
+  it("cuts a handler short when its client goes away, before onClose", function()
+    bed:run [[
+      order = {}
+      function Events.onClose(id) if id == watched then order[#order + 1] = "closed" end end
+    ]]
+    local client = tcp.connect(bed.app.port[1])
+    client:send "watched = ... order[1] = table.concat({ select(2, gwrun.whileConnected(Timer.sleep, 60)) }, ', ')\n"
+    bed:run "repeat Timer.sleep(0.005) until watched"
+    client:close()
+    assert.same({ "the client is gone, gone", "closed" }, bed:run "repeat Timer.sleep(0.005) until #order == 2 return order")
   end)
 
   it("refuses what is no function", function()

@@ -56,6 +56,20 @@ describe("gwrun.http", function()
     assert.equal(server.url .. "/echo", final)
   end)
 
+  it("goes on after requests that were cut short", function()
+    assert.same({ 100, 100 }, { bed:run [[
+      local list, cut, good = {}, 0, 0
+      for i = 1, 100 do
+        local path = i % 2 == 0 and "/silent" or "/slowly"
+        list[i] = function() return (select(3, gwrun.deadline(0.02, Http.get, url .. path))) end
+      end
+      for _, code in ipairs { gwrun.parallel(table.unpack(list)) } do cut = cut + (code == "deadline" and 1 or 0) end
+      for i = 1, 100 do list[i] = function() return Http.get(url .. "/echo?n=" .. i):json().url == "/echo?n=" .. i end end
+      for _, right in ipairs { gwrun.parallel(table.unpack(list)) } do good = good + (right and 1 or 0) end
+      return cut, good
+    ]] })
+  end)
+
   it("returns every status, as the server says it", function()
     assert.same({ 404, false, "no such page" }, { bed:run "local r = Http.get(url .. '/none') return r.status, r.ok, r.body" })
     assert.same({ 503, "status" }, { bed:run "local r = Http.get(url .. '/status/503') return r.status, r.body" })

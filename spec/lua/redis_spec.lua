@@ -172,6 +172,39 @@ describe("gwrun.redis", function()
     assert.equal("PONG", bed:run "local p repeat p = r:ping() until p return p")
   end)
 
+  it("gives nobody the reply to a call that was cut short", function()
+    assert.same({ 100, 0 }, { bed:run [[
+      local function slow() return (select(3, gwrun.deadline(0.01, r.eval, r, "for i = 1, 4e5 do end return 'slow'", 0))) end
+      local list, cut, wrong = {}, 0, 0
+      for i = 1, 100 do list[i] = slow end
+      for _, code in ipairs { gwrun.parallel(table.unpack(list)) } do cut = cut + (code == "deadline" and 1 or 0) end
+      for i = 1, 100 do list[i] = function() return r:echo(i) == tostring(i) end end
+      for _, right in ipairs { gwrun.parallel(table.unpack(list)) } do wrong = wrong + (right and 0 or 1) end
+      return cut, wrong
+    ]] })
+  end)
+
+  it("keeps its pool of connections when calls on them are cut short", function()
+    assert.same({ 8, 20, 8, "ok" }, { bed:run [[
+      local function blocked(seconds)
+        return function() return (select(3, gwrun.deadline(seconds, r.blpop, r, "nothing", 30))) end
+      end
+      local function count(n, seconds)
+        local list, cut = {}, 0
+        for i = 1, n do list[i] = blocked(seconds) end
+        for _, code in ipairs { gwrun.parallel(table.unpack(list)) } do cut = cut + (code == "deadline" and 1 or 0) end
+        return cut
+      end
+      local first = count(8, 0.02)
+      local busy, waiting = gwrun.parallel(
+        function() return count(8, 0.1) end,
+        function() Timer.sleep(0.02) return count(12, 0.03) end) -- these wait for a connection
+      local last = count(8, 0.02)
+      return first, busy + waiting, last, gwrun.deadline(2, r.transaction, r, "k", function(tx) tx:ping() end) and "ok"
+    ]] })
+    bed:run "repeat Timer.sleep(0.01) until r:info('clients'):find 'connected_clients:2%s'" -- the transaction's too
+  end)
+
   it("says what is wrong with the server's name or password", function()
     local _, message, code = bed:run "return Redis.connect { host = '/nonexistent.sock' }:get('k')"
     assert.equal("redis /nonexistent.sock: no such file or directory", message)

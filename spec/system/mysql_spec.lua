@@ -169,6 +169,63 @@ describe("Mysql", function()
     end)
   end)
 
+  describe("under gwrun.deadline", function()
+    local c
+    setup(function() c = client() end)
+
+    it("gives nobody the result of a query that was cut short", function()
+      assert.equal("100 0 {waiting=0}", run(c, [[
+        local function slow(i) return function()
+          local sql = i % 2 == 0 and "SELECT SLEEP(0.2), ? x" or "SELECT SLEEP(0.2), " .. i .. " x"
+          return (select(3, gwrun.deadline(0.02, db.query, db, sql, i % 2 == 0 and { i } or nil)))
+        end end
+        local list = {}
+        for i = 1, 100 do list[i] = slow(i) end
+        local cut, wrong = 0, 0
+        for _, code in ipairs { gwrun.parallel(table.unpack(list)) } do cut = cut + (code == "deadline" and 1 or 0) end
+        for i = 1, 100 do list[i] = function() return db:single("SELECT ?", { i }) == i and db:single("SELECT " .. i) == i end end
+        for _, right in ipairs { gwrun.parallel(table.unpack(list)) } do wrong = wrong + (right and 0 or 1) end
+        return cut, wrong, { waiting = db:status().waiting }]]))
+      assert.equal("nil nil deadline 5", run(c, [[ -- in a queue, and in a large result
+        gwrun.spawn(function() small:query "SELECT SLEEP(0.1)" end)
+        Timer.sleep(0.01)
+        local first = gwrun.deadline(0.02, small.query, small, "SELECT 1")
+        local second, _, code = gwrun.deadline(0.02, small.query, small, "SELECT seq FROM seq_1_to_10000000")
+        return first, second, code, small:single "SELECT 5"]]))
+    end)
+
+    it("undoes a transaction, wherever it was cut short", function()
+      assert.equal("true", (run(c, [[db:query "CREATE TABLE cut (a INT)" return true]])))
+      assert.equal("deadline deadline deadline 0 {idle=1,open=1,waiting=0}", run(c, [[
+        local function cut(seconds, f, ...) return (select(3, gwrun.deadline(seconds, f, ...))) end
+        local function insert(tx)
+          tx:query "INSERT INTO cut VALUES (1)"
+          Timer.sleep(0.05)
+        end
+        local a = cut(0.02, db.transaction, small, insert)
+        gwrun.spawn(function() small:query "SELECT SLEEP(0.1)" end)
+        Timer.sleep(0.01)
+        local b = cut(0.02, small.transaction, small, insert) -- it waits for the connection
+        assert(small:query "SELECT 1")
+        local c = cut(0.02, function()
+          small:beginTrans()
+          insert(small)
+        end)
+        small:rollBackTrans()
+        return a, b, c, small:transaction(function(tx) return tx:single "SELECT COUNT(*) FROM cut" end), small:status()]]))
+    end)
+
+    it("closes when the last query was cut short", function()
+      assert.equal("deadline {idle=0,open=0,waiting=0}", run(c, ([[
+        local mine = Mysql.connect { socket = "SOCKET", user = "root" }
+        local _, _, code = gwrun.deadline(0.02, function()
+          gwrun.spawn(function() mine:close() end)
+          mine:query "SELECT SLEEP(1)"
+        end)
+        return code, mine:status()]]):gsub("SOCKET", server.socket)))
+    end)
+  end)
+
   describe("transactions", function()
     local c, d
     setup(function()

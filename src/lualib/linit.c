@@ -9,6 +9,7 @@
 #include "lualib/lgateway.h"
 #include "lualib/lhttp.h"
 #include "lualib/ljson.h"
+#include "lualib/llimit.h"
 #include "lualib/llog.h"
 #include "lualib/lmysql.h"
 #include "lualib/lredis.h"
@@ -73,13 +74,19 @@ static void open_module(lua_State *L, void (*push_core)(lua_State *L),
     set_loaded(L, name);
 }
 
+static void push_async_core(lua_State *L)
+{
+    lspawn_push(L);
+    llimit_add(L);
+}
+
 static void open_modules(lua_State *L)
 {
     lua_getglobal(L, "Log");
     set_loaded(L, "gwrun.log");
     ljson_push(L);
     set_loaded(L, "gwrun.json");
-    open_module(L, lspawn_push, "async", "gwrun");
+    open_module(L, push_async_core, "async", "gwrun");
     open_module(L, NULL, "cron", NULL);
     lshared_push(L);
     set_loaded(L, "gwrun.shared");

@@ -416,6 +416,7 @@ static void cancel_call(void *op)
     w->owner->calls--;
     mysqldb_cancel(w->call);
     w->call = NULL;
+    close_when_done(w->owner);
 }
 
 /* Runs inside the resume. */
