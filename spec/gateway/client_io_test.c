@@ -204,6 +204,7 @@ static void too_many_headers_close(void **state)
     buf_append_str(&large, "\r\n\r\n");
     answer = ask(t, (char *)large.data, large.len);
     assert_string_equal(answer, "");
+    assert_int_equal(client_io_counters(t->io)->refused, 1); /* and logged */
     free(answer);
     buf_fini(&many);
     buf_fini(&large);

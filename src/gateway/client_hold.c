@@ -220,6 +220,19 @@ static void ask(struct client_hold *h)
         client_answer(c, 503, "nobody can decide now");
 }
 
+/* The library would not say whom it closes. */
+static void refuse_large(struct client_hold *h)
+{
+    char peer[ADDR_TEXT_SIZE];
+
+    h->c->io->counters.refused++;
+    log_info("request refused, its head is longer than %d bytes peer=%s",
+        CLIENT_HEADERS_MAX, addr_format(peer, &h->c->peer));
+    uv_poll_stop(&h->poll);
+    h->c->kill = true;
+    client_conn_schedule(h->c);
+}
+
 /* Look at what has come so far. */
 static void look(struct client_hold *h)
 {
@@ -233,8 +246,10 @@ static void look(struct client_hold *h)
         if (n <= 0)
             break; /* the library sees that as well */
         len = httphead_measure(h->head.data, h->head.len, CLIENT_HEADERS_MAX);
-        if (len < 0)
-            break;
+        if (len < 0) {
+            refuse_large(h);
+            return;
+        }
         if (len == 0) {
             if (!want_more(h))
                 return;

@@ -391,7 +391,7 @@ static void fill_info(
     info->headers = &headers;
     info->retry_and_idle_policy = &no_timers;
     info->pt_serv_buf_size = SCRATCH;
-    info->max_http_header_data = CLIENT_HEADERS_MAX;
+    info->max_http_header_data = CLIENT_HEADERS_MAX * 2; /* and its own bytes */
     info->timeout_secs = patience;
     info->timeout_secs_ah_idle = patience;
     info->user = io;
