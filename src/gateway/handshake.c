@@ -41,6 +41,15 @@ static bool is_repeated(const struct client_io_request *request, size_t i)
            request->headers[i].value;
 }
 
+static size_t count_headers(const struct client_io_request *request)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < request->nheaders; i++)
+        count += !is_repeated(request, i);
+    return count;
+}
+
 /* "x-real-ip" as "HTTP_X_REAL_IP". */
 static void put_header_name(
     struct buf *out, struct buf *scratch, const char *name)
@@ -92,11 +101,8 @@ static void put_server(struct buf *out, const struct client_io_request *request,
     const union addr *peer, uint16_t server_port)
 {
     char host[ADDR_TEXT_SIZE];
-    size_t count = 9;
 
-    for (size_t i = 0; i < request->nheaders; i++)
-        count += is_repeated(request, i) ? 0 : 1;
-    phpser_put_array(out, count);
+    phpser_put_array(out, 9 + count_headers(request));
     put_entry(out, "QUERY_STRING", request->query);
     put_entry(out, "REQUEST_METHOD", "GET");
     put_entry(out, "REQUEST_URI", request->uri);
@@ -137,16 +143,13 @@ void handshake_put_question(struct buf *out,
 {
     char host[ADDR_TEXT_SIZE];
     struct buf scratch = {0};
-    size_t count = 0;
 
     phpser_put_array(out, 7);
     put_entry(out, "path", request->path);
     put_entry(out, "uri", request->uri);
     put_entry(out, "remote_addr", addr_format_host(host, peer));
     phpser_put_string(out, "headers", 7);
-    for (size_t i = 0; i < request->nheaders; i++)
-        count += is_repeated(request, i) ? 0 : 1;
-    phpser_put_array(out, count);
+    phpser_put_array(out, count_headers(request));
     for (size_t i = 0; i < request->nheaders; i++) {
         if (is_repeated(request, i))
             continue;

@@ -169,16 +169,6 @@ static void set_nested(struct params *p, char *name, char *value, size_t len)
     set_value(p, at, value, len);
 }
 
-/* The name is what lies before end, without the blanks around it. */
-static void set_plain(struct params *p, char *name, char *end, char *value)
-{
-    while (name < end && isspace((unsigned char)*name))
-        name++;
-    while (end > name && isspace((unsigned char)end[-1]))
-        end--;
-    set_value(p, child(p, 0, name, (size_t)(end - name)), value, strlen(value));
-}
-
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -224,51 +214,63 @@ static void put_node(struct buf *out, const struct params *p, uint32_t at)
     phpser_put_end(out);
 }
 
-void params_put_query(struct buf *out, const char *query)
+/* "name=value" or "name". false: neither, it does not count. */
+static bool add_variable(struct params *p, char *part)
 {
-    char *text = xstrdup(query); /* nodes point into it */
+    char *value = strchr(part, '=');
+
+    if (*part == '\0')
+        return false;
+    if (value)
+        *value++ = '\0';
+    else
+        value = part + strlen(part);
+    url_decode(part);
+    set_nested(p, part, value, url_decode(value));
+    return true;
+}
+
+/* "name=value"; blanks around the name do not belong to it. */
+static bool add_cookie(struct params *p, char *part)
+{
+    char *equals = strchr(part, '=');
+    char *end = equals;
+
+    if (!equals)
+        return false;
+    while (part < end && isspace((unsigned char)*part))
+        part++;
+    while (end > part && isspace((unsigned char)end[-1]))
+        end--;
+    set_value(p, child(p, 0, part, (size_t)(end - part)), equals + 1,
+        strlen(equals + 1));
+    return true;
+}
+
+/* Append the array of what add() makes of the parts between separators. */
+static void put_parts(struct buf *out, const char *list, const char *separator,
+    bool (*add)(struct params *p, char *part))
+{
+    char *text = xstrdup(list); /* nodes point into it */
     struct params p = {0};
     char *rest = text;
     size_t vars = 0;
     char *part;
 
     node_new(&p);
-    while ((part = strsep(&rest, "&")) && vars < PARAMS_VARS_MAX) {
-        char *value = strchr(part, '=');
-
-        if (*part == '\0')
-            continue;
-        if (value)
-            *value++ = '\0';
-        else
-            value = part + strlen(part);
-        vars++;
-        url_decode(part);
-        set_nested(&p, part, value, url_decode(value));
-    }
+    while ((part = strsep(&rest, separator)) && vars < PARAMS_VARS_MAX)
+        vars += add(&p, part);
     put_node(out, &p, 0);
     params_fini(&p);
     free(text);
 }
 
+void params_put_query(struct buf *out, const char *query)
+{
+    put_parts(out, query, "&", add_variable);
+}
+
 void params_put_cookies(struct buf *out, const char *header)
 {
-    char *text = xstrdup(header); /* nodes point into it */
-    struct params p = {0};
-    char *rest = text;
-    size_t vars = 0;
-    char *part;
-
-    node_new(&p);
-    while ((part = strsep(&rest, ";")) && vars < PARAMS_VARS_MAX) {
-        char *equals = strchr(part, '=');
-
-        if (!equals)
-            continue;
-        vars++;
-        set_plain(&p, part, equals, equals + 1);
-    }
-    put_node(out, &p, 0);
-    params_fini(&p);
-    free(text);
+    put_parts(out, header, ";", add_cookie);
 }
