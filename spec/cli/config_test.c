@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../support/tempdir.h"
 #include "cli/config.h"
 #include "util/alloc.h"
 #include "util/buf.h"
@@ -32,7 +33,7 @@
 #define WORKERS(more) \
     TOP("workers = { name = 'W', script = 'scripts/events.lua', " more " }")
 
-static char root[PATH_MAX];
+static char root[TEMPDIR_SIZE];
 
 static void put(const char *name, const char *text, mode_t mode)
 {
@@ -47,10 +48,7 @@ static void put(const char *name, const char *text, mode_t mode)
 /* A project folder that the tests run in. */
 static int make_project(void **state)
 {
-    char dir[] = "/tmp/gwrun-config-XXXXXX";
-
-    assert_non_null(mkdtemp(dir));
-    assert_non_null(realpath(dir, root));
+    tempdir_make(root);
     assert_int_equal(chdir(root), 0);
     mkdir("conf", 0755);
     mkdir("scripts", 0755);
@@ -62,17 +60,6 @@ static int make_project(void **state)
     put("open", "s3cret\n", 0644);
     put("empty", "\n", 0600);
     return 0;
-}
-
-static int remove_project(void **state)
-{
-    static const char *const names[] = {"scripts/events.lua", "cert.pem",
-        "key.pem", "secret", "open", "empty", "log", "conf", "scripts", "www",
-        "."};
-
-    for (size_t i = 0; i + 1 < sizeof(names) / sizeof(names[0]); i++)
-        remove(names[i]);
-    return chdir("/") < 0 || rmdir(root) < 0;
 }
 
 /* Load text; *out gets the configuration, or the complaints are returned with
@@ -663,6 +650,5 @@ int main(void)
         cmocka_unit_test(starts_paths_at_the_files_own_folder),
     };
 
-    return cmocka_run_group_tests_name(
-        "cli.config", tests, make_project, remove_project);
+    return cmocka_run_group_tests_name("cli.config", tests, make_project, NULL);
 }

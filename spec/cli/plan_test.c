@@ -15,12 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../support/tempdir.h"
 #include "cli/plan.h"
 #include "net/listener.h"
 
 struct world {
-    char dir[40];
-    char listen[64], run_dir[64];
+    char dir[TEMPDIR_SIZE];
+    char listen[64], run_dir[TEMPDIR_SIZE + 8];
     struct config_gateway gateway;
     struct config config;
 };
@@ -43,8 +44,7 @@ static uint16_t find_port(void)
 static void setup(struct world *w)
 {
     memset(w, 0, sizeof(*w));
-    strcpy(w->dir, "/tmp/gwrun-plan-XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
+    tempdir_make(w->dir);
     snprintf(w->run_dir, sizeof(w->run_dir), "%s/run", w->dir);
     snprintf(w->listen, sizeof(w->listen), "127.0.0.1:%u", find_port());
     w->gateway.conf.name = "Chat";
@@ -57,15 +57,6 @@ static void setup(struct world *w)
     w->config.gateways = &w->gateway;
     w->config.ngateways = 1;
     assert_int_equal(chdir(w->dir), 0);
-}
-
-static void cleanup(struct world *w)
-{
-    char command[128];
-
-    assert_int_equal(chdir("/"), 0);
-    snprintf(command, sizeof(command), "rm -r %s", w->dir);
-    assert_int_equal(system(command), 0);
 }
 
 static uint16_t bound_port(int fd)
@@ -104,7 +95,6 @@ static void gives_each_process_its_sockets(void **state)
     for (int i = 0; i < 2; i++)
         assert_true(fcntl(p.children[i].fds[0], F_GETFD) & FD_CLOEXEC);
     plan_free(&p);
-    cleanup(&w);
 }
 
 static void gives_processes_of_one_port_a_socket_each(void **state)
@@ -121,7 +111,6 @@ static void gives_processes_of_one_port_a_socket_each(void **state)
     assert_int_equal(
         bound_port(p.children[0].fds[0]), bound_port(p.children[1].fds[0]));
     plan_free(&p);
-    cleanup(&w);
 }
 
 static void names_port_setting_and_owner_of_a_port_in_use(void **state)
@@ -144,7 +133,6 @@ static void names_port_setting_and_owner_of_a_port_in_use(void **state)
     assert_non_null(strstr(err, "listen of gateway \"Chat\""));
     assert_non_null(strstr(err, pid));
     close(fd);
-    cleanup(&w);
 }
 
 static void finds_the_group_of_a_gateway(void **state)

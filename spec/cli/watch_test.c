@@ -11,9 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../support/tempdir.h"
 #include "cli/watch.h"
-
-static char folder[] = "/tmp/gwrun-watch-XXXXXX";
 
 static void put(const char *name, const char *text)
 {
@@ -26,22 +25,14 @@ static void put(const char *name, const char *text)
 
 static int make_scripts(void **state)
 {
-    assert_non_null(mkdtemp(folder));
+    char folder[TEMPDIR_SIZE];
+
+    tempdir_make(folder);
     assert_int_equal(chdir(folder), 0);
     assert_int_equal(mkdir("room", 0755), 0);
     put("events.lua", "a");
     put("room/chat.lua", "b");
     return 0;
-}
-
-static int remove_scripts(void **state)
-{
-    static const char *const names[] = {
-        "events.lua", "room/chat.lua", "room/up", "room/new.lua", "room"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        remove(names[i]);
-    return chdir("/") < 0 || rmdir(folder) < 0;
 }
 
 static void stays_the_same_without_a_change(void **state)
@@ -107,6 +98,5 @@ int main(void)
         cmocka_unit_test(ends_when_a_link_leads_back),
     };
 
-    return cmocka_run_group_tests_name(
-        "cli.watch", tests, make_scripts, remove_scripts);
+    return cmocka_run_group_tests_name("cli.watch", tests, make_scripts, NULL);
 }

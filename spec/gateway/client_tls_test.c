@@ -1,6 +1,7 @@
 /* TLS clients, certificates made on the spot, and the files of www. */
 #include "client_io_fixture.h"
 
+#include "../support/tempdir.h"
 #include "util/log.h"
 
 #include <openssl/err.h>
@@ -9,7 +10,7 @@
 #include <sys/stat.h>
 
 struct files {
-    char dir[64], cert[96], key[96];
+    char dir[TEMPDIR_SIZE], cert[96], key[96];
 };
 
 /* A fresh folder with a self-signed certificate for name in it. */
@@ -40,18 +41,10 @@ static void make_cert(struct files *f, const char *name)
 
 static void make_files(struct files *f)
 {
-    strcpy(f->dir, "/tmp/client_tls_test.XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    tempdir_make(f->dir);
     snprintf(f->cert, sizeof(f->cert), "%s/cert.pem", f->dir);
     snprintf(f->key, sizeof(f->key), "%s/key.pem", f->dir);
     make_cert(f, "first");
-}
-
-static void remove_files(struct files *f)
-{
-    unlink(f->cert);
-    unlink(f->key);
-    rmdir(f->dir);
 }
 
 static struct test *serve_tls(enum client_io_protocol protocol, struct files *f)
@@ -205,7 +198,6 @@ static void wss_messages_of_every_size_come_back(void **state)
     free(data);
     buf_fini(&in);
     finish(t);
-    remove_files(&f);
 }
 
 static void a_slow_wss_client_gets_everything_in_order(void **state)
@@ -238,7 +230,6 @@ static void a_slow_wss_client_gets_everything_in_order(void **state)
     buf_fini(&in);
     buf_fini(&want);
     finish(t);
-    remove_files(&f);
 }
 
 static void a_proxy_header_goes_ahead_of_tls(void **state)
@@ -263,7 +254,6 @@ static void a_proxy_header_goes_ahead_of_tls(void **state)
     assert_string_equal(t->peer, "192.0.2.1:56324");
     tls_end(&c);
     finish(t);
-    remove_files(&f);
     buf_fini(&in);
 }
 
@@ -315,7 +305,6 @@ static void a_paused_tls_client_loses_nothing(void **state)
         buf_fini(&all);
         buf_fini(&out);
         finish(t);
-        remove_files(&f);
     }
 }
 
@@ -343,7 +332,6 @@ static void a_silent_tls_client_is_there_after_its_handshake(void **state)
     tls_end(&c);
     UNTIL(t, t->closed == 1);
     finish(t);
-    remove_files(&f);
 }
 
 static void tls_1_1_and_plain_text_are_refused(void **state)
@@ -374,7 +362,6 @@ static void tls_1_1_and_plain_text_are_refused(void **state)
         UNTIL(t, client_io_counters(t->io)->connections == 0);
         buf_fini(&in);
         finish(t);
-        remove_files(&f);
     }
 }
 
@@ -400,11 +387,9 @@ static void plain_http_on_a_tls_port_is_one_clear_line(void **state)
         line, "info client_tls: plain http on a tls port, closing peer=127."));
     assert_null(fgets(line, sizeof(line), log));
     fclose(log);
-    unlink(path);
     close(fd);
     buf_fini(&in);
     finish(t);
-    remove_files(&f);
 }
 
 static void expect_name(struct test *t, const char *want)
@@ -453,7 +438,6 @@ static void certificates_are_exchanged_for_new_connections(void **state)
     tls_end(&old);
     buf_fini(&in);
     finish(t);
-    remove_files(&f);
 }
 
 static void a_bad_certificate_is_named_before_anything_starts(void **state)
@@ -497,8 +481,6 @@ static void two_tls_ports_live_on_one_loop(void **state)
     UNTIL(t, t->closed == 2);
     client_io_free(first);
     finish(t);
-    remove_files(&f);
-    remove_files(&g);
 }
 
 /* The answer to a request for www, over a connection of its own. */
@@ -540,14 +522,6 @@ static void link_file(const char *dir, const char *name, const char *target)
     assert_int_equal(symlink(target, path), 0);
 }
 
-static void remove_file(const char *dir, const char *name)
-{
-    char path[256];
-
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    assert_int_equal(remove(path), 0);
-}
-
 static void files_of_www_are_served_and_no_others(void **state)
 {
     static const struct {
@@ -577,10 +551,10 @@ static void files_of_www_are_served_and_no_others(void **state)
         {"DELETE", "/index.html", "405", ""},
         {"OPTIONS", "/", "405", ""},
     };
-    char dir[] = "/tmp/client_www_test.XXXXXX", www[64], sub[64];
+    char dir[TEMPDIR_SIZE], www[96], sub[96];
     struct test *t = prepare(CLIENT_IO_WEBSOCKET);
 
-    assert_non_null(mkdtemp(dir));
+    tempdir_make(dir);
     snprintf(www, sizeof(www), "%s/www", dir);
     snprintf(sub, sizeof(sub), "%s/www/sub", dir);
     mkdir(www, 0755);
@@ -612,17 +586,6 @@ static void files_of_www_are_served_and_no_others(void **state)
     assert_int_equal(t->opened, 0);
     UNTIL(t, client_io_counters(t->io)->connections == 0);
     finish(t);
-    remove_file(www, "index.html");
-    remove_file(www, "app.js");
-    remove_file(www, "hello.txt");
-    remove_file(www, "inside.txt");
-    remove_file(www, "outside");
-    remove_file(www, "outside_dir");
-    remove_file(sub, "index.html");
-    remove_file(www, "sub");
-    remove_file(dir, "www");
-    remove_file(dir, "secret");
-    rmdir(dir);
 }
 
 static void a_large_file_arrives_whole_also_over_tls(void **state)
@@ -657,8 +620,6 @@ static void a_large_file_arrives_whole_also_over_tls(void **state)
     buf_fini(&in);
     buf_fini(&content);
     finish(t);
-    remove_file(f.dir, "large.bin");
-    remove_files(&f);
 }
 
 int main(void)

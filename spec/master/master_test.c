@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../support/tempdir.h"
 #include "master/master.h"
 #include "proc/ctl.h"
 #include "util/alloc.h"
@@ -157,8 +158,8 @@ struct world {
     uv_loop_t loop;
     uv_timer_t tick;
     struct page *page;
-    char dir[32];
-    char control[64];
+    char dir[TEMPDIR_SIZE];
+    char control[TEMPDIR_SIZE + 8];
     struct master_child_conf children[CHILDREN];
     struct master_conf conf;
     struct master *master;
@@ -215,8 +216,7 @@ static void setup(struct world *w)
     w->page =
         mmap(NULL, sizeof(*w->page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     assert_ptr_not_equal(w->page, MAP_FAILED);
-    strcpy(w->dir, "/tmp/gwrun-master-XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
+    tempdir_make(w->dir);
     snprintf(w->control, sizeof(w->control), "%s/control", w->dir);
     uv_loop_init(&w->loop);
     uv_timer_init(&w->loop, &w->tick);
@@ -264,7 +264,8 @@ static void finish(struct world *w)
     munmap(w->page, sizeof(*w->page));
     close(w->conf.config_fd);
     free(w->message);
-    assert_int_equal(rmdir(w->dir), 0); /* the socket is gone, too */
+    assert_int_equal(
+        access(w->control, F_OK), -1); /* the socket is gone, too */
 }
 
 static void on_answer(struct ctl *ctl, const json_t *m, void *arg)

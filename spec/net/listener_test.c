@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "../support/tempdir.h"
 #include "net/listener.h"
 
 struct fixture {
@@ -20,8 +21,8 @@ struct fixture {
     size_t close_after; /* accepts; listener_close() in the callback */
     size_t pause_after; /* accepts; listener_pause() in the callback */
     int flags;          /* of the last descriptor */
-    char dir[32];
-    char path[48];
+    char dir[TEMPDIR_SIZE];
+    char path[TEMPDIR_SIZE + 8];
 };
 
 static void on_accept(
@@ -52,8 +53,7 @@ static int set_up(void **state)
     fd = testloop_bind(&f->addr);
     assert_int_equal(
         listener_open(&f->listener, &f->t.loop, fd, on_accept, f), 0);
-    strcpy(f->dir, "/tmp/gwrun-listener-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    tempdir_make(f->dir);
     snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
     *state = f;
     return 0;
@@ -66,8 +66,6 @@ static int tear_down(void **state)
     if (f->listener)
         listener_close(f->listener);
     testloop_close(&f->t);
-    unlink(f->path);
-    rmdir(f->dir);
     free(f);
     return 0;
 }

@@ -18,27 +18,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../support/tempdir.h"
 #include "proc/daemon.h"
 
 struct place {
-    char dir[40];
-    char lock[64];
-    char other[64];
+    char dir[TEMPDIR_SIZE];
+    char lock[TEMPDIR_SIZE + 8];
+    char other[TEMPDIR_SIZE + 8];
 };
 
 static void setup(struct place *p)
 {
-    strcpy(p->dir, "/tmp/gwrun-daemon-XXXXXX");
-    assert_non_null(mkdtemp(p->dir));
+    tempdir_make(p->dir);
     snprintf(p->lock, sizeof(p->lock), "%s/lock", p->dir);
     snprintf(p->other, sizeof(p->other), "%s/other", p->dir);
-}
-
-static void cleanup(const struct place *p)
-{
-    unlink(p->lock);
-    unlink(p->other);
-    assert_int_equal(rmdir(p->dir), 0);
 }
 
 static void write_file(const char *path, const char *text)
@@ -90,7 +83,6 @@ static void holds_the_lock_until_it_is_closed(void **state)
     assert_int_equal(atoi(text), getpid());
     close(fd);
     assert_int_equal(daemon_lock_owner(p.lock), 0);
-    cleanup(&p);
 }
 
 /* 0 when the lock is refused and err names its holder and its file. */
@@ -117,7 +109,6 @@ static void refuses_a_second_holder_and_names_the_first(void **state)
     assert_int_equal(in_child(try_second_lock, &p), 0);
     assert_int_equal(daemon_lock_owner(p.lock), getpid());
     close(fd);
-    cleanup(&p);
 }
 
 static void takes_a_stale_lock_whatever_number_is_in_it(void **state)
@@ -133,7 +124,6 @@ static void takes_a_stale_lock_whatever_number_is_in_it(void **state)
     assert_true(fd >= 0);
     assert_int_equal(daemon_lock_owner(p.lock), getpid());
     close(fd);
-    cleanup(&p);
 }
 
 static void refuses_links_and_leaves_their_targets_alone(void **state)
@@ -151,7 +141,6 @@ static void refuses_links_and_leaves_their_targets_alone(void **state)
     assert_int_equal(daemon_lock(p.lock, err), -EINVAL);
     read_file(p.other, text);
     assert_string_equal(text, "precious");
-    cleanup(&p);
 }
 
 static int detach_and_report(void *arg)
@@ -210,7 +199,6 @@ static void sends_all_output_to_the_end_of_a_file(void **state)
     assert_int_equal(in_child(redirect_and_speak, &p), 0);
     read_file(p.other, text);
     assert_string_equal(text, "before\nto stdout\nto stderr\n");
-    cleanup(&p);
 }
 
 static void does_not_follow_a_link_to_a_log(void **state)
@@ -221,7 +209,6 @@ static void does_not_follow_a_link_to_a_log(void **state)
     write_file(p.other, "precious");
     assert_int_equal(symlink(p.other, p.lock), 0);
     assert_int_equal(daemon_redirect(p.lock), -ELOOP);
-    cleanup(&p);
 }
 
 static void finds_users_by_name_and_number(void **state)
@@ -270,6 +257,23 @@ static int refuse_to_become_root(void *arg)
     if (daemon_drop_privileges("65534", "65534", err) < 0)
         return 1;
     return daemon_drop_privileges("root", NULL, err) == -EPERM ? 0 : 2;
+}
+
+/* Nobody but root may, and says so. */
+static int ask_as_nobody(void *arg)
+{
+    char err[256] = "";
+
+    if (geteuid() == 0 && setuid(65534) < 0)
+        return 1;
+    if (daemon_drop_privileges("root", NULL, err) != -EPERM)
+        return 2;
+    return strstr(err, "root") != NULL ? 0 : 3;
+}
+
+static void lets_only_root_change_the_user(void **state)
+{
+    assert_int_equal(in_child(ask_as_nobody, NULL), 0);
 }
 
 static void drops_privileges_for_good(void **state)
@@ -341,6 +345,7 @@ int main(void)
         cmocka_unit_test(sends_all_output_to_the_end_of_a_file),
         cmocka_unit_test(does_not_follow_a_link_to_a_log),
         cmocka_unit_test(finds_users_by_name_and_number),
+        cmocka_unit_test(lets_only_root_change_the_user),
         cmocka_unit_test(drops_privileges_for_good),
         cmocka_unit_test(closes_what_the_caller_left_open),
         cmocka_unit_test(allows_as_many_descriptors_as_it_may),

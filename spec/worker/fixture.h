@@ -24,6 +24,7 @@
 #include <lualib.h>
 #include <uv.h>
 
+#include "../support/tempdir.h"
 #include "net/turn.h"
 #include "util/alloc.h"
 #include "util/buf.h"
@@ -45,8 +46,8 @@ static struct fixture {
     uv_loop_t loop;
     struct turn *turn;
     struct worker_conf conf;
-    char dir[64];
-    char script[80];
+    char dir[TEMPDIR_SIZE];
+    char script[TEMPDIR_SIZE + 16];
     struct buf notes;
     struct list waits; /* of struct fixture_op */
     int cancelled;
@@ -199,8 +200,7 @@ static inline int fixture_setup(void **state)
     log_open("/dev/null");
     memset(&fixture, 0, sizeof(fixture));
     list_init(&fixture.waits);
-    snprintf(fixture.dir, sizeof(fixture.dir), "/tmp/gwrun-spec-XXXXXX");
-    assert_non_null(mkdtemp(fixture.dir));
+    tempdir_make(fixture.dir);
     snprintf(
         fixture.script, sizeof(fixture.script), "%s/events.lua", fixture.dir);
     fixture.conf = (struct worker_conf){
@@ -226,18 +226,12 @@ static inline int fixture_setup(void **state)
 /* After everything of the test itself is closed. */
 static inline int fixture_teardown(void **state)
 {
-    char path[128];
-
     turn_close(fixture.turn);
     uv_close((uv_handle_t *)&fixture.guard, NULL);
     uv_run(&fixture.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&fixture.loop), 0);
     assert_true(list_empty(&fixture.waits));
     buf_fini(&fixture.notes);
-    unlink(fixture.script);
-    snprintf(path, sizeof(path), "%s/helper.lua", fixture.dir);
-    unlink(path);
-    rmdir(fixture.dir);
     return 0;
 }
 
