@@ -130,8 +130,8 @@ docs:
 
 install: build
 	install -D -m 755 $(O)/gwrun $(DESTDIR)$(PREFIX)/bin/gwrun
-	for d in . gwrun meta; do install -d $(DESTDIR)$(PREFIX)/share/gwrun/lua/$$d && \
-	  install -m 644 lua/$$d/*.lua $(DESTDIR)$(PREFIX)/share/gwrun/lua/$$d/; done
+	for f in $$(find lua -type f); do \
+	  install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/gwrun/$$f || exit; done
 
 clean:
 	rm -rf build build-*

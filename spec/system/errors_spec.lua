@@ -78,7 +78,7 @@ describe("a mistake at start", function()
     local code, out = app:cli "statsu"
     assert.equal(2, code)
     assert.matches("status", out, 1, true)
-    for _, command in ipairs { "start", "stop", "restart", "reload", "status", "connections", "check", "dev", "exec", "version" } do
+    for _, command in ipairs { "start", "stop", "restart", "reload", "status", "connections", "check", "dev", "new", "exec", "version" } do
       local help_code, help = app:cli(command, "--help")
       assert.equal(0, help_code, command)
       assert.matches("gwrun " .. command, help, 1, true)

@@ -26,6 +26,7 @@ static const struct {
     {"connections", "one line for each client", cmd_connections},
     {"check", "check the configuration and the script", cmd_check},
     {"dev", "run all in one process, reload on every save", cmd_dev},
+    {"new", "make a project: configuration, script, tests, page", cmd_new},
     {"exec", "run a Lua program beside the system", cmd_exec},
     {"version", "print the version", cmd_version},
     {"child", NULL, cmd_child},

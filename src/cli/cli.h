@@ -29,6 +29,7 @@ int cmd_child(int argc, char **argv);
 int cmd_connections(int argc, char **argv);
 int cmd_dev(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_new(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
 int cmd_start(int argc, char **argv);

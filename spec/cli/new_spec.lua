@@ -1,0 +1,122 @@
+-- gwrun new: a project that runs as it is, made by the program in the source tree
+-- and by an installed one.
+local uv = require "luv"
+local bridge = require "bridge"
+local cjson = require "cjson"
+local process = require "process"
+local testbed = require "testbed"
+
+local function lines_of(command)
+  local _, out = process.run { "sh", "-c", command }
+  return out
+end
+
+describe("gwrun new", function()
+  local dir, project
+
+  before_each(function()
+    dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-new-XXXXXX"))
+    project = dir .. "/my chat"
+  end)
+
+  after_each(function()
+    bridge.close()
+    process.run { "rm", "-rf", dir }
+  end)
+
+  local function run(program, ...) return process.run({ program, ... }, { cwd = project }) end
+
+  local function make(program)
+    local code, out = process.run({ program, "new", "my chat" }, { cwd = dir })
+    assert.equal(0, code, out)
+    return out
+  end
+
+  -- Free ports instead of those that everybody tries first; the clients' port.
+  local function choose_ports()
+    local path = project .. "/conf/gwrun.lua"
+    local clients = testbed.ports()
+    local ports = { ["1237"] = testbed.ports(), ["8283"] = clients, ["2900"] = testbed.ports(2) }
+    local text, count = testbed.read_file(path):gsub("%f[%d]%d%d%d%d%f[%D]", ports)
+    assert.equal(3, count)
+    testbed.write_file(path, text)
+    return clients
+  end
+
+  local function runs(program)
+    local port = choose_ports()
+    local code, out = run(program, "check")
+    assert.equal(0, code, out)
+    local master = process.spawn({ program, "start" }, { cwd = project })
+    master:wait_output("Open http://127.0.0.1:" .. port .. "/ in a browser.")
+    local page = bridge.page("http://127.0.0.1:" .. port .. "/?name=Ann")
+    page:call("waitForSelector", "#state:text-is('Ann')")
+    local bob = bridge.connect("ws://127.0.0.1:" .. port .. "/?name=Bob")
+    assert.equal("Bob is here", bob:receive())
+    page:call("fill", "#text", "hello <b>Bob</b>")
+    page:call("press", "#text", "Enter")
+    assert.equal("Ann: hello <b>Bob</b>", bob:receive())
+    page:call("waitForSelector", "li:text-is('Ann: hello <b>Bob</b>')")
+    bob:close()
+    page:call("waitForSelector", "li:text-is('Bob has left')")
+    code, out = run(program, "stop")
+    assert.equal(0, code, out)
+    assert.equal(0, master:wait(), master.out)
+    assert.is_nil(master.out:find(" error ", 1, true), master.out)
+  end
+
+  it("makes a project that serves a page, and passes its own checks", function()
+    local out = make(testbed.program)
+    assert.matches('cd "my chat"\n  gwrun dev ', out, 1, true)
+    assert.equal(lines_of "cd lua/new && find . | sort", lines_of("cd '" .. project .. "' && find . | sort"))
+    assert.matches("# my chat\n", testbed.read_file(project .. "/README.md"), 1, true)
+    assert.is_nil(lines_of("grep -r '@[A-Z_]*@' '" .. project .. "'"):match ".")
+    local code, warnings = process.run({ "luacheck", "-q", "." }, { cwd = project })
+    assert.equal(0, code, warnings)
+    runs(testbed.program)
+  end)
+
+  it("points editors at what is installed", function()
+    local build = testbed.program:match "^(.*)/gwrun$"
+    local code, out = process.run { "make", "-o", "build", "O=" .. build, "DESTDIR=" .. dir .. "/root", "install" }
+    assert.equal(0, code, out)
+    local program = dir .. "/root/usr/local/bin/gwrun"
+    make(program)
+    local library = cjson.decode(testbed.read_file(project .. "/.luarc.json"))["workspace.library"]
+    assert.equal(dir .. "/root/usr/local/share/gwrun/lua/meta", library[1])
+    assert.is_truthy(testbed.read_file(library[1] .. "/gwrun.lua"))
+    runs(program)
+  end)
+
+  it("touches nothing that is there", function()
+    make(testbed.program)
+    local code, out = run(testbed.program, "new", ".")
+    assert.equal(2, code)
+    assert.equal("gwrun: new: . is not empty; name a folder that is, or a new one\n", out)
+    code, out = run(testbed.program, "new", "README.md")
+    assert.equal(1, code)
+    assert.equal("gwrun: new: cannot open README.md: Not a directory\n", out)
+    code, out = run(testbed.program, "new", "no/such")
+    assert.equal(1, code)
+    assert.matches("cannot make no/such: No such file", out, 1, true)
+  end)
+
+  it("fills an empty folder", function()
+    assert(uv.fs_mkdir(project, 493))
+    local code, out = run(testbed.program, "new", ".")
+    assert.equal(0, code, out)
+    assert.is_nil(out:find("cd ", 1, true))
+    assert.equal(0, (run(testbed.program, "check")))
+  end)
+
+  it("says how it is used", function()
+    local code, out = process.run { testbed.program, "new" }
+    assert.equal(2, code)
+    assert.matches("name a folder", out, 1, true)
+    assert.equal(2, (process.run { testbed.program, "new", "a", "b" }))
+    assert.equal(2, (process.run { testbed.program, "new", "-d", dir .. "/x" }))
+    code, out = process.run { testbed.program, "new", "--help" }
+    assert.equal(0, code)
+    assert.matches("usage: gwrun new DIR", out, 1, true)
+  end)
+end)

@@ -1,0 +1,230 @@
+#include "cli/cli.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/buf.h"
+
+#define READ_ROOM 4096 /* bytes offered to one read */
+
+static const char help[] =
+    "usage: gwrun new DIR\n"
+    "\n"
+    "Makes a project in DIR: configuration, script, its tests, a page, and what\n"
+    "editors and luacheck want to know. DIR may be there, if it is empty.\n";
+
+/* What a project consists of, in lua/new/ and in the new folder. */
+static const struct {
+    const char *path;
+    const char *what; /* NULL: not worth a line */
+} files[] = {
+    {"conf/gwrun.lua", "what runs where"},
+    {"scripts/events.lua", "what happens to clients"},
+    {"spec/events_spec.lua", "the script's tests"},
+    {"www/index.html", "what browsers get"},
+    {"README.md", "how to run it"},
+    {".busted", NULL},
+    {".gitignore", NULL},
+    {".luacheckrc", NULL},
+    {".luarc.json", NULL},
+};
+
+#define FILES (sizeof(files) / sizeof(files[0]))
+
+/* What the words between @ in the files stand for. */
+struct words {
+    const char *name;    /* @NAME@: the project's */
+    const char *lua_dir; /* @LUA_DIR@: as it is within a JSON string */
+};
+
+static int fail(const char *what, const char *path)
+{
+    cli_error("new: cannot %s %s: %s", what, path, strerror(errno));
+    return CLI_FAILED;
+}
+
+/* The whole file behind out. 0, or the exit status. */
+static int read_file(struct buf *out, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = -1;
+
+    while (
+        fd >= 0 && (n = read(fd, buf_reserve(out, READ_ROOM), READ_ROOM)) > 0)
+        buf_commit(out, (size_t)n);
+    if (n < 0)
+        fail("read", path);
+    if (fd >= 0)
+        close(fd);
+    return n < 0 ? CLI_FAILED : CLI_DONE;
+}
+
+static int write_file(const char *path, const struct buf *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    size_t done = 0;
+    int status = CLI_DONE;
+
+    if (fd < 0)
+        return fail("make", path);
+    while (status == CLI_DONE && done < text->len) {
+        ssize_t n = write(fd, text->data + done, text->len - done);
+
+        if (n < 0)
+            status = fail("write", path);
+        else
+            done += (size_t)n;
+    }
+    close(fd);
+    return status;
+}
+
+/* Text with its words replaced, behind out. */
+static void fill_in(
+    struct buf *out, const struct buf *text, const struct words *words)
+{
+    const struct {
+        const char *mark, *word;
+    } marks[] = {{"@NAME@", words->name}, {"@LUA_DIR@", words->lua_dir}};
+
+    for (size_t i = 0; i < text->len;) {
+        const char *word = NULL;
+        size_t skip = 1;
+
+        for (size_t k = 0; k < sizeof(marks) / sizeof(marks[0]); k++) {
+            size_t len = strlen(marks[k].mark);
+
+            if (text->len - i >= len &&
+                memcmp(text->data + i, marks[k].mark, len) == 0) {
+                word = marks[k].word;
+                skip = len;
+            }
+        }
+        if (word)
+            buf_append_str(out, word);
+        else
+            buf_append_byte(out, text->data[i]);
+        i += skip;
+    }
+}
+
+/* One file of the project; the current folder is its root. */
+static int make_file(
+    const char *lua_dir, const char *path, const struct words *words)
+{
+    char *from = xasprintf("%s/new/%s", lua_dir, path);
+    char *copy = xstrdup(path);
+    char *folder = dirname(copy);
+    struct buf text = {0}, filled = {0};
+    int status;
+
+    if (mkdir(folder, 0777) < 0 && errno != EEXIST)
+        status = fail("make", folder);
+    else
+        status = read_file(&text, from);
+    if (status == CLI_DONE) {
+        fill_in(&filled, &text, words);
+        status = write_file(path, &filled);
+    }
+    buf_fini(&text);
+    buf_fini(&filled);
+    free(copy);
+    free(from);
+    return status;
+}
+
+/* Make the folder, or see that it is empty, and go there. */
+static int enter(const char *path)
+{
+    const struct dirent *e;
+    int status = CLI_DONE;
+    DIR *dir;
+
+    if (mkdir(path, 0777) < 0 && errno != EEXIST)
+        return fail("make", path);
+    dir = opendir(path);
+    if (!dir)
+        return fail("open", path);
+    while (status == CLI_DONE && (e = readdir(dir))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        cli_error(
+            "new: %s is not empty; name a folder that is, or a new one", path);
+        status = CLI_WRONG;
+    }
+    closedir(dir);
+    if (status == CLI_DONE && chdir(path) < 0)
+        status = fail("enter", path);
+    return status;
+}
+
+/* A path as it is written in JSON; the caller frees it. */
+static char *quote_json(const char *path)
+{
+    char *quoted = xcalloc(2, strlen(path) + 1);
+    char *to = quoted;
+
+    for (; *path; path++) {
+        if (*path == '"' || *path == '\\')
+            *to++ = '\\';
+        *to++ = *path;
+    }
+    return quoted;
+}
+
+static int make_project(const char *lua_dir)
+{
+    char *root = realpath(".", NULL);
+    char *quoted = quote_json(lua_dir);
+    struct words words = {root ? basename(root) : ".", quoted};
+    int status = CLI_DONE;
+
+    for (size_t i = 0; status == CLI_DONE && i < FILES; i++)
+        status = make_file(lua_dir, files[i].path, &words);
+    free(quoted);
+    free(root);
+    return status;
+}
+
+static void print_made(const char *path)
+{
+    printf("made %s:\n", path);
+    for (size_t i = 0; i < FILES; i++) {
+        if (files[i].what)
+            printf("  %-22s %s\n", files[i].path, files[i].what);
+    }
+    printf("\nNow:\n");
+    if (strcmp(path, ".") != 0)
+        printf(strchr(path, ' ') ? "  cd \"%s\"\n" : "  cd %s\n", path);
+    printf("  gwrun dev              then open http://127.0.0.1:8283/\n"
+           "  gwrun test             runs spec/\n");
+}
+
+int cmd_new(int argc, char **argv)
+{
+    struct cli_options o;
+    struct config c;
+    int status = cli_parse(&o, argc, argv, "", 1, help);
+
+    if (status >= 0)
+        return status;
+    if (optind == argc) {
+        cli_error("new: name a folder; gwrun new --help tells more");
+        return CLI_WRONG;
+    }
+    config_default(&c);
+    status = enter(argv[optind]);
+    if (status == CLI_DONE)
+        status = make_project(c.worker_conf.lua_dir);
+    if (status == CLI_DONE)
+        print_made(argv[optind]);
+    config_free(&c);
+    return status;
+}
