@@ -71,7 +71,7 @@ local function parse(block)
       local kind, text = split_type(rest)
       table.insert(b.returns, { type = kind, text = text })
     elseif line:match "^%-%-%-" and not tag then
-      b.text[#b.text + 1] = (line:gsub("^%-%-%-%s?", ""))
+      b.text[#b.text + 1] = line:sub(4)
     elseif line:match "^function " then
       b.kind, b.name = "function", line:match "^function ([%w_.:]+)"
       b.signature = line:match "^function (.-) end$"
@@ -92,6 +92,7 @@ end
 local function write_text(out, b)
   if #b.text > 0 then
     local text = table.concat(b.text, "\n"):gsub("%f[%w]Waits%.", "**Waits.**")
+    text = text:gsub("([^\n])\n```lua\n", "%1\n\n```lua\n")
     out[#out + 1] = text .. "\n"
   end
 end

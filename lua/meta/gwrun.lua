@@ -80,6 +80,9 @@ Events = {}
 Gateway = {}
 
 ---Send to all clients, or to those in a list.
+---```lua
+---Gateway.sendToAll("the server restarts at noon", nil, { client_id }) -- all others
+---```
 ---@param message message
 ---@param client_ids? client_id[]|client_id nil: all clients; {}: nobody
 ---@param exclude? client_id[]|client_id not to these
@@ -90,6 +93,9 @@ Gateway = {}
 function Gateway.sendToAll(message, client_ids, exclude, raw) end
 
 ---Send to one client.
+---```lua
+---assert(Gateway.sendToClient(client_id, "welcome"))
+---```
 ---@param client_id client_id
 ---@param message message
 ---@param raw? boolean without the protocol's framing
@@ -107,6 +113,10 @@ function Gateway.sendToClient(client_id, message, raw) end
 function Gateway.sendToCurrentClient(message, raw) end
 
 ---Send to all clients of a uid, or of several.
+---```lua
+---Gateway.sendToUid(1001, "your order was sent") -- on every device that is online
+---Gateway.sendToUid({ 1001, "alice" }, "see you at three")
+---```
 ---@param uid uid|uid[]
 ---@param message message
 ---@param raw? boolean without the protocol's framing
@@ -116,6 +126,9 @@ function Gateway.sendToCurrentClient(message, raw) end
 function Gateway.sendToUid(uid, message, raw) end
 
 ---Send to the members of a group, or of several: once to who is in two of them.
+---```lua
+---Gateway.sendToGroup("lobby", "hello", client_id) -- all members but this one
+---```
 ---@param group group|group[]
 ---@param message message
 ---@param exclude? client_id[]|client_id not to these
@@ -126,6 +139,9 @@ function Gateway.sendToUid(uid, message, raw) end
 function Gateway.sendToGroup(group, message, exclude, raw) end
 
 ---Close after a last message and all that was sent before.
+---```lua
+---Gateway.closeClient(client_id, "somebody else logged in with your name")
+---```
 ---@param client_id client_id
 ---@param message? message
 ---@param raw? boolean without the protocol's framing
@@ -179,6 +195,9 @@ function Gateway.closeUid(uid, message, timeout) end
 
 ---Name the client's user. A client has one uid, the last; a uid may have many
 ---clients. Ends with the connection.
+---```lua
+---Gateway.bindUid(client_id, 1001) -- a client has one uid, a uid any number of clients
+---```
 ---@param client_id client_id
 ---@param uid uid
 ---@return true? ok
@@ -197,6 +216,9 @@ function Gateway.bindUid(client_id, uid) end
 function Gateway.unbindUid(client_id, uid, timeout) end
 
 ---Put a client into a group, or into several. It leaves them when it is gone.
+---```lua
+---Gateway.joinGroup(client_id, { "lobby", "room 7" })
+---```
 ---@param client_id client_id
 ---@param group group|group[]
 ---@return true? ok
@@ -221,6 +243,9 @@ function Gateway.ungroup(group) end
 
 ---Replace a client's session. For the client whose event is handled _SESSION
 ---follows.
+---```lua
+---Gateway.setSession(client_id, { name = "Alice", level = 3 })
+---```
 ---@param client_id client_id
 ---@param session session
 ---@return true? ok
@@ -230,6 +255,9 @@ function Gateway.setSession(client_id, session) end
 
 ---Merge into a client's session, tables in it key by key. For the client whose
 ---event is handled _SESSION follows.
+---```lua
+---Gateway.updateSession(client_id, { level = 4 }) -- the name stays
+---```
 ---@param client_id client_id
 ---@param session session
 ---@return true? ok
@@ -238,6 +266,14 @@ function Gateway.setSession(client_id, session) end
 function Gateway.updateSession(client_id, session) end
 
 ---A client's session: {} when it has none, nil when it is offline. Waits.
+---```lua
+---local session, message = Gateway.getSession(client_id)
+---if session then
+---  print(session.name)
+---elseif message then
+---  Log.warn("cannot ask: " .. message)
+---end -- nil alone: it is offline
+---```
 ---@param client_id client_id
 ---@param timeout? number
 ---@return session? session
@@ -246,6 +282,9 @@ function Gateway.updateSession(client_id, session) end
 function Gateway.getSession(client_id, timeout) end
 
 ---Whether the client is connected. Waits.
+---```lua
+---if not Gateway.isOnline(client_id) then print "gone" end
+---```
 ---@param client_id client_id
 ---@param timeout? number
 ---@return boolean? online
@@ -254,6 +293,9 @@ function Gateway.getSession(client_id, timeout) end
 function Gateway.isOnline(client_id, timeout) end
 
 ---Whether the uid has a client. Waits.
+---```lua
+---if Gateway.isUidOnline(1001) then Gateway.sendToUid(1001, "hello") end
+---```
 ---@param uid uid
 ---@param timeout? number
 ---@return boolean? online
@@ -272,6 +314,11 @@ function Gateway.isUidOnline(uid, timeout) end
 function Gateway.isUidsOnline(uids, timeout) end
 
 ---The clients of a uid. Waits.
+---```lua
+---for _, id in ipairs(assert(Gateway.getClientIdByUid(1001))) do
+---  Gateway.joinGroup(id, "lobby")
+---end
+---```
 ---@param uid uid
 ---@param timeout? number
 ---@return client_id[]? client_ids
@@ -290,6 +337,9 @@ function Gateway.getClientIdByUid(uid, timeout) end
 function Gateway.batchGetClientIdByUid(uids, timeout) end
 
 ---The client's uid; nil when it is offline or has none. Waits.
+---```lua
+---local uid = Gateway.getUidByClientId(client_id) -- nil when none is bound
+---```
 ---@param client_id client_id
 ---@param timeout? number
 ---@return string? uid
@@ -306,6 +356,9 @@ function Gateway.getUidByClientId(client_id, timeout) end
 function Gateway.getGroupsByClientId(client_id, timeout) end
 
 ---How many clients there are. Waits.
+---```lua
+---print(assert(Gateway.getAllClientIdCount()) .. " clients are online")
+---```
 ---@param timeout? number
 ---@return integer? count
 ---@return string? message
@@ -322,6 +375,9 @@ function Gateway.getAllClientIdCount(timeout) end
 function Gateway.getAllClientCount(timeout) end
 
 ---How many clients are in the group (all clients without a group). Waits.
+---```lua
+---local players = assert(Gateway.getClientIdCountByGroup "room 7")
+---```
 ---@param group? group|""
 ---@param timeout? number
 ---@return integer? count
@@ -357,6 +413,11 @@ function Gateway.batchGetClientIdCountByGroup(groups, timeout) end
 function Gateway.getAllClientIdList(timeout) end
 
 ---The members of a group or of several, as keys and values. Waits.
+---```lua
+---for id in pairs(assert(Gateway.getClientIdListByGroup "room 7")) do
+---  Gateway.sendToClient(id, "the game begins")
+---end
+---```
 ---@param group group|group[]
 ---@param timeout? number
 ---@return table<client_id, client_id>? client_ids
@@ -375,6 +436,11 @@ function Gateway.getClientIdListByGroup(group, timeout) end
 function Gateway.getAllClientSessions(group, timeout) end
 
 ---The sessions of a group's members. Waits.
+---```lua
+---for id, session in pairs(assert(Gateway.getClientSessionsByGroup "room 7")) do
+---  print(id, session.name)
+---end
+---```
 ---@param group group
 ---@param timeout? number
 ---@return table<client_id, session>? sessions
@@ -384,6 +450,9 @@ function Gateway.getAllClientSessions(group, timeout) end
 function Gateway.getClientSessionsByGroup(group, timeout) end
 
 ---The uids in a group or in several, as keys and values. Waits.
+---```lua
+---for uid in pairs(assert(Gateway.getUidListByGroup "room 7")) do print(uid) end
+---```
 ---@param group group|group[]
 ---@param timeout? number
 ---@return table<string, string>? uids
@@ -464,6 +533,10 @@ Timer = {}
 
 ---Call fn every so many seconds. When it still waits at its next time, that time
 ---is skipped.
+---```lua
+---local id = Timer.add(30, function(room) Gateway.sendToGroup(room, "tick") end, { "lobby" })
+---Timer.del(id)
+---```
 ---@param seconds number at least 0.001
 ---@param fn fun(...)
 ---@param args? any[]
@@ -472,6 +545,9 @@ Timer = {}
 function Timer.add(seconds, fn, args, persistent) end
 
 ---Call fn once, after so many seconds.
+---```lua
+---Timer.once(0.5, function() Gateway.sendToAll "half a second later" end)
+---```
 ---@param seconds number at least 0.001
 ---@param fn fun(...)
 ---@param args? any[]
@@ -494,6 +570,11 @@ function Timer.del(id) end
 function Timer.delAll() end
 
 ---Wait. Other clients' events go on.
+---```lua
+---Gateway.sendToClient(client_id, "3 …")
+---Timer.sleep(0.1)
+---Gateway.sendToClient(client_id, "2 …")
+---```
 ---@param seconds number
 function Timer.sleep(seconds) end
 
@@ -515,6 +596,9 @@ function Log.warn(...) end
 function Log.notice(...) end
 
 ---About a connection; shown from log level info on.
+---```lua
+---Log.info("login", client_id, _SERVER.REMOTE_ADDR)
+---```
 ---@param ... any
 function Log.info(...) end
 
@@ -523,6 +607,9 @@ function Log.info(...) end
 function Log.debug(...) end
 
 ---Call fn at times of the calendar, in the machine's time zone. See docs/timers.md.
+---```lua
+---Timer.cron("30 4 * * *", function() Log.notice "half past four" end)
+---```
 ---@param expression string "*/5 * * * *", six fields with the second in front, or "@daily"
 ---@param fn fun(...)
 ---@param args? any[]
@@ -546,11 +633,24 @@ function Timer.cron(expression, fn, args) end
 gwrun = {}
 
 ---Run fn(...) beside this code. It serves no client; what it raises is logged.
+---```lua
+---gwrun.spawn(function(name)
+---  Timer.sleep(0.1)
+---  print(name .. " is done")
+---end, "mail")
+---```
 ---@param fn fun(...)
 ---@param ... any
 function gwrun.spawn(fn, ...) end
 
 ---Run all functions side by side and wait for the last one. Raises the first error.
+---```lua
+---local count, online = gwrun.parallel(
+---  function() return Gateway.getAllClientIdCount() end,
+---  function() return Gateway.isUidOnline(1001) end
+---)
+---print(count, online)
+---```
 ---@param ... fun(): any
 ---@return any ... the first result of each
 function gwrun.parallel(...) end
@@ -659,6 +759,10 @@ Http = {}
 ---@return string? code
 function Http.request(options) end
 
+---```lua
+---local response = assert(Http.get("https://api.example.com/users", { query = { id = 1001 } }))
+---if response.ok then print(response.body) end
+---```
 ---@param url string
 ---@param options? http_options
 ---@return http_response?
@@ -680,6 +784,10 @@ function Http.head(url, options) end
 ---@return string? code
 function Http.delete(url, options) end
 
+---```lua
+---local response, message = Http.post("https://api.example.com/orders", { item = 7 }, { timeout = 2 })
+---print(response and response.status or message)
+---```
 ---@param url string
 ---@param body? string|table a table is sent as JSON
 ---@param options? http_options
