@@ -1,6 +1,8 @@
 -- gwrun exec: Lua programs beside the system, and pushes from them to its clients.
 local uv = require "luv"
+local httpserver = require "httpserver"
 local process = require "process"
+local redisserver = require "redisserver"
 local tcp = require "tcp"
 local testbed = require "testbed"
 
@@ -57,6 +59,18 @@ describe("gwrun exec", function()
       local a, b = gwrun.parallel(function() return slowly(1) end, function() return slowly(2) end)
       print(a, b, gwrun.now() - began < 0.35)
     ]])
+  end)
+
+  it("asks other servers, and ends although their connections are kept", function()
+    local redis, web = redisserver.start(), httpserver.start()
+    local code, out = run(([[
+      local r = Redis.connect { host = %q }
+      assert(r:set("key", "value"))
+      print(r:get "key", assert(Http.get(%q)).status)
+    ]]):format(redis.path, web.url .. "/status/204"))
+    redis:stop()
+    web:stop()
+    assert.same({ 0, "value\t204\n" }, { code, out })
   end)
 
   it("ends when nothing is left: no spawned function, no timer", function()
