@@ -38,7 +38,11 @@ function t(key, values = {}) {
 }
 
 function save() {
-  sessionStorage.setItem("gwrun-chat", JSON.stringify(visit));
+  try {
+    sessionStorage.setItem("gwrun-chat", JSON.stringify(visit));
+  } catch {
+    // There is no more room: what is new does not survive a reload.
+  }
 }
 
 function shortName(name, id) {
@@ -176,11 +180,11 @@ client.on("state", (name, wait) => {
 });
 client.on("open", () => visit.rooms.forEach(announce));
 client.on("message", (m) => {
-  if (m.online !== undefined) {
+  if (m?.online !== undefined) {
     online = m.online;
     renderState();
   }
-  handlers[m.type]?.(m);
+  handlers[m?.type]?.(m);
 });
 
 $("composer").onsubmit = (event) => {

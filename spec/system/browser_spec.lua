@@ -67,6 +67,16 @@ describe("the chat page", function()
       "[...document.querySelectorAll('.text')].filter(e => e.textContent === 'room talk').length"))
   end)
 
+  it("goes on when the browser keeps no more", function()
+    local ann = open "Ann"
+    ann:call("evaluate", [[(() => {
+      for (let size = 1 << 22; size > 0; size >>= 1)
+        try { for (let i = 0; ; i++) sessionStorage.setItem(size + "." + i, "x".repeat(size)); } catch {}
+    })()]])
+    say(ann, "one more")
+    sees(ann, "one more")
+  end)
+
   it("reconnects by itself when the server was restarted, and is in its room again", function()
     local ann = open "Ann"
     app.master:kill "sigint"
