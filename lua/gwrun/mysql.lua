@@ -294,6 +294,11 @@ local function quote(name)
   return alias and first .. " AS `" .. alias .. "`" or first
 end
 
+-- The name of a column, whatever it holds: keys of tables may come from clients.
+local function column(name)
+  return (name:gsub("[^.]+", function(part) return "`" .. part:gsub("`", "``") .. "`" end))
+end
+
 local function each(list, f)
   local out = {}
   if type(list) == "string" then
@@ -342,11 +347,13 @@ local function with_values(self, text, ...)
   return table.concat(parts)
 end
 
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
+local function sorted_names(t)
+  local names = {}
+  for key in pairs(t) do
+    if type(key) == "string" then names[#names + 1] = key end
+  end
+  table.sort(names)
+  return names
 end
 
 -- Add a condition to the list; a table is name = value for each, joined by AND.
@@ -354,13 +361,16 @@ local function condition(self, list, word, cond, ...)
   local text
   if type(cond) == "table" then
     local parts = {}
-    for i, key in ipairs(sorted_keys(cond)) do
+    for key in pairs(cond) do
+      if type(key) ~= "string" then error("a condition's table has columns as keys", 3) end
+    end
+    for i, key in ipairs(sorted_names(cond)) do
       if cond[key] == Mysql.null then
-        parts[i] = quote(key) .. " IS NULL"
+        parts[i] = column(key) .. " IS NULL"
       elseif type(cond[key]) == "table" then
-        parts[i] = quote(key) .. " IN (" .. auto(self, cond[key]) .. ")"
+        parts[i] = column(key) .. " IN (" .. auto(self, cond[key]) .. ")"
       else
-        parts[i] = quote(key) .. " = " .. auto(self, cond[key])
+        parts[i] = column(key) .. " = " .. auto(self, cond[key])
       end
     end
     text = #parts > 0 and table.concat(parts, " AND ") or "TRUE"
@@ -474,10 +484,8 @@ function Query:cols(columns)
   for _, name in ipairs(columns) do
     self.assignments[#self.assignments + 1] = { name = name, text = ":" .. name }
   end
-  for _, name in ipairs(sorted_keys(columns)) do
-    if type(name) == "string" then
-      self.assignments[#self.assignments + 1] = { name = name, text = auto(self, columns[name]) }
-    end
+  for _, name in ipairs(sorted_names(columns)) do
+    self.assignments[#self.assignments + 1] = { name = name, text = auto(self, columns[name]) }
   end
   return self
 end
@@ -547,14 +555,14 @@ end
 
 function builder.INSERT(self)
   local names, texts = {}, {}
-  for i, a in ipairs(self.assignments) do names[i], texts[i] = quote(a.name), a.text end
+  for i, a in ipairs(self.assignments) do names[i], texts[i] = column(a.name), a.text end
   return ("%s INTO %s (%s) VALUES (%s)"):format(self.verb .. (self.is_ignore and " IGNORE" or ""),
     need_table(self), table.concat(names, ", "), table.concat(texts, ", "))
 end
 
 function builder.UPDATE(self)
   local sets = {}
-  for i, a in ipairs(self.assignments) do sets[i] = quote(a.name) .. " = " .. a.text end
+  for i, a in ipairs(self.assignments) do sets[i] = column(a.name) .. " = " .. a.text end
   if #sets == 0 then error("the update sets no column", 4) end
   return "UPDATE " .. need_table(self) .. " SET " .. table.concat(sets, ", ")
     .. conditions_text(self, "where") .. tail_text(self)

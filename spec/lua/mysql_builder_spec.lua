@@ -44,6 +44,19 @@ describe("lua/gwrun/mysql.lua", function()
         db:select():from("t"):where { a = 1, b = { 5, 6 }, c = Mysql.null })
     end)
 
+    it("columns named by strangers, and nothing else", function()
+      gives("SELECT * FROM `t` WHERE (`1` = ? AND `id = 1 OR TRUE -- ` = ? AND `p`.`a` = ? AND `x``y?` = ? AND `姓名` = ?)",
+        { 5, 6, 4, 7, 8 }, db:select():from("t"):where {
+          ["p.a"] = 4, ["1"] = 5, ["id = 1 OR TRUE -- "] = 6, ["x`y?"] = 7, ["姓名"] = 8,
+        })
+      gives("UPDATE `t` SET `a = 1, admin` = ?", { 1 }, db:update("t"):cols { ["a = 1, admin"] = 1 })
+      gives("INSERT INTO `t` (`a`, `b) VALUES (1) -- `) VALUES (?, ?)", { 2, 1 },
+        db:insert("t"):cols { "a", ["b) VALUES (1) -- "] = 1 }:bindValue("a", 2))
+      for _, bad in ipairs { { "a" }, { [7] = 1 }, { [true] = 1 } } do
+        assert.error_matches(function() db:delete("t"):where(bad) end, "has columns as keys")
+      end
+    end)
+
     it("joined tables", function()
       gives("SELECT * FROM `a` INNER JOIN `b` ON a.id = b.id LEFT JOIN `c` AS `x` ON x.id = ? RIGHT JOIN `d` ON TRUE",
         { 7 }, db:select():from("a"):innerJoin("b", "a.id = b.id"):leftJoin("c x", "x.id = ?", 7)
