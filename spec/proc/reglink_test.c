@@ -310,6 +310,23 @@ static void may_be_closed_while_nobody_is_there(void **state)
     assert_int_equal(reglink_connected(f->link), 0);
 }
 
+/* The second register is away, the first one has no gateways to name. */
+static void is_settled_when_each_has_answered_or_failed(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_stop(&f->two);
+    f->registers[1] = f->two.text;
+    f->link = reglink_open_worker(f->turn, f->registers, "", on_addresses, f);
+    assert_false(reglink_is_settled(f->link));
+    testloop_until(&f->t, f->one.lines > 0);
+    testloop_turns(&f->t, 5);
+    assert_false(reglink_is_settled(f->link));
+    fake_say_list(&f->one, "");
+    testloop_until(&f->t, reglink_is_settled(f->link));
+    assert_int_equal(f->changes, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -324,6 +341,7 @@ int main(void)
         TEST(leaves_out_what_is_no_address),
         TEST(may_be_closed_when_the_list_changes),
         TEST(may_be_closed_while_nobody_is_there),
+        TEST(is_settled_when_each_has_answered_or_failed),
     };
 
     return cmocka_run_group_tests_name("proc.reglink", tests, NULL, NULL);
