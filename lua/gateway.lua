@@ -23,6 +23,8 @@ local function gather(result, kind, add, cmd, ext, timeout)
   for _, answer in ipairs(answers) do
     if type(answer.value) == kind then
       add(answer.value, answer.prefix)
+    elseif answer.value == false then
+      message, code = "a gateway would have to answer with more than 64 MiB", "emsgsize"
     else
       message, code = "a gateway's answer has the wrong type", "eproto"
     end

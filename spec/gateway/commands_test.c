@@ -8,6 +8,7 @@
 
 #include "gateway/commands.h"
 #include "wire/framing.h"
+#include "wire/phpser.h"
 
 #define CLIENTS 3
 
@@ -276,6 +277,34 @@ static void answers_repeated_names_once(void **state)
     finish(t);
 }
 
+/* The worker would close a link that brings more. */
+static void says_false_instead_of_more_than_a_link_carries(void **state)
+{
+    static const union addr nowhere = {.sa.sa_family = AF_INET};
+    struct test *t = start();
+    struct buf session = {0};
+    char *text = xmalloc(1000000);
+
+    memset(text, 's', 1000000);
+    phpser_put_array(&session, 1);
+    phpser_put_int(&session, 0);
+    phpser_put_string(&session, text, 1000000);
+    phpser_put_end(&session);
+    for (int i = 0; i < 68; i++) {
+        struct client *c =
+            clients_add(t->commands.clients, &t->sockets[0], &nowhere, 0);
+
+        assert_int_equal(clients_set_session(c, session.data, session.len), 0);
+    }
+    expect(t, FRAME_GET_ALL_CLIENT_SESSIONS, 0, "", "b:0;");
+    expect(
+        t, FRAME_SELECT, 0, "{\"fields\":[\"session\"],\"where\":[]}", "b:0;");
+    expect(t, FRAME_GET_CLIENT_COUNT_BY_GROUP, 0, "", "i:71;");
+    free(text);
+    buf_fini(&session);
+    finish(t);
+}
+
 static void tells_sessions_of_nobody_and_of_empty_ones(void **state)
 {
     struct test *t = start();
@@ -301,6 +330,7 @@ int main(void)
         cmocka_unit_test(unbinds_only_the_uid_that_is_named),
         cmocka_unit_test(selects_with_united_conditions),
         cmocka_unit_test(answers_repeated_names_once),
+        cmocka_unit_test(says_false_instead_of_more_than_a_link_carries),
         cmocka_unit_test(tells_sessions_of_nobody_and_of_empty_ones),
     };
 

@@ -100,6 +100,12 @@ describe("lua/gateway.lua", function()
     assert.same({ "GET_CLIENT_SESSIONS_BY_GROUP", "room" }, { asked.cmd, asked.ext })
   end)
 
+  it("says when a gateway's answer would be too large", function()
+    answer(false, { [1] = "x" })
+    assert.same({ nil, "a gateway would have to answer with more than 64 MiB", "emsgsize",
+      { [Q .. "00000001"] = { text = "x" } }, n = 4 }, table.pack(Gateway.getAllClientSessions()))
+  end)
+
   it("hands the timeout on", function()
     answer(1)
     Gateway.getAllClientCount(2.5)

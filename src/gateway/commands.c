@@ -166,10 +166,16 @@ static int get_session(
     return 0;
 }
 
+/* No link carries more: it is not worth going on. */
+static bool is_too_large(const struct buf *answer)
+{
+    return answer->len > FRAME_MAX_LEN;
+}
+
 static void put_picked_sessions(const struct commands *cs, struct buf *answer)
 {
     phpser_put_array(answer, cs->picked.count);
-    for (size_t i = 0; i < cs->picked.count; i++) {
+    for (size_t i = 0; i < cs->picked.count && !is_too_large(answer); i++) {
         const struct client *c = cs->picked.items[i];
 
         phpser_put_int(answer, c->id);
@@ -454,7 +460,7 @@ static int select_clients(
         picked_add_all(&cs->picked);
     }
     phpser_put_array(answer, cs->picked.count);
-    for (size_t i = 0; i < cs->picked.count; i++) {
+    for (size_t i = 0; i < cs->picked.count && !is_too_large(answer); i++) {
         phpser_put_int(answer, cs->picked.items[i]->id);
         put_fields(answer, cs->picked.items[i], &ask);
     }
@@ -512,6 +518,12 @@ int commands_run(struct commands *cs, const struct frame *f, struct buf *answer)
             log_quote(quoted, f->ext, f->ext_len));
         buf_clear(answer);
         buf_append_str(answer, "a:0:{}");
+    }
+    if (is_too_large(answer)) {
+        log_warn("answer is larger than 64 MiB, saying false cmd=%s",
+            frame_cmd_name(f->cmd));
+        buf_clear(answer);
+        buf_append_str(answer, "b:0;");
     }
     return table[f->cmd].answers ? 1 : 0;
 }
