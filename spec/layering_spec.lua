@@ -85,6 +85,17 @@ describe("layering", function()
     assert.same({}, wrong)
   end)
 
+  it("asks for the time at one door, so that tests can set the clock", function()
+    local wrong = {}
+    for _, file in ipairs(files) do
+      for line in io.lines(file) do
+        local asks = line:find "uv_now%(" or line:find "uv_loop_init%("
+        if asks and file ~= "src/net/clock.h" then wrong[#wrong + 1] = file end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
   it("gives every file a name of its own", function()
     local seen, wrong = {}, {}
     for _, file in ipairs(files) do

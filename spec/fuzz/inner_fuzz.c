@@ -4,6 +4,7 @@
 #include "fuzz.h"
 
 #include "inner_world.h"
+#include "net/clock.h"
 
 #define STEPS_MAX 400
 
@@ -282,7 +283,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     if (!turn) {
         log_set_level(LOG_ERROR);
-        assert(uv_loop_init(&loop) == 0);
+        assert(clock_loop_init(&loop) == 0);
         turn = turn_new(&loop);
     }
     world_start(turn, how % 4, how & 4);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "gateway/client_io.h"
+#include "net/clock.h"
 #include "net/listener.h"
 #include "util/alloc.h"
 #include "util/buf.h"
@@ -118,7 +119,7 @@ static inline struct test *prepare(enum client_io_protocol protocol)
     t->conf.handshake_timeout = CLIENT_IO_HANDSHAKE_TIMEOUT;
     t->conf.max_connections = CLIENT_IO_MAX_CONNECTIONS;
     t->conf.max_connections_per_ip = CLIENT_IO_MAX_PER_IP;
-    assert_int_equal(uv_loop_init(&t->loop), 0);
+    assert_int_equal(clock_loop_init(&t->loop), 0);
     t->turn = turn_new(&t->loop);
     uv_timer_init(&t->loop, &t->tick);
     uv_timer_start(&t->tick, on_tick, 5, 5);

@@ -17,6 +17,7 @@
 #include "gateway/gateway.h"
 #include "gateway/ids.h"
 #include "net/addr.h"
+#include "net/clock.h"
 #include "net/listener.h"
 #include "util/alloc.h"
 #include "util/buf.h"
@@ -81,7 +82,7 @@ static struct test *prepare(enum client_io_protocol protocol)
 
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_ERROR);
-    assert_int_equal(uv_loop_init(&t->loop), 0);
+    assert_int_equal(clock_loop_init(&t->loop), 0);
     uv_timer_init(&t->loop, &t->tick);
     uv_timer_start(&t->tick, on_tick, TICK_MS, TICK_MS);
     t->ids_fd = -1;

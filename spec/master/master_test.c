@@ -19,6 +19,7 @@
 
 #include "../support/tempdir.h"
 #include "master/master.h"
+#include "net/clock.h"
 #include "proc/ctl.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -218,7 +219,7 @@ static void setup(struct world *w)
     assert_ptr_not_equal(w->page, MAP_FAILED);
     tempdir_make(w->dir);
     snprintf(w->control, sizeof(w->control), "%s/control", w->dir);
-    uv_loop_init(&w->loop);
+    clock_loop_init(&w->loop);
     uv_timer_init(&w->loop, &w->tick);
     uv_timer_start(&w->tick, on_tick, 5, 5); /* to look at the page */
     for (unsigned i = 0; i < CHILDREN; i++)

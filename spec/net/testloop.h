@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include <uv.h>
 
+#include "net/clock.h"
 #include "net/listener.h"
 #include "util/log.h"
 
@@ -38,7 +39,7 @@ static inline void testloop_open(struct testloop *t)
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_ERROR);
     t->expired = false;
-    uv_loop_init(&t->loop);
+    clock_loop_init(&t->loop);
     uv_timer_init(&t->loop, &t->deadline);
     t->deadline.data = &t->expired;
     uv_timer_start(&t->deadline, testloop_on_deadline, TESTLOOP_DEADLINE_MS, 0);

@@ -235,6 +235,20 @@ static void refuses_what_is_no_table(void **state)
     close(fds[1]);
 }
 
+static void ends_keys_by_the_clock_it_is_given(void **state)
+{
+    struct shared_key k = key_of("k");
+    struct shared_value v = text_of("v"), got;
+    uint64_t now = 1000;
+
+    shared_use_clock(s, &now);
+    assert_int_equal(shared_set(s, &k, &v, 500), 1);
+    now = 1499;
+    assert_int_equal(shared_get(s, &k, &got), 1);
+    now = 1500;
+    assert_int_equal(shared_get(s, &k, &got), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -242,6 +256,7 @@ int main(void)
         TEST(keeps_values),
         TEST(adds_compares_and_counts),
         TEST(forgets_what_is_over),
+        TEST(ends_keys_by_the_clock_it_is_given),
         TEST(is_bounded),
         TEST(counts_exactly_between_processes),
         TEST(survives_the_death_of_its_users),

@@ -25,6 +25,7 @@
 #include <uv.h>
 
 #include "../support/tempdir.h"
+#include "net/clock.h"
 #include "net/turn.h"
 #include "util/alloc.h"
 #include "util/buf.h"
@@ -217,7 +218,7 @@ static inline int fixture_setup(void **state)
         .open_libs = fixture_open_libs,
     };
     signal(SIGPIPE, SIG_IGN); /* as gwrun does */
-    uv_loop_init(&fixture.loop);
+    clock_loop_init(&fixture.loop);
     uv_timer_init(&fixture.loop, &fixture.guard);
     fixture.turn = turn_new(&fixture.loop);
     return 0;

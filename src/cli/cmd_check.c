@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 
 #define CHECK_TIMEOUT   30000 /* ms that all of it may take */
@@ -60,7 +61,7 @@ static char *check_script(const struct worker_conf *configured)
     uv_loop_t loop;
 
     conf.register_addresses = nobody;
-    uv_loop_init(&loop);
+    clock_loop_init(&loop);
     uv_timer_init(&loop, &c.deadline);
     c.deadline.data = &c;
     uv_timer_start(&c.deadline, on_deadline, CHECK_TIMEOUT, 0);

@@ -14,6 +14,7 @@
 #include "cli/child_role.h"
 #include "cli/cli.h"
 #include "cli/plan.h"
+#include "net/clock.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
 #include "proc/shared.h"
@@ -327,7 +328,7 @@ int cmd_child(int argc, char **argv)
     slot = (unsigned)strtoul(argv[optind + 1], NULL, 10);
     ignore_signals();
     introduce(argv[optind], slot);
-    uv_loop_init(&p.loop);
+    clock_loop_init(&p.loop);
     p.turn = turn_new(&p.loop);
     uv_signal_init(&p.loop, &p.terminate);
     p.terminate.data = &p;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/clock.h"
 #include "util/log.h"
 #include "worker/program.h"
 
@@ -46,7 +47,7 @@ static int run(const struct config *c)
     uv_loop_t loop;
 
     signal(SIGPIPE, SIG_IGN);
-    uv_loop_init(&loop);
+    clock_loop_init(&loop);
     p = program_new(&loop, &c->worker_conf, on_ended, &e);
     while (!e.ended)
         uv_run(&loop, UV_RUN_ONCE);

@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/plan.h"
 #include "cli/table.h"
+#include "net/clock.h"
 #include "proc/daemon.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -287,7 +288,7 @@ static int supervise(struct run *r)
     signal(SIGPIPE, SIG_IGN);
     log_set_name("master");
     log_set_level((enum log_level)r->config->log_level);
-    uv_loop_init(&r->loop);
+    clock_loop_init(&r->loop);
     r->status = start_master(r, argv);
     if (r->master) {
         uv_run(&r->loop, UV_RUN_DEFAULT);

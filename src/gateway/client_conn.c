@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -146,7 +147,7 @@ void client_conn_gone(struct client_conn *c)
 void client_conn_expect(struct client_conn *c, struct list *list, uint64_t ms)
 {
     list_remove(&c->deadline);
-    c->due = uv_now(c->io->loop) + ms;
+    c->due = clock_now(c->io->loop) + ms;
     list_push_back(list, &c->deadline);
     client_conn_start_sweep(c->io);
 }
@@ -181,7 +182,7 @@ static void sweep_list(struct list *list, uint64_t now, const char *what)
 static void on_sweep(uv_timer_t *timer)
 {
     struct client_io *io = timer->data;
-    uint64_t now = uv_now(io->loop);
+    uint64_t now = clock_now(io->loop);
 
     client_proxy_sweep(io, now);
     sweep_list(&io->opening, now, "handshake");

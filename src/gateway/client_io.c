@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "gateway/client_io_impl.h"
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -307,7 +308,7 @@ static void adopt(struct client_io *io, struct client_conn *c, int fd)
 void client_io_refuse(
     struct client_io *io, int fd, const union addr *peer, const char *why)
 {
-    uint64_t now = uv_now(io->loop);
+    uint64_t now = clock_now(io->loop);
     char text[ADDR_TEXT_SIZE];
 
     io->counters.refused++;
@@ -344,11 +345,8 @@ void client_io_welcome(struct client_io *io, int fd, const union addr *peer)
     adopt(io, c, fd);
 }
 
-static void on_accept(
-    struct listener *l, int fd, const union addr *peer, void *arg)
+void client_io_adopt(struct client_io *io, int fd, const union addr *peer)
 {
-    struct client_io *io = arg;
-
     io->counters.accepted++;
     if (io->conf->proxy_protocol && !forwarded_trusts(&io->trust, peer))
         client_io_refuse(io, fd, peer, "not one of trusted_proxies");
@@ -358,6 +356,12 @@ static void on_accept(
         client_proxy_accept(io, fd, peer);
     else
         client_io_welcome(io, fd, peer);
+}
+
+static void on_accept(
+    struct listener *l, int fd, const union addr *peer, void *arg)
+{
+    client_io_adopt(arg, fd, peer);
 }
 
 /* The settings of docs/libwebsockets.md. */

@@ -135,6 +135,10 @@ int client_io_listen(struct client_io *io);
 /* No new connections from now on. */
 void client_io_stop_listening(struct client_io *io);
 
+/* Serve a connected, non-blocking stream socket as if it had been accepted from
+ * peer. Takes ownership of fd. */
+void client_io_adopt(struct client_io *io, int fd, const union addr *peer);
+
 /* Read the certificate and key again for new connections. 0 or -errno, then
  * the old ones stay. */
 int client_io_reload_tls(struct client_io *io, char err[256]);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "wire/proxyhdr.h"
@@ -118,7 +119,8 @@ void client_proxy_accept(struct client_io *io, int fd, const union addr *proxy)
     p->io = io;
     p->proxy = *proxy;
     p->fd = fd;
-    p->due = uv_now(io->loop) + (uint64_t)(io->conf->handshake_timeout * 1000);
+    p->due =
+        clock_now(io->loop) + (uint64_t)(io->conf->handshake_timeout * 1000);
     list_init(&p->node);
     list_push_back(&io->proxied, &p->node);
     uv_poll_start(&p->poll, UV_READABLE, on_readable);

@@ -15,6 +15,7 @@
 #include "gateway/heartbeat.h"
 #include "gateway/inner.h"
 #include "gateway/router.h"
+#include "net/clock.h"
 #include "proc/reglink.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -55,7 +56,7 @@ struct gateway {
     enum gateway_state state;
     size_t sockets;    /* of clients, kicked ones included */
     size_t told;       /* clients told goodbye so far; they come first */
-    uint64_t deadline; /* ms, uv_now: end of the drain time */
+    uint64_t deadline; /* ms, clock_now: end of the drain time */
     size_t batch;      /* goodbyes per tick */
 };
 
@@ -393,7 +394,7 @@ static void finish_stop(struct gateway *g)
 static void on_stop_tick(uv_timer_t *timer)
 {
     struct gateway *g = timer->data;
-    uint64_t now = uv_now(g->loop);
+    uint64_t now = clock_now(g->loop);
 
     if (is_drained(g)) {
         finish_stop(g);
@@ -434,7 +435,7 @@ void gateway_stop(struct gateway *g, double drain_time)
     if (g->state == GATEWAY_DRAINING || g->state == GATEWAY_STOPPED)
         return;
     g->batch = share > STOP_BATCH_MIN ? share : STOP_BATCH_MIN;
-    g->deadline = uv_now(g->loop) + (uint64_t)(fmax(0, drain_time) * 1000);
+    g->deadline = clock_now(g->loop) + (uint64_t)(fmax(0, drain_time) * 1000);
     log_notice("stopping clients=%zu drain_s=%g", clients_count(g->clients),
         drain_time);
     begin_stop(g, GATEWAY_DRAINING);
@@ -467,6 +468,14 @@ void gateway_free(struct gateway *g)
     buf_fini(&g->scratch);
     turn_close(g->turn);
     free(g);
+}
+
+int gateway_adopt(struct gateway *g, int fd, const union addr *peer)
+{
+    if (g->state != GATEWAY_SERVING)
+        return -EAGAIN;
+    client_io_adopt(g->io, fd, peer);
+    return 0;
 }
 
 int gateway_reload_tls(struct gateway *g, char err[256])

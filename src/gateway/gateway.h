@@ -114,6 +114,11 @@ void gateway_stop(struct gateway *g, double drain_time);
 /* graceful stop: as above, but wait for the clients to leave by themselves. */
 void gateway_stop_when_empty(struct gateway *g);
 
+/* Serve a connected, non-blocking stream socket as if it had been accepted from
+ * peer, for tests. Takes ownership of fd on success; -EAGAIN when clients
+ * cannot connect (yet). */
+int gateway_adopt(struct gateway *g, int fd, const union addr *peer);
+
 /* Read certificates again. 0 or -errno with a line in err. */
 int gateway_reload_tls(struct gateway *g, char err[256]);
 

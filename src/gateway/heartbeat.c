@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/client_io.h"
+#include "net/clock.h"
 #include "util/alloc.h"
 
 #define VISITS 8  /* of a client per interval */
@@ -22,7 +23,7 @@ struct heartbeat {
 
 uint32_t heartbeat_ticks(const uv_loop_t *loop)
 {
-    return (uint32_t)(uv_now(loop) / (1000 / CLIENTS_TICKS));
+    return (uint32_t)(clock_now(loop) / (1000 / CLIENTS_TICKS));
 }
 
 static void visit(struct heartbeat *h, struct client *c, uint32_t now)

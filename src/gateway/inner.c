@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/clock.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "util/alloc.h"
@@ -23,7 +24,7 @@ struct inner {
     struct list links; /* struct link */
     size_t nlinks;
     struct buf answer; /* of the command being run */
-    uint64_t pinged;   /* ms, uv_now */
+    uint64_t pinged;   /* ms, clock_now */
 };
 
 struct link {
@@ -31,13 +32,13 @@ struct link {
     struct inner *in;             /* borrowed */
     struct conn *conn;            /* owned */
     struct router_worker *worker; /* owned by the router; NULL: no worker */
-    uint64_t since;               /* ms, uv_now */
+    uint64_t since;               /* ms, clock_now */
     bool trusted;                 /* the key was right, or there is none */
 };
 
 static uint64_t now(const struct inner *in)
 {
-    return uv_now(turn_loop(in->conf.turn));
+    return clock_now(turn_loop(in->conf.turn));
 }
 
 /* Forget it; its conn is closed by the caller or gone. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "worker/coro.h"
@@ -162,13 +163,11 @@ static int ticket_wait(lua_State *L)
         return finish_wait(L, LUA_OK, 0);
     t->co = co;
     if (seconds > 0) {
-        uv_loop_t *loop = turn_loop(t->turn);
-
         t->timer = xcalloc(1, sizeof(*t->timer));
-        uv_timer_init(loop, t->timer);
+        uv_timer_init(turn_loop(t->turn), t->timer);
         t->timer->data = t;
-        uv_update_time(loop);
-        uv_timer_start(t->timer, on_too_late, (uint64_t)(seconds * 1000), 0);
+        uv_update_time(t->timer->loop);
+        clock_start(t->timer, on_too_late, (uint64_t)(seconds * 1000));
     }
     return coro_await(L, co, cancel_wait, t, finish_wait);
 }
@@ -207,10 +206,7 @@ static int is_serving(lua_State *L)
 /* now() -> seconds since 1970, with a fraction */
 static int now(lua_State *L)
 {
-    uv_timeval64_t tv = {0};
-
-    uv_gettimeofday(&tv);
-    lua_pushnumber(L, (double)tv.tv_sec + tv.tv_usec / 1e6);
+    lua_pushnumber(L, clock_wall(turn_loop(vm_turn(vm_of(L)))));
     return 1;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/log.h"
@@ -16,8 +17,8 @@ struct timer {
     uv_timer_t uv;
     struct ltimer *owner;
     lua_Integer id;
-    bool persistent;
-    bool running; /* its callback has not returned yet */
+    uint64_t interval; /* ms; 0: it runs once */
+    bool running;      /* its callback has not returned yet */
     UT_hash_handle hh;
 };
 
@@ -120,7 +121,7 @@ static int run_callback(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, lt);
     count = push_callback(L, t);
     t->running = true;
-    if (!t->persistent) {
+    if (t->interval == 0) {
         lua_pushnil(L);
         lua_rawseti(L, 4, t->id);
         drop(t);
@@ -140,6 +141,8 @@ static void on_due(uv_timer_t *uv)
     struct timer *t = uv->data;
     struct vm *vm = t->owner->vm;
 
+    if (t->interval > 0)
+        clock_start(uv, on_due, t->interval);
     if (!t->running && vm_is_serving(vm))
         coro_start(vm, run_callback, t, NULL, on_failed, NULL);
 }
@@ -158,7 +161,6 @@ static int add(lua_State *L, bool persistent)
 {
     struct ltimer *lt = get_ltimer(L);
     uint64_t ms = check_ms(L, 1, 0.001);
-    uv_loop_t *loop = turn_loop(vm_turn(lt->vm));
     struct timer *t;
 
     luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -182,11 +184,11 @@ static int add(lua_State *L, bool persistent)
     t = xcalloc(1, sizeof(*t));
     t->owner = lt;
     t->id = ++lt->last_id;
-    t->persistent = persistent;
-    uv_timer_init(loop, &t->uv);
+    t->interval = persistent ? ms : 0;
+    uv_timer_init(turn_loop(vm_turn(lt->vm)), &t->uv);
     t->uv.data = t;
-    uv_update_time(loop); /* a handler may have computed for long */
-    uv_timer_start(&t->uv, on_due, ms, persistent ? ms : 0);
+    uv_update_time(t->uv.loop); /* a handler may have computed for long */
+    clock_start(&t->uv, on_due, ms);
     HASH_ADD(hh, lt->timers, id, sizeof(t->id), t);
     vm_count_timers(lt->vm, 1);
     lua_pushinteger(L, t->id);
@@ -263,15 +265,14 @@ static int timer_sleep(lua_State *L)
 {
     uint64_t ms = check_ms(L, 1, 0);
     struct coro *co = coro_check(L);
-    uv_loop_t *loop = turn_loop(vm_turn(vm_of(L)));
     struct sleep *s;
 
     s = xcalloc(1, sizeof(*s));
     s->co = co;
-    uv_timer_init(loop, &s->uv);
+    uv_timer_init(turn_loop(vm_turn(vm_of(L))), &s->uv);
     s->uv.data = s;
-    uv_update_time(loop);
-    uv_timer_start(&s->uv, on_slept, ms, 0);
+    uv_update_time(s->uv.loop);
+    clock_start(&s->uv, on_slept, ms);
     return coro_await(L, co, cancel_sleep, s, finish_sleep);
 }
 

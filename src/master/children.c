@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "master/master_impl.h"
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -29,7 +30,7 @@ const char *child_state_name(const struct child *c)
 
 bool child_answers(const struct child *c)
 {
-    uint64_t now = uv_now(c->master->loop);
+    uint64_t now = clock_now(c->master->loop);
 
     return c->ctl && !(c->pinged && now - c->pinged_at > MASTER_HEARTBEAT_MS);
 }
@@ -47,7 +48,7 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
     struct child *c = arg;
     const char *type = ctlmsg_type(m);
 
-    c->heard_at = uv_now(c->master->loop);
+    c->heard_at = clock_now(c->master->loop);
     if (strcmp(type, "pong") == 0) {
         c->pinged = false;
     } else if (strcmp(type, "ready") == 0) {
@@ -101,7 +102,7 @@ static void on_restart_due(uv_timer_t *timer)
 
 void children_restart(struct master *m, bool all)
 {
-    uint64_t now = uv_now(m->loop);
+    uint64_t now = clock_now(m->loop);
     uint64_t next = UINT64_MAX;
 
     for (size_t i = 0; i < m->conf->nchildren; i++) {
@@ -132,7 +133,7 @@ static void on_process_closed(uv_handle_t *handle)
         return;
     }
     if (c->state == CHILD_BACKOFF) {
-        if (c->restart_at <= uv_now(m->loop))
+        if (c->restart_at <= clock_now(m->loop))
             child_spawn(c);
         else
             children_restart(m, false);
@@ -145,7 +146,7 @@ static void on_process_closed(uv_handle_t *handle)
 static void end_process(struct child *c, bool clean, const char *why)
 {
     struct master *m = c->master;
-    uint64_t now = uv_now(m->loop);
+    uint64_t now = clock_now(m->loop);
     char title[CHILD_TITLE_SIZE];
     bool expected = c->state == CHILD_STOPPING;
     uint64_t delay;
@@ -234,7 +235,7 @@ void child_spawn(struct child *c)
 
     c->state = CHILD_STARTING;
     c->killed = c->pinged = false;
-    c->spawned_at = c->heard_at = uv_now(m->loop);
+    c->spawned_at = c->heard_at = clock_now(m->loop);
     free(c->failure);
     c->failure = NULL;
     memset(&c->process, 0, sizeof(c->process));

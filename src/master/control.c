@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "master/master_impl.h"
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -31,7 +32,7 @@ static json_t *describe(const struct child *c)
 {
     const struct master *m = c->master;
     bool alive = c->alive && c->state != CHILD_BACKOFF;
-    json_int_t up = (json_int_t)(uv_now(m->loop) - c->spawned_at);
+    json_int_t up = (json_int_t)(clock_now(m->loop) - c->spawned_at);
 
     return json_pack("{s:s,s:i,s:s,s:s,s:s,s:o,s:i,s:I,s:b}", "role",
         c->conf->role, "slot", (int)c->conf->slot, "name", c->conf->name,
@@ -51,7 +52,7 @@ static void end_gathering(struct command *k)
         answer_command(
             k, json_pack("{s:s,s:s,s:i,s:I,s:i,s:b,s:O}", "type", "status",
                    "version", GWRUN_VERSION, "pid", (int)getpid(), "uptime_ms",
-                   (json_int_t)(uv_now(m->loop) - m->began), "generation",
+                   (json_int_t)(clock_now(m->loop) - m->began), "generation",
                    (int)m->reload.generation, "stopping", m->stopping,
                    "processes", k->rows));
     else

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "master/master_impl.h"
+#include "net/clock.h"
 #include "proc/daemon.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -46,7 +47,7 @@ void master_child_up(struct master *m, struct child *c)
 
     log_notice("child is ready child=%s pid=%d ready_ms=%llu",
         child_title(title, c), c->process.pid,
-        (unsigned long long)(uv_now(m->loop) - c->spawned_at));
+        (unsigned long long)(clock_now(m->loop) - c->spawned_at));
     if (c->was_ready)
         return;
     c->was_ready = true;
@@ -76,7 +77,7 @@ bool master_child_ready(const struct master *m, size_t index)
 static void on_tick(uv_timer_t *timer)
 {
     struct master *m = timer->data;
-    uint64_t now = uv_now(m->loop);
+    uint64_t now = clock_now(m->loop);
     uint64_t limit = to_ms(m->conf->hang_timeout);
     bool late = now - m->ticked_at > LATE_TICK_MS;
     char title[CHILD_TITLE_SIZE];
@@ -271,7 +272,7 @@ int master_new(struct master **out, uv_loop_t *loop,
     m->events = *events;
     m->arg = arg;
     m->turn = turn_new(loop);
-    m->began = m->ticked_at = uv_now(loop);
+    m->began = m->ticked_at = clock_now(loop);
     list_init(&m->commands);
     init_timer(m, &m->tick);
     init_timer(m, &m->restart_timer);

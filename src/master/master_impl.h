@@ -58,7 +58,7 @@ struct child {
     struct ctl *ctl; /* owned; NULL once the child has closed it */
     char *failure;   /* owned; what it said before it ended, or NULL */
     bool pinged;     /* and has not answered yet */
-    uint64_t pinged_at, heard_at, spawned_at; /* ms, uv_now */
+    uint64_t pinged_at, heard_at, spawned_at; /* ms, clock_now */
     uint64_t deaths[MASTER_RESTARTS];         /* ms; the last ones, a ring */
     unsigned ndeaths, restarts;
     double backoff;      /* seconds; 0: restart at once */

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "master/master_impl.h"
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -35,7 +36,7 @@ static void on_again(uv_timer_t *timer)
 static void finish(struct master *m)
 {
     struct reload *r = &m->reload;
-    uint64_t ms = uv_now(m->loop) - r->began;
+    uint64_t ms = clock_now(m->loop) - r->began;
     json_t *answer;
 
     uv_timer_stop(&r->timer);
@@ -140,7 +141,7 @@ static void begin(struct master *m)
     r->run++;
     r->again = false;
     r->awaited = r->workers = 0;
-    r->began = uv_now(m->loop);
+    r->began = clock_now(m->loop);
     free(r->failure);
     r->failure = NULL;
     for (size_t i = 0; i < m->conf->nchildren; i++) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -38,7 +39,7 @@ struct conn {
     size_t need;         /* length of the first packet of in, 0 unknown */
     uint64_t bytes_in;
     uint64_t bytes_out;
-    uint64_t last_read; /* ms, uv_now */
+    uint64_t last_read; /* ms, clock_now */
     union addr peer;
     int handles; /* not yet closed */
     bool writing;
@@ -159,7 +160,8 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *unused)
     if (c->lingering)
         return;
     c->bytes_in += (size_t)nread;
-    c->last_read = uv_now(stream->loop);
+    clock_wrote(stream->loop, -nread);
+    c->last_read = clock_now(stream->loop);
     if (reads_to_scratch(c)) {
         const uint8_t *scratch = turn_scratch(c->turn);
         size_t len = c->in.len + (size_t)nread;
@@ -252,6 +254,7 @@ static void on_written(uv_write_t *req, int status)
     if (status == 0) {
         note_queued(c, c->out.len + c->inflight.len);
         c->bytes_out += c->inflight.len;
+        clock_wrote(req->handle->loop, (int64_t)c->inflight.len);
         buf_clear(&c->inflight);
         turn_take_back(c->turn, &c->inflight);
         if (c->lingering && c->out.len > 0)
@@ -285,6 +288,7 @@ static void run_flush(struct turn_task *task)
         return;
     }
     c->bytes_out += (size_t)n;
+    clock_wrote(c->io.stream.loop, n);
     buf_consume(&c->out, (size_t)n);
     if (c->out.len == 0) {
         turn_take_back(c->turn, &c->out);
@@ -397,7 +401,7 @@ struct conn *conn_open(struct turn *turn, int fd, const struct conn_ops *ops,
     err = uv_read_start(&c->io.stream, on_alloc, on_read);
     if (err < 0)
         goto fail;
-    c->last_read = uv_now(turn_loop(turn));
+    c->last_read = clock_now(turn_loop(turn));
     watch(c);
     return c;
 

@@ -85,7 +85,7 @@ const union addr *conn_peer(const struct conn *c);
 uint64_t conn_bytes_in(const struct conn *c);
 uint64_t conn_bytes_out(const struct conn *c);
 
-/* Loop time (ms, uv_now) of the last byte read. */
+/* Loop time (ms, clock_now) of the last byte read. */
 uint64_t conn_last_read(const struct conn *c);
 
 #endif /* GW_NET_CONN_H */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -24,7 +25,7 @@ struct dialer {
     struct dialer_try *at; /* owned; NULL between tries */
     uint64_t wait_ms;      /* longest next wait */
     uint64_t limit_ms;     /* of wait_ms */
-    uint64_t connected_at; /* ms, uv_now; the last success */
+    uint64_t connected_at; /* ms, clock_now; the last success */
     bool complained;       /* since the last success */
 };
 
@@ -107,7 +108,7 @@ static void finish(struct dialer *d, int fd, int err)
         return;
     }
     d->complained = false;
-    d->connected_at = uv_now(d->timer.loop);
+    d->connected_at = clock_now(d->timer.loop);
     d->connect_cb(d, fd, d->arg);
 }
 
@@ -197,7 +198,7 @@ void dialer_retry(struct dialer *d)
 {
     if (d->at || uv_is_active((uv_handle_t *)&d->timer))
         return;
-    if (uv_now(d->timer.loop) - d->connected_at >= DIALER_LASTING_MS)
+    if (clock_now(d->timer.loop) - d->connected_at >= DIALER_LASTING_MS)
         d->wait_ms = DIALER_WAIT_MIN_MS;
     wait_and_try(d);
 }

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -137,7 +138,7 @@ static void on_rested(uv_timer_t *timer)
  */
 static void take_rest(struct listener *l, int err)
 {
-    uint64_t now = uv_now(l->poll.loop);
+    uint64_t now = clock_now(l->poll.loop);
 
     if (l->logged_at == 0 || now - l->logged_at >= LISTENER_LOG_MS) {
         l->logged_at = now > 0 ? now : 1;

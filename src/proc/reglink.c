@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "net/conn.h"
 #include "net/dialer.h"
 #include "util/alloc.h"
@@ -201,7 +202,7 @@ static void on_packet(
 static void on_conn_close(struct conn *c, int err, void *arg)
 {
     struct link *k = arg;
-    uint64_t now = uv_now(turn_loop(k->owner->turn));
+    uint64_t now = clock_now(turn_loop(k->owner->turn));
 
     if (err < 0)
         lose(k, uv_strerror(err));
@@ -233,7 +234,7 @@ static void on_connect(struct dialer *d, int fd, void *arg)
         lose(k, "no connection");
         return;
     }
-    k->connected_at = uv_now(turn_loop(l->turn));
+    k->connected_at = clock_now(turn_loop(l->turn));
     log_info("register is there address=%s", addr_format(text, &k->addr));
     if (l->address) {
         regmsg_put_gateway_connect(

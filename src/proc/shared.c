@@ -47,7 +47,8 @@ struct area {
 };
 
 struct shared {
-    struct area *area; /* mapped */
+    struct area *area;   /* mapped */
+    const uint64_t *now; /* borrowed; NULL: the machine's clock */
 };
 
 /* ---- the area ---- */
@@ -118,6 +119,11 @@ struct shared *shared_open(int fd)
     return s;
 }
 
+void shared_use_clock(struct shared *s, const uint64_t *now)
+{
+    s->now = now;
+}
+
 void shared_close(struct shared *s)
 {
     if (!s)
@@ -166,10 +172,12 @@ static void unlock(struct shared *s)
 
 /* ---- slots ---- */
 
-static uint64_t now_ms(void)
+static uint64_t now_ms(const struct shared *s)
 {
     struct timespec ts;
 
+    if (s->now)
+        return *s->now;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
@@ -181,20 +189,21 @@ static bool is_over(const struct slot *slot, uint64_t now)
 
 /* A key's place: where it is, or where it may go. */
 struct place {
+    uint64_t now; /* ms, when it was looked for */
     uint32_t hash;
     struct slot *found; /* NULL: there is none */
     struct slot *room;  /* NULL: all are in use */
 };
 
-static struct place look(struct area *area, const struct shared_key *key)
+static struct place look(const struct shared *s, const struct shared_key *key)
 {
-    struct place p = {
+    struct area *area = s->area;
+    struct place p = {.now = now_ms(s),
         .hash = (uint32_t)hash_siphash(key->text, key->len, area->hash_key)};
-    uint64_t now = now_ms();
 
     for (size_t i = 0; i < SHARED_SLOTS; i++) {
         struct slot *slot = &area->slots[(p.hash + i) % SHARED_SLOTS];
-        bool alive = slot->state == USED && !is_over(slot, now);
+        bool alive = slot->state == USED && !is_over(slot, p.now);
 
         if (alive && slot->hash == p.hash && slot->key_len == key->len &&
             memcmp(slot->key, key->text, key->len) == 0) {
@@ -274,7 +283,7 @@ static int store(const struct place *p, const struct shared_key *key,
     slot->key_len = (uint8_t)key->len;
     memcpy(slot->key, key->text, key->len);
     put_value(slot, value);
-    slot->expires = ttl_ms > 0 ? now_ms() + ttl_ms : 0;
+    slot->expires = ttl_ms > 0 ? p->now + ttl_ms : 0;
     slot->state = USED;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     slot->writing = 0;
@@ -292,7 +301,7 @@ static int begin(struct shared *s, const struct shared_key *key,
         return -EMSGSIZE;
     err = lock(s);
     if (err == 0)
-        *p = look(s->area, key);
+        *p = look(s, key);
     return err;
 }
 
@@ -384,7 +393,7 @@ int shared_expire(
     if (err != 0)
         return err;
     if (p.found)
-        p.found->expires = ttl_ms > 0 ? now_ms() + ttl_ms : 0;
+        p.found->expires = ttl_ms > 0 ? p.now + ttl_ms : 0;
     unlock(s);
     return p.found != NULL;
 }

@@ -27,6 +27,10 @@ int shared_create(void);
  * fd is no such table. */
 struct shared *shared_open(int fd);
 
+/* Keys end by *now, in ms, instead of the machine's clock: for tests. Borrowed
+ * until shared_close(). */
+void shared_use_clock(struct shared *s, const uint64_t *now);
+
 /* NULL is allowed. */
 void shared_close(struct shared *s);
 

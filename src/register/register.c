@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/clock.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "util/alloc.h"
@@ -38,7 +39,7 @@ struct peer {
     struct register_role *role; /* borrowed; outlives the peer */
     struct conn *conn;          /* owned */
     struct entry *entry;        /* borrowed; gateways only */
-    uint64_t deadline;          /* ms, uv_now; pending only */
+    uint64_t deadline;          /* ms, clock_now; pending only */
     uint64_t version;           /* of the list last sent; workers only */
     size_t *counted;            /* the counter of the list it is in */
 };
@@ -209,7 +210,7 @@ static void broadcast(uv_timer_t *timer)
 static void on_auth_timeout(uv_timer_t *timer)
 {
     struct register_role *r = timer->data;
-    uint64_t now = uv_now(timer->loop);
+    uint64_t now = clock_now(timer->loop);
 
     while (!list_empty(&r->pending)) {
         struct peer *p = LIST_ENTRY(r->pending.next, struct peer, node);
@@ -307,7 +308,7 @@ static const struct conn_limits peer_limits = {
 
 static bool is_crowded(struct register_role *r)
 {
-    uint64_t now = uv_now(turn_loop(r->turn));
+    uint64_t now = clock_now(turn_loop(r->turn));
 
     if (r->npending + r->ngateways + r->nworkers < REGISTER_MAX_CONNECTIONS)
         return false;
@@ -338,7 +339,7 @@ static void on_accept(
         free(p);
         return;
     }
-    p->deadline = uv_now(turn_loop(r->turn)) + timeout;
+    p->deadline = clock_now(turn_loop(r->turn)) + timeout;
     enter(p, &r->pending, &r->npending);
     if (!uv_is_active((uv_handle_t *)&r->auth_timer))
         uv_timer_start(&r->auth_timer, on_auth_timeout, timeout, 0);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 
 /* Server errors after which the whole transaction is undone. */
@@ -41,7 +42,7 @@ struct mysqldb_call {
     struct mysqldb_hold *hold; /* borrowed, outlives it; may be NULL */
     struct link *link;         /* borrowed; NULL while it waits for one */
     struct mysqlconn_request request; /* its pointers are the caller's */
-    uint64_t deadline;                /* in uv_now()'s time */
+    uint64_t deadline;                /* in clock_now()'s time */
     mysqldb_done_cb done;
     void *arg;
 };
@@ -224,7 +225,7 @@ void mysqldb_close(struct mysqldb *db)
 /* Milliseconds until the deadline, at least 1. */
 static uint64_t remaining(const struct mysqldb_call *call)
 {
-    uint64_t now = uv_now(call->db->loop);
+    uint64_t now = clock_now(call->db->loop);
 
     return call->deadline > now ? call->deadline - now : 1;
 }
@@ -293,7 +294,7 @@ int mysqldb_query(struct mysqldb *db, struct mysqldb_hold *hold,
     call->db = db;
     call->hold = hold;
     call->request = *request;
-    call->deadline = uv_now(db->loop) + request->timeout_ms;
+    call->deadline = clock_now(db->loop) + request->timeout_ms;
     call->done = done;
     call->arg = arg;
     if (hold && hold->link) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 
 enum { OPENING, IDLE, LENT };
@@ -37,7 +38,7 @@ static void on_closed(uv_handle_t *handle)
 /* Have the timer fire at that time or before. */
 static void arm(struct pool *p, uint64_t at)
 {
-    uint64_t now = uv_now(p->loop);
+    uint64_t now = clock_now(p->loop);
 
     if (at >= p->due)
         return;
@@ -77,7 +78,7 @@ static void open_for_waiters(struct pool *p)
            p->nopening + p->nidle + p->nlent < p->conf.size) {
         struct pool_conn *conn;
 
-        if (uv_now(p->loop) < p->retry_at) {
+        if (clock_now(p->loop) < p->retry_at) {
             arm(p, p->retry_at);
             return;
         }
@@ -138,7 +139,7 @@ static void expire_idle(struct pool *p, uint64_t now)
 static void on_timer(uv_timer_t *timer)
 {
     struct pool *p = timer->data;
-    uint64_t now = uv_now(p->loop);
+    uint64_t now = clock_now(p->loop);
 
     p->due = UINT64_MAX;
     expire_idle(p, now);
@@ -200,7 +201,7 @@ int pool_take(struct pool *p, struct pool_conn **out, struct pool_wait *w,
     if (p->nwaits >= p->conf.queue_max)
         return -ENOBUFS;
     w->pool = p;
-    w->deadline = uv_now(p->loop) + timeout_ms;
+    w->deadline = clock_now(p->loop) + timeout_ms;
     list_init(&w->node);
     list_push_back(&p->waits, &w->node);
     p->nwaits++;
@@ -220,7 +221,7 @@ void pool_ready(struct pool_conn *conn)
     struct pool *p = conn->pool;
     struct pool_wait *w;
 
-    conn->since = uv_now(p->loop);
+    conn->since = clock_now(p->loop);
     if (!list_empty(&p->waits)) {
         w = LIST_ENTRY(p->waits.next, struct pool_wait, node);
         leave_queue(w);
@@ -244,7 +245,7 @@ void pool_lost(struct pool_conn *conn, int err)
     unlink_conn(conn);
     if (!opening || p->nopening + p->nidle + p->nlent > 0) {
         if (opening)
-            p->retry_at = uv_now(p->loop) + POOL_RETRY_MS;
+            p->retry_at = clock_now(p->loop) + POOL_RETRY_MS;
         open_for_waiters(p);
         return;
     }
@@ -257,7 +258,7 @@ void pool_lost(struct pool_conn *conn, int err)
 
 uint64_t pool_idle_ms(const struct pool_conn *conn)
 {
-    return uv_now(conn->pool->loop) - conn->since;
+    return clock_now(conn->pool->loop) - conn->since;
 }
 
 struct pool_counts pool_counts(const struct pool *p)

@@ -31,14 +31,14 @@ struct pool_conn {
     struct list node; /* in one of the pool's rings */
     struct pool *pool;
     int state;
-    uint64_t since; /* uv_now() when its last user was done */
+    uint64_t since; /* clock_now() when its last user was done */
 };
 
 /* Embedded by whoever waits; set done before pool_take(). */
 struct pool_wait {
     struct list node;
     struct pool *pool;
-    uint64_t deadline; /* in uv_now()'s time */
+    uint64_t deadline; /* in clock_now()'s time */
     /* conn is lent now, or NULL and err: -ETIMEDOUT, or what pool_lost() said
      * when there is no connection at all. */
     void (*done)(struct pool_wait *w, struct pool_conn *conn, int err);

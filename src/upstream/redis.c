@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "net/conn.h"
 #include "upstream/connect.h"
 #include "util/alloc.h"
@@ -194,7 +195,7 @@ static void on_due(uv_timer_t *timer);
 
 static void set_timer(struct redis *r, uint64_t deadline)
 {
-    uint64_t now = uv_now(r->timer.loop);
+    uint64_t now = clock_now(r->timer.loop);
 
     if (r->due != 0 && r->due <= deadline)
         return;
@@ -262,7 +263,7 @@ again:
 static void on_due(uv_timer_t *timer)
 {
     struct redis *r = timer->data;
-    uint64_t now = uv_now(timer->loop);
+    uint64_t now = clock_now(timer->loop);
 
     r->due = 0;
     expire_calls(r, &r->waiting, now);
@@ -325,7 +326,7 @@ static void drop(struct redis *r, int err, const char *why)
     if (r->connect)
         connect_cancel(r->connect);
     if (r->state != UP)
-        r->retry_at = uv_now(r->timer.loop) + REDIS_RETRY_MS;
+        r->retry_at = clock_now(r->timer.loop) + REDIS_RETRY_MS;
     r->conn = NULL;
     r->reader = NULL;
     r->connect = NULL;
@@ -370,7 +371,7 @@ static void begin_deadline(
     struct redis *r, struct redis_call *call, uint64_t timeout_ms)
 {
     uv_update_time(r->timer.loop); /* a handler may have computed for long */
-    call->deadline = uv_now(r->timer.loop) + timeout_ms;
+    call->deadline = clock_now(r->timer.loop) + timeout_ms;
     set_timer(r, call->deadline);
 }
 
@@ -538,7 +539,7 @@ static void on_begin(struct turn_task *task)
         transmit_all(r);
     if (r->closed || r->state != DOWN || list_empty(&r->waiting))
         return;
-    if (uv_now(r->timer.loop) < r->retry_at) {
+    if (clock_now(r->timer.loop) < r->retry_at) {
         fail_calls(r, r->err);
         return;
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "util/log.h"
 #include "worker/dispatch_impl.h"
 #include "worker/gateways_impl.h"
@@ -148,7 +149,7 @@ static void discard_queue(struct mailbox *m)
 
 bool dispatch_count_failure(struct dispatch *d)
 {
-    uint64_t second = uv_now(turn_loop(d->turn)) / 1000;
+    uint64_t second = clock_now(turn_loop(d->turn)) / 1000;
 
     d->errors++;
     if (second != d->error_second) {
@@ -377,7 +378,7 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
 
 static void forget_old_records(struct dispatch *d)
 {
-    uint64_t now = uv_now(turn_loop(d->turn));
+    uint64_t now = clock_now(turn_loop(d->turn));
     struct list *node, *tmp;
 
     LIST_FOREACH_SAFE (node, tmp, &d->records) {
@@ -396,7 +397,7 @@ static void forget_old_records(struct dispatch *d)
 
 void dispatch_tick(struct dispatch *d)
 {
-    uint64_t second = uv_now(turn_loop(d->turn)) / 1000;
+    uint64_t second = clock_now(turn_loop(d->turn)) / 1000;
 
     if (d->suppressed > 0 && second != d->error_second) {
         log_error("more handlers failed suppressed=%llu",

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "util/log.h"
 #include "wire/cmdjson.h"
 #include "wire/framing.h"
@@ -248,7 +249,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
     introduce(p, p->events, FRAME_WORKER_CONNECT);
     if (p->g->held)
         conn_pause(p->events);
-    p->connected_at = uv_now(turn_loop(p->g->turn));
+    p->connected_at = clock_now(turn_loop(p->g->turn));
     log_info("connected to gateway %s", p->name);
     if (p->lost_at != 0)
         census_take(p);
@@ -278,7 +279,7 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
     if (p->g->conf->secret_key[0] != '\0')
         introduce(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
     list_connected(p->g);
-    p->connected_at = uv_now(turn_loop(p->g->turn));
+    p->connected_at = clock_now(turn_loop(p->g->turn));
     if (p->g->ops->on_event)
         p->event_dialer = dial(p, on_events_connected);
 }
@@ -356,7 +357,7 @@ static void log_loss(struct peer *p, int err, uint64_t lived)
 static void lose_links(struct peer *p, int err)
 {
     struct gateways *g = p->g;
-    uint64_t now = uv_now(turn_loop(g->turn));
+    uint64_t now = clock_now(turn_loop(g->turn));
 
     close_links(p, false);
     census_drop(p);
@@ -378,7 +379,7 @@ void peer_lose_client(struct peer *p, uint32_t id)
 {
     struct client_id client = {p->at.ip, p->at.port, id};
 
-    losses_add(&p->g->losses, &client, uv_now(turn_loop(p->g->turn)));
+    losses_add(&p->g->losses, &client, clock_now(turn_loop(p->g->turn)));
     p->g->ops->on_client_lost(&client, p->g->arg);
 }
 
@@ -436,7 +437,7 @@ static void log_connected(struct gateways *g)
 static void on_tick(uv_timer_t *timer)
 {
     struct gateways *g = timer->data;
-    uint64_t now = uv_now(timer->loop);
+    uint64_t now = clock_now(timer->loop);
     bool ping_due = now - g->pinged_at >= GATEWAYS_PING_MS;
     struct list *node, *tmp;
 
@@ -480,7 +481,7 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     g->ops = ops;
     g->arg = arg;
     g->worker_key = xasprintf("%s:%u", conf->name, index);
-    g->pinged_at = uv_now(turn_loop(turn));
+    g->pinged_at = clock_now(turn_loop(turn));
     list_init(&g->peers);
     list_init(&g->queries);
     uv_timer_init(turn_loop(turn), &g->tick);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "net/clock.h"
 #include "util/log.h"
 #include "wire/framing.h"
 #include "worker/gateways_impl.h"
@@ -186,7 +187,7 @@ static struct gateways_query *new_query(struct gateways *g, size_t count,
     q->cb = cb;
     q->arg = arg;
     q->count = count;
-    q->deadline = uv_now(turn_loop(g->turn)) + (uint64_t)(wait * 1000.0);
+    q->deadline = clock_now(turn_loop(g->turn)) + (uint64_t)(wait * 1000.0);
     q->pendings = xcalloc(count > 0 ? count : 1, sizeof(struct pending *));
     list_init(&q->failed.node);
     q->failed.run = on_failed;

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "net/clock.h"
 #include "util/log.h"
 #include "worker/dispatch_impl.h"
 #include "worker/gateways.h"
@@ -112,7 +113,7 @@ static void remember(struct mailbox *m, const void *data, size_t len)
     list_remove(&r->node);
     list_push_back(&d->records, &r->node);
     r->mailbox = m;
-    r->saved_at = uv_now(turn_loop(d->turn));
+    r->saved_at = clock_now(turn_loop(d->turn));
     free(r->data);
     r->data = copy;
     r->len = len;

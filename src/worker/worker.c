@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "worker/dispatch_impl.h"
@@ -50,7 +51,7 @@ struct ending {
 
 static uint64_t now_ms(const struct worker *w)
 {
-    return uv_now(turn_loop(w->turn));
+    return clock_now(turn_loop(w->turn));
 }
 
 /* ---- ending a script ---- */
