@@ -10,6 +10,7 @@
 
 #include "cli/plan.h"
 #include "cli/watch.h"
+#include "cli/world.h"
 #include "proc/shared.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -28,13 +29,8 @@ static const char help[] =
 enum dev_worker { DEV_LOADING, DEV_SERVING, DEV_PREPARING, DEV_FAILED };
 
 struct dev {
-    uv_loop_t loop;
-    struct config c;
+    struct world world;
     struct plan plan;
-    struct register_role *reg; /* owned, as the roles below; NULL: none */
-    struct gateway **gateways;
-    size_t ngateways;
-    struct worker *worker;
     enum dev_worker worker_state;
     uv_signal_t signals[2];
     uv_timer_t poll;
@@ -80,7 +76,7 @@ static void on_prepared(const char *message, void *arg)
         log_block(LOG_ERROR, message);
         return;
     }
-    worker_commit(d->worker);
+    worker_commit(d->world.workers[0]);
     log_notice("script reloaded");
 }
 
@@ -110,80 +106,72 @@ static void open_worker(struct dev *d)
         .on_stopped = on_worker_stopped};
 
     d->worker_state = DEV_LOADING;
-    d->worker = worker_new(&d->loop, &d->c.worker_conf, 0, &events, d);
+    world_open_worker(&d->world, 0, &events, d);
 }
 
-static int open_register(struct dev *d, struct master_child_conf *child)
+/* The world has taken the sockets of child. */
+static void forget_fds(struct master_child_conf *child)
 {
-    int err =
-        register_new(&d->reg, &d->loop, &d->c.register_conf, child->fds[0]);
-
-    if (err < 0)
-        cli_error("register on %s: %s", child->listen, strerror(-err));
-    else
-        child->fds[0] = -1;
-    return err;
+    for (int i = 0; i < 3; i++)
+        child->fds[i] = -1;
 }
 
-static int open_gateway(struct dev *d, struct master_child_conf *child)
+static int open_role(
+    struct dev *d, struct master_child_conf *child, char err[256])
 {
     static const struct gateway_events events = {
         .on_stopped = on_gateway_stopped};
-    const struct config_gateway *g = &d->c.gateways[child->slot];
+    struct config *c = &d->world.config;
     struct gateway_slot slot = {.client_fd = child->fds[0],
         .inner_fd = child->fds[1],
         .ids_fd = child->fds[2]};
-    char message[256] = "";
-    int err = gateway_new(&d->gateways[d->ngateways], &d->loop, &g->conf, &slot,
-        &events, d, message);
+    int result = 0;
 
-    if (err < 0) {
-        cli_error("gateway \"%s\": %s", g->conf.name, message);
-        return err;
+    if (strcmp(child->role, "register") == 0) {
+        result = world_open_register(&d->world, child->fds[0], err);
+    } else if (strcmp(child->role, "gateway") == 0) {
+        result =
+            world_open_gateway(&d->world, child->slot, &slot, &events, d, err);
+        if (result == 0)
+            printf("%s serves %s\n", c->gateways[child->slot].conf.name,
+                c->gateways[child->slot].listen);
+    } else {
+        c->worker_conf.shared = shared_open(child->fds[0]);
+        return 0;
     }
-    d->ngateways++;
-    for (int i = 0; i < 3; i++)
-        child->fds[i] = -1;
-    printf("%s serves %s\n", g->conf.name, g->listen);
-    return 0;
+    if (result == 0)
+        forget_fds(child);
+    return result;
 }
 
 static void open_watch(struct dev *d)
 {
-    char *script = xstrdup(d->c.worker_conf.script);
+    char *script = xstrdup(d->world.config.worker_conf.script);
 
     d->folder = xstrdup(dirname(script));
     free(script);
     d->loaded = d->seen = watch_fingerprint(d->folder);
     uv_timer_start(&d->poll, on_poll, POLL_INTERVAL, POLL_INTERVAL);
     printf("%s is loaded again on every change; Ctrl-C ends\n",
-        d->c.worker_conf.script);
+        d->world.config.worker_conf.script);
 }
 
 /* All roles, each as in a process of its own. */
 static int open_roles(struct dev *d)
 {
+    struct config *c = &d->world.config;
     char message[PLAN_ERR_SIZE];
     int err;
 
-    for (size_t i = 0; i < d->c.ngateways; i++)
-        d->c.gateways[i].count = 1;
-    d->c.worker_count = 1;
-    d->gateways = xcalloc(d->c.ngateways, sizeof(struct gateway *));
-    err = plan_make(&d->plan, &d->c, message);
+    for (size_t i = 0; i < c->ngateways; i++)
+        c->gateways[i].count = 1;
+    c->worker_count = 1;
+    err = plan_make(&d->plan, c, message);
+    for (size_t i = 0; err == 0 && i < d->plan.nchildren; i++)
+        err = open_role(d, &d->plan.children[i], message);
     if (err < 0)
         cli_error("%s", message);
-    for (size_t i = 0; err == 0 && i < d->plan.nchildren; i++) {
-        struct master_child_conf *child = &d->plan.children[i];
-
-        if (strcmp(child->role, "register") == 0)
-            err = open_register(d, child);
-        else if (strcmp(child->role, "gateway") == 0)
-            err = open_gateway(d, child);
-        else
-            d->c.worker_conf.shared = shared_open(child->fds[0]);
-    }
-    if (err == 0 && d->c.has_workers) {
+    if (err == 0 && c->has_workers) {
         open_watch(d);
         open_worker(d);
     }
@@ -195,12 +183,12 @@ static void reload(struct dev *d)
 {
     d->changed = false;
     if (d->worker_state == DEV_FAILED) {
-        worker_free(d->worker);
+        world_close_worker(&d->world, 0);
         open_worker(d);
         return;
     }
     d->worker_state = DEV_PREPARING;
-    if (worker_prepare(d->worker, on_prepared, d) < 0) {
+    if (worker_prepare(d->world.workers[0], on_prepared, d) < 0) {
         d->worker_state = DEV_SERVING;
         d->changed = true; /* the last reload is not over yet */
     }
@@ -210,7 +198,7 @@ static void reload(struct dev *d)
 static void serve(struct dev *d)
 {
     while (d->signaled == 0) {
-        uv_run(&d->loop, UV_RUN_ONCE);
+        uv_run(&d->world.loop, UV_RUN_ONCE);
         if (d->changed &&
             (d->worker_state == DEV_SERVING || d->worker_state == DEV_FAILED))
             reload(d);
@@ -220,29 +208,17 @@ static void serve(struct dev *d)
 /* Clients first, so that the script sees them go. */
 static void stop(struct dev *d)
 {
-    for (size_t i = 0; i < d->ngateways; i++)
-        gateway_stop(d->gateways[i], STOP_TIME);
-    while (d->gateways_stopped < d->ngateways && d->signaled < 2)
-        uv_run(&d->loop, UV_RUN_ONCE);
-    if (!d->worker || d->worker_state == DEV_FAILED)
-        return;
-    worker_stop(d->worker, STOP_TIME);
-    while (!d->worker_stopped && d->signaled < 2)
-        uv_run(&d->loop, UV_RUN_ONCE);
-}
+    struct world *w = &d->world;
 
-static void free_roles(struct dev *d)
-{
-    for (size_t i = 0; i < d->ngateways; i++)
-        gateway_free(d->gateways[i]);
-    if (d->worker)
-        worker_free(d->worker);
-    if (d->reg)
-        register_free(d->reg);
-    shared_close(d->c.worker_conf.shared);
-    plan_free(&d->plan);
-    free(d->gateways);
-    free(d->folder);
+    for (size_t i = 0; i < w->config.ngateways; i++)
+        gateway_stop(w->gateways[i], STOP_TIME);
+    while (d->gateways_stopped < w->config.ngateways && d->signaled < 2)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    if (!w->workers[0] || d->worker_state == DEV_FAILED)
+        return;
+    worker_stop(w->workers[0], STOP_TIME);
+    while (!d->worker_stopped && d->signaled < 2)
+        uv_run(&w->loop, UV_RUN_ONCE);
 }
 
 static int run(struct dev *d)
@@ -251,11 +227,10 @@ static int run(struct dev *d)
     int err;
 
     signal(SIGPIPE, SIG_IGN);
-    uv_loop_init(&d->loop);
-    uv_timer_init(&d->loop, &d->poll);
+    uv_timer_init(&d->world.loop, &d->poll);
     d->poll.data = d;
     for (size_t i = 0; i < 2; i++) {
-        uv_signal_init(&d->loop, &d->signals[i]);
+        uv_signal_init(&d->world.loop, &d->signals[i]);
         d->signals[i].data = d;
         uv_signal_start(&d->signals[i], on_signal, numbers[i]);
     }
@@ -264,34 +239,34 @@ static int run(struct dev *d)
         serve(d);
         stop(d);
     }
-    free_roles(d);
     uv_close((uv_handle_t *)&d->poll, NULL);
     for (size_t i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
-    uv_run(&d->loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&d->loop) < 0)
-        log_error("handles were left open");
+    plan_free(&d->plan);
+    world_fini(&d->world);
+    free(d->folder);
     return err < 0 ? CLI_FAILED : CLI_DONE;
 }
 
 int cmd_dev(int argc, char **argv)
 {
     struct dev d = {0};
+    struct config c;
     struct cli_options options;
     struct traceback_style style;
     int status = cli_parse(&options, argc, argv, "c", 0, help);
 
     if (status >= 0)
         return status;
-    status = cli_load(&d.c, options.config);
+    status = cli_load(&c, options.config);
     if (status != CLI_DONE)
         return status;
     log_set_name("dev");
-    log_set_level((enum log_level)d.c.log_level);
-    style = cli_style(&d.c, stderr);
+    log_set_level((enum log_level)c.log_level);
+    style = cli_style(&c, stderr);
     log_set_color(style.color);
     cli_show_errors(&style);
-    status = run(&d);
-    config_free(&d.c);
-    return status;
+    world_init(&d.world);
+    world_configure(&d.world, &c);
+    return run(&d);
 }
