@@ -14,7 +14,7 @@ files["lua/new/spec"] = { std = "lua54+busted" }
 files["scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
 files["lua/gwrun"] = { globals = { "Timer" }, read_globals = { "Log" } }
 files["lua/prelude.lua"] = { globals = { "os", "io", "debug", "package", "Gateway" } }
+files["lua/gwrun/testing_script.lua"] = { globals = { "os" } }
 files["spec"] = { std = "lua54+busted", max_line_length = 140 }
 files["bench"] = { read_globals = script, globals = { "Events", "_SESSION" } }
 files["spec/**/scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
-files["spec/scripts"] = { globals = { "Events", "Gateway", "Timer", "Log", "_SESSION", "_SERVER" } }

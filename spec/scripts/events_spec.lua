@@ -1,133 +1,126 @@
--- The chat demo's logic, with a Gateway that only remembers.
-local cjson = require "cjson"
+-- The chat demo, with clients and a clock but without a network.
+local testing = require "gwrun.testing"
 
-local A, B = "7f0000010b5400000001", "7f0000010b5400000002"
+local script = os.getenv "EVENTS_SCRIPT" or "scripts/events.lua"
 
 describe("scripts/events.lua", function()
-  local sent, groups
-
-  -- The last message sent, decoded, and to whom.
-  local function last() return sent[#sent] end
-
-  local function remember(kind)
-    return function(target, text)
-      if kind == "all" then target, text = nil, target end
-      sent[#sent + 1] = { kind = kind, target = target, packet = cjson.decode(text) }
-      return true
-    end
-  end
+  local app, alice, bob
 
   before_each(function()
-    sent, groups = {}, {}
-    _G.print = function() end
-    _G._SESSION = {}
-    _G.Gateway = {
-      sendToAll = remember "all",
-      sendToClient = remember "client",
-      sendToGroup = remember "group",
-      joinGroup = function(id, group) groups[#groups + 1] = id .. " " .. group end,
-      getAllClientIdCount = function() return 2 end,
-    }
-    dofile "scripts/events.lua"
+    app = testing.start { script = script, gateways = 2, time = 1700000000 }
+    alice = app:connect()
+    bob = app:connect()
+    alice:received()
+    bob:received()
+    app:log()
   end)
 
-  local print = print
-  after_each(function()
-    _G.print, _G.Gateway, _G.Events, _G._SESSION = print, nil, nil, nil
-  end)
+  after_each(function() app:stop() end)
 
-  it("greets the new client with its id and tells everybody", function()
-    Events.onConnect(A)
-    assert.equal(2, #sent)
-    assert.equal("client", sent[1].kind)
-    assert.equal(A, sent[1].target)
-    assert.equal("hello", sent[1].packet.type)
-    assert.equal(2, sent[1].packet.online)
-    assert.equal("all", sent[2].kind)
-    assert.equal("welcome", sent[2].packet.type)
-    assert.equal("欢迎" .. A .. "登录! welcome", sent[2].packet.message)
-  end)
+  -- The one message that a client got.
+  local function only(client)
+    local packets = client:json()
+    assert.equal(1, #packets)
+    return packets[1]
+  end
 
-  it("has who, what and when in every message", function()
-    Events.onConnect(A)
-    Events.onMessage(A, "hi")
-    Events.onMessage(A, '{"type":"ping"}')
-    Events.onClose(A)
-    for _, s in ipairs(sent) do
-      assert.equal(A, s.packet.client_id)
-      assert.is_string(s.packet.message)
-      assert.is_string(s.packet.type)
-      assert.is_true(math.abs(s.packet.time - os.time()) < 5)
-    end
+  it("greets who comes with its id and tells everybody", function()
+    local carol = app:connect()
+    assert.same({
+      { type = "hello", client_id = carol.id, message = "hello", online = 3, time = 1700000000 },
+      { type = "welcome", client_id = carol.id, message = "欢迎" .. carol.id .. "登录! welcome",
+        online = 3, time = 1700000000 },
+    }, carol:json())
+    assert.equal("welcome", only(alice).type)
+    assert.equal("welcome", only(bob).type)
+    assert.same({ "【新的客户端链接】 new client: client_id:" .. carol.id }, app:log "print")
   end)
 
   it("says a plain line to everybody", function()
-    Events.onMessage(A, "hello")
-    assert.equal("all", last().kind)
-    assert.equal("say", last().packet.type)
-    assert.equal("hello", last().packet.text)
-    assert.equal("hello", last().packet.data)
-    assert.equal(A .. "说: hello", last().packet.message)
+    app:advance(5)
+    alice:send "hello"
+    local said = { type = "say", client_id = alice.id, text = "hello", data = "hello",
+      message = alice.id .. "说: hello", time = 1700000005 }
+    assert.same(said, only(alice))
+    assert.same(said, only(bob))
   end)
 
   it("ignores empty lines, the article's heartbeat and what is not UTF-8", function()
-    Events.onMessage(A, "")
-    Events.onMessage(A, "心跳")
-    Events.onMessage(A, "\xff\xfe")
-    Events.onMessage(A, '{"type":"say","text":""}')
-    Events.onMessage(A, '{"type":"say","text":{"a":1}}')
-    assert.equal(0, #sent)
+    alice:send ""
+    alice:send "心跳"
+    alice:send("\xff\xfe", { binary = true })
+    alice:send { type = "say", text = "" }
+    alice:send { type = "say", text = { a = 1 } }
+    assert.same({}, alice:received())
+    assert.same({}, bob:received())
   end)
 
   it("answers ping and online to the sender only", function()
-    Events.onMessage(B, '{"type":"ping"}')
-    assert.same({ "client", B, "pong" }, { last().kind, last().target, last().packet.type })
-    Events.onMessage(B, '{"type":"online"}')
-    assert.same({ "online", 2 }, { last().packet.type, last().packet.online })
+    bob:send { type = "ping" }
+    assert.same({ type = "pong", client_id = bob.id, message = "pong", time = 1700000000 }, only(bob))
+    bob:send { type = "online" }
+    assert.same({ type = "online", client_id = bob.id, message = "online", online = 2,
+      time = 1700000000 }, only(bob))
+    assert.same({}, alice:received())
   end)
 
-  it("keeps a name and enters a room", function()
-    Events.onMessage(A, '{"type":"join","name":"Ann","room":"lua"}')
-    assert.equal("Ann", _SESSION.name)
-    assert.same({ A .. " lua" }, groups)
-    assert.same({ "group", "lua", "join", "Ann", "lua" }, {
-      last().kind, last().target, last().packet.type, last().packet.name, last().packet.room,
-    })
-    Events.onMessage(A, '{"type":"say","text":"hi","room":"lua"}')
-    assert.same({ "group", "lua", "hi", "Ann说: hi" }, {
-      last().kind, last().target, last().packet.text, last().packet.message,
-    })
+  it("keeps a name and enters a room, and tells the room", function()
+    bob:send { type = "join", room = "lua" }
+    assert.equal(bob.id .. " 加入了 joined lua", only(bob).message)
+    alice:send { type = "join", name = "Ann", room = "lua" }
+    local joined = { type = "join", client_id = alice.id, name = "Ann", room = "lua",
+      message = "Ann 加入了 joined lua", time = 1700000000 }
+    assert.same(joined, only(alice))
+    assert.same(joined, only(bob))
+  end)
+
+  it("speaks to a room only", function()
+    alice:send { type = "join", name = "Ann", room = "lua" }
+    alice:received()
+    alice:send { type = "say", text = "hi", room = "lua" }
+    assert.same({ type = "say", client_id = alice.id, name = "Ann", text = "hi", data = "hi",
+      room = "lua", message = "Ann说: hi", time = 1700000000 }, only(alice))
+    assert.same({}, bob:received())
   end)
 
   it("takes a name without a room, and says nothing then", function()
-    Events.onMessage(A, '{"type":"join","name":"Ann"}')
-    assert.equal("Ann", _SESSION.name)
-    assert.equal(0, #sent + #groups)
+    alice:send { type = "join", name = "Ann" }
+    assert.same({}, bob:received())
+    alice:send "x"
+    assert.equal("Ann说: x", only(bob).message)
   end)
 
   it("survives names and rooms that are none", function()
     for _, bad in ipairs { "0", '""', '"0"', "{}", "null", '"' .. ("x"):rep(65) .. '"' } do
-      Events.onMessage(A, '{"type":"join","name":' .. bad .. ',"room":' .. bad .. "}")
-      Events.onMessage(A, '{"type":"say","text":"t","room":' .. bad .. "}")
-      assert.equal("all", last().kind)
+      alice:send('{"type":"join","name":' .. bad .. ',"room":' .. bad .. "}")
+      assert.same({}, alice:received())
+      alice:send('{"type":"say","text":"t","room":' .. bad .. "}")
+      assert.equal(alice.id .. "说: t", only(bob).message)
+      alice:received()
     end
-    assert.same({}, groups)
-    assert.is_nil(_SESSION.name)
+    assert.is_true(app:run "return #Gateway.getAllGroupIdList() == 0")
+    local longest = ("x"):rep(64)
+    alice:send { type = "join", name = longest, room = longest }
+    assert.equal(longest, only(alice).name)
   end)
 
   it("takes JSON that it does not know as text", function()
     for _, text in ipairs { "123", "[1]", '{"type":"x"}', '{"type":{}}', "null", "{" } do
-      Events.onMessage(A, text)
-      assert.equal(text, last().packet.text)
+      alice:send(text)
+      assert.equal(text, only(bob).text)
     end
   end)
 
-  it("tells everybody who has left, by name", function()
-    _SESSION.name = "Ann"
-    Events.onClose(A)
-    assert.equal("all", last().kind)
-    assert.equal("leave", last().packet.type)
-    assert.equal("Ann 退出了! has left", last().packet.message)
-    assert.equal("Ann", last().packet.name)
+  it("tells everybody who has left, by name or id", function()
+    bob:vanish()
+    local packet = only(alice)
+    assert.same({ type = "leave", client_id = bob.id, online = 1, time = 1700000000,
+      message = bob.id .. " 退出了! has left" }, packet)
+    local carol = app:connect()
+    carol:send { type = "join", name = "Ann" }
+    alice:received()
+    carol:close()
+    packet = only(alice)
+    assert.same({ "leave", "Ann", "Ann 退出了! has left" }, { packet.type, packet.name, packet.message })
   end)
 end)

@@ -35,6 +35,7 @@ int cmd_restart(int argc, char **argv);
 int cmd_start(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
+int cmd_test(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* The options that several commands know. */

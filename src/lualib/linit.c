@@ -53,6 +53,19 @@ static void set_loaded(lua_State *L, const char *name)
     lua_pop(L, 1);
 }
 
+/* The core of lua/gwrun/<file>.lua; nil when it needs none. */
+static void push_core_of(
+    lua_State *L, const char *file, void (*push_core)(lua_State *L))
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), LINIT_CORE "%s", file);
+    if (lua_getfield(L, LUA_REGISTRYINDEX, name) != LUA_TNIL || !push_core)
+        return;
+    lua_pop(L, 1);
+    push_core(L);
+}
+
 /* lua/gwrun/<file>.lua makes a module of its core (which may be NULL): require
  * "gwrun.<file>", and a global if it has a name for it. */
 static void open_module(lua_State *L, void (*push_core)(lua_State *L),
@@ -60,10 +73,7 @@ static void open_module(lua_State *L, void (*push_core)(lua_State *L),
 {
     char name[64];
 
-    if (push_core)
-        push_core(L);
-    else
-        lua_pushnil(L);
+    push_core_of(L, file, push_core);
     snprintf(name, sizeof(name), "gwrun/%s.lua", file);
     run_file(L, name, 1, 1);
     if (global) {

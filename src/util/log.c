@@ -30,6 +30,8 @@ static struct {
     log_view_cb view; /* NULL: blocks as they are */
     const void *view_arg;
     char name[32];
+    log_sink_cb function; /* NULL: write to fd */
+    void *arg;            /* borrowed, handed to function */
 } sink = {.level = LOG_NOTICE, .fd = STDERR_FILENO};
 
 void log_set_name(const char *name)
@@ -81,6 +83,12 @@ int log_open(const char *path)
 int log_reopen(void)
 {
     return sink.path ? log_open(sink.path) : 0;
+}
+
+void log_set_sink(log_sink_cb function, void *arg)
+{
+    sink.function = function;
+    sink.arg = arg;
 }
 
 uint64_t log_dropped(void)
@@ -174,13 +182,21 @@ __attribute__((format(printf, 3, 0))) static void put_line(
 {
     char line[LOG_LINE_MAX];
     size_t size = sizeof(line) - 1; /* the last byte is for "\n" */
-    int n = put_head(line, size, level);
+    int n;
     const char *slash = strrchr(file, '/');
     const char *base = slash ? slash + 1 : file;
     const char *dot = strrchr(base, '.');
     int stem = dot ? (int)(dot - base) : (int)strlen(base);
+    char who[64];
     size_t len;
 
+    if (sink.function) {
+        vsnprintf(line, size, fmt, ap);
+        snprintf(who, sizeof(who), "%.*s", stem, base);
+        sink.function(level, who, line, sink.arg);
+        return;
+    }
+    n = put_head(line, size, level);
     if (stem > 0)
         n += snprintf(line + n, size - (size_t)n, "%.*s: ", stem, base);
     n += vsnprintf(line + n, size - (size_t)n, fmt, ap);
@@ -213,6 +229,10 @@ void log_block(enum log_level level, const char *text)
 
     if (!log_enabled(level))
         return;
+    if (sink.function) {
+        sink.function(level, NULL, text, sink.arg);
+        return;
+    }
     if (sink.view)
         text = shown = sink.view(text, sink.view_arg);
     while (*text) {

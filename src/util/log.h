@@ -42,6 +42,13 @@ int log_open(const char *path);
 /* Open the file of log_open() again, after rotation. 0 or -errno. */
 int log_reopen(void);
 
+/* Hand lines to a function instead of writing them; NULL ends that. who is the
+ * file in front of the text; NULL for the block that belongs to the line before
+ * it. */
+typedef void (*log_sink_cb)(
+    enum log_level level, const char *who, const char *text, void *arg);
+void log_set_sink(log_sink_cb function, void *arg);
+
 /* Lines that could not be written so far. */
 uint64_t log_dropped(void);
 

@@ -151,6 +151,19 @@ static void set_arg(lua_State *L, const struct worker_conf *conf)
     lua_setglobal(L, "arg");
 }
 
+static int load_text(lua_State *L, const struct worker_conf *conf)
+{
+    const char *text = conf->script_text;
+    int status;
+
+    if (!text)
+        return luaL_loadfilex(L, conf->script, "t");
+    lua_pushfstring(L, "@%s", conf->script);
+    status = luaL_loadbufferx(L, text, strlen(text), lua_tostring(L, -1), "t");
+    lua_remove(L, -2);
+    return status;
+}
+
 /* Runs protected in the main thread, where nothing can wait. */
 static int load_script(lua_State *L)
 {
@@ -164,7 +177,7 @@ static int load_script(lua_State *L)
     deadline_guard(L);
     lua_settop(L, 0);
     lua_pushcfunction(L, add_traceback);
-    if (luaL_loadfilex(L, conf->script, "t") != LUA_OK)
+    if (load_text(L, conf) != LUA_OK)
         return lua_error(L);
     if (conf->words) {
         set_arg(L, conf);

@@ -25,6 +25,8 @@ struct shared;
 struct worker_conf {
     const char *name;
     const char *script;        /* path of events.lua */
+    const char *script_text;   /* instead of what is in that file, for tests;
+                                  NULL: the file */
     const char *event_handler; /* global table with the callbacks: "Events" */
     const char *const *register_addresses; /* NULL-terminated */
     const char *secret_key;                /* "" for none */

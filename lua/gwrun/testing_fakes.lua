@@ -1,0 +1,215 @@
+-- The test's side of Mysql, Redis and Http, for gwrun.testing: what a script
+-- asks for goes to the functions that the test gives. Each runs in a coroutine
+-- of its own and may wait on the app's clock.
+local M = {}
+
+local null = require("cjson").null
+
+local names = {
+  mysql = 'mysql = function(sql, params) return rows end',
+  redis = 'redis = testing.redis()',
+  http = 'http = function(request) return { status = 200, body = "" } end',
+}
+
+--- Wait, in a fake, until so many seconds have passed on the app's clock.
+function M.sleep(seconds)
+  local _, is_main = coroutine.running()
+  if is_main or type(seconds) ~= "number" then
+    error("testing.sleep: seconds expected, in a fake; a test uses app:advance()", 2)
+  end
+  coroutine.yield(math.max(1, math.floor(seconds * 1000 + 0.5)))
+end
+
+-- ---- questions on their way ----
+
+-- Answer once.
+local function finish(app, job, ...)
+  if job.done then return end
+  job.done = true
+  app.sim:answer(job.id, ...)
+end
+
+local function fail(app, job, why)
+  table.insert(app.failures, why)
+  finish(app, job, false, "the test's fake failed: " .. tostring(why))
+end
+
+local function go_on(app, job, ...)
+  local ok, wait = coroutine.resume(job.co, ...)
+  if not ok then
+    local why = wait
+    if type(why) == "string" then why = debug.traceback(job.co, why) end
+    fail(app, job, why)
+  elseif coroutine.status(job.co) ~= "dead" then
+    job.left = wait
+    table.insert(app.jobs, job)
+  end
+end
+
+local function start(app, question, f)
+  local seconds = question[2]
+  local job = { id = question.id, timeout = math.floor(seconds * 1000 + 0.5) }
+  if seconds >= math.maxinteger / 1000 then job.timeout = math.maxinteger end
+  job.co = coroutine.create(function() f(job) end)
+  go_on(app, job)
+end
+
+--- Milliseconds until a fake goes on.
+function M.wait_time(app)
+  local least = math.maxinteger
+  for _, job in ipairs(app.jobs) do least = math.min(least, job.left, job.timeout) end
+  return least
+end
+
+--- So many milliseconds have passed.
+function M.wake(app, milliseconds)
+  local jobs = app.jobs
+  app.jobs = {}
+  for _, job in ipairs(jobs) do
+    job.left = job.left - milliseconds
+    job.timeout = job.timeout - milliseconds
+    if job.left <= 0 then
+      go_on(app, job)
+    elseif job.timeout <= 0 then
+      finish(app, job, true, nil, "timed out", "etimedout")
+    else
+      table.insert(app.jobs, job)
+    end
+  end
+end
+
+-- ---- mysql ----
+
+local transaction = {
+  START = true, COMMIT = true, ROLLBACK = true, SAVEPOINT = true, RELEASE = true,
+}
+
+local function params_list(params)
+  local list = {}
+  for i = 1, params.n do list[i] = params[i] == nil and null or params[i] end
+  return list
+end
+
+local function first_column(rows)
+  local values = {}
+  for i, row in ipairs(rows) do
+    values[i] = row
+    if type(row) == "table" then
+      local key, value = next(row)
+      if next(row, key) ~= nil then
+        error("mysql: the script asks for one column; return rows that have only that one", 0)
+      end
+      values[i] = value == nil and null or value
+    end
+  end
+  return values
+end
+
+local function sql_error(failure, sql)
+  local e = type(failure) == "table" and failure or { message = tostring(failure) }
+  return e.message or "failed", e.code or "sql",
+    { sqlstate = e.sqlstate or "HY000", errno = e.errno or 1105, sql = sql }
+end
+
+local function answer_mysql(app, job, question)
+  local _, _, sql, params, column = table.unpack(question, 1, 5)
+  local list = params_list(params)
+  table.insert(app.mysql.queries, { sql = sql, params = list })
+  if transaction[(sql:match "^%a+" or ""):upper()] then return finish(app, job, true, 0, 0) end
+  local result, extra = app.fakes.mysql(sql, list)
+  if result == nil then
+    extra = extra or "the fake returned nothing; return {} for no rows"
+    return finish(app, job, true, nil, sql_error(extra, sql))
+  end
+  if column and type(result) == "table" then result = first_column(result) end
+  return finish(app, job, true, result, extra or 0)
+end
+
+-- ---- http ----
+
+local function answer_http(app, job, question)
+  local options = question[3]
+  local request = { method = options.method, url = options.url, body = options.body, headers = {} }
+  for _, line in ipairs(options.headers) do
+    local name, value = line:match "^([^:;]+)[:;] ?(.*)$"
+    request.headers[name:lower()] = value
+  end
+  table.insert(app.http.requests, request)
+  local response, message, code = app.fakes.http(request)
+  if response == nil then
+    message = "http: " .. tostring(message or "failed")
+    return finish(app, job, true, nil, message, code or "econnrefused")
+  end
+  local body, head = response.body or "", { "HTTP/1.1 " .. (response.status or 200) }
+  if response.json ~= nil then body = require("cjson").encode(response.json) end
+  for name, value in pairs(response.headers or {}) do head[#head + 1] = name .. ": " .. value end
+  return finish(app, job, true, response.status or 200, table.concat(head, "\r\n") .. "\r\n\r\n",
+    body, options.url)
+end
+
+-- ---- redis ----
+
+local function error_reply(message)
+  message = tostring(message)
+  return { error = message, code = (message:match "^(%S+)" or "err"):lower() }
+end
+
+local function redis_reply(app, command)
+  table.insert(app.redis.commands, command)
+  local value, message = app.fakes.redis(table.unpack(command))
+  if value == nil and message then return error_reply(message) end
+  return value == nil and null or value
+end
+
+-- MULTI … EXEC run when EXEC comes; nothing can come between here.
+local function run_commands(app, commands)
+  local replies, queue = {}, nil
+  for i, command in ipairs(commands) do
+    local name = tostring(command[1]):upper()
+    if name == "MULTI" then
+      queue, replies[i] = {}, "OK"
+    elseif name == "EXEC" and queue then
+      local results = {}
+      for k, queued in ipairs(queue) do results[k] = redis_reply(app, queued) end
+      queue, replies[i] = nil, results
+    elseif name == "WATCH" or name == "UNWATCH" then
+      replies[i] = "OK"
+    elseif queue then
+      queue[#queue + 1], replies[i] = command, "QUEUED"
+    else
+      replies[i] = redis_reply(app, command)
+    end
+  end
+  return replies
+end
+
+local function answer_redis(app, job, question)
+  finish(app, job, true, run_commands(app, question[4]))
+end
+
+local kinds = {
+  mysql = { "mysql", answer_mysql },
+  http = { "http", answer_http },
+  redis = { "redis", answer_redis },
+}
+
+--- Deal with what a script asks.
+function M.ask(app, question)
+  local kind = kinds[question[1]]
+  local name, f = table.unpack(kind)
+  if not app.fakes[name] then
+    app.sim:answer(question.id, false,
+      ("%s: this test has none; give testing.start { %s }"):format(name, names[name]))
+    return
+  end
+  start(app, question, function(job) f(app, job, question) end)
+end
+
+--- The fakes of an app, from the options of testing.start().
+function M.install(app, options)
+  app.jobs = {}
+  app.fakes = { mysql = options.mysql, redis = options.redis, http = options.http }
+  app.mysql, app.redis, app.http = { queries = {} }, { commands = {} }, { requests = {} }
+end
+
+return M

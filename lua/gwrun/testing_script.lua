@@ -1,0 +1,147 @@
+-- What a script finds in gwrun test instead of the world: the test's clock, and
+-- fakes in the place of the cores of Mysql, Redis and Http. Its Lua halves
+-- (query builder, transactions, JSON) are the real ones.
+--
+-- Loaded by cli/lscript.c with the core, in each worker's state before anything
+-- else.
+local core = ...
+
+local M = { mysql = {}, redis = {}, http = {} }
+
+-- The clock on the wall; gwrun.now() has it, too.
+
+local time, date = os.time, os.date
+
+function os.time(t)
+  if t ~= nil then return time(t) end
+  return math.floor(package.loaded.gwrun.now())
+end
+
+function os.date(format, t) return date(format or "%c", t or os.time()) end
+
+-- app:run(): what the test gives is a chunk's text, or the name of a global
+-- function.
+
+local function pack_results(ok, ...)
+  if ok then return { true, n = select("#", ...), ... } end
+  return { false, (...) }
+end
+
+function M.run(id, text, ...)
+  local chunk, message = load(text, "=app:run", "t")
+  if not chunk then
+    core.post("result", id, { false, message })
+    return
+  end
+  core.post("result", id, pack_results(xpcall(chunk, debug.traceback, ...)))
+end
+
+-- Mysql: pool:run() and the bookkeeping of transactions.
+
+local Pool = {}
+Pool.__index = Pool
+
+function M.mysql.open(conf)
+  return setmetatable({ conf = { database = conf.database, host = conf.host }, holds = {} }, Pool)
+end
+
+-- The hold of the running coroutine; it ends with it.
+local function find_hold(self)
+  local co = coroutine.running()
+  local hold = self.holds[co]
+  if hold and hold.life:ended() then
+    self.holds[co], hold = nil, nil
+  end
+  return hold, co
+end
+
+function Pool:hold()
+  local hold, co = find_hold(self)
+  if hold then return nil end
+  self.last = (self.last or 0) + 1
+  self.holds[co] = { id = self.last, life = core.lifetime() }
+  return self.last
+end
+
+function Pool:held()
+  local hold = find_hold(self)
+  return hold and hold.id
+end
+
+function Pool:release(id)
+  for co, hold in pairs(self.holds) do
+    if hold.id == id then self.holds[co] = nil end
+  end
+end
+
+function Pool:run(sql, params, seconds, column, hold)
+  local held = find_hold(self)
+  if self.closed and not held then error("the database was closed", 0) end
+  if hold and not (held and held.id == hold) then
+    error("the transaction is over, or another handler's", 0)
+  end
+  return core.ask("mysql", seconds, sql, params or { n = 0 }, column)
+end
+
+function Pool:counts() -- luacheck: no self
+  return 0, 0, 0
+end
+
+function Pool:close() self.closed = true end
+
+-- Redis: a connection's calls.
+
+local Connection = {}
+Connection.__index = Connection
+
+local last_connection = 0
+
+function M.redis.open()
+  last_connection = last_connection + 1
+  return setmetatable({ id = last_connection }, Connection)
+end
+
+local function check_open(self)
+  if self.closed then error("connection is closed", 3) end
+end
+
+local function reply(value)
+  if type(value) == "table" and value.error then return nil, value.error, value.code end
+  if value == package.loaded["gwrun.json"].null then return nil end
+  return value
+end
+
+function Connection:call(seconds, ...)
+  check_open(self)
+  local replies, message, code = core.ask("redis", seconds, self.id, { { ... } })
+  if not replies then return nil, message, code end
+  return reply(replies[1])
+end
+
+function Connection:pipeline(seconds, commands)
+  check_open(self)
+  return core.ask("redis", seconds, self.id, commands)
+end
+
+function Connection:listen(seconds, commands)
+  check_open(self)
+  return core.ask("redis_listen", seconds, self.id, commands)
+end
+
+function Connection:next()
+  if self.closed then return nil, "redis: the connection was closed", "ecanceled" end
+  return core.ask("redis_next", math.huge, self.id)
+end
+
+function Connection:close()
+  if not self.closed then core.post("redis_close", self.id) end
+  self.closed = true
+end
+
+-- Http.
+
+function M.http.request(options)
+  return core.ask("http", options.timeout, options)
+end
+
+return M
