@@ -28,7 +28,7 @@ struct outcome {
     struct redis_call *call;
 };
 
-static void show(char *out, size_t size, const struct redis_value *v)
+static void show(char *out, size_t size, const struct redisvalue *v)
 {
     size_t len = strlen(out);
 
@@ -53,7 +53,7 @@ static void show(char *out, size_t size, const struct redis_value *v)
 }
 
 static void on_reply(
-    int err, const struct redis_value *replies, size_t count, void *arg)
+    int err, const struct redisvalue *replies, size_t count, void *arg)
 {
     struct outcome *o = arg;
 
@@ -65,11 +65,11 @@ static void on_reply(
 
 static struct outcome pushed;
 
-static void on_push(struct redis_value *v, void *arg)
+static void on_push(struct redisvalue *v, void *arg)
 {
     pushed.told++;
     show(pushed.text, sizeof(pushed.text), v);
-    redis_value_free(v);
+    redisvalue_free(v);
 }
 
 static int downs;
@@ -423,7 +423,7 @@ static void hands_over_what_a_subscription_brings(void **state)
 }
 
 static void on_reply_close(
-    int err, const struct redis_value *replies, size_t count, void *arg)
+    int err, const struct redisvalue *replies, size_t count, void *arg)
 {
     struct outcome *o = arg;
 

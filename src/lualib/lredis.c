@@ -23,7 +23,7 @@
 /* What a subscription received and nobody has read. */
 struct pushed {
     struct list node;
-    struct redis_value *value; /* owned */
+    struct redisvalue *value; /* owned */
     size_t bytes;
 };
 
@@ -41,7 +41,7 @@ struct lredis_wait {
     struct lredis *owner;    /* borrowed; on the waiting coroutine's stack */
     struct coro *co;         /* borrowed; outlives the wait */
     struct redis_call *call; /* borrowed; for cancel_call() */
-    const struct redis_value *replies; /* borrowed; valid inside on_reply() */
+    const struct redisvalue *replies; /* borrowed; valid inside on_reply() */
     size_t count;
     int err;
     bool list; /* the script wants a list, also of one reply */
@@ -58,7 +58,7 @@ static struct lredis *check_lredis(lua_State *L)
 /* ---- replies ---- */
 
 /* Push the code of "WRONGTYPE Operation against …": "wrongtype". */
-static void push_code(lua_State *L, const struct redis_value *v)
+static void push_code(lua_State *L, const struct redisvalue *v)
 {
     char code[ERROR_CODE_MAX];
     size_t len = 0;
@@ -70,7 +70,7 @@ static void push_code(lua_State *L, const struct redis_value *v)
     lua_pushlstring(L, code, len);
 }
 
-static void push_value(lua_State *L, const struct redis_value *v)
+static void push_value(lua_State *L, const struct redisvalue *v)
 {
     switch (v->type) {
     case REDIS_NIL:
@@ -102,7 +102,7 @@ static void push_value(lua_State *L, const struct redis_value *v)
 }
 
 /* Push what one command returns: reply | nil | nil, message, code. */
-static int push_reply(lua_State *L, const struct redis_value *v)
+static int push_reply(lua_State *L, const struct redisvalue *v)
 {
     if (v->type == REDIS_ERROR) {
         lua_pushnil(L);
@@ -131,7 +131,7 @@ static int push_failure(lua_State *L, const struct lredis *u, int err)
 /* ---- calls ---- */
 
 static void on_reply(
-    int err, const struct redis_value *replies, size_t count, void *arg)
+    int err, const struct redisvalue *replies, size_t count, void *arg)
 {
     struct lredis_wait *w = arg;
 
@@ -287,7 +287,7 @@ static int lredis_pipeline(lua_State *L)
 
 /* ---- subscriptions ---- */
 
-static size_t bytes_of(const struct redis_value *v)
+static size_t bytes_of(const struct redisvalue *v)
 {
     size_t bytes = sizeof(*v);
 
@@ -302,7 +302,7 @@ static void free_pushed(struct lredis *u, struct pushed *p)
 {
     list_remove(&p->node);
     u->pushed_bytes -= p->bytes;
-    redis_value_free(p->value);
+    redisvalue_free(p->value);
     free(p);
 }
 
@@ -315,7 +315,7 @@ static void wake_reader(struct lredis *u)
         coro_wake(w->co);
 }
 
-static void on_push(struct redis_value *v, void *arg)
+static void on_push(struct redisvalue *v, void *arg)
 {
     struct lredis *u = arg;
     struct pushed *p = xcalloc(1, sizeof(*p));

@@ -1,7 +1,6 @@
 #include "upstream/redis.h"
 
 #include <errno.h>
-#include <hiredis/read.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,7 +25,7 @@ struct redis_call {
     void *arg;           /* borrowed, handed to done */
     size_t count;
     size_t got;
-    struct redis_value replies[];
+    struct redisvalue replies[];
 };
 
 enum state { DOWN, CONNECTING, GREETING, UP };
@@ -35,15 +34,13 @@ struct redis {
     struct turn *turn;      /* borrowed */
     struct redis_conf conf; /* its strings are owned */
     enum state state;
-    struct connect *connect; /* owned; while connecting */
-    struct conn *conn;       /* owned; from GREETING on */
-    redisReader *reader;     /* owned; as conn */
-    struct list waiting;     /* calls, until UP */
-    struct list sent;        /* calls, in the order of their replies */
+    struct connect *connect;          /* owned; while connecting */
+    struct conn *conn;                /* owned; from GREETING on */
+    struct redisvalue_reader *reader; /* owned; as conn */
+    struct list waiting;              /* calls, until UP */
+    struct list sent;                 /* calls, in the order of their replies */
     size_t ncalls;
     size_t waiting_bytes;
-    size_t reply_bytes; /* read of a reply that is not complete */
-    size_t reply_items;
     uv_timer_t timer;            /* the earliest deadline, or an earlier time */
     uint64_t due;                /* what it is set to; 0 when it rests */
     uint64_t retry_at;           /* no connect before, ms */
@@ -56,88 +53,6 @@ struct redis {
 
 static void drop(struct redis *r, int err, const char *why);
 
-/* ---- values ---- */
-
-static void clear_value(struct redis_value *v)
-{
-    free(v->text);
-    for (size_t i = 0; v->type == REDIS_ARRAY && i < v->len; i++)
-        clear_value(&v->items[i]); /* hiredis limits the depth to 7 */
-    free(v->items);
-}
-
-void redis_value_free(struct redis_value *v)
-{
-    clear_value(v);
-    free(v);
-}
-
-/* Where the value goes that is being read: its place in an array, or a new
- * one. NULL when the reply has too many. */
-static struct redis_value *place(const redisReadTask *task)
-{
-    struct redis *r = task->privdata;
-    struct redis_value *parent;
-
-    if (!task->parent)
-        return xcalloc(1, sizeof(struct redis_value));
-    parent = task->parent->obj;
-    if (++r->reply_items > REDIS_ITEMS_MAX)
-        return NULL;
-    return &parent->items[task->idx];
-}
-
-static void *on_string(const redisReadTask *task, char *text, size_t len)
-{
-    struct redis_value *v = place(task);
-
-    if (!v)
-        return NULL;
-    v->type = task->type == REDIS_REPLY_ERROR    ? REDIS_ERROR
-              : task->type == REDIS_REPLY_STATUS ? REDIS_STATUS
-                                                 : REDIS_STRING;
-    v->text = xmemdup(text, len);
-    v->len = len;
-    return v;
-}
-
-static void *on_array(const redisReadTask *task, int count)
-{
-    struct redis_value *v;
-
-    if (count < 0 || count > REDIS_ITEMS_MAX)
-        return NULL;
-    v = place(task);
-    if (!v)
-        return NULL;
-    v->type = REDIS_ARRAY;
-    v->len = (size_t)count;
-    if (count > 0)
-        v->items = xcalloc((size_t)count, sizeof(*v->items));
-    return v;
-}
-
-static void *on_integer(const redisReadTask *task, long long integer)
-{
-    struct redis_value *v = place(task);
-
-    if (!v)
-        return NULL;
-    v->type = REDIS_INTEGER;
-    v->integer = integer;
-    return v;
-}
-
-static void *on_nil(const redisReadTask *task)
-{
-    return place(task); /* zeros are REDIS_NIL */
-}
-
-static void on_unfinished(void *obj)
-{
-    redis_value_free(obj);
-}
-
 /* ---- calls ---- */
 
 static void free_call(struct redis_call *call)
@@ -147,7 +62,7 @@ static void free_call(struct redis_call *call)
     call->redis->waiting_bytes -= call->commands.len;
     buf_fini(&call->commands);
     for (size_t i = 0; i < call->got; i++)
-        clear_value(&call->replies[i]);
+        redisvalue_clear(&call->replies[i]);
     free(call);
 }
 
@@ -319,10 +234,11 @@ static void transmit_all(struct redis *r)
 /* Whoever waits is told; the next call connects anew. */
 static void drop(struct redis *r, int err, const char *why)
 {
+    r->err = err;
+    set_error(r, why); /* which the reader may own */
     if (r->conn)
         conn_close(r->conn);
-    if (r->reader)
-        redisReaderFree(r->reader);
+    redisvalue_reader_free(r->reader);
     if (r->connect)
         connect_cancel(r->connect);
     if (r->state != UP)
@@ -331,15 +247,13 @@ static void drop(struct redis *r, int err, const char *why)
     r->reader = NULL;
     r->connect = NULL;
     r->state = DOWN;
-    r->err = err;
-    set_error(r, why);
     fail_calls(r, err);
     if (!r->closed && r->conf.on_down)
         r->conf.on_down(err, r->conf.arg);
 }
 
 static void on_greeted(
-    int err, const struct redis_value *replies, size_t count, void *arg)
+    int err, const struct redisvalue *replies, size_t count, void *arg)
 {
     struct redis *r = arg;
 
@@ -421,7 +335,7 @@ static void greet(struct redis *r)
 }
 
 /* A whole reply; takes ownership of v. False when the connection is gone. */
-static bool take_reply(struct redis *r, struct redis_value *v)
+static bool take_reply(struct redis *r, struct redisvalue *v)
 {
     struct redis_call *call;
 
@@ -430,7 +344,7 @@ static bool take_reply(struct redis *r, struct redis_value *v)
         return !r->closed && r->conn;
     }
     if (list_empty(&r->sent)) {
-        redis_value_free(v);
+        redisvalue_free(v);
         drop(r, -EPROTO, "a reply that nobody asked for");
         return false;
     }
@@ -458,29 +372,16 @@ static ssize_t measure_all(const uint8_t *data, size_t len, size_t limit)
 static void on_bytes(struct conn *c, const uint8_t *data, size_t len, void *arg)
 {
     struct redis *r = arg;
-    void *reply;
+    struct redisvalue *reply;
+    const char *why;
+    int n;
 
-    redisReaderFeed(r->reader, (const char *)data, len);
-    r->reply_bytes += len;
-    for (;;) {
-        reply = NULL;
-        if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
-            char why[sizeof(r->reader->errstr)];
-
-            memcpy(why, r->reader->errstr, sizeof(why));
-            drop(r, r->reader->err == REDIS_ERR_OOM ? -EMSGSIZE : -EPROTO,
-                r->reader->err == REDIS_ERR_OOM ? "a reply is too large" : why);
-            return;
-        }
-        if (!reply)
-            break;
-        r->reply_bytes = 0;
-        r->reply_items = 0;
+    redisvalue_reader_feed(r->reader, data, len);
+    while ((n = redisvalue_reader_next(r->reader, &reply, &why)) > 0)
         if (!take_reply(r, reply))
             return;
-    }
-    if (r->reply_bytes > REDIS_REPLY_MAX)
-        drop(r, -EMSGSIZE, "a reply is too large");
+    if (n < 0)
+        drop(r, n, why);
 }
 
 static void on_lost(struct conn *c, int err, void *arg)
@@ -499,14 +400,7 @@ static void on_connected(int err, int fd, void *arg)
     static const struct conn_ops ops = {
         .measure = measure_all, .on_packet = on_bytes, .on_close = on_lost};
     static const struct conn_limits limits = {
-        .packet_max = REDIS_REPLY_MAX, .high_water = REDIS_QUEUE_MAX};
-    static redisReplyObjectFunctions functions = {
-        .createString = on_string,
-        .createArray = on_array,
-        .createInteger = on_integer,
-        .createNil = on_nil,
-        .freeObject = on_unfinished,
-    };
+        .packet_max = REDISVALUE_BYTES_MAX, .high_water = REDIS_QUEUE_MAX};
     struct redis *r = arg;
 
     r->connect = NULL;
@@ -518,14 +412,11 @@ static void on_connected(int err, int fd, void *arg)
         drop(r, err, uv_strerror(err));
         return;
     }
-    r->reader = redisReaderCreateWithFunctions(&functions);
+    r->reader = redisvalue_reader_new();
     if (!r->reader) {
         drop(r, -ENOMEM, "not enough memory");
         return;
     }
-    r->reader->privdata = r; /* for place() */
-    r->reply_bytes = 0;
-    r->reply_items = 0;
     r->state = GREETING;
     greet(r);
 }
@@ -588,7 +479,7 @@ int redis_send(struct redis *r, const struct redis_request *request,
 }
 
 static void on_cancelled(
-    int err, const struct redis_value *replies, size_t count, void *arg)
+    int err, const struct redisvalue *replies, size_t count, void *arg)
 {
 }
 
@@ -645,8 +536,7 @@ void redis_close(struct redis *r)
         connect_cancel(r->connect);
     if (r->conn)
         conn_close(r->conn);
-    if (r->reader)
-        redisReaderFree(r->reader);
+    redisvalue_reader_free(r->reader);
     free_calls(&r->sent);
     free_calls(&r->waiting);
     uv_close((uv_handle_t *)&r->timer, on_closed);

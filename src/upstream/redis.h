@@ -15,36 +15,13 @@
 #include <stdint.h>
 
 #include "net/turn.h"
+#include "upstream/redisvalue.h"
 #include "util/buf.h"
 
-#define REDIS_CONNECT_MS 3000 /* until a connect has failed */
-#define REDIS_RETRY_MS   100  /* after that, calls fail so long */
-#define REDIS_REPLY_MAX                                                       \
-    (64 * 1024 * 1024)                     /* bytes; more ends the connection \
-                                            */
-#define REDIS_ITEMS_MAX (1024 * 1024)      /* values in one reply, likewise */
-#define REDIS_QUEUE_MAX (64 * 1024 * 1024) /* bytes to send; then -ENOBUFS */
-#define REDIS_CALLS_MAX 100000 /* calls under way; one more is -ENOBUFS */
-
-enum redis_type {
-    REDIS_NIL,
-    REDIS_INTEGER,
-    REDIS_STRING,
-    REDIS_STATUS, /* such as OK */
-    REDIS_ERROR,  /* such as "WRONGTYPE Operation against …" */
-    REDIS_ARRAY,
-};
-
-struct redis_value {
-    enum redis_type type;
-    int64_t integer;
-    size_t len;                /* bytes of text, or number of items */
-    char *text;                /* owned; NUL behind it */
-    struct redis_value *items; /* owned */
-};
-
-/* A value that was handed over. */
-void redis_value_free(struct redis_value *v);
+#define REDIS_CONNECT_MS 3000               /* until a connect has failed */
+#define REDIS_RETRY_MS   100                /* after that, calls fail so long */
+#define REDIS_QUEUE_MAX  (64 * 1024 * 1024) /* bytes to send; then -ENOBUFS */
+#define REDIS_CALLS_MAX  100000 /* calls under way; one more is -ENOBUFS */
 
 struct redis;
 struct redis_call;
@@ -58,7 +35,7 @@ struct redis_conf {
     uint64_t connect_ms; /* 0: REDIS_CONNECT_MS */
     /* For subscriptions, else NULL. Then everything the server sends comes
      * here, v being the callee's; nothing is the reply of a call. */
-    void (*on_push)(struct redis_value *v, void *arg);
+    void (*on_push)(struct redisvalue *v, void *arg);
     /* Optional: the connection was lost or could not be opened, after the
      * calls were told; see redis_error(). */
     void (*on_down)(int err, void *arg);
@@ -82,7 +59,7 @@ void redis_put_word(struct buf *out, const char *word, size_t len);
 /* err 0: replies[0 … count-1], borrowed; some may be REDIS_ERROR. Else -errno,
  * replies is NULL. */
 typedef void (*redis_reply_cb)(
-    int err, const struct redis_value *replies, size_t count, void *arg);
+    int err, const struct redisvalue *replies, size_t count, void *arg);
 
 struct redis_request {
     const struct buf *commands; /* encoded; copied */
