@@ -245,6 +245,12 @@ static bool has_events(struct sim *s, int ms)
     return poll(&p, 1, ms) > 0;
 }
 
+/* Does a thread work for us (on a password), or is a write not over? */
+static bool has_requests(const struct sim *s)
+{
+    return s->world.loop.active_reqs.count > 0;
+}
+
 bool sim_turn(struct sim *s)
 {
     uv_update_time(&s->world.loop);
@@ -263,7 +269,7 @@ int sim_settle(struct sim *s, char err[SIM_ERR_SIZE])
     while (uv_hrtime() < deadline) {
         if (sim_turn(s))
             continue;
-        if (s->clock.unread == 0 && is_together(s))
+        if (s->clock.unread == 0 && !has_requests(s) && is_together(s))
             return 0;
         if (!has_events(s, SILENCE))
             s->clock.unread = 0;
