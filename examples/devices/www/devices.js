@@ -66,7 +66,9 @@ const handlers = {
     if (m.offline) return;
     results[m.id] = result;
     setTimeout(() => {
-      if (results[m.id]) result.textContent = "no answer";
+      if (!results[m.id]) return;
+      result.textContent = "no answer";
+      delete results[m.id];
     }, ANSWER_MS);
   },
   done(m) {
