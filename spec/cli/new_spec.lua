@@ -76,6 +76,21 @@ describe("gwrun new", function()
     runs(testbed.program)
   end)
 
+  it("has tests that pass, and notice a change of the script", function()
+    make(testbed.program)
+    local code, out = run(testbed.program, "test")
+    assert.equal(0, code, out)
+    assert.matches("3 successes", out, 1, true)
+    local path = project .. "/scripts/events.lua"
+    local script = testbed.read_file(path)
+    for _, text in ipairs { '": " .. message', '" is here"', '" has left"', "#name > NAME_MAX" } do
+      local from, to = script:find(text, 1, true)
+      testbed.write_file(path, script:sub(1, from - 1) .. (text:find "NAME" and "false" or '""') .. script:sub(to + 1))
+      code, out = run(testbed.program, "test")
+      assert.equal(1, code, text .. "\n" .. out)
+    end
+  end)
+
   it("points editors at what is installed", function()
     local build = testbed.program:match "^(.*)/gwrun$"
     local code, out = process.run { "make", "-o", "build", "O=" .. build, "DESTDIR=" .. dir .. "/root", "install" }
