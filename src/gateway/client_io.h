@@ -1,7 +1,7 @@
 /* client_io.h - the clients' sockets: websocket, text, frame, tcp, each with or
  * without TLS, and the static files of a websocket port.
  *
- * The only door to libwebsockets: client_io.c and client_http.c alone include
+ * The only door to libwebsockets: client_lws.c and client_http.c alone include
  * it, in the narrowed form that docs/libwebsockets.md lists (own frames
  * outward, own limits, own handshake guard, foreign loop). One struct client_io
  * per client port of a gateway.

@@ -1,6 +1,7 @@
 /* client_io_impl.h - what the files behind client_io.h share.
  *
- *   client_io.c      the library: context, accept, callbacks, end
+ *   client_io.c      the port: accept, limits, begin and end
+ *   client_lws.c     the library: its settings and callbacks
  *   client_http.c    the library: the handshake guard, the request, www
  *   client_hold.c    requests before the library reads them, and on_ask()
  *   client_conn.c    one connection: its states, from accept to on_close
@@ -10,7 +11,7 @@
  *   client_proxy.c   the PROXY protocol's header, before the library
  *   client_tls.c     certificates and TLS settings (OpenSSL)
  *
- * Only the first two include libwebsockets.
+ * Only client_lws.c and client_http.c include libwebsockets.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -37,6 +38,7 @@
 #define CLIENT_COPY_MAX      512         /* bytes; larger blobs are shared */
 #define CLIENT_KEEP_BYTES    (16 * 1024) /* buffer a spare queue keeps */
 #define CLIENT_SPARE_QUEUES  256         /* emptied queues kept for reuse */
+#define CLIENT_FDS_MAX       2000000     /* the library's tables are made for */
 #define CLIENT_FD_RESERVE    64          /* descriptors left for links, logs */
 
 struct lws;
@@ -120,8 +122,17 @@ struct client_io {
     uint64_t refused_logged; /* loop time in ms; 0 never */
 };
 
-/* client_io.c: the library, as the other files see it. */
+/* client_lws.c: the library, as the other files see it. */
 
+/* Make its context and vhost. 0, or -errno with a line in err;
+ * client_lws_close() is due in any case. */
+int client_lws_open(struct client_io *io, char err[256]);
+/* Close all of its connections and begin to end it, if it was opened. Its
+ * handles close on the following turns; then it ends. */
+void client_lws_close(struct client_io *io);
+void client_lws_end(struct client_io *io);
+/* Hand it the socket of c; ownership of both passes. */
+void client_lws_adopt(struct client_io *io, struct client_conn *c, int fd);
 /* Write to the socket now. 0, or -EPIPE: the connection must be killed. */
 int client_lws_write(struct client_conn *c, const uint8_t *data, size_t len);
 /* The library still keeps bytes of an earlier write: do not write now. */
@@ -136,6 +147,9 @@ bool client_lws_serve(struct client_conn *c);
 void client_lws_kill(struct client_conn *c);
 /* No timer of the library concerns it any more. */
 void client_lws_no_timeout(struct client_conn *c);
+
+/* client_io.c */
+
 /* A connection that passed client_limits_enter() and comes from peer: count it
  * there too and hand it to the library. Takes ownership of fd. */
 void client_io_welcome(struct client_io *io, int fd, const union addr *peer);
