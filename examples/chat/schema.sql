@@ -1,4 +1,9 @@
--- The chat's tables: mariadb -e 'CREATE DATABASE chat' && mariadb chat < schema.sql
+-- The chat's database and who may use it, from this machine only.
+CREATE DATABASE chat;
+CREATE USER chat@localhost IDENTIFIED BY 'secret'; -- another one, please
+GRANT SELECT, INSERT ON chat.* TO chat@localhost;
+USE chat;
+
 CREATE TABLE people (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   name VARCHAR(24) NOT NULL UNIQUE, -- "Ann" and "ann" are one name

@@ -10,10 +10,10 @@ describe("examples/chat", function()
   setup(function()
     db = mariadb.start()
     local code, out = process.run {
-      "sh", "-c", 'exec mariadb --no-defaults --socket="$0" test <examples/chat/schema.sql', db.socket,
+      "sh", "-c", 'exec mariadb --no-defaults --socket="$0" <examples/chat/schema.sql', db.socket,
     }
     assert(code == 0, out)
-    app = example.start("chat", { CHAT_DB_SOCKET = db.socket, CHAT_DB_USER = "root", CHAT_DB_NAME = "test" })
+    app = example.start("chat", { CHAT_DB_SOCKET = db.socket, CHAT_DB_PASSWORD = "secret" })
   end)
 
   teardown(function()

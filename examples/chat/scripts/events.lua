@@ -76,12 +76,19 @@ end
 -- Let the person in, or say why not.
 local function enter(client_id, person, reason)
   if not person then return refuse(client_id, reason) end
+  local welcome = { type = "welcome", name = person.name }
+  welcome.token, welcome.writers = people.token(person), writers(person.id)
   _SESSION.id, _SESSION.name = person.id, person.name
   Gateway.bindUid(client_id, person.id) -- private messages reach all their windows
-  local token = people.token(person)
-  send(client_id, {
-    type = "welcome", name = person.name, token = token, writers = writers(person.id),
-  })
+  send(client_id, welcome)
+end
+
+-- The same for who gives a name and a password.
+local function try(client_id, find, packet)
+  if too_often("login:" .. _SERVER.REMOTE_ADDR, LOGINS, LOGIN_SECONDS) then
+    return refuse(client_id, "too_often")
+  end
+  enter(client_id, find(packet.name, packet.password))
 end
 
 local function position(list, value)
@@ -103,19 +110,9 @@ local guest = {}
 
 function guest.ping(client_id) send(client_id, { type = "pong" }) end
 
-function guest.register(client_id, packet)
-  if too_often("login:" .. _SERVER.REMOTE_ADDR, LOGINS, LOGIN_SECONDS) then
-    return refuse(client_id, "too_often")
-  end
-  enter(client_id, people.register(packet.name, packet.password))
-end
+function guest.register(client_id, packet) try(client_id, people.register, packet) end
 
-function guest.login(client_id, packet)
-  if too_often("login:" .. _SERVER.REMOTE_ADDR, LOGINS, LOGIN_SECONDS) then
-    return refuse(client_id, "too_often")
-  end
-  enter(client_id, people.login(packet.name, packet.password))
-end
+function guest.login(client_id, packet) try(client_id, people.login, packet) end
 
 function guest.resume(client_id, packet) enter(client_id, people.resume(packet.token)) end
 

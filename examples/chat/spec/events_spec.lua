@@ -342,6 +342,26 @@ describe("the chat", function()
   end)
 end)
 
+it("a chat lets in who tries again after the database failed half-way", function()
+  local database = new_database()
+  local away = true
+  local app = testing.start {
+    script = "scripts/events.lua", errors = "collect",
+    mysql = function(sql, params)
+      if away and sql:find "secrets" then return nil, { message = "lost", code = "econnreset" } end
+      return database(sql, params)
+    end,
+  }
+  local client = app:connect()
+  client:send { type = "register", name = "Ann", password = "correct horse" }
+  assert.equal("failed", client:json()[1].reason)
+  away = false
+  client:send { type = "login", name = "Ann", password = "correct horse" }
+  assert.equal("welcome", client:json()[1].type)
+  assert.equal(1, #app:errors())
+  app:stop()
+end)
+
 it("a chat whose database is away says so to who asks", function()
   local app = testing.start {
     script = "scripts/events.lua", errors = "collect",
