@@ -1,8 +1,8 @@
 -- What a script may not do, because it would end or stop the worker with all
 -- its clients, and why. Loaded by lualib/linit.c before the script. A program
 -- (gwrun exec) gets its own exit() and may do most of it: nobody else waits.
-local exit, has_system = ...
-local load, loadfile = load, loadfile
+local exit, has_system, loadfile, has_source = ...
+local load = load
 
 local function refuse(name, why)
   return function() error(name .. " is not available: " .. why, 2) end
@@ -60,9 +60,17 @@ function _G.dofile(name)
   return chunk()
 end
 
--- The same for require: the searcher of Lua files.
+-- The same for require: the searcher of Lua files. They may be gone from disk.
+local function search(name)
+  for template in package.path:gmatch "[^;]+" do
+    local path = template:gsub("%?", { ["?"] = name:gsub("%.", "/") })
+    if has_source(path) then return path end
+  end
+  return package.searchpath(name, package.path)
+end
+
 package.searchers[2] = function(name)
-  local path, tried = package.searchpath(name, package.path)
+  local path, tried = search(name)
   if not path then return tried end
   local chunk, message = loadfile(path, "t")
   if not chunk then

@@ -85,15 +85,18 @@ static void gives_each_process_its_sockets(void **state)
     assert_int_equal(fstat(p.children[0].fds[0], &first), 0);
     assert_int_equal(fstat(p.children[1].fds[0], &second), 0);
     assert_int_equal(first.st_ino, second.st_ino); /* the table they share */
-    assert_int_equal(p.children[0].fds[1], -1);
+    assert_int_equal(fstat(p.children[0].fds[1], &first), 0);
+    assert_int_equal(fstat(p.children[1].fds[1], &second), 0);
+    assert_int_not_equal(first.st_ino, second.st_ino); /* each one's script */
+    assert_int_equal(p.children[0].fds[2], -1);
     assert_int_equal(p.children[1].slot, 1);
     assert_string_equal(p.children[2].role, "gateway");
     assert_int_equal(
         bound_port(p.children[2].fds[1]), w.gateway.conf.start_port);
     for (int i = 0; i < 3; i++)
         assert_true(fcntl(p.children[2].fds[i], F_GETFD) & FD_CLOEXEC);
-    for (int i = 0; i < 2; i++)
-        assert_true(fcntl(p.children[i].fds[0], F_GETFD) & FD_CLOEXEC);
+    for (int i = 0; i < 4; i++)
+        assert_true(fcntl(p.children[i / 2].fds[i % 2], F_GETFD) & FD_CLOEXEC);
     plan_free(&p);
 }
 

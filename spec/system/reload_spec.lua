@@ -77,6 +77,39 @@ describe("reload", function()
     c:close()
   end)
 
+  it("runs the old script also in a worker that crashes after a refused reload", function()
+    local helper = app.dir .. "/scripts/greeting.lua"
+    testbed.write_file(helper, "return 'good '")
+    app:write_script [[
+      local greeting = require "greeting"
+      Events = {}
+      function Events.onMessage(id, message) Gateway.sendToClient(id, greeting .. message) end
+    ]]
+    assert.equal(0, (app:cli "reload"))
+    local c = bridge.connect(app:url())
+    os.remove(helper)
+    app:write_script "require 'greeting'\nEvents = { onMessage = oops( }"
+    assert.equal(1, (app:cli "reload"))
+    for _, p in ipairs(app:status().processes) do
+      if p.role == "worker" then process.run { "kill", "-9", tostring(p.pid) } end
+    end
+    loop.poll("two new workers", function()
+      local count = 0
+      for _, p in ipairs(app:status().processes) do
+        if p.role == "worker" and p.state == "ready" and p.restarts == 1 then count = count + 1 end
+      end
+      return count == 2
+    end)
+    assert.equal(2, select(2, app:log():gsub("the script on disk does not load, running the one that ran before", "")))
+    c:send "morning"
+    assert.equal("good morning", c:receive())
+    app:write_script(echo)
+    assert.equal(0, (app:cli "reload"))
+    c:send "new"
+    assert.equal("new", c:receive())
+    c:close()
+  end)
+
   it("lets a waiting handler finish in the old script, then runs the next event in the new", function()
     app:write_script [[
       Events = {}

@@ -26,7 +26,10 @@ static inline void on_vm_loaded(struct vm *vm, const char *error, void *arg)
 static inline struct vm *open_vm_for(
     const char *script, struct gateways *gateways, char **error)
 {
-    struct vm_env env = {fixture.turn, gateways, &fixture.conf, 3};
+    struct vm_env env = {.turn = fixture.turn,
+        .gateways = gateways,
+        .conf = &fixture.conf,
+        .index = 3};
     struct loaded l = {0};
     struct vm *vm;
 

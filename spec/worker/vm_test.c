@@ -37,7 +37,7 @@ static void refuses_broken_scripts_with_a_reason(void **state)
 
 static void a_missing_script_is_an_error(void **state)
 {
-    struct vm_env env = {fixture.turn, NULL, &fixture.conf, 0};
+    struct vm_env env = {.turn = fixture.turn, .conf = &fixture.conf};
     struct loaded l = {0};
     struct vm *vm = vm_open(&env, on_vm_loaded, &l);
 
@@ -50,7 +50,7 @@ static void a_missing_script_is_an_error(void **state)
 static void too_little_memory_is_an_error(void **state)
 {
     for (size_t max = 100; max < 300000; max += max / 16 + 1) {
-        struct vm_env env = {fixture.turn, NULL, &fixture.conf, 0};
+        struct vm_env env = {.turn = fixture.turn, .conf = &fixture.conf};
         struct loaded l = {0};
         struct vm *vm;
 
@@ -81,7 +81,7 @@ static void knows_the_worker(void **state)
 
 static void on_worker_start_may_wait(void **state)
 {
-    struct vm_env env = {fixture.turn, NULL, &fixture.conf, 0};
+    struct vm_env env = {.turn = fixture.turn, .conf = &fixture.conf};
     struct loaded l = {0};
     struct vm *vm;
 

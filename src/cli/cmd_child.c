@@ -279,8 +279,10 @@ static void serve(
     char err[256] = "";
     char *message = settle(p, path);
 
-    if (!message && strcmp(role, "worker") == 0)
+    if (!message && strcmp(role, "worker") == 0) {
         p->config.worker_conf.shared = shared_open(PLAN_FD_SHARED);
+        p->config.worker_conf.sources_fd = PLAN_FD_SOURCES;
+    }
     if (!message)
         p->role =
             child_role_new(&p->loop, role, slot, &p->config, &events, p, err);

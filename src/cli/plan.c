@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -186,6 +187,12 @@ static int add_workers(
             snprintf(err, PLAN_ERR_SIZE, "no memory for workers to share: %s",
                 strerror(i == 0 ? -first : errno));
             return i == 0 ? first : -errno;
+        }
+        child->fds[1] = memfd_create("gwrun sources", MFD_CLOEXEC);
+        if (child->fds[1] < 0) {
+            snprintf(err, PLAN_ERR_SIZE, "no memory to keep scripts in: %s",
+                strerror(errno));
+            return -errno;
         }
     }
     return 0;

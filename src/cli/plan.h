@@ -13,10 +13,11 @@
 /* Descriptors of a child (see master_child_conf.fds). */
 enum {
     PLAN_FD_CONTROL = 3,
-    PLAN_FD_SOCKET = 4, /* register: its port; gateway: clients' port */
-    PLAN_FD_SHARED = 4, /* worker: the table that all workers share */
-    PLAN_FD_INNER = 5,  /* gateway: workers' port */
-    PLAN_FD_IDS = 6,    /* gateway: file of connection ids */
+    PLAN_FD_SOCKET = 4,  /* register: its port; gateway: clients' port */
+    PLAN_FD_SHARED = 4,  /* worker: the table that all workers share */
+    PLAN_FD_SOURCES = 5, /* worker: memory that keeps its script */
+    PLAN_FD_INNER = 5,   /* gateway: workers' port */
+    PLAN_FD_IDS = 6,     /* gateway: file of connection ids */
     PLAN_FD_CONFIG = 7,
 };
 

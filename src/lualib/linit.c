@@ -18,6 +18,7 @@
 #include "lualib/lspawn.h"
 #include "lualib/ltimer.h"
 #include "worker/program.h"
+#include "worker/sources.h"
 #include "worker/vm.h"
 
 int luaopen_cjson_safe(lua_State *L); /* lua-cjson.h leaves it out */
@@ -124,7 +125,9 @@ static void run_prelude(lua_State *L, const struct vm *vm)
     else
         lua_pushnil(L);
     lua_pushboolean(L, vm_has_system(vm));
-    run_file(L, "prelude.lua", 2, 0);
+    lua_pushcfunction(L, sources_loadfile);
+    lua_pushcfunction(L, sources_has);
+    run_file(L, "prelude.lua", 4, 0);
 }
 
 void linit_open_libs(lua_State *L)

@@ -56,7 +56,8 @@ static void on_exit_called(struct turn_task *task)
 
 static void begin(struct program *p)
 {
-    struct vm_env env = {p->turn, p->gateways, p->conf, 0};
+    struct vm_env env = {
+        .turn = p->turn, .gateways = p->gateways, .conf = p->conf};
 
     uv_check_stop(&p->joining);
     uv_timer_stop(&p->limit);

@@ -157,7 +157,7 @@ static int load_text(lua_State *L, const struct worker_conf *conf)
     int status;
 
     if (!text)
-        return luaL_loadfilex(L, conf->script, "t");
+        return sources_load(L, conf->script);
     lua_pushfstring(L, "@%s", conf->script);
     status = luaL_loadbufferx(L, text, strlen(text), lua_tostring(L, -1), "t");
     lua_remove(L, -2);
@@ -391,6 +391,10 @@ struct vm *vm_open(
     vm->loaded_task.run = on_loaded;
     vm->quiet_task.run = on_quiet;
     vm->finished_task.run = on_finished;
+    if (env->replay)
+        sources_replay(&vm->sources, env->conf->sources_fd);
+    else if (env->conf->sources_fd > 0)
+        vm->sources.mode = SOURCES_COLLECTED;
     list_init(&vm->hooks);
     list_init(&vm->loaded_task.node);
     list_init(&vm->quiet_task.node);
@@ -420,6 +424,7 @@ void vm_close(struct vm *vm)
         lua_close(vm->L);
     heap_fini(&vm->heap);
     coro_free_idle(vm);
+    sources_close(&vm->sources);
     free(vm->error);
     free(vm);
 }

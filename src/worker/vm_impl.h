@@ -11,6 +11,7 @@
 #include "worker/coro.h"
 #include "worker/heap.h"
 #include "worker/session.h"
+#include "worker/sources.h"
 #include "worker/vm.h"
 #include "worker/worker.h"
 
@@ -21,6 +22,7 @@ struct vm_env {
     struct gateways *gateways; /* they outlive the vm */
     const struct worker_conf *conf;
     unsigned index;
+    bool replay; /* run what conf->sources_fd keeps */
 };
 
 /* error NULL: the script is loaded and its onWorkerStart (or the program) has
@@ -47,6 +49,7 @@ struct vm {
     vm_loaded_cb loaded;
     void *loaded_arg;
     char *error; /* owned; why loading failed */
+    struct sources sources;
 
     /* coro.c */
     struct coro *running; /* NULL while no coroutine runs */

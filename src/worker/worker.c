@@ -29,6 +29,7 @@ struct worker {
     struct vm *loading; /* the first one, until it is ready */
     struct vm *serving; /* NULL before and after */
     struct vm *next;    /* of a reload, until its verdict */
+    bool replays;       /* the script on disk did not load */
     bool prepared;      /* next is ready and waits for the verdict */
     worker_prepared_cb prepared_cb;
     void *prepared_arg;
@@ -222,6 +223,7 @@ static struct vm *open_vm(struct worker *w, vm_loaded_cb loaded)
         .gateways = w->gateways,
         .conf = w->conf,
         .index = w->index,
+        .replay = w->replays,
     };
 
     return vm_open(&env, loaded, w);
@@ -229,6 +231,8 @@ static struct vm *open_vm(struct worker *w, vm_loaded_cb loaded)
 
 static void serve(struct worker *w, struct vm *vm)
 {
+    sources_keep(&vm->sources, w->conf->sources_fd);
+    sources_close(&vm->sources);
     w->serving = vm;
     w->generation++;
     dispatch_serve(w->dispatch, vm);
@@ -239,11 +243,22 @@ static void on_first_loaded(struct vm *vm, const char *error, void *arg)
 {
     struct worker *w = arg;
 
+    if (error && !w->replays &&
+        sources_differ(&vm->sources, w->conf->sources_fd)) {
+        log_error("the script on disk does not load, running the one that ran "
+                  "before");
+        log_block(LOG_ERROR, error);
+        vm_close(vm);
+        w->replays = true;
+        w->loading = open_vm(w, on_first_loaded);
+        return;
+    }
     if (error) {
         w->events->on_failed(error, w->arg);
         return; /* the owner frees the worker, and vm with it */
     }
     w->loading = NULL;
+    w->replays = false;
     serve(w, vm);
     gateways_join(w->gateways);
     w->events->on_ready(w->arg);

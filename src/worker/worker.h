@@ -38,7 +38,8 @@ struct worker_conf {
     /* NULL, or the words that a program gets as its arguments:
      * worker/program.h; NULL-terminated */
     const char *const *words;
-    const char *lua_dir;   /* folder of the Lua files shipped with gwrun */
+    const char *lua_dir; /* folder of the Lua files shipped with gwrun */
+    int sources_fd;      /* memory that keeps the script (sources.h); 0: none */
     struct shared *shared; /* proc/shared.h; NULL: each state has its own */
     /* Open gwrun's libraries in a new state (lualib/linit.h); runs protected,
      * with vm_of(L) set. */
