@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "net/clock.h"
 #include "net/turn.h"
 #include "util/alloc.h"
 #include "worker/coro.h"
@@ -102,7 +103,7 @@ static int deadline(lua_State *L)
     uv_timer_init(loop, l->timer);
     l->timer->data = l;
     uv_update_time(loop); /* a handler may have computed for long */
-    uv_timer_start(l->timer, on_due, (uint64_t)(seconds * 1000 + 0.5), 0);
+    clock_start(l->timer, on_due, (uint64_t)(seconds * 1000 + 0.5));
     return 1;
 }
 
