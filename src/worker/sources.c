@@ -131,8 +131,9 @@ bool sources_replay(struct sources *s, int fd)
     uint32_t len = 0;
     struct stat st;
 
-    if (fd == 0 || fstat(fd, &st) < 0 || pread(fd, &len, sizeof(len), 0) != sizeof(len) ||
-        len == 0 || (size_t)st.st_size != sizeof(len) + len)
+    if (fd == 0 || fstat(fd, &st) < 0 ||
+        pread(fd, &len, sizeof(len), 0) != sizeof(len) || len == 0 ||
+        (size_t)st.st_size != sizeof(len) + len)
         return false;
     if (pread(fd, buf_extend(&s->files, len), len, sizeof(len)) != len) {
         sources_close(s);
