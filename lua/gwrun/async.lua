@@ -4,7 +4,9 @@
 -- Loaded by lualib/linit.c with the core (lspawn.c, llimit.c).
 local core = ...
 
-local M = { ticket = core.ticket, is_serving = core.is_serving, now = core.now }
+local M = {
+  ticket = core.ticket, is_serving = core.is_serving, now = core.now, report = core.report,
+}
 
 package.loaded.gwrun = M
 setmetatable(M, {

@@ -8,7 +8,7 @@ local fakes = require "gwrun.testing_fakes"
 local protocols = require "gwrun.testing_client"
 local cjson = require "cjson"
 
-local M = { redis = fakes.redis, sleep = fakes.sleep }
+local M = { redis = require "gwrun.testing_redis", sleep = fakes.sleep }
 
 local App, Client = {}, {}
 App.__index, Client.__index = App, Client
@@ -88,8 +88,9 @@ end
 -- Until nothing is left to do.
 local function settle(app)
   repeat
-    local ok, message = app.sim:settle()
-    if not ok then error(message, 0) end
+    if not app.sim:settle() then
+      error("the script does not come to rest: something in it goes on without waiting", 0)
+    end
     local busy = read_clients(app)
     busy = read_inbox(app) or busy
   until not busy
@@ -342,7 +343,8 @@ function App:start_gateway(number)
   check(self, 2)
   if self.sim:gateways()[number] then error("gateway " .. number .. " runs", 2) end
   assert(self.sim:start_gateway(number))
-  act(self)
+  wait_until(self, function() return self.sim:together() end, "finding the gateway again")
+  complain(self)
 end
 
 function App:kill_worker(number)

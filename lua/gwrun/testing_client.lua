@@ -107,6 +107,7 @@ end
 local function take_answer(client)
   local head, rest = client.rest:match "^(.-\r\n)\r\n(.*)$"
   if not head then return false end
+  client.head = head
   client.status = tonumber(head:match "^HTTP/1%.1 (%d+)")
   client.subprotocol = head:match "\r\n[Ss]ec%-[Ww]eb[Ss]ocket%-[Pp]rotocol: ([^\r]*)"
   if client.status == 101 then

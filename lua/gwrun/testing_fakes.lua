@@ -46,10 +46,12 @@ local function go_on(app, job, ...)
   end
 end
 
-local function start(app, question, f)
+local function start(app, question, name, f)
   local seconds = question[2]
-  local job = { id = question.id, timeout = math.floor(seconds * 1000 + 0.5) }
-  if seconds >= math.maxinteger / 1000 then job.timeout = math.maxinteger end
+  local job = { id = question.id, name = name, timeout = math.maxinteger }
+  if type(seconds) == "number" and seconds < 1e9 then
+    job.timeout = math.floor(seconds * 1000 + 0.5)
+  end
   job.co = coroutine.create(function() f(job) end)
   go_on(app, job)
 end
@@ -71,7 +73,7 @@ function M.wake(app, milliseconds)
     if job.left <= 0 then
       go_on(app, job)
     elseif job.timeout <= 0 then
-      finish(app, job, true, nil, "timed out", "etimedout")
+      finish(app, job, true, nil, job.name .. ": timed out", "etimedout")
     else
       table.insert(app.jobs, job)
     end
@@ -154,25 +156,41 @@ local function error_reply(message)
   return { error = message, code = (message:match "^(%S+)" or "err"):lower() }
 end
 
+-- A fake is a function, or a store in memory.
 local function redis_reply(app, command)
   table.insert(app.redis.commands, command)
-  local value, message = app.fakes.redis(table.unpack(command))
+  local fake = app.fakes.redis
+  local value, message
+  if type(fake) == "function" then
+    value, message = fake(table.unpack(command))
+  else
+    value, message = fake:call(table.unpack(command))
+  end
   if value == nil and message then return error_reply(message) end
   return value == nil and null or value
 end
 
--- MULTI … EXEC run when EXEC comes; nothing can come between here.
-local function run_commands(app, commands)
+local function run_queue(app, queue)
+  local replies = {}
+  for i, command in ipairs(queue) do replies[i] = redis_reply(app, command) end
+  return replies
+end
+
+-- What MULTI collects runs when EXEC comes, unless a watched key has changed.
+local function run_commands(app, connection, commands)
   local replies, queue = {}, nil
+  local store = type(app.fakes.redis) == "table" and app.fakes.redis or nil
   for i, command in ipairs(commands) do
     local name = tostring(command[1]):upper()
     if name == "MULTI" then
       queue, replies[i] = {}, "OK"
     elseif name == "EXEC" and queue then
-      local results = {}
-      for k, queued in ipairs(queue) do results[k] = redis_reply(app, queued) end
-      queue, replies[i] = nil, results
+      local changed = store and store:unwatch(connection)
+      replies[i] = changed and null or run_queue(app, queue)
+      queue = nil
     elseif name == "WATCH" or name == "UNWATCH" then
+      if store and name == "WATCH" then store:watch(connection, { table.unpack(command, 2) }) end
+      if store and name == "UNWATCH" then store:unwatch(connection) end
       replies[i] = "OK"
     elseif queue then
       queue[#queue + 1], replies[i] = command, "QUEUED"
@@ -184,13 +202,35 @@ local function run_commands(app, commands)
 end
 
 local function answer_redis(app, job, question)
-  finish(app, job, true, run_commands(app, question[4]))
+  finish(app, job, true, run_commands(app, question[3], question[4]))
+end
+
+local function answer_listen(app, job, question)
+  if type(app.fakes.redis) == "function" then
+    error("redis: a function cannot serve subscriptions; give redis = testing.redis()", 0)
+  end
+  finish(app, job, true, true)
+  app.fakes.redis:listen(question[3], question[4]) -- what it says comes after that
+end
+
+local function answer_next(app, job, question)
+  app.fakes.redis:receive(question[3], function(message)
+    if message then return finish(app, job, true, message) end
+    finish(app, job, true, nil, "redis: the connection was closed", "ecanceled")
+  end)
+end
+
+local function close_redis(app, _, question)
+  if type(app.fakes.redis) == "table" then app.fakes.redis:forget(question[2]) end
 end
 
 local kinds = {
   mysql = { "mysql", answer_mysql },
   http = { "http", answer_http },
   redis = { "redis", answer_redis },
+  redis_listen = { "redis", answer_listen },
+  redis_next = { "redis", answer_next },
+  redis_close = { "redis", close_redis },
 }
 
 --- Deal with what a script asks.
@@ -202,11 +242,14 @@ function M.ask(app, question)
       ("%s: this test has none; give testing.start { %s }"):format(name, names[name]))
     return
   end
-  start(app, question, function(job) f(app, job, question) end)
+  start(app, question, name, function(job) f(app, job, question) end)
 end
 
 --- The fakes of an app, from the options of testing.start().
 function M.install(app, options)
+  if type(options.redis) == "table" then
+    options.redis.now = function() return app.sim and app.sim:now() or os.time() end
+  end
   app.jobs = {}
   app.fakes = { mysql = options.mysql, redis = options.redis, http = options.http }
   app.mysql, app.redis, app.http = { queries = {} }, { commands = {} }, { requests = {} }

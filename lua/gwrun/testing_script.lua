@@ -94,11 +94,10 @@ function Pool:close() self.closed = true end
 local Connection = {}
 Connection.__index = Connection
 
-local last_connection = 0
-
 function M.redis.open()
-  last_connection = last_connection + 1
-  return setmetatable({ id = last_connection }, Connection)
+  local self = setmetatable({}, Connection)
+  self.id = ("%p"):format(self) -- no other worker has it
+  return self
 end
 
 local function check_open(self)

@@ -36,7 +36,7 @@ static void is_the_loops_own_time(void **state)
     assert_true(clock_wall(&loop) >= (double)tv.tv_sec);
     assert_true(clock_wall(&loop) < (double)tv.tv_sec + 60);
     clock_start(&timer, on_timer, 50);
-    assert_int_equal(uv_timer_get_due_in(&timer), 50);
+    assert_int_equal(clock_due_in(&timer), 50);
     assert_int_equal(uv_timer_get_repeat(&timer), 0);
     clock_wrote(&loop, 5); /* nobody counts */
 }
@@ -61,7 +61,14 @@ static void parks_timers_on_a_tests_clock_to_the_millisecond(void **state)
     clock_start(&timer, on_timer, 50);
     assert_true(
         uv_now(&loop) + uv_timer_get_due_in(&timer) == clock.parked + 7050);
+    assert_int_equal(clock_due_in(&timer), 50);
+    clock.now += 20;
+    assert_int_equal(clock_due_in(&timer), 30);
+    clock.now += 40;
+    assert_int_equal(clock_due_in(&timer), 0);
+    clock.now = 7000;
     uv_timer_start(&timer, on_timer, 30, 20);
+    assert_int_equal(clock_due_in(&timer), 30);
     clock_park(&timer, 30);
     assert_true(
         uv_now(&loop) + uv_timer_get_due_in(&timer) == clock.parked + 7030);

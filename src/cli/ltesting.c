@@ -30,7 +30,8 @@ struct ltesting {
     struct sim *sim; /* owned; NULL once closed */
     struct lscript script;
     struct buf log; /* owned; lines */
-    char *text;     /* owned; of the script, when it is not in a file */
+    char *text;     /* owned; of the script; NULL: it is in a file */
+    char *next;     /* owned; of the one that is being prepared */
     struct buf fds; /* owned; int: the clients' ends */
 };
 
@@ -91,7 +92,8 @@ static void close_all(lua_State *L, struct ltesting *t)
     buf_fini(&t->fds);
     buf_fini(&t->log);
     free(t->text);
-    t->text = NULL;
+    free(t->next);
+    t->text = t->next = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, t->script.inbox);
 }
 
@@ -147,15 +149,6 @@ static int sim_lua_ports(lua_State *L)
     return 2;
 }
 
-static void set_text(struct ltesting *t, const char *text)
-{
-    char *copy = text ? xstrdup(text) : NULL;
-
-    sim_set_script(t->sim, copy);
-    free(t->text);
-    t->text = copy;
-}
-
 /* sim:start(configuration, wall, text | nil) -> true | nil, message */
 static int sim_lua_start(lua_State *L)
 {
@@ -187,14 +180,10 @@ static int sim_lua_start(lua_State *L)
 
 /* ---- time ---- */
 
-/* sim:settle() -> true | nil, message */
+/* sim:settle() -> false: the script does not come to rest */
 static int sim_lua_settle(lua_State *L)
 {
-    char err[SIM_ERR_SIZE];
-
-    if (sim_settle(check(L)->sim, err) < 0)
-        return fail(L, err);
-    lua_pushboolean(L, true);
+    lua_pushboolean(L, sim_settle(check(L)->sim) == 0);
     return 1;
 }
 
@@ -305,6 +294,13 @@ static int sim_lua_busy(lua_State *L)
     return 1;
 }
 
+/* sim:together() -> has every role found the others? */
+static int sim_lua_together(lua_State *L)
+{
+    lua_pushboolean(L, sim_is_together(check(L)->sim));
+    return 1;
+}
+
 /* sim:failure() -> why a script could not be loaded | nil */
 static int sim_lua_failure(lua_State *L)
 {
@@ -312,13 +308,16 @@ static int sim_lua_failure(lua_State *L)
     return 1;
 }
 
-/* sim:prepare(text | nil): begin a reload */
+/* sim:prepare(text | nil): begin a reload, with this text from now on */
 static int sim_lua_prepare(lua_State *L)
 {
     struct ltesting *t = check(L);
+    const char *text = luaL_optstring(L, 2, NULL);
 
-    if (!lua_isnoneornil(L, 2))
-        set_text(t, luaL_checkstring(L, 2));
+    if (text) {
+        t->next = xstrdup(text);
+        sim_set_script(t->sim, t->next);
+    }
     sim_prepare(t->sim);
     return 0;
 }
@@ -326,7 +325,16 @@ static int sim_lua_prepare(lua_State *L)
 /* sim:verdict() -> nil | why the old script goes on */
 static int sim_lua_verdict(lua_State *L)
 {
-    lua_pushstring(L, sim_verdict(check(L)->sim));
+    struct ltesting *t = check(L);
+    const char *why = sim_verdict(t->sim);
+
+    if (t->next) {
+        free(why ? t->next : t->text);
+        t->text = why ? t->text : t->next;
+        t->next = NULL;
+        sim_set_script(t->sim, t->text);
+    }
+    lua_pushstring(L, why);
     return 1;
 }
 
@@ -554,6 +562,7 @@ static int open_core(lua_State *L)
         {"start_worker", sim_lua_start_worker},
         {"step", sim_lua_step},
         {"stop_workers", sim_lua_stop_workers},
+        {"together", sim_lua_together},
         {"turn", sim_lua_turn},
         {"verdict", sim_lua_verdict},
         {"workers", sim_lua_workers},

@@ -15,9 +15,10 @@
 #include "util/alloc.h"
 #include "util/list.h"
 
-#define FIRST_NOW (1000 * 1000) /* ms on a new clock; 0 means never to some */
-#define PARKED    (1ULL << 48)  /* ms; no test waits so long for real */
-#define SILENCE   100           /* ms for bytes on their way in the kernel */
+#define FIRST_NOW   (1000 * 1000) /* ms on a new clock; 0 means never to some */
+#define PARKED      (1ULL << 48)  /* ms; no test waits so long for real */
+#define SILENCE     100           /* ms for bytes on their way in the kernel */
+#define THREAD_TIME 5000          /* ms for what a thread computes */
 
 enum worker_state {
     WORKER_NONE,
@@ -54,6 +55,7 @@ struct sim {
     struct sim_worker *workers; /* owned */
     char *error;                /* owned; of a script that failed */
     void *arg;                  /* borrowed */
+    bool apart; /* they are not together, and it does not help to wait */
 };
 
 struct sim *sim_of(const uv_loop_t *loop)
@@ -145,8 +147,8 @@ static void park(uv_handle_t *handle, void *arg)
 
     if (handle->type != UV_TIMER || !uv_is_active(handle) || is_parked(handle))
         return;
-    if (uv_timer_get_due_in(timer) > 0)
-        clock_park(timer, uv_timer_get_due_in(timer));
+    if (clock_due_in(timer) > 0)
+        clock_park(timer, clock_due_in(timer));
 }
 
 static void find_next(uv_handle_t *handle, void *arg)
@@ -210,8 +212,7 @@ static size_t count_gateways(const struct sim *s)
     return n;
 }
 
-/* Has everybody a link to everybody, and none to who is gone? */
-static bool is_together(const struct sim *s)
+bool sim_is_together(const struct sim *s)
 {
     size_t gateways = count_gateways(s), workers = 0;
     struct gateway_status g;
@@ -224,7 +225,7 @@ static bool is_together(const struct sim *s)
             continue;
         workers++;
         worker_status(s->world.workers[i], &w);
-        if (w.gateways != gateways || w.gateways_known != gateways)
+        if (w.gateways != gateways)
             return false;
     }
     for (size_t i = 0; i < s->ngateways; i++) {
@@ -260,27 +261,33 @@ bool sim_turn(struct sim *s)
     return uv_backend_timeout(&s->world.loop) == 0 || has_events(s, 0);
 }
 
-/* The kernel may bring what is written to a port only a moment later; what a
- * role that died had not read yet never comes. */
-int sim_settle(struct sim *s, char err[SIM_ERR_SIZE])
+/* The kernel may bring what was written, or the end of a connection, only a
+ * moment later. What a role that died had not read never comes; and after some
+ * deaths the roles find each other again only when time passes. */
+static bool is_at_rest(struct sim *s)
+{
+    bool together = sim_is_together(s);
+
+    if (together)
+        s->apart = false;
+    if (s->clock.unread == 0 && !has_requests(s) && (together || s->apart))
+        return true;
+    if (has_events(s, has_requests(s) ? THREAD_TIME : SILENCE))
+        return false;
+    s->clock.unread = 0;
+    s->apart = !together;
+    return true;
+}
+
+int sim_settle(struct sim *s)
 {
     uint64_t deadline = uv_hrtime() + SIM_PATIENCE * 1000000ULL;
 
-    while (uv_hrtime() < deadline) {
-        if (sim_turn(s))
-            continue;
-        if (s->clock.unread == 0 && !has_requests(s) && is_together(s))
-            return 0;
-        if (!has_events(s, SILENCE))
-            s->clock.unread = 0;
+    while (sim_turn(s) || !is_at_rest(s)) {
+        if (uv_hrtime() > deadline)
+            return -ETIMEDOUT;
     }
-    snprintf(err, SIM_ERR_SIZE,
-        is_together(s)
-            ? "still busy after %d s: something in the script goes on without "
-              "waiting for time or a client"
-            : "the roles do not find each other within %d s",
-        SIM_PATIENCE / 1000);
-    return -ETIMEDOUT;
+    return 0;
 }
 
 /* ---- gateways ---- */
@@ -297,6 +304,7 @@ bool sim_has_gateway(const struct sim *s, size_t i)
 
 void sim_kill_gateway(struct sim *s, size_t i)
 {
+    s->apart = false;
     world_close_gateway(&s->world, i);
 }
 
@@ -430,6 +438,7 @@ bool sim_has_worker(const struct sim *s, size_t i)
 
 void sim_kill_worker(struct sim *s, size_t i)
 {
+    s->apart = false;
     s->workers[i].state = WORKER_NONE;
     world_close_worker(&s->world, (unsigned)i);
 }

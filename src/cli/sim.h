@@ -44,9 +44,12 @@ uint16_t sim_inner_port(const struct sim *s, size_t gateway);
 int sim_start(struct sim *s, struct config *c, double wall, void *arg,
     char err[SIM_ERR_SIZE]);
 
-/* Let the roles do all that they can do without time. 0, or -ETIMEDOUT with a
- * line in err: they do not come to rest. */
-int sim_settle(struct sim *s, char err[SIM_ERR_SIZE]);
+/* Let the roles do all that they can do without time. 0, or -ETIMEDOUT: they do
+ * not come to rest. */
+int sim_settle(struct sim *s);
+
+/* Has everybody that runs a link to everybody, and none to who is gone? */
+bool sim_is_together(const struct sim *s);
 
 /* One turn of the loop; false when nothing is left to do. */
 bool sim_turn(struct sim *s);

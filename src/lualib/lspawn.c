@@ -203,6 +203,14 @@ static int is_serving(lua_State *L)
     return 1;
 }
 
+/* report(what, traceback): log an error of the script's that was caught */
+static int report(lua_State *L)
+{
+    log_error("%s", luaL_checkstring(L, 1));
+    log_block(LOG_ERROR, luaL_tolstring(L, 2, NULL));
+    return 0;
+}
+
 /* now() -> seconds since 1970, with a fraction */
 static int now(lua_State *L)
 {
@@ -239,6 +247,7 @@ void lspawn_push(lua_State *L)
         {"ticket", ticket_new},
         {"is_serving", is_serving},
         {"now", now},
+        {"report", report},
         {NULL, NULL},
     };
 

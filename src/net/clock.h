@@ -48,6 +48,18 @@ static inline double clock_wall(const uv_loop_t *loop)
     return (double)tv.tv_sec + (double)tv.tv_usec / 1e6;
 }
 
+/* Milliseconds until an active timer runs out. */
+static inline uint64_t clock_due_in(const uv_timer_t *timer)
+{
+    const struct clock *c = timer->loop->data;
+    uint64_t ms = uv_timer_get_due_in(timer);
+
+    if (!c || uv_now(timer->loop) + ms < c->parked)
+        return ms;
+    ms += uv_now(timer->loop) - c->parked;
+    return ms > c->now ? ms - c->now : 0;
+}
+
 /* On a test's clock: let the timer run out ms after now. */
 static inline void clock_park(uv_timer_t *timer, uint64_t ms)
 {

@@ -1,0 +1,3 @@
+local helper = require "helping"
+Events = {}
+function Events.onMessage(client_id, text) Gateway.sendToClient(client_id, helper(text)) end
