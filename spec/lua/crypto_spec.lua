@@ -1,6 +1,7 @@
 -- gwrun.crypto, gwrun.jwt and gwrun.json in a real worker.
 -- luacheck: no max line length
 local cjson = require "cjson"
+local openssl = require "openssl"
 local process = require "process"
 local scripting = require "scripting"
 local testbed = require "testbed"
@@ -8,12 +9,6 @@ local uv = require "luv"
 
 describe("in a script", function()
   local bed, dir
-
-  local function openssl(...)
-    local code, out = process.run({ "openssl", ... }, { cwd = dir })
-    assert(code == 0, out)
-    return out
-  end
 
   setup(function()
     dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-keys-XXXXXX"))
@@ -160,14 +155,14 @@ describe("in a script", function()
     -- A token signed by the openssl command.
     local function sign(alg, key)
       local function encode(text) return (bed:run("return crypto.base64UrlEncode(crypto.base64Decode %q)", text)) end
-      local function b64(text) return openssl("base64", "-A", "-in", text) end
+      local function b64(text) return openssl.run(dir, "base64", "-A", "-in", text) end
       testbed.write_file(dir .. "/head", '{"alg":"' .. alg .. '"}')
       testbed.write_file(dir .. "/body", '{"sub":"u2"}')
       local signed = encode(b64 "head") .. "." .. encode(b64 "body")
       testbed.write_file(dir .. "/signed", signed)
-      openssl("dgst", "-sha256", "-sign", key, "-out", "sig", "signed")
+      openssl.run(dir, "dgst", "-sha256", "-sign", key, "-out", "sig", "signed")
       if alg == "ES256" then -- DER to r and s
-        local out = openssl("asn1parse", "-inform", "DER", "-in", "sig")
+        local out = openssl.run(dir, "asn1parse", "-inform", "DER", "-in", "sig")
         local raw = ""
         for n in out:gmatch "INTEGER%s+:(%x+)" do raw = raw .. ("0"):rep(64 - #n) .. n end
         testbed.write_file(dir .. "/sig", (raw:gsub("%x%x", function(h) return string.char(tonumber(h, 16)) end)))
@@ -176,12 +171,12 @@ describe("in a script", function()
     end
 
     it("verifies RS256 and ES256 with public keys, and mixes nothing up", function()
-      openssl("genrsa", "-out", "rsa.key", "2048")
-      openssl("rsa", "-in", "rsa.key", "-pubout", "-out", "rsa.pub")
-      openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ec.key")
-      openssl("ec", "-in", "ec.key", "-pubout", "-out", "ec.pub")
-      openssl("genrsa", "-out", "weak.key", "1024")
-      openssl("rsa", "-in", "weak.key", "-pubout", "-out", "weak.pub")
+      openssl.run(dir, "genrsa", "-out", "rsa.key", "2048")
+      openssl.run(dir, "rsa", "-in", "rsa.key", "-pubout", "-out", "rsa.pub")
+      openssl.run(dir, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ec.key")
+      openssl.run(dir, "ec", "-in", "ec.key", "-pubout", "-out", "ec.pub")
+      openssl.run(dir, "genrsa", "-out", "weak.key", "1024")
+      openssl.run(dir, "rsa", "-in", "weak.key", "-pubout", "-out", "weak.pub")
       local rs, es = sign("RS256", "rsa.key"), sign("ES256", "ec.key")
       local weak = sign("RS256", "weak.key")
       local function code(token, key) return select(3, bed:run("return jwt.verify(%q, read '%s/%s')", token, dir, key)) end

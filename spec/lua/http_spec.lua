@@ -2,6 +2,7 @@
 -- luacheck: no max line length
 local cjson = require "cjson"
 local httpserver = require "httpserver"
+local openssl = require "openssl"
 local process = require "process"
 local scripting = require "scripting"
 local testbed = require "testbed"
@@ -10,16 +11,11 @@ local uv = require "luv"
 describe("gwrun.http", function()
   local server, bed, dir, secure
 
-  local function openssl(...)
-    local code, out = process.run({ "openssl", ... }, { cwd = dir })
-    assert(code == 0, out)
-  end
-
   local function make_certificates()
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=spec CA", "-days", "2")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    openssl.run(dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=spec CA", "-days", "2")
+    openssl.run(dir, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
     testbed.write_file(dir .. "/ext", "subjectAltName=DNS:localhost\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem",
+    openssl.run(dir, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem",
       "-extfile", "ext", "-days", "2")
   end
 

@@ -92,6 +92,13 @@ end
 
 function M:save_config() M.write_file(self.dir .. "/conf/gwrun.lua", "return " .. to_lua(self.config) .. "\n") end
 
+--- The chat page in www.
+function M:write_page()
+  for _, f in ipairs { "index.html", "style.css", "chat.js", "gwclient.js" } do
+    M.write_file(self.dir .. "/www/" .. f, M.read_file("www/" .. f))
+  end
+end
+
 function M:write_script(text) M.write_file(self.dir .. "/scripts/events.lua", text) end
 
 function M:command(...)

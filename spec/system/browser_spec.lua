@@ -8,9 +8,7 @@ describe("the chat page", function()
 
   setup(function()
     app = testbed.new { gateways = { { listen = "websocket", www = "www", count = 2 }, { listen = "text" } } }
-    for _, f in ipairs { "index.html", "style.css", "chat.js", "gwclient.js" } do
-      testbed.write_file(app.dir .. "/www/" .. f, testbed.read_file("www/" .. f))
-    end
+    app:write_page()
     app:up()
   end)
 

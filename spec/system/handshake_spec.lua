@@ -1,6 +1,7 @@
 -- Events.onHandshake: the script decides who becomes a client.
 local bridge = require "bridge"
 local loop = require "loop"
+local openssl = require "openssl"
 local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
@@ -44,14 +45,6 @@ end
 function Events.onMessage(client_id, message) Gateway.sendToClient(client_id, message) end
 ]]
 
-local function certificate(dir)
-  local code, out = process.run({
-    "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-    "-keyout", "key.pem", "-out", "cert.pem",
-  }, { cwd = dir })
-  assert(code == 0, out)
-end
-
 local key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 local function head(target)
@@ -70,7 +63,7 @@ describe("Events.onHandshake", function()
         { listen = "text" },
       },
     }
-    certificate(app.dir)
+    openssl.certificate(app.dir)
     testbed.write_file(app.dir .. "/www/index.html", "<p>the page</p>")
     app:up()
   end)

@@ -1,5 +1,6 @@
 -- Every kind of client port, with and without TLS, and its limits.
 local bridge = require "bridge"
+local openssl = require "openssl"
 local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
@@ -11,14 +12,6 @@ function Events.onMessage(client_id, message)
   Gateway.sendToCurrentClient(message)
 end
 ]]
-
-local function certificate(dir)
-  local code, out = process.run({
-    "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-    "-keyout", "key.pem", "-out", "cert.pem",
-  }, { cwd = dir })
-  assert(code == 0, out)
-end
 
 describe("client ports", function()
   local app
@@ -36,7 +29,7 @@ describe("client ports", function()
         { listen = "websocket", send = "binary", max_message = 1000 },
       },
     }
-    certificate(app.dir)
+    openssl.certificate(app.dir)
     testbed.write_file(app.dir .. "/www/index.html", "<p>the page</p>")
     testbed.write_file(app.dir .. "/secret.txt", "secret")
     app:up()

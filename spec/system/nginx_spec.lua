@@ -1,6 +1,7 @@
 -- wss:// through Debian's nginx, with the file that docs/nginx.md shows.
 local bridge = require "bridge"
 local loop = require "loop"
+local openssl = require "openssl"
 local process = require "process"
 local testbed = require "testbed"
 
@@ -40,14 +41,6 @@ local function replace(text, from, to, count)
   return result
 end
 
-local function certificate(dir)
-  local code, out = process.run({
-    "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-    "-keyout", "key.pem", "-out", "cert.pem",
-  }, { cwd = dir })
-  assert(code == 0, out)
-end
-
 describe("nginx in front", function()
   local app, nginx, port
 
@@ -71,10 +64,8 @@ describe("nginx in front", function()
       script = script,
       gateways = { { listen = "websocket", www = "www", count = 2, trusted_proxies = "127.0.0.1" } },
     }
-    for _, f in ipairs { "index.html", "style.css", "chat.js", "gwclient.js" } do
-      testbed.write_file(app.dir .. "/www/" .. f, testbed.read_file("www/" .. f))
-    end
-    certificate(app.dir)
+    app:write_page()
+    openssl.certificate(app.dir)
     app:up()
     configure()
     nginx = process.spawn(run())
