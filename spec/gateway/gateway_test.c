@@ -717,12 +717,21 @@ static void pings_silent_websockets_and_ends_dead_ones(void **state)
     finish(t);
 }
 
+/* Let time pass until a ping comes. */
+static void expect_ping(struct peer *client, struct clock *clock)
+{
+    UNTIL(client->t, (clock->now += 5, has(client, 3)));
+    expect_bytes(client, "\x89\x01p", 3);
+}
+
 static void keeps_clients_that_answer_pings(void **state)
 {
     struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct clock clock = {.now = 1000};
     struct peer *worker;
     struct peer *client;
 
+    t->loop.data = &clock;
     t->conf.ping_interval = 0.05;
     t->conf.idle_timeout = 0.3;
     start(t);
@@ -730,10 +739,34 @@ static void keeps_clients_that_answer_pings(void **state)
     client = dial(t, &t->outer);
     upgrade(client);
     for (int i = 0; i < 12; i++) {
-        expect_bytes(client, "\x89\x01p", 3);
+        expect_ping(client, &clock);
         put(client, "\x8a\x81\0\0\0\0p", 7);
     }
     assert_int_equal(status(t).clients, 1);
+    hang_up(client);
+    hang_up(worker);
+    finish(t);
+}
+
+static void blames_no_client_for_its_own_pause(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct clock clock = {.now = 1000};
+    struct peer *worker;
+    struct peer *client;
+
+    t->loop.data = &clock;
+    t->conf.ping_interval = 0.05;
+    t->conf.idle_timeout = 0.3;
+    start(t);
+    worker = join(t);
+    client = dial(t, &t->outer);
+    upgrade(client);
+    clock.now += 60000;
+    expect_ping(client, &clock);
+    put(client, "\x8a\x81\0\0\0\0p", 7);
+    expect_ping(client, &clock);
+    UNTIL(t, (clock.now += 5, has_ended(client))); /* silent once more */
     hang_up(client);
     hang_up(worker);
     finish(t);
@@ -927,6 +960,7 @@ int main(void)
         cmocka_unit_test(makes_askers_who_do_not_read_wait),
         cmocka_unit_test(pings_silent_websockets_and_ends_dead_ones),
         cmocka_unit_test(keeps_clients_that_answer_pings),
+        cmocka_unit_test(blames_no_client_for_its_own_pause),
         cmocka_unit_test(pings_with_data_as_gatewayworker),
         cmocka_unit_test(says_goodbye_and_delivers_every_close),
         cmocka_unit_test(gives_up_on_clients_that_stay_at_the_end),

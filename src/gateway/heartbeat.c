@@ -18,6 +18,9 @@ struct heartbeat {
     bool ping;
     uint32_t interval; /* ticks */
     uint32_t deadline; /* ticks of silence; 0: none */
+    uint32_t last;     /* ticks, of the slice before */
+    uint32_t mercy;    /* ticks: nobody is dead before … */
+    bool merciful;     /* … while this is set */
     size_t at;         /* where the next slice begins */
 };
 
@@ -32,7 +35,7 @@ static void visit(struct heartbeat *h, struct client *c, uint32_t now)
 
     if (c->paused) { /* silent because nobody reads */
         c->seen = now;
-    } else if (h->deadline > 0 && silence >= h->deadline) {
+    } else if (h->deadline > 0 && silence >= h->deadline && !h->merciful) {
         client_destroy(c->conn, "timeout");
     } else if (h->ping && silence >= h->interval &&
                now - c->pinged >= h->interval) {
@@ -44,12 +47,26 @@ static void visit(struct heartbeat *h, struct client *c, uint32_t now)
     }
 }
 
+/* If this process did not run for long (stopped, its machine paused), clients
+ * were silent because nobody listened: they get all the time again. */
+static void look_at_self(struct heartbeat *h, uint32_t now)
+{
+    if (now - h->last > h->deadline / 2) {
+        h->merciful = true;
+        h->mercy = now + h->deadline;
+    } else if (h->merciful && (int32_t)(now - h->mercy) >= 0) {
+        h->merciful = false;
+    }
+    h->last = now;
+}
+
 static void on_slice(uv_timer_t *timer)
 {
     struct heartbeat *h = timer->data;
     size_t count = clients_count(h->clients);
     uint32_t now = heartbeat_ticks(timer->loop);
 
+    look_at_self(h, now);
     if (h->at >= count)
         h->at = 0;
     for (size_t n = (count + SLICES - 1) / SLICES; n > 0 && h->at < count; n--)
@@ -76,6 +93,7 @@ struct heartbeat *heartbeat_open(
         return NULL;
     h = xcalloc(1, sizeof(*h));
     h->clients = clients;
+    h->last = heartbeat_ticks(loop);
     h->interval = to_ticks(conf->ping_interval);
     h->ping = has_data || !as_php;
     h->deadline =
