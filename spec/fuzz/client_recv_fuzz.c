@@ -29,6 +29,10 @@ void client_lws_read(struct client_conn *c, bool enable)
 {
 }
 
+void client_conn_failed(struct client_conn *c)
+{
+}
+
 void client_conn_schedule(struct client_conn *c)
 {
 }
