@@ -5,7 +5,7 @@
 local core = ...
 
 local M = {
-  ticket = core.ticket, is_serving = core.is_serving, now = core.now, report = core.report,
+  ticket = core.ticket, is_serving = core.is_serving, now = core.now, _report = core.report,
 }
 
 package.loaded.gwrun = M

@@ -135,7 +135,7 @@ local function run(id, entry)
   async.spawn(function()
     local ok, message = xpcall(entry.fn, debug.traceback, table.unpack(entry.args))
     entry.running = false
-    if not ok then async.report(("cron: callback failed id=%d"):format(id), message) end
+    if not ok then async._report(("cron: callback failed id=%d"):format(id), message) end
   end)
 end
 

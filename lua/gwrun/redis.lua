@@ -331,7 +331,7 @@ local function deliver(self, message)
     self.confirmed = self.confirmed + 1
     if self.confirmed == #self.names then self.ready:set() end
   end
-  if not ok then async.report("redis: handler of a subscription failed", err) end
+  if not ok then async._report("redis: handler of a subscription failed", err) end
 end
 
 -- One connection's life; returns why it ended.
