@@ -7,6 +7,7 @@
 
 #include "gateway/client_io_impl.h"
 #include "util/log.h"
+#include "util/utf8.h"
 
 #define MESSAGE_MAX 64
 
@@ -123,8 +124,12 @@ static void check_pieces(struct client_io *io, const uint8_t *data, size_t len)
         len -= p.len;
         if (oversize || !p.final || !p.frame_end)
             continue;
-        buf_printf(&want, "%zu %d ", message.len, binary);
-        buf_append(&want, message.data, message.len);
+        if (binary || utf8_valid(message.data, message.len)) {
+            buf_printf(&want, "%zu %d ", message.len, binary);
+            buf_append(&want, message.data, message.len);
+        } else {
+            assert(heard.closed == 1007);
+        }
         buf_clear(&message);
         begun = false;
     }

@@ -10,9 +10,9 @@
  * Any other empty table is {}; one with string keys or gaps is an object.
  *
  * Own code, for no library does this: lua-cjson 2.1 makes floats of integers,
- * writing 2^53 as 9.007199254741e+15, and {} of []. jansson refuses what scripts
- * meet (integers of more than 64 bits, half a surrogate pair, text that is not
- * UTF-8), and a message by way of its tree costs three times as much.
+ * writing 2^53 as 9.007199254741e+15, and {} of []. jansson refuses what
+ * scripts meet (integers of more than 64 bits, half a surrogate pair, text that
+ * is not UTF-8), and a message by way of its tree costs three times as much.
  *
  * SPDX-License-Identifier: MIT
  */
