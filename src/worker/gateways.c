@@ -464,8 +464,7 @@ static void on_tick(uv_timer_t *timer)
 
 void gateways_tick_within(struct gateways *g, uint64_t ms)
 {
-    if (!uv_is_active((uv_handle_t *)&g->tick) ||
-        clock_due_in(&g->tick) > ms)
+    if (!uv_is_active((uv_handle_t *)&g->tick) || clock_due_in(&g->tick) > ms)
         uv_timer_start(&g->tick, on_tick, ms, 0);
 }
 
