@@ -1,164 +1,161 @@
--- A client's side of each protocol, for gwrun.testing: bytes to messages and
--- back. A protocol has
---
---   greeting(options)  the bytes that a connection begins with
---   encode(text, binary)  a message as bytes
---   feed(client, data)  takes what came: client:message(text), client:reply(bytes),
---                       client:ended(code, reason)
+-- Clients of an app of gwrun.testing.
+local cjson = require "cjson"
+local flow = require "gwrun.testing_flow"
+local protocols = require "gwrun.testing_protocols"
+
 local M = {}
 
--- Lines; a message has none in it.
+local Client = {}
+Client.__index = Client
+Client.__name = "gwrun.testing.client"
 
-M.text = {}
+local function next_gateway(app, number)
+  local there = app.sim:gateways()
+  if number then
+    if not there[number] then error(("app:connect: gateway %s does not run"):format(number), 4) end
+    return number
+  end
+  for _ = 1, #there do
+    app.turn = (app.turn or 0) % #there + 1
+    if there[app.turn] then return app.turn end
+  end
+  error("app:connect: no gateway runs", 4)
+end
 
-function M.text.greeting() return "" end
-
-function M.text.encode(text) return text .. "\n" end
-
-function M.text.feed(client, data)
-  client.rest = client.rest .. data
+-- Write all, while the gateway reads.
+local function write_all(app, client, bytes)
   local from = 1
-  for line, next_line in client.rest:gmatch "([^\n]*)\n()" do
-    client:message(line)
-    from = next_line
-  end
-  client.rest = client.rest:sub(from)
-end
-
--- A length of four bytes, which counts itself.
-
-M.frame = {}
-
-M.frame.greeting = M.text.greeting
-
-function M.frame.encode(text) return (">I4"):pack(#text + 4) .. text end
-
-function M.frame.feed(client, data)
-  client.rest = client.rest .. data
-  while #client.rest >= 4 do
-    local length = (">I4"):unpack(client.rest)
-    if #client.rest < length then return end
-    client:message(client.rest:sub(5, length))
-    client.rest = client.rest:sub(length + 1)
-  end
-end
-
--- Whatever arrives.
-
-M.tcp = {}
-
-M.tcp.greeting = M.text.greeting
-
-function M.tcp.encode(text) return text end
-
-function M.tcp.feed(client, data)
-  if data ~= "" then client:message(data) end
-end
-
--- WebSocket (RFC 6455).
-
-M.websocket = {}
-
-local TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-
--- A mask of zeros is one, too: the bytes stay as they are.
-local function frame(opcode, text)
-  local size = #text
-  local head
-  if size < 126 then
-    head = ("BB"):pack(0x80 | opcode, 0x80 | size)
-  elseif size < 65536 then
-    head = (">BBI2"):pack(0x80 | opcode, 0x80 | 126, size)
-  else
-    head = (">BBI8"):pack(0x80 | opcode, 0x80 | 127, size)
-  end
-  return head .. "\0\0\0\0" .. text
-end
-
-function M.websocket.greeting(options)
-  local lines = {
-    ("GET %s HTTP/1.1"):format(options.path or "/"),
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: Z3dydW4ncyBvd24ga2V5IQ==",
-  }
-  local given = {}
-  for name, value in pairs(options.headers or {}) do
-    given[name:lower()] = true
-    lines[#lines + 1] = name .. ": " .. value
-  end
-  if not given.host then table.insert(lines, 2, "Host: 127.0.0.1") end
-  if options.subprotocol then
-    lines[#lines + 1] = "Sec-WebSocket-Protocol: " .. options.subprotocol
-  end
-  return table.concat(lines, "\r\n") .. "\r\n\r\n"
-end
-
-function M.websocket.encode(text, binary) return frame(binary and BINARY or TEXT, text) end
-
-function M.websocket.ping(text) return frame(PING, text) end
-
-function M.websocket.goodbye(code, reason)
-  return frame(CLOSE, code and (">I2"):pack(code) .. (reason or "") or "")
-end
-
--- The answer to the greeting.
-local function take_answer(client)
-  local head, rest = client.rest:match "^(.-\r\n)\r\n(.*)$"
-  if not head then return false end
-  client.head = head
-  client.status = tonumber(head:match "^HTTP/1%.1 (%d+)")
-  client.subprotocol = head:match "\r\n[Ss]ec%-[Ww]eb[Ss]ocket%-[Pp]rotocol: ([^\r]*)"
-  if client.status == 101 then
-    client.upgraded, client.rest = true, rest
-    return true
-  end
-  client.refusal = rest
-  return false
-end
-
-local function take_frame(client, opcode, text, final)
-  if opcode == PING then
-    if not client.frozen then client:reply(frame(PONG, text)) end
-  elseif opcode == CLOSE then
-    if not client.said_goodbye then client:reply(frame(CLOSE, text:sub(1, 2))) end
-    if #text >= 2 then
-      client:ended((">I2"):unpack(text), text:sub(3))
-    else
-      client:ended(1005, "")
+  while from <= #bytes and client.fd do
+    local taken = app.sim:send(client.fd, bytes, from)
+    if not taken then break end
+    from = from + taken
+    if taken == 0 then
+      local before = from
+      flow.settle(app)
+      taken = client.fd and app.sim:send(client.fd, bytes, from)
+      if taken == 0 then error("the gateway does not read from this client", 0) end
+      from = before + (taken or 0)
     end
-  elseif opcode < CLOSE then
-    client.pieces[#client.pieces + 1] = text
-    if not final then return end
-    client:message(table.concat(client.pieces))
-    client.pieces = {}
   end
 end
 
--- One frame, or false when it is not whole yet.
-local function next_frame(client)
-  local data = client.rest
-  if #data < 2 then return false end
-  local first, size = data:byte(1, 2)
-  local from = 3
-  if size == 126 then
-    if #data < 4 then return false end
-    size, from = (">I2"):unpack(data, 3)
-  elseif size == 127 then
-    if #data < 10 then return false end
-    size, from = (">I8"):unpack(data, 3)
+local connect_options = {
+  gateway = "number", path = "string", headers = "table", subprotocol = "string", ip = "string",
+}
+
+--- Connect; gateways take turns unless one is named by its number. A WebSocket
+--- that is refused is closed, with its HTTP status in client.closed.status.
+function M.connect(app, options)
+  flow.check(app, 3)
+  options = options or {}
+  for name, value in pairs(options) do
+    local kind = connect_options[name]
+    if not kind then error(("app:connect: there is no option %q"):format(tostring(name)), 3) end
+    if type(value) ~= kind then error(("app:connect: %s must be a %s"):format(name, kind), 3) end
   end
-  if #data < from + size - 1 then return false end
-  client.rest = data:sub(from + size)
-  take_frame(client, first & 15, data:sub(from, from + size - 1), first >= 0x80)
-  return true
+  flow.act(app)
+  local number = next_gateway(app, options.gateway)
+  app.last_port = app.last_port + 1
+  local protocol = protocols[app.entries[number].listen]
+  local fd, message = app.sim:connect(number, options.ip or "127.0.0.1", app.last_port)
+  if not fd then error("app:connect: " .. message, 3) end
+  local client = setmetatable({
+    app = app, fd = fd, port = app.last_port, gateway = number, protocol = protocol,
+    rest = "", pieces = {}, inbox = {},
+  }, Client)
+  app.open[#app.open + 1] = client
+  local greeting = protocol.greeting(options)
+  if greeting ~= "" then write_all(app, client, greeting) end
+  while not client.id and app.sim:turn() do
+    client.id = app.sim:client_id(number, client.port)
+  end
+  flow.act(app)
+  return client
 end
 
-function M.websocket.feed(client, data)
-  client.rest = client.rest .. data
-  if not client.upgraded and not take_answer(client) then return end
-  while next_frame(client) do end
+-- What the protocol tells.
+
+function Client:message(text) self.inbox[#self.inbox + 1] = text end
+
+function Client:reply(bytes)
+  if self.fd then self.app.sim:send(self.fd, bytes, 1) end
+end
+
+function Client:ended(code, reason) self.closed = { code = code, reason = reason } end
+
+local function check_open(client)
+  flow.check(client.app, 3)
+  flow.act(client.app)
+  if client.closed or not client.fd then
+    local closed = client.closed or {}
+    error(("the client is closed: %s %s")
+      :format(closed.status or closed.code or "", closed.reason or ""), 3)
+  end
+end
+
+--- Send a message; a table as JSON.
+function Client:send(message, options)
+  check_open(self)
+  if type(message) == "table" then message = cjson.encode(message) end
+  local binary = options and options.binary
+  write_all(self.app, self, self.protocol.encode(tostring(message), binary))
+  flow.act(self.app)
+end
+
+--- Bytes as they are, to see what the gateway makes of them.
+function Client:send_raw(bytes)
+  check_open(self)
+  write_all(self.app, self, bytes)
+  flow.act(self.app)
+end
+
+--- The messages since the last call: a list of strings.
+function Client:received()
+  flow.check(self.app, 2)
+  flow.act(self.app)
+  local messages = self.inbox
+  self.inbox = {}
+  return messages
+end
+
+--- The last of them, or nil.
+function Client:last()
+  local messages = self:received()
+  return messages[#messages]
+end
+
+--- All of them, decoded from JSON.
+function Client:json()
+  local list = self:received()
+  for i, text in ipairs(list) do
+    local ok, value = pcall(cjson.decode, text)
+    if not ok then error(("message %d is no JSON: %s"):format(i, text), 2) end
+    list[i] = value
+  end
+  return list
+end
+
+--- Leave as a browser does: with a Close frame on a WebSocket.
+function Client:close(code, reason)
+  flow.check(self.app, 2)
+  if not self.fd then return end
+  if self.protocol.goodbye and self.upgraded then
+    self.said_goodbye = true
+    write_all(self.app, self, self.protocol.goodbye(code or 1000, reason))
+    flow.settle(self.app)
+  end
+  self:vanish()
+end
+
+--- Leave without a word.
+function Client:vanish()
+  flow.check(self.app, 2)
+  if self.fd then
+    self.app.sim:hang_up(self.fd)
+    self.fd = nil
+    self.closed = self.closed or { code = 1006, reason = "" }
+  end
+  flow.act(self.app)
 end
 
 return M

@@ -3,9 +3,11 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "cli/config.h"
+#include "cli/coverage.h"
 #include "cli/ltesting.h"
 #include "util/log.h"
 
@@ -24,26 +26,32 @@ static const char help[] =
     "starts gateways and workers in this process, with a clock that the spec\n"
     "moves and without a network; docs/testing.md tells all of it.\n"
     "\n"
+    "  --coverage     tell which lines of the scripts no spec has run\n"
     "  -o TAP         another output; also plainTerminal, junit, json …\n"
     "  --filter=TEXT  only specs whose name matches; gwrun test -- --help lists\n"
     "                 all of busted's options\n"
     "\n"
     "Exit status: 0 all passed, 1 some failed, 2 could not run them.\n";
 
-/* The words for busted. */
-static void push_words(lua_State *L, int argc, char **argv)
+/* The words for busted; true when one asks for coverage, which is ours. */
+static bool push_words(lua_State *L, int argc, char **argv)
 {
+    bool coverage = false;
     int n = 0;
 
     lua_createtable(L, argc, 1);
     lua_pushliteral(L, TEST_NAME);
     lua_rawseti(L, -2, 0);
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--") == 0)
+        if (strcmp(argv[i], "--coverage") == 0)
+            coverage = true;
+        if (strcmp(argv[i], "--") == 0 || strcmp(argv[i], "--coverage") == 0)
             continue;
         lua_pushstring(L, argv[i]);
         lua_rawseti(L, -2, ++n);
     }
+    lua_setglobal(L, "arg");
+    return coverage;
 }
 
 /* Find modules in gwrun's own folder and in the project's. */
@@ -56,22 +64,39 @@ static void set_path(lua_State *L, const char *lua_dir)
     lua_pop(L, 2);
 }
 
-/* Protected. Busted ends the process itself unless all is well. */
+/* Protected; whether to tell the coverage is at index 1, our folder of Lua
+ * files at index 2. Busted ends the process itself, unless all is well. */
 static int run_busted(lua_State *L)
 {
     static const char chunk[] =
-        "local found, runner = pcall(require, 'busted.runner')\n"
-        "if not found then error(runner, 0) end\n"
-        "runner { standalone = false }\n";
+        "local coverage, lua_dir = ...\n"
+        "if not package.searchpath('busted.runner', package.path) then\n"
+        "  error('test: busted is not installed; run apt install lua-busted,'"
+        "    .. ' or set LUA_PATH to where it is', 0)\n"
+        "end\n"
+        "local exit = os.exit\n"
+        "local function report()\n"
+        "  local hits = require 'gwrun.testing.core'.coverage()\n"
+        "  local text = require 'gwrun.testing_coverage'.report(hits, lua_dir)\n"
+        "  io.stderr:write('\\nlines of the scripts that have run:\\n', text, "
+        "'\\n')\n"
+        "end\n"
+        "if coverage then\n"
+        "  function os.exit(...) report() exit(...) end\n"
+        "end\n"
+        "require 'busted.runner' { standalone = false }\n"
+        "if coverage then report() end\n";
 
     if (luaL_loadbuffer(L, chunk, sizeof(chunk) - 1, "@" TEST_NAME) != LUA_OK)
         return lua_error(L);
-    lua_call(L, 0, 0);
+    lua_insert(L, 1);
+    lua_call(L, 2, 0);
     return 0;
 }
 
 int cmd_test(int argc, char **argv)
 {
+    struct coverage *coverage = NULL;
     struct config c;
     lua_State *L;
     int status = CLI_DONE;
@@ -86,17 +111,21 @@ int cmd_test(int argc, char **argv)
     if (!L)
         fatal("not enough memory");
     luaL_openlibs(L);
+    if (push_words(L, argc, argv))
+        coverage = coverage_new();
+    ltesting_preload(L, coverage);
     config_default(&c);
     set_path(L, c.worker_conf.lua_dir);
-    config_free(&c);
-    ltesting_preload(L);
-    push_words(L, argc, argv);
-    lua_setglobal(L, "arg");
     lua_pushcfunction(L, run_busted);
-    if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
+    lua_pushboolean(L, coverage != NULL);
+    lua_pushstring(L, c.worker_conf.lua_dir);
+    config_free(&c);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
         cli_error("%s", luaL_tolstring(L, -1, NULL));
         status = CLI_WRONG;
     }
     lua_close(L);
+    if (coverage)
+        coverage_free(coverage);
     return status;
 }

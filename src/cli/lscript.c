@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/coverage.h"
 #include "cli/lcopy.h"
 #include "cli/sim.h"
 #include "lualib/linit.h"
@@ -250,6 +251,8 @@ void lscript_open_libs(lua_State *L)
 {
     luaL_openlibs(L);
     remember(L);
+    if (lscript_of(L)->coverage)
+        coverage_watch(lscript_of(L)->coverage, L);
     lua_pushfstring(L, "%s/" SCRIPT_FILE, vm_lua_dir(vm_of(L)));
     if (luaL_loadfilex(L, lua_tostring(L, -1), "t") != LUA_OK)
         lua_error(L);

@@ -18,8 +18,9 @@ struct lscript {
     lua_State *test; /* borrowed; the test's state, while it may be used */
     int inbox;       /* reference in its registry: the list of questions */
     struct list states;
-    struct list asks; /* that wait for an answer */
-    lua_Integer last; /* id of a question */
+    struct list asks;          /* that wait for an answer */
+    lua_Integer last;          /* id of a question */
+    struct coverage *coverage; /* borrowed; NULL: nobody asks */
 };
 
 /* worker_conf.open_libs of a test. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/config.h"
+#include "cli/coverage.h"
 #include "cli/lscript.h"
 #include "cli/sim.h"
 #include "util/alloc.h"
@@ -17,6 +18,7 @@
 
 #define LTESTING_TYPE "gwrun.testing.sim"
 #define CURRENT_KEY   "gwrun.testing.current"
+#define COVERAGE_KEY  "gwrun.testing.coverage"
 #define CONFIG_NAME   "testing.start" /* in messages about the configuration */
 #define READ_SIZE     65536
 
@@ -104,6 +106,23 @@ static int sim_lua_close(lua_State *L)
     return 0;
 }
 
+static struct coverage *get_coverage(lua_State *L)
+{
+    struct coverage *c;
+
+    lua_getfield(L, LUA_REGISTRYINDEX, COVERAGE_KEY);
+    c = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return c;
+}
+
+/* coverage() -> path → set of lines that ran */
+static int core_coverage(lua_State *L)
+{
+    coverage_push(get_coverage(L), L);
+    return 1;
+}
+
 /* new(gateways) -> sim | nil, message. Closes the one before it. */
 static int sim_lua_new(lua_State *L)
 {
@@ -120,6 +139,7 @@ static int sim_lua_new(lua_State *L)
     luaL_setmetatable(L, LTESTING_TYPE);
     list_init(&t->script.states);
     list_init(&t->script.asks);
+    t->script.coverage = get_coverage(L);
     lua_newtable(L);
     t->script.inbox = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushvalue(L, -1);
@@ -194,15 +214,40 @@ static int sim_lua_turn(lua_State *L)
     return 1;
 }
 
-/* sim:step(milliseconds) -> by how many the clock has moved: to the next timer
- */
+/* Is there nothing that the test must deal with: no question, no line of the
+ * log, no bytes for a client? */
+static bool is_quiet(lua_State *L, struct ltesting *t)
+{
+    const int *fds = (const int *)t->fds.data;
+    struct pollfd p = {.events = POLLIN};
+    bool quiet = t->log.len == 0;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->script.inbox);
+    quiet = quiet && lua_rawlen(L, -1) == 0;
+    lua_pop(L, 1);
+    for (size_t i = 0; quiet && i < t->fds.len / sizeof(*fds); i++) {
+        p.fd = fds[i];
+        quiet = poll(&p, 1, 0) == 0;
+    }
+    return quiet;
+}
+
+/* sim:step(milliseconds, single) -> by how many the clock has moved: to the
+ * first timer (that the test has something to do with, unless single), or by
+ * all of them */
 static int sim_lua_step(lua_State *L)
 {
     struct ltesting *t = check(L);
     lua_Integer ms = luaL_checkinteger(L, 2);
+    bool single = lua_toboolean(L, 3);
+    uint64_t moved = 0;
 
     luaL_argcheck(L, ms >= 0, 2, "milliseconds expected");
-    lua_pushinteger(L, (lua_Integer)sim_step(t->sim, (uint64_t)ms));
+    do {
+        moved += sim_step(t->sim, (uint64_t)ms - moved);
+    } while (sim_settle(t->sim) == 0 && !single && moved < (uint64_t)ms &&
+             is_quiet(L, t));
+    lua_pushinteger(L, (lua_Integer)moved);
     return 1;
 }
 
@@ -568,7 +613,11 @@ static int open_core(lua_State *L)
         {"workers", sim_lua_workers},
         {NULL, NULL},
     };
-    static const luaL_Reg functions[] = {{"new", sim_lua_new}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"coverage", core_coverage},
+        {"new", sim_lua_new},
+        {NULL, NULL},
+    };
 
     luaL_newmetatable(L, LTESTING_TYPE);
     lua_pushcfunction(L, sim_lua_close);
@@ -580,8 +629,10 @@ static int open_core(lua_State *L)
     return 1;
 }
 
-void ltesting_preload(lua_State *L)
+void ltesting_preload(lua_State *L, struct coverage *coverage)
 {
+    lua_pushlightuserdata(L, coverage);
+    lua_setfield(L, LUA_REGISTRYINDEX, COVERAGE_KEY);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, open_core);
     lua_setfield(L, -2, "gwrun.testing.core");

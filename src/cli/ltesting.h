@@ -9,7 +9,10 @@
 
 #include <lua.h>
 
-/* Let require "gwrun.testing.core" find it. */
-void ltesting_preload(lua_State *L);
+struct coverage;
+
+/* Let require "gwrun.testing.core" find it. coverage: NULL, or what shall know
+ * the lines of the scripts that run; it outlives the state. */
+void ltesting_preload(lua_State *L, struct coverage *coverage);
 
 #endif /* GW_CLI_LTESTING_H */

@@ -8,17 +8,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli/simclock.h"
 #include "cli/world.h"
-#include "net/clock.h"
 #include "net/listener.h"
 #include "proc/shared.h"
 #include "util/alloc.h"
 #include "util/list.h"
 
-#define FIRST_NOW   (1000 * 1000) /* ms on a new clock; 0 means never to some */
-#define PARKED      (1ULL << 48)  /* ms; no test waits so long for real */
-#define SILENCE     100           /* ms for bytes on their way in the kernel */
-#define THREAD_TIME 5000          /* ms for what a thread computes */
+#define SILENCE     100  /* ms for bytes on their way in the kernel */
+#define THREAD_TIME 5000 /* ms for what a thread computes */
 
 enum worker_state {
     WORKER_NONE,
@@ -133,61 +131,9 @@ uint16_t sim_inner_port(const struct sim *s, size_t gateway)
 
 /* ---- time ---- */
 
-/* Timers wait for a time of the loop that never comes: PARKED above the sim's
- * clock. Those that are due there are started anew with 0. */
-static bool is_parked(const uv_handle_t *handle)
-{
-    return handle->type == UV_TIMER && uv_is_active(handle) &&
-           ((const uv_timer_t *)handle)->timeout >= PARKED;
-}
-
-static void park(uv_handle_t *handle, void *arg)
-{
-    uv_timer_t *timer = (uv_timer_t *)handle;
-
-    if (handle->type != UV_TIMER || !uv_is_active(handle) || is_parked(handle))
-        return;
-    if (clock_due_in(timer) > 0)
-        clock_park(timer, clock_due_in(timer));
-}
-
-static void find_next(uv_handle_t *handle, void *arg)
-{
-    uv_timer_t *timer = (uv_timer_t *)handle;
-    uv_timer_t **next = arg;
-
-    if (!is_parked(handle))
-        return;
-    if (!*next || timer->timeout < (*next)->timeout ||
-        (timer->timeout == (*next)->timeout &&
-            timer->start_id < (*next)->start_id))
-        *next = timer;
-}
-
-/* The parked timer that is due first, or NULL. */
-static uv_timer_t *next_timer(struct sim *s)
-{
-    uv_timer_t *next = NULL;
-
-    uv_walk(&s->world.loop, find_next, &next);
-    return next;
-}
-
 uint64_t sim_step(struct sim *s, uint64_t max_ms)
 {
-    uint64_t until = s->clock.now + max_ms;
-    uv_timer_t *next = next_timer(s);
-    uint64_t began = s->clock.now;
-
-    if (next && next->timeout - PARKED < until)
-        until = next->timeout - PARKED;
-    if (until > s->clock.now)
-        s->clock.now = until;
-    while (next && next->timeout - PARKED <= s->clock.now) {
-        uv_timer_start(next, next->timer_cb, 0, next->repeat);
-        next = next_timer(s);
-    }
-    return s->clock.now - began;
+    return simclock_step(&s->world.loop, max_ms);
 }
 
 double sim_wall(const struct sim *s)
@@ -254,10 +200,9 @@ static bool has_requests(const struct sim *s)
 
 bool sim_turn(struct sim *s)
 {
-    uv_update_time(&s->world.loop);
-    uv_walk(&s->world.loop, park, NULL);
+    simclock_park(&s->world.loop);
     uv_run(&s->world.loop, UV_RUN_NOWAIT);
-    uv_walk(&s->world.loop, park, NULL);
+    simclock_park(&s->world.loop);
     return uv_backend_timeout(&s->world.loop) == 0 || has_events(s, 0);
 }
 
@@ -526,9 +471,7 @@ int sim_start(struct sim *s, struct config *c, double wall, void *arg,
     int result;
 
     s->arg = arg;
-    s->clock = (struct clock){
-        .now = FIRST_NOW, .wall = wall - FIRST_NOW / 1000.0, .parked = PARKED};
-    s->world.loop.data = &s->clock;
+    simclock_start(&s->clock, &s->world.loop, wall);
     world_configure(&s->world, c);
     s->world.config.worker_conf.shared = shared_open(-1);
     if (s->world.config.worker_conf.shared)
@@ -549,21 +492,9 @@ int sim_start(struct sim *s, struct config *c, double wall, void *arg,
     return result;
 }
 
-static void unpark(uv_handle_t *handle, void *arg)
-{
-    const struct sim *s = arg;
-    uv_timer_t *timer = (uv_timer_t *)handle;
-
-    if (is_parked(handle))
-        uv_timer_start(timer, timer->timer_cb,
-            timer->timeout - PARKED - s->clock.now, timer->repeat);
-}
-
-/* What lingers may do so in real time. */
 void sim_free(struct sim *s)
 {
-    uv_walk(&s->world.loop, unpark, s);
-    s->world.loop.data = NULL;
+    simclock_stop(&s->world.loop);
     world_fini(&s->world);
     close_port(&s->reg);
     for (size_t i = 0; i < s->ngateways; i++) {
