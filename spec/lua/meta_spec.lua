@@ -71,4 +71,15 @@ describe("lua/meta/gwrun.lua", function()
       end
     end
   end)
+
+  it("has what specs can use in a file of its own", function()
+    local there = names_in(read "lua/gwrun/testing.lua", "\nfunction App:([%w_]+)")
+    local testing = read "lua/meta/testing.lua"
+    assert.is_function(load(testing))
+    assert.same(there, names_in(testing, "function App:([%w_]+)"))
+    local page = read "docs/testing.md"
+    for name in pairs(there) do assert(page:find("app:" .. name, 1, true), name) end
+    there = names_in(read "lua/gwrun/testing_client.lua", "%-%-%- [^\n]+\nfunction Client:([%w_]+)")
+    assert.same(there, names_in(testing, "function Client:([%w_]+)"))
+  end)
 end)
