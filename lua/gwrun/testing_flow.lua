@@ -1,5 +1,6 @@
 -- What happens in an app of gwrun.testing: turns of the roles, answers of the
 -- fakes, bytes for the clients, until nothing is left to do; and time.
+local core = require "gwrun.testing.core"
 local fakes = require "gwrun.testing_fakes"
 
 local M = {}
@@ -12,6 +13,7 @@ local function read_log(app)
   local failure
   for _, line in ipairs(app.sim:log()) do
     local level, who, text = table.unpack(line)
+    if core.log then io.stderr:write(who and level .. " " .. who .. ": " or "", text, "\n") end
     if not who then
       if failure then app.failures[#app.failures] = failure .. "\n" .. text end
     elseif who == "print" or who == "script" then

@@ -27,31 +27,36 @@ static const char help[] =
     "moves and without a network; docs/testing.md tells all of it.\n"
     "\n"
     "  --coverage     tell which lines of the scripts no spec has run\n"
+    "  --log          show what the scripts print and log\n"
     "  -o TAP         another output; also plainTerminal, junit, json …\n"
     "  --filter=TEXT  only specs whose name matches; gwrun test -- --help lists\n"
     "                 all of busted's options\n"
     "\n"
     "Exit status: 0 all passed, 1 some failed, 2 could not run them.\n";
 
-/* The words for busted; true when one asks for coverage, which is ours. */
-static bool push_words(lua_State *L, int argc, char **argv)
+struct flags {
+    bool coverage, log;
+};
+
+/* The words for busted, without those that are for us. */
+static void push_words(lua_State *L, int argc, char **argv, struct flags *flags)
 {
-    bool coverage = false;
     int n = 0;
 
     lua_createtable(L, argc, 1);
     lua_pushliteral(L, TEST_NAME);
     lua_rawseti(L, -2, 0);
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--coverage") == 0)
-            coverage = true;
-        if (strcmp(argv[i], "--") == 0 || strcmp(argv[i], "--coverage") == 0)
-            continue;
-        lua_pushstring(L, argv[i]);
-        lua_rawseti(L, -2, ++n);
+        if (strcmp(argv[i], "--coverage") == 0) {
+            flags->coverage = true;
+        } else if (strcmp(argv[i], "--log") == 0) {
+            flags->log = true;
+        } else if (strcmp(argv[i], "--") != 0) {
+            lua_pushstring(L, argv[i]);
+            lua_rawseti(L, -2, ++n);
+        }
     }
     lua_setglobal(L, "arg");
-    return coverage;
 }
 
 /* Find modules in gwrun's own folder and in the project's. */
@@ -96,7 +101,8 @@ static int run_busted(lua_State *L)
 
 int cmd_test(int argc, char **argv)
 {
-    struct coverage *coverage = NULL;
+    struct coverage *coverage;
+    struct flags flags = {0};
     struct config c;
     lua_State *L;
     int status = CLI_DONE;
@@ -111,9 +117,9 @@ int cmd_test(int argc, char **argv)
     if (!L)
         fatal("not enough memory");
     luaL_openlibs(L);
-    if (push_words(L, argc, argv))
-        coverage = coverage_new();
-    ltesting_preload(L, coverage);
+    push_words(L, argc, argv, &flags);
+    coverage = flags.coverage ? coverage_new() : NULL;
+    ltesting_preload(L, coverage, flags.log);
     config_default(&c);
     set_path(L, c.worker_conf.lua_dir);
     lua_pushcfunction(L, run_busted);

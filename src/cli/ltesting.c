@@ -626,15 +626,18 @@ static int open_core(lua_State *L)
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
     luaL_newlib(L, functions);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_setfield(L, -2, "log");
     return 1;
 }
 
-void ltesting_preload(lua_State *L, struct coverage *coverage)
+void ltesting_preload(lua_State *L, struct coverage *coverage, bool log)
 {
     lua_pushlightuserdata(L, coverage);
     lua_setfield(L, LUA_REGISTRYINDEX, COVERAGE_KEY);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    lua_pushcfunction(L, open_core);
+    lua_pushboolean(L, log);
+    lua_pushcclosure(L, open_core, 1);
     lua_setfield(L, -2, "gwrun.testing.core");
     lua_pop(L, 1);
 }
