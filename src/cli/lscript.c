@@ -2,7 +2,6 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,7 +127,7 @@ static int script_ask(lua_State *L)
     return coro_await(L, co, cancel_ask, ask, finish_ask);
 }
 
-int lscript_answer(struct lscript *ls, lua_Integer id, int first)
+bool lscript_answer(struct lscript *ls, lua_Integer id, int first)
 {
     int top = lua_gettop(ls->test);
     struct list *node;
@@ -292,7 +291,7 @@ static void on_run_end(const char *error, void *arg)
     log_block(LOG_ERROR, error);
 }
 
-int lscript_run(struct lscript *ls, unsigned worker, int first)
+bool lscript_run(struct lscript *ls, unsigned worker, int first)
 {
     int top = lua_gettop(ls->test);
     struct run r = {ls->test, first, top - first + 1};

@@ -10,30 +10,31 @@
 #define GW_CLI_LSCRIPT_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 #include "util/list.h"
 
 /* What all states of a test share; sim_arg() of their loop. */
 struct lscript {
-    lua_State *test; /* borrowed; the test's state, while it may be used */
-    int inbox;       /* reference in its registry: the list of questions */
-    struct list states;
-    struct list asks;          /* that wait for an answer */
-    lua_Integer last;          /* id of a question */
+    lua_State *test;    /* borrowed; the test's state, while it may be used */
+    int inbox;          /* reference in its registry: the list of questions */
+    struct list states; /* of the scripts */
+    struct list asks;   /* that wait for an answer */
+    lua_Integer last;   /* id of a question */
     struct coverage *coverage; /* borrowed; NULL: nobody asks */
 };
 
 /* worker_conf.open_libs of a test. */
 void lscript_open_libs(lua_State *L);
 
-/* Answer question id with the values from index first to the top of L (the
- * test's): a boolean, then what ask() returns, or raises when it is false. The
+/* Answer question id with the values from index first to the top of the test's
+ * state: a boolean, then what ask() returns, or raises when it is false. The
  * script goes on inside this call. False: nobody waits for it any more. */
-int lscript_answer(struct lscript *ls, lua_Integer id, int first);
+bool lscript_answer(struct lscript *ls, lua_Integer id, int first);
 
 /* Begin to run the function that testing_script.lua returned, in a coroutine of
  * worker index, with the values from index first to the top of the test's
  * state. False: no such worker. */
-int lscript_run(struct lscript *ls, unsigned worker, int first);
+bool lscript_run(struct lscript *ls, unsigned worker, int first);
 
 #endif /* GW_CLI_LSCRIPT_H */
