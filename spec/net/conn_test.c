@@ -477,6 +477,20 @@ static void tells_of_a_write_that_failed(void **state)
     assert_int_equal(f->a.err, -EPIPE);
 }
 
+static void delivers_what_came_before_a_write_failed(void **state)
+{
+    struct fixture *f = *state;
+
+    conn_pause(f->a.conn);
+    say(f, "last words");
+    close(f->fd);
+    f->fd = -1;
+    buf_append_str(conn_out(f->a.conn), "too late");
+    testloop_until(&f->t, f->a.closes == 1);
+    assert_int_equal(f->a.err, -EPIPE);
+    check_got(&f->a, "last words");
+}
+
 static void tells_of_a_peer_that_dies_while_it_sends(void **state)
 {
     struct fixture *f = *state;
@@ -627,6 +641,7 @@ int main(void)
         TEST(believes_larger_packets_once_told_to),
         TEST(closes_bad_input_that_a_pause_held),
         TEST(tells_of_a_write_that_failed),
+        TEST(delivers_what_came_before_a_write_failed),
         TEST(tells_of_a_peer_that_dies_while_it_sends),
         TEST(loses_what_is_queued_when_closed),
         TEST(sends_the_rest_before_it_closes_flushed),

@@ -42,6 +42,7 @@ struct conn {
     uint64_t last_read; /* ms, clock_now */
     union addr peer;
     int handles; /* not yet closed */
+    int broken;  /* -errno of a write that failed; 0: none */
     bool writing;
     bool choked; /* was above high water, on_drain is due */
     bool paused;
@@ -77,7 +78,19 @@ static void end(struct conn *c, int err)
         return;
     begin_close(c);
     if (!c->lingering)
-        c->ops->on_close(c, err, c->arg);
+        c->ops->on_close(c, c->broken ? c->broken : err, c->arg);
+}
+
+/* Nothing can be sent any more, but what the peer sent before it went is still
+ * to be read, whoever paused that; then reading tells the end. */
+static void break_off(struct conn *c, int err)
+{
+    if (c->lingering) {
+        end(c, err);
+        return;
+    }
+    c->broken = err;
+    conn_resume(c);
 }
 
 /* Hand out whole packets. Returns the bytes used, or what measure said of bad
@@ -263,7 +276,7 @@ static void on_written(uv_write_t *req, int status)
             send_end(c);
     }
     if (err < 0) {
-        end(c, err);
+        break_off(c, err);
     } else if (!c->lingering) {
         if (c->out.len > 0)
             turn_schedule(c->turn, &c->flush);
@@ -278,13 +291,13 @@ static void run_flush(struct turn_task *task)
     int n;
 
     note_queued(c, conn_queued(c));
-    if (c->writing || c->out.len == 0)
+    if (c->writing || c->broken || c->out.len == 0)
         return;
     n = uv_try_write(&c->io.stream, &chunk, 1);
     if (n == UV_EAGAIN)
         n = 0;
     if (n < 0) {
-        end(c, n);
+        break_off(c, n);
         return;
     }
     c->bytes_out += (size_t)n;
@@ -295,7 +308,7 @@ static void run_flush(struct turn_task *task)
     } else {
         n = start_write(c);
         if (n < 0) {
-            end(c, n);
+            break_off(c, n);
             return;
         }
     }
@@ -471,6 +484,8 @@ bool conn_is_full(const struct conn *c)
 
 void conn_pause(struct conn *c)
 {
+    if (c->broken)
+        return;
     c->paused = true;
     uv_read_stop(&c->io.stream);
 }

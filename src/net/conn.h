@@ -39,8 +39,9 @@ struct conn_ops {
      * of it. */
     void (*on_drain)(struct conn *c, void *arg);
     /* The peer or an error ended it: 0 end of file, or -errno (that of measure
-     * for bad input). c is gone after the call. Not called after
-     * conn_close(). */
+     * for bad input, that of a write that failed). What the peer had sent
+     * before has been delivered, also in a pause. c is gone after the call. Not
+     * called after conn_close(). */
     void (*on_close)(struct conn *c, int err, void *arg);
 };
 
