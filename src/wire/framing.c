@@ -3,11 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 
-static uint32_t get_prefix(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 |
-           p[3];
-}
+#include "wire/bigendian.h"
 
 /* A prefix saying claim, and the message behind it. */
 static void put_prefixed(
@@ -17,10 +13,7 @@ static void put_prefixed(
 
     assert(claim <= UINT32_MAX);
     p = buf_extend(out, FRAMING_PREFIX_LEN + len);
-    p[0] = (uint8_t)(claim >> 24);
-    p[1] = (uint8_t)(claim >> 16);
-    p[2] = (uint8_t)(claim >> 8);
-    p[3] = (uint8_t)claim;
+    put32(p, (uint32_t)claim);
     if (len > 0)
         memcpy(p + FRAMING_PREFIX_LEN, data, len);
 }
@@ -65,7 +58,7 @@ ssize_t framing_prefix_measure(const uint8_t *data, size_t len, size_t limit)
 
     if (len < FRAMING_PREFIX_LEN)
         return 0;
-    total = get_prefix(data);
+    total = get32(data);
     if (total < FRAMING_PREFIX_LEN)
         return -EPROTO;
     if (total - FRAMING_PREFIX_LEN > limit)
@@ -89,7 +82,7 @@ ssize_t framing_reply_measure(const uint8_t *data, size_t len, size_t limit)
 
     if (len < FRAMING_PREFIX_LEN)
         return 0;
-    claim = get_prefix(data);
+    claim = get32(data);
     if (claim > limit)
         return -EMSGSIZE;
     return (ssize_t)claim + FRAMING_PREFIX_LEN;
