@@ -477,6 +477,74 @@ static void tells_of_a_write_that_failed(void **state)
     assert_int_equal(f->a.err, -EPIPE);
 }
 
+static void sends_first_what_must_go_first(void **state)
+{
+    struct fixture *f = *state;
+    char data[32];
+
+    buf_append_str(conn_out(f->a.conn), "second");
+    buf_append_str(conn_out_first(f->a.conn), "first ");
+    testloop_turns(&f->t, 1);
+    assert_int_equal(read(f->fd, data, sizeof(data)), 12);
+    assert_memory_equal(data, "first second", 12);
+    assert_int_equal(conn_bytes_out(f->a.conn), 12);
+    assert_int_equal(conn_queued(f->a.conn), 0);
+}
+
+static void sends_at_once_what_must_be_out(void **state)
+{
+    struct fixture *f = *state;
+    char data[32];
+
+    buf_append_str(conn_out(f->a.conn), "second");
+    buf_append_str(conn_out_first(f->a.conn), "first ");
+    conn_send_first(f->a.conn, true);
+    assert_int_equal(read(f->fd, data, sizeof(data)), 6);
+    assert_memory_equal(data, "first ", 6);
+    assert_int_equal(conn_queued(f->a.conn), 6);
+    testloop_turns(&f->t, 1);
+    assert_int_equal(read(f->fd, data, sizeof(data)), 6);
+    assert_memory_equal(data, "second", 6);
+    assert_int_equal(conn_bytes_out(f->a.conn), 12);
+}
+
+static void sends_it_between_packets_when_the_kernel_is_full(void **state)
+{
+    struct fixture *f = *state;
+    const size_t len = 4 * 1024 * 1024;
+
+    put_pattern(conn_out(f->a.conn), len, 0);
+    testloop_turns(&f->t, 2);
+    assert_true(conn_queued(f->a.conn) > 0);
+    put_pattern(conn_out(f->a.conn), 100, 2);
+    put_pattern(conn_out_first(f->a.conn), 100, 1);
+    conn_send_first(f->a.conn, false);
+    testloop_turns(&f->t, 2);
+    open_b(f);
+    testloop_until(&f->t, f->b.got.len == len + 200);
+    assert_int_equal(f->b.packets, 3);
+    check_pattern(&f->b.got, 0, len, 0);
+    check_pattern(&f->b.got, len, 100, 1);
+    check_pattern(&f->b.got, len + 100, 100, 2);
+}
+
+static void sends_the_rest_of_it_first(void **state)
+{
+    struct fixture *f = *state;
+    const size_t len = 4 * 1024 * 1024;
+
+    put_pattern(conn_out_first(f->a.conn), len, 0);
+    put_pattern(conn_out(f->a.conn), 100, 1);
+    conn_send_first(f->a.conn, false);
+    assert_true(conn_queued(f->a.conn) > 100);
+    open_b(f);
+    conn_close_flushed(f->a.conn);
+    f->a.conn = NULL;
+    testloop_until(&f->t, f->b.got.len == len + 100);
+    check_pattern(&f->b.got, 0, len, 0);
+    check_pattern(&f->b.got, len, 100, 1);
+}
+
 static void delivers_what_came_before_a_write_failed(void **state)
 {
     struct fixture *f = *state;
@@ -640,6 +708,10 @@ int main(void)
         TEST(closes_what_claims_too_much),
         TEST(believes_larger_packets_once_told_to),
         TEST(closes_bad_input_that_a_pause_held),
+        TEST(sends_first_what_must_go_first),
+        TEST(sends_at_once_what_must_be_out),
+        TEST(sends_it_between_packets_when_the_kernel_is_full),
+        TEST(sends_the_rest_of_it_first),
         TEST(tells_of_a_write_that_failed),
         TEST(delivers_what_came_before_a_write_failed),
         TEST(tells_of_a_peer_that_dies_while_it_sends),

@@ -68,6 +68,25 @@ static void runs_each_task_once_in_order(void **state)
     testloop_close(t);
 }
 
+static void runs_first_what_is_to_go_first(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct probe a, b, c;
+
+    init_probe(&a, turn, 'a');
+    init_probe(&b, turn, 'b');
+    init_probe(&c, turn, 'c');
+    turn_schedule_first(turn, &b.task);
+    turn_schedule(turn, &c.task);
+    turn_schedule_first(turn, &a.task);
+    turn_schedule_first(turn, &b.task);
+    testloop_turns(t, 1);
+    assert_string_equal(ran, "abc");
+    turn_close(turn);
+    testloop_close(t);
+}
+
 static void runs_what_a_task_schedules_in_the_same_turn(void **state)
 {
     struct testloop *t = *state;
@@ -189,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(runs_each_task_once_in_order, open_loop),
+        cmocka_unit_test_setup(runs_first_what_is_to_go_first, open_loop),
         cmocka_unit_test_setup(
             runs_what_a_task_schedules_in_the_same_turn, open_loop),
         cmocka_unit_test_setup(does_not_run_what_was_taken_back, open_loop),

@@ -34,6 +34,7 @@ struct conn {
     struct turn_task flush;
     struct turn_task deliver;
     struct buf in;       /* the beginning of a packet, or held by a pause */
+    struct buf first;    /* to go before out; both begin with whole packets */
     struct buf out;      /* collected, not given to the kernel yet */
     struct buf inflight; /* what write is about; untouched until it is done */
     size_t need;         /* length of the first packet of in, 0 unknown */
@@ -57,6 +58,7 @@ static void on_closed(uv_handle_t *handle)
     if (--c->handles > 0)
         return;
     buf_fini(&c->in);
+    buf_fini(&c->first);
     buf_fini(&c->out);
     buf_fini(&c->inflight);
     free(c);
@@ -244,11 +246,36 @@ static void send_end(struct conn *c)
 
 static void on_written(uv_write_t *req, int status);
 
+/* The kernel took n bytes of what has collected. */
+static void note_sent(struct conn *c, size_t n)
+{
+    size_t first = n < c->first.len ? n : c->first.len;
+
+    c->bytes_out += n;
+    clock_wrote(c->io.stream.loop, (int64_t)n);
+    buf_consume(&c->first, first);
+    buf_consume(&c->out, n - first);
+    if (c->first.len == 0)
+        turn_take_back(c->turn, &c->first);
+    if (c->out.len == 0)
+        turn_take_back(c->turn, &c->out);
+}
+
+static size_t collected(const struct conn *c)
+{
+    return c->first.len + c->out.len;
+}
+
 /* Give libuv what has collected. 0 or -errno. */
 static int start_write(struct conn *c)
 {
     uv_buf_t chunk;
 
+    if (c->first.len > 0) {
+        buf_append(&c->first, c->out.data, c->out.len);
+        buf_swap(&c->first, &c->out);
+        buf_fini(&c->first);
+    }
     buf_swap(&c->out, &c->inflight);
     chunk.base = (char *)c->inflight.data;
     chunk.len = c->inflight.len;
@@ -265,12 +292,12 @@ static void on_written(uv_write_t *req, int status)
         return;
     c->writing = false;
     if (status == 0) {
-        note_queued(c, c->out.len + c->inflight.len);
+        note_queued(c, collected(c) + c->inflight.len);
         c->bytes_out += c->inflight.len;
         clock_wrote(req->handle->loop, (int64_t)c->inflight.len);
         buf_clear(&c->inflight);
         turn_take_back(c->turn, &c->inflight);
-        if (c->lingering && c->out.len > 0)
+        if (c->lingering && collected(c) > 0)
             err = start_write(c);
         else if (c->lingering)
             send_end(c);
@@ -278,7 +305,7 @@ static void on_written(uv_write_t *req, int status)
     if (err < 0) {
         break_off(c, err);
     } else if (!c->lingering) {
-        if (c->out.len > 0)
+        if (collected(c) > 0)
             turn_schedule(c->turn, &c->flush);
         check_drained(c);
     }
@@ -287,25 +314,25 @@ static void on_written(uv_write_t *req, int status)
 static void run_flush(struct turn_task *task)
 {
     struct conn *c = LIST_ENTRY(task, struct conn, flush);
-    uv_buf_t chunk = {.base = (char *)c->out.data, .len = c->out.len};
+    uv_buf_t chunks[2] = {
+        {.base = (char *)c->first.data, .len = c->first.len},
+        {.base = (char *)c->out.data, .len = c->out.len},
+    };
+    unsigned none = c->first.len == 0;
     int n;
 
     note_queued(c, conn_queued(c));
-    if (c->writing || c->broken || c->out.len == 0)
+    if (c->writing || c->broken || collected(c) == 0)
         return;
-    n = uv_try_write(&c->io.stream, &chunk, 1);
+    n = uv_try_write(&c->io.stream, chunks + none, 2 - none);
     if (n == UV_EAGAIN)
         n = 0;
     if (n < 0) {
         break_off(c, n);
         return;
     }
-    c->bytes_out += (size_t)n;
-    clock_wrote(c->io.stream.loop, n);
-    buf_consume(&c->out, (size_t)n);
-    if (c->out.len == 0) {
-        turn_take_back(c->turn, &c->out);
-    } else {
+    note_sent(c, (size_t)n);
+    if (collected(c) > 0) {
         n = start_write(c);
         if (n < 0) {
             break_off(c, n);
@@ -453,7 +480,7 @@ void conn_close_flushed(struct conn *c)
     uv_read_start(&c->io.stream, on_alloc, on_read);
     if (c->writing)
         return;
-    if (c->out.len == 0)
+    if (collected(c) == 0)
         send_end(c);
     else if (start_write(c) < 0)
         begin_close(c);
@@ -472,9 +499,33 @@ struct buf *conn_out(struct conn *c)
     return &c->out;
 }
 
+struct buf *conn_out_first(struct conn *c)
+{
+    if (!c->first.base)
+        turn_lend(c->turn, &c->first);
+    turn_schedule(c->turn, &c->flush);
+    return &c->first;
+}
+
+void conn_send_first(struct conn *c, bool more)
+{
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    uv_os_fd_t fd;
+    ssize_t n;
+
+    if (c->writing || c->broken || c->first.len == 0 ||
+        uv_fileno(&c->io.handle, &fd) < 0)
+        return;
+    if (more && c->out.len > 0)
+        flags |= MSG_MORE;
+    n = send(fd, c->first.data, c->first.len, flags);
+    if (n > 0) /* else the next write tells why */
+        note_sent(c, (size_t)n);
+}
+
 size_t conn_queued(const struct conn *c)
 {
-    return c->out.len + uv_stream_get_write_queue_size(&c->io.stream);
+    return collected(c) + uv_stream_get_write_queue_size(&c->io.stream);
 }
 
 bool conn_is_full(const struct conn *c)
@@ -501,6 +552,17 @@ void conn_resume(struct conn *c)
 const union addr *conn_peer(const struct conn *c)
 {
     return &c->peer;
+}
+
+uint16_t conn_local_port(const struct conn *c)
+{
+    union addr own = {0};
+    int len = sizeof(own);
+
+    if (c->peer.sa.sa_family == AF_UNIX ||
+        uv_tcp_getsockname(&c->io.tcp, &own.sa, &len) < 0)
+        return 0;
+    return addr_port(&own);
 }
 
 uint64_t conn_bytes_in(const struct conn *c)

@@ -70,6 +70,14 @@ void conn_set_packet_max(struct conn *c, size_t packet_max);
  * Valid until the next call of anything. */
 struct buf *conn_out(struct conn *c);
 
+/* As above, for packets that leave before those, in the same write. */
+struct buf *conn_out_first(struct conn *c);
+
+/* Hand these to the kernel now, if it takes them, so that they leave whatever
+ * becomes of this process. more: the kernel may keep them until it gets what
+ * has collected behind them. */
+void conn_send_first(struct conn *c, bool more);
+
 /* Bytes not yet taken by the kernel. */
 size_t conn_queued(const struct conn *c);
 bool conn_is_full(const struct conn *c);
@@ -81,6 +89,9 @@ void conn_resume(struct conn *c);
 
 /* The peer's address as conn_open() found it; family AF_UNIX for a pipe. */
 const union addr *conn_peer(const struct conn *c);
+
+/* Our own TCP port; 0 for a pipe. */
+uint16_t conn_local_port(const struct conn *c);
 
 /* Bytes in and out since conn_open(). */
 uint64_t conn_bytes_in(const struct conn *c);

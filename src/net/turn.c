@@ -79,14 +79,25 @@ uv_loop_t *turn_loop(const struct turn *t)
     return t->prepare.loop;
 }
 
-void turn_schedule(struct turn *t, struct turn_task *task)
+/* Put it in front of place in the ring of tasks. */
+static void schedule(struct turn *t, struct turn_task *task, struct list *place)
 {
     if (t->closing || !list_empty(&task->node))
         return;
     /* A prepare handle of somebody else may run after ours. */
     if (!t->flushing && list_empty(&t->tasks))
         uv_idle_start(&t->idle, on_idle);
-    list_push_back(&t->tasks, &task->node);
+    list_push_back(place, &task->node);
+}
+
+void turn_schedule(struct turn *t, struct turn_task *task)
+{
+    schedule(t, task, &t->tasks);
+}
+
+void turn_schedule_first(struct turn *t, struct turn_task *task)
+{
+    schedule(t, task, t->tasks.next);
 }
 
 void turn_cancel(struct turn_task *task)

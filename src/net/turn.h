@@ -39,6 +39,9 @@ uv_loop_t *turn_loop(const struct turn *t);
  * changes nothing. run() may schedule tasks: they run in the same turn. */
 void turn_schedule(struct turn *t, struct turn_task *task);
 
+/* As above, but before all that is scheduled so far. */
+void turn_schedule_first(struct turn *t, struct turn_task *task);
+
 /* Take it back: it will not run. Harmless when not scheduled. */
 void turn_cancel(struct turn_task *task);
 
