@@ -128,7 +128,7 @@ static void put_introduction(struct buf *out, struct program *p)
     unsigned parts = take(p);
 
     cmdjson_put_auth(out, parts & 1 ? take_name(p) : NULL,
-        parts & 2 ? "wrong" : WORLD_KEY, parts & 4 ? offer : NULL);
+        parts & 2 ? "wrong" : WORLD_KEY, parts & 4 ? offer : NULL, 0);
 }
 
 static void put_text(struct buf *out, struct program *p)
@@ -184,7 +184,8 @@ static uint8_t take_cmd(struct program *p)
     static const uint8_t others[] = {0, FRAME_ON_MESSAGE, 29,
         FRAME_WORKER_CONNECT, FRAME_PING, FRAME_GATEWAY_CLIENT_CONNECT,
         FRAME_GET_SESSION_BY_CLIENT_ID, FRAME_SET_SESSION,
-        FRAME_ON_WEBSOCKET_CONNECT, FRAME_HANDSHAKE_WATCH, FRAME_HANDSHAKE};
+        FRAME_ON_WEBSOCKET_CONNECT, FRAME_HANDSHAKE_WATCH, FRAME_HANDSHAKE,
+        FRAME_ACK};
     uint8_t byte = take(p);
 
     if (byte < 128)
@@ -233,10 +234,17 @@ static void step_of_link(struct program *p, unsigned what, size_t i)
     if (!l) {
         link_open(i);
         if (what % 2)
-            link_introduce(world.links[i], take_name(p), what % 4 == 3);
+            link_introduce(world.links[i], take_name(p), what % 4 == 3,
+                what > 4 ? i ^ WORLD_PARTNER : WORLD_LINKS);
         return;
     }
-    if (what < 8)
+    if (what < 8 && l->acking && world.links[i ^ WORLD_PARTNER]) {
+        uint32_t taken = take(p);
+        uint8_t bits = take(p);
+
+        link_acknowledge(
+            l, world.links[i ^ WORLD_PARTNER], taken, bits, what / 2);
+    } else if (what < 8)
         send_packet(p, l);
     else if (what == 8)
         send_bytes(p, l);

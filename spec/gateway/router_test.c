@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "gateway/router.h"
+#include "wire/ack.h"
 #include "wire/frame.h"
 
 #define CLIENTS 8
@@ -27,7 +28,8 @@ static struct test *start_choosing(
         .choose_arg = arg,
         .local_ip = 0x7f000001,
         .local_port = 2900,
-        .gateway_port = 8282};
+        .gateway_port = 8282,
+        .high_water = 400};
 
     log_set_level(LOG_ERROR);
     assert_int_equal(clients_new(&t->clients, -1), 0);
@@ -59,11 +61,9 @@ static void finish(struct test *t)
     free(t);
 }
 
-static struct conn *add_worker(struct test *t, int i, bool gwrun)
+static struct conn *add_worker_with(
+    struct test *t, int i, struct router_features features)
 {
-    struct router_features features = {
-        .close_info = gwrun, .client_addr = gwrun};
-
     char key[32];
     struct conn *replaced;
 
@@ -72,6 +72,14 @@ static struct conn *add_worker(struct test *t, int i, bool gwrun)
         router_add_worker(t->router, &t->links[i], key, features, &replaced);
     assert_non_null(t->workers[i]);
     return replaced;
+}
+
+static struct conn *add_worker(struct test *t, int i, bool gwrun)
+{
+    struct router_features features = {
+        .close_info = gwrun, .client_addr = gwrun};
+
+    return add_worker_with(t, i, features);
 }
 
 static void say(struct test *t, int i, const char *text)
@@ -517,6 +525,225 @@ static void takes_the_least_busy_when_a_function_names_none(void **state)
     finish(t);
 }
 
+/* ---- workers that acknowledge ---- */
+
+static void add_acking(struct test *t, int i)
+{
+    struct router_features features = {
+        .close_info = true, .client_addr = true, .acks = true};
+
+    add_worker_with(t, i, features);
+    assert_true(router_acknowledges(t->workers[i]));
+    assert_string_equal(next_event(&t->links[i]), "ACK 0 ");
+}
+
+/* It took so many, and so many handlers are through. */
+static int acknowledge(struct test *t, int i, uint32_t taken, uint32_t ended)
+{
+    struct buf none = {0}, body = {0};
+    int err;
+
+    ack_put(&body, taken, ended, &none, &none);
+    err = router_acknowledge(t->router, t->workers[i], body.data, body.len);
+    buf_fini(&body);
+    return err;
+}
+
+/* Both links of worker i are gone. */
+static void lose(struct test *t, int i, bool certain)
+{
+    router_remove_worker(t->router, t->workers[i]);
+    router_settle(t->router, t->workers[i], t->clients, certain);
+    buf_clear(&t->links[i].out);
+}
+
+static void asks_before_the_first_event_for_acknowledgements(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    say(t, 0, "held");
+    add_acking(t, 0);
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 held");
+    assert_int_equal(router_unbegun_count(t->router), 1);
+    assert_int_equal(acknowledge(t, 0, 1, 1), 0);
+    assert_int_equal(router_unbegun_count(t->router), 0);
+    finish(t);
+}
+
+static void gives_others_what_a_lost_worker_did_not_begin(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    say(t, 1, "b");
+    say(t, 0, "c");
+    say(t, 1, "d");
+    assert_int_equal(acknowledge(t, 0, 2, 1), 0);
+    add_acking(t, 1);
+    lose(t, 0, true);
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 c");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 d");
+    assert_string_equal(next_event(&t->links[1]), "");
+    assert_int_equal(router_counters(t->router)->again, 2);
+    assert_int_equal(router_counters(t->router)->cut_off, 1);
+    assert_int_equal(router_counters(t->router)->lost, 0);
+    assert_false(t->sockets[0].paused || t->sockets[1].paused);
+    finish(t);
+}
+
+static void keeps_later_events_behind_those_not_begun(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    add_acking(t, 1);
+    say(t, 0, "a"); /* to the first */
+    say(t, 0, "b");
+    router_remove_worker(t->router, t->workers[0]);
+    say(t, 0, "c");
+    say(t, 1, "x"); /* knows no other worker */
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 x");
+    assert_string_equal(next_event(&t->links[1]), "");
+    assert_true(t->sockets[0].paused);
+    assert_int_equal(acknowledge(t, 0, 1, 1), 0); /* it came late */
+    router_drained(t->router);
+    assert_string_equal(next_event(&t->links[1]), "");
+    assert_true(t->sockets[0].paused);
+    router_settle(t->router, t->workers[0], t->clients, true);
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 b");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 c");
+    assert_string_equal(next_event(&t->links[1]), "");
+    assert_false(t->sockets[0].paused);
+    finish(t);
+}
+
+static void holds_what_was_not_begun_until_a_worker_comes(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    lose(t, 0, true);
+    say(t, 0, "b");
+    assert_int_equal(router_held_count(t->router), 2);
+    add_acking(t, 1);
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 a");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 b");
+    lose(t, 1, true);
+    add_worker(t, 2, false); /* one that does not acknowledge */
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 a");
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 b");
+    finish(t);
+}
+
+static void marks_what_is_given_again(void **state)
+{
+    static const uint8_t want[] = {FRAME_FLAG_STRING | FRAME_FLAG_AGAIN,
+        FRAME_FLAG_STRING, FRAME_FLAG_STRING};
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct frame f;
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    lose(t, 0, true);
+    add_acking(t, 1);
+    say(t, 0, "b");
+    for (int i = 0; i < 2; i++) {
+        struct buf *out = &t->links[1].out;
+        ssize_t n = frame_measure(out->data, out->len, FRAME_MAX_LEN);
+
+        assert_int_equal(frame_decode(&f, out->data, (size_t)n), 0);
+        assert_int_equal(f.flag, want[i]);
+        buf_consume(out, (size_t)n);
+    }
+    acknowledge(t, 1, 1, 0);
+    lose(t, 1, true);
+    add_worker(t, 2, true);
+    assert_int_equal(
+        frame_decode(&f, t->links[2].out.data, t->links[2].out.len), 0);
+    assert_int_equal(f.flag, want[2]); /* it would not know what it means */
+    finish(t);
+}
+
+/* Two ways to leave: before the worker is lost, and before it is settled. */
+static void gives_again_the_events_of_clients_that_left(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct frame f;
+
+    assert_int_equal(addr_parse(&t->client[0]->peer, "[2001:db8::1]:4000"), 0);
+    assert_int_equal(clients_set_session(t->client[0], "a:0:{}", 6), 0);
+    add_acking(t, 0);
+    say(t, 0, "a");
+    say(t, 1, "b");
+    leave(t, 0);
+    router_remove_worker(t->router, t->workers[0]);
+    leave(t, 1);
+    router_settle(t->router, t->workers[0], t->clients, true);
+    add_acking(t, 1);
+    assert_int_equal(frame_decode(&f, t->links[1].out.data,
+                         FRAME_HEAD_LEN + FRAME_IPV6_LEN + 7),
+        0);
+    assert_int_equal(f.client_port, 4000);
+    assert_int_equal(f.client_ip6[15], 1);
+    assert_memory_equal(f.ext, "a:0:{}", 6);
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 a");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 b");
+    assert_memory_equal(next_event(&t->links[1]), "ON_CLOSE 1 a:4:", 15);
+    assert_memory_equal(next_event(&t->links[1]), "ON_CLOSE 2 a:4:", 15);
+    assert_string_equal(next_event(&t->links[1]), "");
+    finish(t);
+}
+
+static void drops_and_counts_when_nobody_knows_what_was_begun(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    say(t, 0, "b");
+    acknowledge(t, 0, 1, 1);
+    lose(t, 0, false);
+    assert_int_equal(router_counters(t->router)->lost, 1);
+    assert_int_equal(router_counters(t->router)->again, 0);
+    assert_int_equal(router_held_count(t->router), 0);
+    finish(t);
+}
+
+/* 29 bytes each. */
+static void pauses_the_clients_of_a_worker_that_does_not_begin(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    int given = 0;
+
+    add_acking(t, 0);
+    for (; !t->sockets[0].paused; given++)
+        say(t, 0, "x");
+    assert_int_equal(given, 400 / 29 + 2); /* the last one waits */
+    buf_clear(&t->links[0].out);           /* it has them all */
+    acknowledge(t, 0, 9, 0);
+    assert_true(t->sockets[0].paused);
+    acknowledge(t, 0, 2, 0);
+    assert_false(t->sockets[0].paused);
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 x");
+    assert_string_equal(next_event(&t->links[0]), "");
+    finish(t);
+}
+
+static void notices_a_worker_that_lies(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    assert_int_equal(
+        router_acknowledge(t->router, t->workers[0], "x", 1), -EPROTO);
+    assert_int_equal(acknowledge(t, 0, 1, 2), -EPROTO);
+    assert_int_equal(acknowledge(t, 0, 1, 0), -EPROTO);
+    finish(t);
+}
+
 static void pings_every_worker(void **state)
 {
     struct test *t = start(GATEWAY_ROUTER_LEAST);
@@ -550,6 +777,15 @@ int main(void)
         cmocka_unit_test(asks_a_function_only_when_a_worker_has_room),
         cmocka_unit_test(takes_the_least_busy_when_a_function_names_none),
         cmocka_unit_test(pings_every_worker),
+        cmocka_unit_test(asks_before_the_first_event_for_acknowledgements),
+        cmocka_unit_test(gives_others_what_a_lost_worker_did_not_begin),
+        cmocka_unit_test(keeps_later_events_behind_those_not_begun),
+        cmocka_unit_test(holds_what_was_not_begun_until_a_worker_comes),
+        cmocka_unit_test(marks_what_is_given_again),
+        cmocka_unit_test(gives_again_the_events_of_clients_that_left),
+        cmocka_unit_test(drops_and_counts_when_nobody_knows_what_was_begun),
+        cmocka_unit_test(pauses_the_clients_of_a_worker_that_does_not_begin),
+        cmocka_unit_test(notices_a_worker_that_lies),
     };
 
     return cmocka_run_group_tests_name("gateway.router", tests, NULL, NULL);

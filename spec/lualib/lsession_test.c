@@ -214,7 +214,7 @@ static void server_knows_ipv6_clients(void **state)
     };
 
     buf_clear(&fixture.notes);
-    dispatch_event(d, &f);
+    dispatch_event(d, &f, 0);
     assert_true(wake(""));
     assert_string_equal(notes(), "2001:db8::1 ");
 }

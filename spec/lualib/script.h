@@ -57,9 +57,10 @@ static inline void script_open_libs(lua_State *L)
     lua_register(L, "note", fixture_note);
 }
 
-static inline void script_on_event(const struct frame *f, void *arg)
+static inline enum gateways_event script_on_event(
+    const struct frame *f, uint32_t link, void *arg)
 {
-    dispatch_event(d, f);
+    return dispatch_event(d, f, link);
 }
 
 static inline bool script_is_connected(void *arg)
@@ -132,7 +133,7 @@ static inline void script_event(
         .body_len = strlen(body),
     };
 
-    dispatch_event(d, &f);
+    dispatch_event(d, &f, 0);
 }
 
 static inline bool script_has_notes(void *arg)

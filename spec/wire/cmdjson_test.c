@@ -44,7 +44,7 @@ static void rewrite_auth(struct buf *out, const struct frame *f)
     struct cmdjson_auth a;
 
     assert_int_equal(cmdjson_parse_auth(&a, f->body, f->body_len), 0);
-    cmdjson_put_auth(out, a.worker_key, a.secret_key, NULL);
+    cmdjson_put_auth(out, a.worker_key, a.secret_key, NULL, 0);
     assert_buf_equal(out, f->body, f->body_len);
     cmdjson_fini_auth(&a);
 }
@@ -288,18 +288,20 @@ static void offers_features(void **state)
     struct buf out = {0};
     struct cmdjson_auth a;
 
-    cmdjson_put_auth(&out, "w:0", "k", features);
+    cmdjson_put_auth(&out, "w:0", "k", features, 40001);
     assert_int_equal(cmdjson_parse_auth(&a, out.data, out.len), 0);
     assert_int_equal(a.gwrun, 1);
     assert_int_equal(a.nfeatures, 2);
+    assert_int_equal(a.commands_port, 40001);
     assert_true(cmdjson_has_feature(&a, "ipv6"));
     assert_true(cmdjson_has_feature(&a, "ack"));
     assert_false(cmdjson_has_feature(&a, "ac"));
     assert_buf_text(&out,
         "{\"worker_key\":\"w:0\",\"secret_key\":\"k\","
-        "\"gwrun\":{\"version\":1,\"features\":[\"ipv6\",\"ack\"]}}");
+        "\"gwrun\":{\"version\":1,\"features\":[\"ipv6\",\"ack\"],"
+        "\"commands_port\":40001}}");
     cmdjson_fini_auth(&a);
-    cmdjson_put_auth(&out, NULL, "", NULL);
+    cmdjson_put_auth(&out, NULL, "", NULL, 0);
     assert_buf_text(&out, "{\"secret_key\":\"\"}");
     buf_fini(&out);
 }
@@ -311,6 +313,8 @@ static void refuses_auth_that_is_none(void **state)
         "{\"gwrun\":7}", "{\"gwrun\":{}}", "{\"gwrun\":{\"version\":0}}",
         "{\"gwrun\":{\"version\":1,\"features\":[7]}}",
         "{\"gwrun\":{\"version\":1,\"features\":\"x\"}}",
+        "{\"gwrun\":{\"version\":1,\"commands_port\":65536}}",
+        "{\"gwrun\":{\"version\":1,\"commands_port\":-1}}",
         "{\"gwrun\":{\"version\":99999999999}}"};
     struct cmdjson_auth a;
 

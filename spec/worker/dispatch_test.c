@@ -50,7 +50,7 @@ static void event_with_session(
     f.body_len = strlen(body);
     f.ext = s;
     f.ext_len = strlen(session);
-    dispatch_event(d, &f);
+    dispatch_event(d, &f, 0);
     free(b);
     free(s);
 }

@@ -9,6 +9,7 @@
 #include "fixture.h"
 #include "net/conn.h"
 #include "net/listener.h"
+#include "wire/ack.h"
 #include "wire/frame.h"
 #include "wire/framing.h"
 
@@ -22,10 +23,29 @@ struct fake_gateway {
     struct conn *events;   /* the link that said WORKER_CONNECT */
     struct conn *commands; /* the link that sent the last command */
     size_t accepted;
-    struct buf got; /* "SEND_TO_ONE:ext:body " for each frame */
+    struct buf got; /* "SEND_TO_ONE:ext:body " for each frame but ACK */
     /* Called for each query-like command; NULL answers nothing. */
     void (*on_command)(struct fake_gateway *g, const struct frame *f);
 };
+
+static inline void fake_note_numbers(
+    struct buf *out, const struct ack_numbers *numbers, const char *name)
+{
+    for (size_t i = 0; i < numbers->count; i++)
+        buf_printf(out, " %s%u", name, ack_number(numbers, i));
+}
+
+/* "[2 taken, 1 ended, waits 0, begins 7] " */
+static inline void fake_note_ack(struct buf *out, const struct frame *f)
+{
+    struct ack ack;
+
+    assert_int_equal(ack_parse(&ack, f->body, f->body_len), 0);
+    buf_printf(out, "[%u taken, %u ended", ack.taken, ack.ended);
+    fake_note_numbers(out, &ack.waits, "waits ");
+    fake_note_numbers(out, &ack.begins, "begins ");
+    buf_append_str(out, "] ");
+}
 
 static inline void fake_on_packet(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
@@ -34,6 +54,10 @@ static inline void fake_on_packet(
     struct frame f;
 
     assert_int_equal(frame_decode(&f, packet, len), 0);
+    if (f.cmd == FRAME_ACK) {
+        fake_note_ack(&g->got, &f);
+        return;
+    }
     buf_printf(&g->got, "%s:%.*s:%.*s ", frame_cmd_name(f.cmd), (int)f.ext_len,
         (const char *)f.ext, (int)f.body_len, (const char *)f.body);
     if (f.cmd == FRAME_WORKER_CONNECT) {
@@ -145,13 +169,13 @@ static inline bool fake_heard(void *arg)
     return ((struct fake_gateway *)arg)->got.len > 0;
 }
 
-/* Send the worker an event with a plain body. */
-static inline void fake_event(struct fake_gateway *g, uint8_t cmd, uint32_t id,
-    const char *body, const char *session)
+/* As fake_event(), with more flags. */
+static inline void fake_flagged_event(struct fake_gateway *g, uint8_t cmd,
+    uint8_t flags, uint32_t id, const char *body, const char *session)
 {
     struct frame f = {
         .cmd = cmd,
-        .flag = FRAME_FLAG_STRING,
+        .flag = FRAME_FLAG_STRING | flags,
         .local_ip = addr_ipv4(&g->addr),
         .local_port = addr_port(&g->addr),
         .connection_id = id,
@@ -162,6 +186,21 @@ static inline void fake_event(struct fake_gateway *g, uint8_t cmd, uint32_t id,
     };
 
     assert_non_null(g->events);
+    frame_encode(conn_out(g->events), &f);
+}
+
+/* Send the worker an event with a plain body. */
+static inline void fake_event(struct fake_gateway *g, uint8_t cmd, uint32_t id,
+    const char *body, const char *session)
+{
+    fake_flagged_event(g, cmd, 0, id, body, session);
+}
+
+/* Ask for acknowledgements. */
+static inline void fake_want_acks(struct fake_gateway *g)
+{
+    struct frame f = {.cmd = FRAME_ACK};
+
     frame_encode(conn_out(g->events), &f);
 }
 

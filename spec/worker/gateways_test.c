@@ -8,10 +8,22 @@
 static struct gateways *g;
 static struct fake_gateway a, b;
 
-static void on_event(const struct frame *f, void *arg)
+/* What becomes of the events that come: their link is noted with "queue". */
+static enum gateways_event fate;
+static uint32_t last_link;
+
+static enum gateways_event on_event(
+    const struct frame *f, uint32_t link, void *arg)
 {
     buf_printf(&fixture.notes, "%s:%u:%.*s ", frame_cmd_name(f->cmd),
         f->connection_id, (int)f->body_len, (const char *)f->body);
+    last_link = link;
+    return fate;
+}
+
+static void on_link_lost(struct gateways_address from, void *arg)
+{
+    buf_append_str(&fixture.notes, "link-lost ");
 }
 
 static void on_client_lost(const struct client_id *id, void *arg)
@@ -21,6 +33,7 @@ static void on_client_lost(const struct client_id *id, void *arg)
 
 static const struct gateways_ops ops = {
     .on_event = on_event,
+    .on_link_lost = on_link_lost,
     .on_client_lost = on_client_lost,
 };
 
@@ -109,10 +122,15 @@ static void on_answers(
 
 static void says_who_it_is_on_the_event_link(void **state)
 {
+    char want[256];
+
     open_one();
-    assert_string_equal(fake_got(&a),
+    snprintf(want, sizeof(want),
         "WORKER_CONNECT::{\"worker_key\":\"W:2\",\"secret_key\":\"\","
-        "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\",\"handshake\"]}} ");
+        "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\","
+        "\"handshake\",\"ack\"],\"commands_port\":%u}} ",
+        addr_port(conn_peer(a.links[0])));
+    assert_string_equal(fake_got(&a), want);
     assert_int_equal(a.accepted, 2);
     close_all();
 }

@@ -10,9 +10,10 @@ static struct dispatch *d;
 static struct vm *vm;
 static struct fake_gateway gate;
 
-static void on_event(const struct frame *f, void *arg)
+static enum gateways_event on_event(
+    const struct frame *f, uint32_t link, void *arg)
 {
-    dispatch_event(d, f);
+    return dispatch_event(d, f, link);
 }
 
 static const struct gateways_ops ops = {.on_event = on_event};

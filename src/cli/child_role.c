@@ -166,11 +166,14 @@ static json_t *gateway_numbers(const struct child_role *r)
     gateway_status(r->gateway, &s);
     return json_pack(
         "{s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,"
-        "s:I}",
+        "s:I,s:I,s:I,s:I,s:I,s:I}",
         "clients", num(s.clients), "workers", num(s.workers), "groups",
         num(s.groups), "uids", num(s.uids), "clients_paused",
         num(s.clients_paused), "accepting", r->accepting, "events",
-        num(s.events_out), "commands", num(s.commands_in), "dropped",
+        num(s.events_out), "events_held", num(s.events_held), "events_unbegun",
+        num(s.events_unbegun), "events_again", num(s.events_again),
+        "events_cut_off", num(s.events_cut_off), "events_dropped",
+        num(s.events_dropped), "commands", num(s.commands_in), "dropped",
         num(s.dropped), "accepted", num(s.io.accepted), "refused",
         num(s.io.refused), "messages_in", num(s.io.messages_in), "messages_out",
         num(s.io.messages_out), "bytes_in", num(s.io.bytes_in), "bytes_out",
@@ -249,12 +252,15 @@ static json_t *worker_numbers(const struct child_role *r)
     struct worker_status s;
 
     worker_status(r->worker, &s);
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
-        "gateways", num(s.gateways), "gateways_known", num(s.gateways_known),
-        "clients", num(s.clients), "queued", num(s.queued), "coroutines",
+    return json_pack(
+        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "gateways",
+        num(s.gateways), "gateways_known", num(s.gateways_known), "clients",
+        num(s.clients), "queued", num(s.queued), "coroutines",
         num(s.coroutines), "timers", num(s.timers), "lua_memory", num(s.memory),
-        "events", num(s.events), "errors", num(s.errors), "sends", num(s.sends),
-        "sends_failed", num(s.sends_failed), "generation", num(s.generation));
+        "events", num(s.events), "events_forgotten", num(s.forgotten),
+        "events_cut_off", num(s.cut_off), "errors", num(s.errors), "sends",
+        num(s.sends), "sends_failed", num(s.sends_failed), "generation",
+        num(s.generation));
 }
 
 static const struct role_ops roles[] = {

@@ -103,16 +103,37 @@ void clients_free(struct clients *cs)
     free(cs);
 }
 
-struct client *clients_add(struct clients *cs, struct client_conn *conn,
-    const union addr *peer, uint32_t now)
+static struct client *new_client(const union addr *peer)
 {
     struct client *c = xcalloc(1, sizeof(*c));
 
+    c->peer = *peer;
+    list_init(&c->paused_node);
+    return c;
+}
+
+struct client *clients_revive(uint32_t id, const union addr *peer,
+    const void *session, size_t session_len)
+{
+    struct client *c = new_client(peer);
+
+    c->id = id;
+    c->slot = CLIENTS_OFFLINE;
+    c->gone = true;
+    if (session_len > 0)
+        c->session = xmemdup(session, session_len);
+    c->session_len = (uint32_t)session_len;
+    return c;
+}
+
+struct client *clients_add(struct clients *cs, struct client_conn *conn,
+    const union addr *peer, uint32_t now)
+{
+    struct client *c = new_client(peer);
+
     assert(cs->count < UINT32_MAX - 1);
     c->conn = conn;
-    c->peer = *peer;
     c->since = c->seen = c->pinged = now;
-    list_init(&c->paused_node);
     do
         c->id = ids_take(&cs->ids);
     while (clients_find(cs, c->id));

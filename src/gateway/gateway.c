@@ -229,6 +229,12 @@ static int check_conf(const struct gateway_conf *conf, char err[256])
     return 0;
 }
 
+static size_t high_water(const struct gateway_conf *conf)
+{
+    return conf->worker_high_water > 0 ? conf->worker_high_water
+                                       : GATEWAY_WORKER_HIGH_WATER;
+}
+
 static void find_address(struct gateway *g, const struct gateway_slot *slot)
 {
     union addr bound = {0};
@@ -241,6 +247,7 @@ static void find_address(struct gateway *g, const struct gateway_slot *slot)
     g->address.mode = g->conf->router;
     g->address.choose = g->conf->choose;
     g->address.choose_arg = g->conf->choose_arg;
+    g->address.high_water = high_water(g->conf);
 }
 
 static void close_slot(struct gateway_slot *slot)
@@ -266,9 +273,7 @@ static int open_parts(
         .router = g->router,
         .commands = &g->commands,
         .secret_key = g->conf->secret_key,
-        .high_water = g->conf->worker_high_water > 0
-                          ? g->conf->worker_high_water
-                          : GATEWAY_WORKER_HIGH_WATER,
+        .high_water = g->address.high_water,
         .ping_workers = strcmp(g->conf->lan_ip, "127.0.0.1") != 0,
         .on_worker = on_worker,
         .on_decision = on_decision,
@@ -351,10 +356,12 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
 
 /* ---- stop ---- */
 
-/* Everybody is gone and every event with a worker's kernel. */
+/* Everybody is gone and every event begun, or at least with a worker's kernel
+ * if that one does not say what it begins. */
 static bool is_drained(const struct gateway *g)
 {
     return g->sockets == 0 && router_held_count(g->router) == 0 &&
+           router_unbegun_count(g->router) == 0 &&
            router_queued(g->router) == 0;
 }
 
@@ -500,6 +507,9 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .io = *client_io_counters(g->io),
         .events_out = routed->events,
         .events_held = router_held_count(g->router),
+        .events_unbegun = router_unbegun_count(g->router),
+        .events_again = routed->again,
+        .events_cut_off = routed->cut_off,
         .events_dropped = routed->refused + routed->lost,
         .commands_in = g->commands.run,
         .dropped = g->commands.dropped,

@@ -94,6 +94,9 @@ struct gateway_status {
     struct client_io_counters io;
     uint64_t events_out;     /* events given to workers */
     size_t events_held;      /* events that wait for a worker */
+    size_t events_unbegun;   /* of those given, not begun as far as is known */
+    uint64_t events_again;   /* given to a second worker: the first was lost */
+    uint64_t events_cut_off; /* begun by a worker that was lost meanwhile */
     uint64_t events_dropped; /* events that no worker got */
     uint64_t commands_in;    /* commands from workers and other programs */
     uint64_t dropped;        /* sends to clients that were gone, by command */

@@ -32,8 +32,11 @@ struct link {
     struct inner *in;             /* borrowed */
     struct conn *conn;            /* owned */
     struct router_worker *worker; /* owned by the router; NULL: no worker */
-    uint64_t since;               /* ms, clock_now */
-    bool trusted;                 /* the key was right, or there is none */
+    /* Whose acknowledgements come here: owned by the router until this link
+     * ends; NULL: nobody's. */
+    struct router_worker *acking;
+    uint64_t since; /* ms, clock_now */
+    bool trusted;   /* the key was right, or there is none */
 };
 
 static uint64_t now(const struct inner *in)
@@ -41,21 +44,52 @@ static uint64_t now(const struct inner *in)
     return clock_now(turn_loop(in->conf.turn));
 }
 
-/* Forget it; its conn is closed by the caller or gone. */
-static void drop_link(struct link *l)
+/* The link that brings w its events, or the one that brings what w says of
+ * them; NULL when it has ended. */
+static struct link *link_of(
+    const struct inner *in, const struct router_worker *w, bool acking)
+{
+    struct list *node;
+
+    LIST_FOREACH (node, &in->links) {
+        struct link *l = LIST_ENTRY(node, struct link, node);
+
+        if ((acking ? l->acking : l->worker) == w)
+            return l;
+    }
+    return NULL;
+}
+
+/* Forget it; its conn is closed by the caller or gone. certain: it brought all
+ * that was sent. Of a worker that acknowledges the other link may bring more;
+ * that one ends with this one only if nothing more can be hoped for. */
+static void drop_link(struct link *l, bool certain)
 {
     struct inner *in = l->in;
     struct router_worker *w = l->worker;
+    struct router_worker *acking = l->acking;
+    struct link *other = NULL;
 
     list_remove(&l->node);
     in->nlinks--;
     free(l);
+    if (acking)
+        other = link_of(in, acking, false);
+    else if (w && !certain)
+        other = link_of(in, w, true);
     if (w) {
         uint32_t serial = router_serial(w);
 
         router_remove_worker(in->conf.router, w);
         in->conf.on_worker_gone(serial, in->conf.arg);
     }
+    if (other) {
+        conn_close(other->conn);
+        drop_link(other, acking || certain);
+    }
+    if (acking)
+        router_settle(
+            in->conf.router, acking, in->conf.commands->clients, certain);
 }
 
 static void refuse(struct link *l, const char *why, uint8_t cmd)
@@ -65,7 +99,7 @@ static void refuse(struct link *l, const char *why, uint8_t cmd)
     log_warn("inner link closed, %s peer=%s cmd=%s", why,
         addr_format(peer, conn_peer(l->conn)), frame_cmd_name(cmd));
     conn_close(l->conn);
-    drop_link(l);
+    drop_link(l, false);
 }
 
 /* Takes as long wherever they differ. */
@@ -93,9 +127,43 @@ static void drop_replaced(struct inner *in, const struct conn *conn)
             continue;
         l->worker = NULL; /* it lives on */
         conn_close(l->conn);
-        drop_link(l);
+        drop_link(l, false);
         return;
     }
+}
+
+/* A worker that acknowledges and comes again does not go on with its clients:
+ * what it did before is settled when its other link ends, too. */
+static void drop_predecessor(struct inner *in, const char *key)
+{
+    struct router_worker *w = router_find_worker(in->conf.router, key);
+    struct link *l = w && router_acknowledges(w) ? link_of(in, w, false) : NULL;
+
+    if (!l)
+        return;
+    conn_close(l->conn);
+    drop_link(l, true);
+}
+
+/* The other link of the worker behind l, on which it is to acknowledge: it
+ * says from which port it was opened. NULL: somebody between us hides it. */
+static struct link *find_commands(
+    const struct link *l, const struct cmdjson_auth *auth)
+{
+    char host[ADDR_TEXT_SIZE], other[ADDR_TEXT_SIZE];
+    struct list *node;
+
+    addr_format_host(host, conn_peer(l->conn));
+    LIST_FOREACH (node, &l->in->links) {
+        struct link *c = LIST_ENTRY(node, struct link, node);
+        const union addr *peer = conn_peer(c->conn);
+
+        if (c != l && !c->worker && !c->acking && auth->commands_port != 0 &&
+            addr_port(peer) == auth->commands_port &&
+            strcmp(addr_format_host(other, peer), host) == 0)
+            return c;
+    }
+    return NULL;
 }
 
 static bool offers(const struct cmdjson_auth *auth, const char *feature)
@@ -107,11 +175,13 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
 {
     struct inner *in = l->in;
     const char *name = auth->worker_key ? auth->worker_key : "";
+    struct link *commands = offers(auth, "ack") ? find_commands(l, auth) : NULL;
     struct router_features features = {
         .close_info = offers(auth, "close_info"),
         .client_addr = offers(auth, "client_addr"),
         .handshake = offers(auth, "handshake"),
         .decides = offers(auth, "on_handshake"),
+        .acks = commands != NULL,
     };
     char host[ADDR_TEXT_SIZE];
     char quoted[LOG_QUOTE_SIZE];
@@ -120,6 +190,7 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
 
     addr_format_host(host, conn_peer(l->conn));
     key = xasprintf("%s:%s", host, name);
+    drop_predecessor(in, key);
     l->worker =
         router_add_worker(in->conf.router, l->conn, key, features, &replaced);
     free(key);
@@ -127,9 +198,12 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth)
         refuse(l, "too many workers", FRAME_WORKER_CONNECT);
         return;
     }
+    if (commands)
+        commands->acking = l->worker;
     log_write(replaced ? LOG_NOTICE : LOG_INFO, __FILE__,
-        "worker joined peer=%s key=%s replaced=%d", host,
-        log_quote(quoted, name, strlen(name)), replaced != NULL);
+        "worker joined peer=%s key=%s replaced=%d acknowledges=%d", host,
+        log_quote(quoted, name, strlen(name)), replaced != NULL,
+        commands != NULL);
     if (replaced) {
         drop_replaced(in, replaced);
         in->conf.on_worker_gone(router_serial(l->worker), in->conf.arg);
@@ -183,6 +257,13 @@ static void run_command(struct link *l, const struct frame *f)
     }
 }
 
+static void acknowledge(struct link *l, const struct frame *f)
+{
+    if (!l->acking || router_acknowledge(l->in->conf.router, l->acking, f->body,
+                          f->body_len) < 0)
+        refuse(l, "acknowledges what it was not given", f->cmd);
+}
+
 static void on_packet(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
 {
@@ -200,6 +281,8 @@ static void on_packet(
         router_set_decides(l->worker, f.body_len == 1 && f.body[0] == '1');
     else if (l->worker && f.cmd == FRAME_HANDSHAKE)
         l->in->conf.on_decision(&f, router_serial(l->worker), l->in->conf.arg);
+    else if (f.cmd == FRAME_ACK)
+        acknowledge(l, &f);
     else if (f.cmd != FRAME_PING)
         run_command(l, &f);
 }
@@ -222,10 +305,12 @@ static void on_close(struct conn *c, int err, void *arg)
     if (err == -EPROTO || err == -EMSGSIZE)
         log_warn("inner link closed, packet length not valid peer=%s", peer);
     else if (l->worker)
-        log_write(conn_queued(c) > 0 ? LOG_NOTICE : LOG_INFO, __FILE__,
-            "worker left peer=%s unsent=%zu err=%d", peer, conn_queued(c),
-            -err);
-    drop_link(l);
+        log_write(conn_queued(c) > 0 && !router_acknowledges(l->worker)
+                      ? LOG_NOTICE
+                      : LOG_INFO,
+            __FILE__, "worker left peer=%s unsent=%zu err=%d", peer,
+            conn_queued(c), -err);
+    drop_link(l, err == 0 || err == -ECONNRESET || err == -EPIPE);
 }
 
 static const struct conn_ops link_ops = {
@@ -273,9 +358,14 @@ static void on_tick(uv_timer_t *timer)
     LIST_FOREACH_SAFE (node, next, &in->links) {
         struct link *l = LIST_ENTRY(node, struct link, node);
 
-        if (!l->trusted &&
-            now(in) - l->since >= (uint64_t)(INNER_AUTH_TIMEOUT * 1000))
-            refuse(l, "no secret key in time", 0);
+        bool alone = !l->acking; /* else next may end with it */
+
+        if (l->trusted ||
+            now(in) - l->since < (uint64_t)(INNER_AUTH_TIMEOUT * 1000))
+            continue;
+        refuse(l, "no secret key in time", 0);
+        if (!alone)
+            break;
     }
     if (in->conf.ping_workers &&
         now(in) - in->pinged >= (uint64_t)(INNER_PING * 1000)) {
@@ -317,14 +407,11 @@ static void on_timer_closed(uv_handle_t *handle)
 static void end(struct inner *in, void (*close_conn)(struct conn *c))
 {
     struct list *node;
-    struct list *next;
 
-    LIST_FOREACH_SAFE (node, next, &in->links) {
-        struct link *l = LIST_ENTRY(node, struct link, node);
-
-        close_conn(l->conn);
-        drop_link(l);
-    }
+    LIST_FOREACH (node, &in->links)
+        close_conn(LIST_ENTRY(node, struct link, node)->conn);
+    while (!list_empty(&in->links))
+        drop_link(LIST_ENTRY(in->links.next, struct link, node), false);
     listener_close(in->listener);
     uv_close((uv_handle_t *)&in->timer, on_timer_closed);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/client_io.h"
+#include "gateway/router_impl.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/log.h"
@@ -12,45 +13,12 @@
 
 #define SCRATCH_KEEP (64 * 1024) /* bytes kept of the close-info buffer */
 
-struct router_worker {
-    struct conn *conn; /* borrowed */
-    char *key;         /* owned */
-    uint64_t key_hash; /* the same in every gateway */
-    size_t clients;    /* bound to it */
-    uint32_t serial;   /* tells it from others that had its slot */
-    uint16_t slot;
-    struct router_features features;
-};
-
-/* An event that waits for a worker. */
-struct held {
-    struct list node;
-    struct client *client; /* kept alive by client->held */
-    size_t len;
-    uint8_t cmd;
-    uint8_t body[];
-};
-
-struct router {
-    struct router_conf conf;
-    struct router_worker **workers; /* owned, and what it points to; by slot */
-    size_t nslots, nworkers;
-    uint32_t last_serial;
-    struct list held;   /* struct held, oldest first */
-    struct list paused; /* clients not read from */
-    size_t nheld, held_bytes, npaused;
-    struct router_counters counters;
-    bool decided;      /* router_asks() when there were workers last */
-    size_t last_asked; /* slot */
-    uint64_t random;
-    struct buf scratch; /* of router_close() */
-};
-
 struct router *router_new(const struct router_conf *conf)
 {
     struct router *r = xcalloc(1, sizeof(*r));
 
     r->conf = *conf;
+    list_init(&r->leaving);
     list_init(&r->held);
     list_init(&r->paused);
     /* Seeded by the process's own hash key; xorshift needs it odd. */
@@ -58,8 +26,11 @@ struct router *router_new(const struct router_conf *conf)
     return r;
 }
 
-static void free_worker(struct router_worker *w)
+void router_free_worker(struct router_worker *w)
 {
+    list_remove(&w->node);
+    if (w->given)
+        given_free(w->given);
     free(w->key);
     free(w);
 }
@@ -68,7 +39,7 @@ static void unhold(struct router *r, struct held *h)
 {
     list_remove(&h->node);
     r->nheld--;
-    r->held_bytes -= sizeof(*h) + h->len;
+    r->held_bytes -= sizeof(*h) + h->event.len;
     h->client->held--;
     clients_release(h->client);
     free(h);
@@ -82,13 +53,15 @@ void router_free(struct router *r)
     r->counters.lost += r->nheld;
     if (r->nheld > 0)
         log_warn("events lost, no worker took them count=%zu", r->nheld);
+    LIST_FOREACH_SAFE (node, next, &r->leaving)
+        router_free_worker(LIST_ENTRY(node, struct router_worker, node));
     LIST_FOREACH_SAFE (node, next, &r->held)
         unhold(r, LIST_ENTRY(node, struct held, node));
     LIST_FOREACH_SAFE (node, next, &r->paused)
         list_remove(node);
     for (size_t i = 0; i < r->nslots; i++)
         if (r->workers[i])
-            free_worker(r->workers[i]);
+            router_free_worker(r->workers[i]);
     free(r->workers);
     buf_fini(&r->scratch);
     free(r);
@@ -114,137 +87,16 @@ static void unbind(struct router *r, struct client *c)
     c->worker_serial = 0;
 }
 
-static struct router_worker *least_busy(const struct router *r)
+/* Its worker is lost, and the events that it did not begin come first. */
+static bool is_left_behind(const struct router *r, const struct client *c)
 {
-    struct router_worker *best = NULL;
+    struct list *node;
 
-    for (size_t i = 0; i < r->nslots; i++) {
-        struct router_worker *w = r->workers[i];
-
-        if (w && !conn_is_full(w->conn) &&
-            (!best || w->clients < best->clients))
-            best = w;
-    }
-    return best;
-}
-
-static struct router_worker *any_with_room(struct router *r)
-{
-    size_t start;
-
-    r->random ^= r->random << 13;
-    r->random ^= r->random >> 7;
-    r->random ^= r->random << 17;
-    start = r->nslots > 0 ? (size_t)(r->random % r->nslots) : 0;
-    for (size_t i = 0; i < r->nslots; i++) {
-        struct router_worker *w = r->workers[(start + i) % r->nslots];
-
-        if (w && !conn_is_full(w->conn))
-            return w;
-    }
-    return NULL;
-}
-
-/* A hash that all gateways share. */
-static uint64_t stable_hash(const void *data, size_t len)
-{
-    static const uint8_t key[16];
-
-    return hash_siphash(data, len, key);
-}
-
-/* Rendezvous hashing: the highest score wins, so that a worker that comes or
- * goes moves only its own share, and every gateway decides alike. */
-static struct router_worker *by_hash(const struct router *r, uint64_t hash)
-{
-    struct router_worker *best = NULL;
-    uint64_t best_score = 0;
-
-    for (size_t i = 0; i < r->nslots; i++) {
-        struct router_worker *w = r->workers[i];
-        uint64_t pair[2];
-        uint64_t score;
-
-        if (!w)
-            continue;
-        pair[0] = hash;
-        pair[1] = w->key_hash;
-        score = stable_hash(pair, sizeof(pair));
-        if (!best || score > best_score) {
-            best = w;
-            best_score = score;
-        }
-    }
-    return best && !conn_is_full(best->conn) ? best : NULL;
-}
-
-static uint64_t address_hash(const union addr *peer)
-{
-    if (peer->sa.sa_family == AF_INET6)
-        return stable_hash(&peer->in6.sin6_addr, sizeof(peer->in6.sin6_addr));
-    return stable_hash(&peer->in.sin_addr, sizeof(peer->in.sin_addr));
-}
-
-static struct router_worker *find_worker(
-    const struct router *r, const char *key)
-{
-    for (size_t i = 0; i < r->nslots; i++)
-        if (r->workers[i] && strcmp(r->workers[i]->key, key) == 0)
-            return r->workers[i];
-    return NULL;
-}
-
-static struct router_worker *by_function(
-    const struct router *r, const struct client *c)
-{
-    const struct clients_name *uid = c->uid.name;
-    char host[ADDR_TEXT_SIZE];
-    const struct gateway_newcomer newcomer = {
-        .remote_addr = addr_format_host(host, &c->peer),
-        .remote_port = addr_port(&c->peer),
-        .gateway_port = r->conf.gateway_port,
-        .uid = uid ? uid->text : NULL,
-        .uid_len = uid ? uid->len : 0,
-    };
-    struct gateway_candidate *list = xcalloc(r->nslots + 1, sizeof(*list));
-    struct router_worker *chosen = NULL;
-    size_t count = 0;
-    int place = -1;
-
-    for (size_t i = 0; i < r->nslots; i++) {
-        const struct router_worker *w = r->workers[i];
-
-        if (w && !conn_is_full(w->conn))
-            list[count++] = (struct gateway_candidate){w->key, w->clients};
-    }
-    if (count > 0)
-        place = r->conf.choose(list, count, &newcomer, r->conf.choose_arg);
-    if (place >= 0 && (size_t)place < count)
-        chosen = find_worker(r, list[place].key);
-    free(list);
-    return chosen ? chosen : least_busy(r);
-}
-
-/* A worker with room for a client that is bound to none, or NULL. */
-static struct router_worker *choose(struct router *r, const struct client *c)
-{
-    const struct clients_name *uid = c->uid.name;
-
-    switch (r->conf.mode) {
-    case GATEWAY_ROUTER_RANDOM:
-        return any_with_room(r);
-    case GATEWAY_ROUTER_HASH_UID:
-        if (uid)
-            return by_hash(r, stable_hash(uid->text, uid->len));
-        return by_hash(r, address_hash(&c->peer));
-    case GATEWAY_ROUTER_HASH_IP:
-        return by_hash(r, address_hash(&c->peer));
-    case GATEWAY_ROUTER_FUNCTION:
-        return by_function(r, c);
-    case GATEWAY_ROUTER_LEAST:
-        break;
-    }
-    return least_busy(r);
+    LIST_FOREACH (node, &r->leaving)
+        if (LIST_ENTRY(node, struct router_worker, node)->serial ==
+            c->worker_serial)
+            return true;
+    return false;
 }
 
 /* The worker that can take an event of c now, or NULL. */
@@ -254,25 +106,36 @@ static struct router_worker *ready_worker(
     struct router_worker *w = bound_worker(r, c);
 
     if (w)
-        return conn_is_full(w->conn) ? NULL : w;
-    return choose(r, c);
+        return router_has_room(r, w) ? w : NULL;
+    return is_left_behind(r, c) ? NULL : router_choose(r, c);
 }
 
 /* Whether ready_worker() would find one. Asks no function: nothing is bound. */
 static bool has_ready_worker(struct router *r, const struct client *c)
 {
     if (r->conf.mode == GATEWAY_ROUTER_FUNCTION && !bound_worker(r, c))
-        return least_busy(r) != NULL;
+        return !is_left_behind(r, c) && router_least_busy(r) != NULL;
     return ready_worker(r, c) != NULL;
 }
 
-static void send_event(struct router *r, struct router_worker *w,
-    struct client *c, uint8_t cmd, const void *body, size_t len)
+/* Append the packet to w's link, and keep it if w acknowledges. */
+static void put_event(struct router_worker *w, const struct frame *f)
 {
-    bool is_value = cmd == FRAME_ON_WEBSOCKET_CONNECT ||
-                    (cmd == FRAME_ON_CLOSE && w->features.close_info);
+    struct buf *out = conn_out(w->conn);
+    size_t before = out->len;
+
+    frame_encode(out, f);
+    if (w->given)
+        given_add(w->given, out->data + before, out->len - before);
+}
+
+static void send_event(struct router *r, struct router_worker *w,
+    struct client *c, const struct event *e)
+{
+    bool is_value = e->cmd == FRAME_ON_WEBSOCKET_CONNECT ||
+                    (e->cmd == FRAME_ON_CLOSE && w->features.close_info);
     struct frame f = {
-        .cmd = cmd,
+        .cmd = e->cmd,
         .flag = is_value ? 0 : FRAME_FLAG_STRING,
         .local_ip = r->conf.local_ip,
         .local_port = r->conf.local_port,
@@ -282,12 +145,14 @@ static void send_event(struct router *r, struct router_worker *w,
         .gateway_port = r->conf.gateway_port,
         .ext = c->session,
         .ext_len = c->session_len,
-        .body = body,
-        .body_len = len,
+        .body = e->body,
+        .body_len = e->len,
     };
 
-    if (cmd == FRAME_ON_CLOSE && !w->features.close_info)
+    if (e->cmd == FRAME_ON_CLOSE && !w->features.close_info)
         f.body_len = 0;
+    if (e->again && w->given)
+        f.flag |= FRAME_FLAG_AGAIN;
     if (c->peer.sa.sa_family == AF_INET6 && w->features.client_addr) {
         f.flag |= FRAME_FLAG_IPV6;
         memcpy(f.client_ip6, &c->peer.in6.sin6_addr, FRAME_IPV6_LEN);
@@ -297,7 +162,7 @@ static void send_event(struct router *r, struct router_worker *w,
         c->worker_slot = w->slot;
         w->clients++;
     }
-    frame_encode(conn_out(w->conn), &f);
+    put_event(w, &f);
     r->counters.events++;
 }
 
@@ -320,40 +185,41 @@ static void forget_pause(struct router *r, struct client *c)
     r->npaused--;
 }
 
-static void hold(struct router *r, struct client *c, uint8_t cmd,
-    const void *body, size_t len)
+void router_hold(struct router *r, struct list *list, struct client *c,
+    const struct event *e)
 {
-    struct held *h = xmalloc(sizeof(*h) + len);
+    struct held *h = xmalloc(sizeof(*h) + e->len);
 
     h->client = c;
-    h->cmd = cmd;
-    h->len = len;
-    if (len > 0)
-        memcpy(h->body, body, len);
-    list_push_back(&r->held, &h->node);
+    h->event = *e;
+    h->event.body = h->body;
+    if (e->len > 0)
+        memcpy(h->body, e->body, e->len);
+    list_push_back(list, &h->node);
     c->held++;
     r->nheld++;
-    r->held_bytes += sizeof(*h) + len;
+    r->held_bytes += sizeof(*h) + e->len;
     pause_client(r, c);
 }
 
 int router_forward(struct router *r, struct client *c, uint8_t cmd,
     const void *body, size_t len)
 {
+    const struct event e = {.body = body, .len = len, .cmd = cmd};
     struct router_worker *w;
 
     if (c->gone)
         return 0;
     w = c->held > 0 ? NULL : ready_worker(r, c);
     if (w) {
-        send_event(r, w, c, cmd, body, len);
+        send_event(r, w, c, &e);
         return 0;
     }
     if (router_is_full(r)) {
         r->counters.refused++;
         return -ENOBUFS;
     }
-    hold(r, c, cmd, body, len);
+    router_hold(r, &r->held, c, &e);
     return 0;
 }
 
@@ -386,6 +252,7 @@ static void put_close_info(
 void router_close(
     struct router *r, struct client *c, int code, const char *reason)
 {
+    struct event e = {.cmd = FRAME_ON_CLOSE};
     struct router_worker *w;
 
     if (c->gone)
@@ -395,11 +262,13 @@ void router_close(
     forget_pause(r, c);
     buf_clear(&r->scratch);
     put_close_info(&r->scratch, c, code, reason);
+    e.body = r->scratch.data;
+    e.len = r->scratch.len;
     if (w) {
-        send_event(r, w, c, FRAME_ON_CLOSE, r->scratch.data, r->scratch.len);
+        send_event(r, w, c, &e);
         unbind(r, c);
     } else {
-        hold(r, c, FRAME_ON_CLOSE, r->scratch.data, r->scratch.len);
+        router_hold(r, &r->held, c, &e);
     }
     buf_clear(&r->scratch);
     buf_shrink(&r->scratch, SCRATCH_KEEP);
@@ -419,8 +288,8 @@ static void release_held(struct router *r)
 
         if (!w)
             continue;
-        send_event(r, w, c, h->cmd, h->body, h->len);
-        if (h->cmd == FRAME_ON_CLOSE)
+        send_event(r, w, c, &h->event);
+        if (h->event.cmd == FRAME_ON_CLOSE)
             unbind(r, c);
         unhold(r, h);
     }
@@ -442,6 +311,15 @@ void router_drained(struct router *r)
     }
 }
 
+struct router_worker *router_find_worker(
+    const struct router *r, const char *key)
+{
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i] && strcmp(r->workers[i]->key, key) == 0)
+            return r->workers[i];
+    return NULL;
+}
+
 /* A free slot; ROUTER_WORKERS_MAX when there is none. */
 static size_t free_slot(struct router *r)
 {
@@ -458,10 +336,19 @@ static size_t free_slot(struct router *r)
     return i;
 }
 
+/* Before its first event. */
+static void ask_for_acks(struct router *r, struct router_worker *w)
+{
+    struct frame f = {.cmd = FRAME_ACK};
+
+    w->given = given_new();
+    router_put(r, w, &f);
+}
+
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     const char *key, struct router_features features, struct conn **replaced)
 {
-    struct router_worker *w = find_worker(r, key);
+    struct router_worker *w = router_find_worker(r, key);
 
     *replaced = w ? w->conn : NULL;
     if (!w) {
@@ -470,8 +357,9 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
         if (slot == ROUTER_WORKERS_MAX)
             return NULL;
         w = xcalloc(1, sizeof(*w));
+        list_init(&w->node);
         w->key = xstrdup(key);
-        w->key_hash = stable_hash(key, strlen(key));
+        w->key_hash = router_hash(key, strlen(key));
         w->serial = ++r->last_serial;
         w->slot = (uint16_t)slot;
         r->workers[slot] = w;
@@ -479,6 +367,8 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     }
     w->conn = conn;
     w->features = features;
+    if (features.acks)
+        ask_for_acks(r, w);
     router_drained(r);
     return w;
 }
@@ -488,8 +378,36 @@ void router_remove_worker(struct router *r, struct router_worker *w)
     router_asks(r); /* remembers it, should w be the last one */
     r->workers[w->slot] = NULL;
     r->nworkers--;
-    free_worker(w);
+    w->conn = NULL;
+    if (w->given)
+        list_push_back(&r->leaving, &w->node);
+    else
+        router_free_worker(w);
     router_drained(r); /* what waited for its link may go elsewhere */
+}
+
+int router_acknowledge(
+    struct router *r, struct router_worker *w, const void *body, size_t len)
+{
+    struct ack ack;
+    ssize_t begun;
+
+    if (ack_parse(&ack, body, len) < 0)
+        return -EPROTO;
+    if (given_bytes(w->given) > r->conf.high_water)
+        w->behind = true;
+    begun = given_take(w->given, &ack);
+    if (begun < 0)
+        return -EPROTO;
+    w->running += (uint64_t)begun;
+    if (ack.ended > w->running)
+        return -EPROTO;
+    w->running -= ack.ended;
+    if (w->behind && given_bytes(w->given) <= r->conf.high_water / 4) {
+        w->behind = false;
+        router_drained(r);
+    }
+    return 0;
 }
 
 void router_uid_bound(struct router *r, struct client *c)
@@ -524,7 +442,7 @@ struct router_worker *router_pick_decider(struct router *r)
         size_t slot = (r->last_asked + i) % r->nslots;
         struct router_worker *w = r->workers[slot];
 
-        if (w && w->features.decides && !conn_is_full(w->conn)) {
+        if (w && w->features.decides && router_has_room(r, w)) {
             r->last_asked = slot;
             return w;
         }
@@ -539,6 +457,11 @@ void router_put(
     f->local_port = r->conf.local_port;
     f->gateway_port = r->conf.gateway_port;
     frame_encode(conn_out(w->conn), f);
+}
+
+bool router_acknowledges(const struct router_worker *w)
+{
+    return w->given != NULL;
 }
 
 uint32_t router_serial(const struct router_worker *w)
@@ -577,6 +500,16 @@ size_t router_queued(const struct router *r)
     for (size_t i = 0; i < r->nslots; i++)
         if (r->workers[i])
             sum += conn_queued(r->workers[i]->conn);
+    return sum;
+}
+
+size_t router_unbegun_count(const struct router *r)
+{
+    size_t sum = 0;
+
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i] && r->workers[i]->given)
+            sum += given_count(r->workers[i]->given);
     return sum;
 }
 

@@ -11,6 +11,10 @@
  * is bound and by the uid from the next event on: that may be another worker,
  * and then what the first one has not run yet is not waited for.
  *
+ * What a worker that acknowledges was given and has not begun is kept. When the
+ * worker is lost, its clients' later events wait until it is certain what it
+ * began; then the rest goes to others, in front of them.
+ *
  * With GATEWAY_ROUTER_FUNCTION the configuration chooses: once for each binding
  * of a client, among the workers that have room.
  *
@@ -38,6 +42,7 @@ struct router_conf {
     uint32_t local_ip; /* host order; of the heads of all events */
     uint16_t local_port;
     uint16_t gateway_port;
+    size_t high_water; /* bytes that a worker was given and has not begun */
 };
 
 /* What a worker understands beyond GatewayWorker's protocol. */
@@ -46,12 +51,16 @@ struct router_features {
     bool client_addr; /* FRAME_FLAG_IPV6 */
     bool handshake;   /* FRAME_HANDSHAKE */
     bool decides;     /* its script decides about handshakes */
+    bool acks;        /* FRAME_ACK; ends with router_settle() */
 };
 
 struct router_counters {
     uint64_t events;  /* given to workers' links */
     uint64_t refused; /* over ROUTER_HELD_MAX; the client was closed */
-    uint64_t lost;    /* still waiting when the router ended */
+    uint64_t lost;    /* still waiting when the router ended, or given to a
+                         worker of which nobody knows what it began */
+    uint64_t again;   /* given to another worker than the first */
+    uint64_t cut_off; /* begun by a worker that died before it was through */
 };
 
 struct router;
@@ -69,8 +78,22 @@ void router_free(struct router *r);
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     const char *key, struct router_features features, struct conn **replaced);
 
-/* Its link is lost. Its clients find another worker at their next event. */
+/* NULL when no such worker is there. */
+struct router_worker *router_find_worker(
+    const struct router *r, const char *key);
+
+/* Its link is lost. Its clients find another worker at their next event; or,
+ * if it acknowledges, after router_settle(). */
 void router_remove_worker(struct router *r, struct router_worker *w);
+
+/* What w says of its events (wire/ack.h). 0, or -EPROTO: it lies. */
+int router_acknowledge(
+    struct router *r, struct router_worker *w, const void *body, size_t len);
+
+/* A worker that acknowledges was removed, and nothing more comes from it.
+ * certain: what it said was all. w is gone after the call. */
+void router_settle(struct router *r, struct router_worker *w,
+    const struct clients *clients, bool certain);
 
 /* A link has room again: give it what waits, read from its clients again. */
 void router_drained(struct router *r);
@@ -106,6 +129,9 @@ struct router_worker *router_pick_decider(struct router *r);
 void router_put(
     const struct router *r, struct router_worker *w, struct frame *f);
 
+/* Whether it says what it begins: then router_settle() ends it. */
+bool router_acknowledges(const struct router_worker *w);
+
 /* Tells w from all others that this router has had. */
 uint32_t router_serial(const struct router_worker *w);
 
@@ -115,6 +141,9 @@ void router_ping_workers(struct router *r);
 size_t router_worker_count(const struct router *r);
 size_t router_paused_count(const struct router *r);
 size_t router_held_count(const struct router *r);
+
+/* Events that workers were given and have not begun, as far as they tell. */
+size_t router_unbegun_count(const struct router *r);
 
 /* Bytes in the workers' links that the kernel has not taken yet. */
 size_t router_queued(const struct router *r);

@@ -7,6 +7,7 @@
 #include "lualib/lvalue.h"
 #include "upstream/http.h"
 #include "worker/coro.h"
+#include "worker/gateways.h"
 #include "worker/vm.h"
 
 /* One per state, a userdata: upvalue 1 of all functions. */
@@ -126,6 +127,7 @@ static int lhttp_request(lua_State *L)
         lh->http = http_new(turn_loop(vm_turn(vm_of(L))));
     w = lua_newuserdatauv(L, sizeof(*w), 0); /* stays on top while we wait */
     w->co = co;
+    gateways_acknowledge(vm_gateways(vm_of(L)));
     err = http_start(lh->http, &request, on_done, w, &w->call);
     if (err < 0) {
         lua_pushliteral(L, "http: too many requests are under way");

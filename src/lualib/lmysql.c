@@ -12,6 +12,7 @@
 #include "util/alloc.h"
 #include "util/list.h"
 #include "worker/coro.h"
+#include "worker/gateways.h"
 #include "worker/vm.h"
 
 #define LMYSQL_TYPE   "gwrun.mysql.pool"
@@ -519,6 +520,7 @@ static int pool_run(lua_State *L)
     w->owner = lm;
     w->co = co;
     w->column = lua_toboolean(L, 5);
+    gateways_acknowledge(vm_gateways(vm_of(L)));
     err = mysqldb_query(
         lm->db, hold ? hold->held : NULL, &request, on_done, w, &w->call);
     if (err < 0)

@@ -244,13 +244,16 @@ static int read_extension(struct cmdjson_auth *a, const json_t *extension)
     json_t *features = json_object_get(extension, "features");
     json_int_t version =
         json_integer_value(json_object_get(extension, "version"));
+    json_int_t port =
+        json_integer_value(json_object_get(extension, "commands_port"));
 
     if (!is_set(extension))
         return 0;
-    if (version < 1 || version > INT_MAX ||
+    if (version < 1 || version > INT_MAX || port < 0 || port > UINT16_MAX ||
         count_of(features) > CMDJSON_FEATURES_MAX)
         return -EPROTO;
     a->gwrun = (int)version;
+    a->commands_port = (uint16_t)port;
     if (!features)
         return 0;
     a->features = xcalloc(count_of(features) + 1, sizeof(*a->features));
@@ -310,7 +313,7 @@ static void put_string(struct buf *out, const char *text)
 }
 
 void cmdjson_put_auth(struct buf *out, const char *worker_key,
-    const char *secret_key, const char *const *features)
+    const char *secret_key, const char *const *features, uint16_t commands_port)
 {
     buf_append_byte(out, '{');
     if (worker_key) {
@@ -327,7 +330,10 @@ void cmdjson_put_auth(struct buf *out, const char *worker_key,
                 buf_append_byte(out, ',');
             put_string(out, features[i]);
         }
-        buf_append_str(out, "]}");
+        buf_append_byte(out, ']');
+        if (commands_port != 0)
+            buf_printf(out, ",\"commands_port\":%u", commands_port);
+        buf_append_byte(out, '}');
     }
     buf_append_byte(out, '}');
 }

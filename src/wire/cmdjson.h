@@ -43,14 +43,16 @@ struct cmdjson_auth {
     int gwrun;        /* version of the gwrun extension offered, 0 none */
     char **features;  /* owned; offered extensions */
     size_t nfeatures;
+    uint16_t commands_port; /* from which the worker sends commands; or 0 */
 };
 int cmdjson_parse_auth(struct cmdjson_auth *out, const void *json, size_t len);
 void cmdjson_fini_auth(struct cmdjson_auth *a);
 bool cmdjson_has_feature(const struct cmdjson_auth *a, const char *name);
 /* worker_key NULL for GATEWAY_CLIENT_CONNECT. features: NULL-terminated list,
- * or NULL for none. */
+ * or NULL for none. commands_port 0: not said. */
 void cmdjson_put_auth(struct buf *out, const char *worker_key,
-    const char *secret_key, const char *const *features);
+    const char *secret_key, const char *const *features,
+    uint16_t commands_port);
 
 /* SEND_TO_ALL and SEND_TO_GROUP. */
 struct cmdjson_target {

@@ -114,6 +114,7 @@ const char *frame_cmd_name(uint8_t cmd)
         [FRAME_ON_WEBSOCKET_CONNECT] = "ON_WEBSOCKET_CONNECT",
         [FRAME_HANDSHAKE_WATCH] = "HANDSHAKE_WATCH",
         [FRAME_HANDSHAKE] = "HANDSHAKE",
+        [FRAME_ACK] = "ACK",
     };
 
     return names[cmd] ? names[cmd] : "?";

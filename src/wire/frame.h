@@ -23,6 +23,9 @@
  * begins with the client's IPv6 address, for which the head has no room. */
 #define FRAME_FLAG_IPV6 0x80
 #define FRAME_IPV6_LEN  16
+/* Between those that offer "ack": the event was given to another worker before,
+ * which did not begin it. */
+#define FRAME_FLAG_AGAIN 0x40
 
 enum frame_cmd {
     FRAME_ON_CONNECT = 1,
@@ -58,6 +61,8 @@ enum frame_cmd {
     /* Between gwrun's own gateways and workers that offer "handshake". */
     FRAME_HANDSHAKE_WATCH = 240, /* does the script decide about handshakes? */
     FRAME_HANDSHAKE = 241,       /* a request, and back the answer to it */
+    /* Between those that offer "ack". */
+    FRAME_ACK = 242, /* tell what you begin; back what was begun: ack.h */
 };
 
 struct frame {

@@ -133,16 +133,19 @@ static void enqueue(struct mailbox *m, const struct event *e)
     count_queued(m->d, copy, true);
 }
 
+static struct event *unqueue(struct mailbox *m, struct list *node)
+{
+    struct event *e = LIST_ENTRY(node, struct event, node);
+
+    list_remove(node);
+    count_queued(m->d, e, false);
+    return e;
+}
+
 static void discard_queue(struct mailbox *m)
 {
-    while (!list_empty(&m->queue)) {
-        struct event *e = LIST_ENTRY(m->queue.next, struct event, node);
-
-        list_remove(&e->node);
-        m->d->queued--;
-        m->d->queued_bytes -= e->size;
-        free(e);
-    }
+    while (!list_empty(&m->queue))
+        free(unqueue(m, m->queue.next));
 }
 
 /* ---- running handlers ---- */
@@ -184,8 +187,10 @@ static void on_handled(const char *error, void *arg)
     m->event = NULL;
     if (m->cmd == FRAME_ON_CLOSE)
         session_forget(m);
-    if (!m->starting)
-        drain(m); /* else the caller of run() goes on */
+    if (!m->starting) { /* else the caller of run() goes on */
+        gateways_ended(m->d->gateways, &m->client.id, m->link);
+        drain(m);
+    }
 }
 
 struct mailbox *dispatch_mailbox(lua_State *L)
@@ -234,6 +239,7 @@ static void run(struct mailbox *m, const struct event *e)
 
     m->vm = d->vm;
     m->cmd = e->f.cmd;
+    m->link = e->link;
     m->event = e;
     m->client = (struct coro_client){
         .id = {e->f.local_ip, e->f.local_port, e->f.connection_id},
@@ -244,6 +250,9 @@ static void run(struct mailbox *m, const struct event *e)
     memcpy(m->client.client_ip6, e->f.client_ip6, FRAME_IPV6_LEN);
     session_begin(m);
     d->events++;
+    /* Should it be what kills workers, it must not get a third one. */
+    if (e->f.flag & FRAME_FLAG_AGAIN)
+        gateways_acknowledge(d->gateways);
     m->starting = true;
     coro_start(d->vm, events_call, m, &m->client, on_handled, m);
     m->starting = false;
@@ -257,21 +266,24 @@ static void run(struct mailbox *m, const struct event *e)
 /* Run what is queued, one after the other, until one waits. */
 static void drain(struct mailbox *m)
 {
+    const struct client_id id = {
+        m->key.ip, (uint16_t)m->key.port, m->key.connection_id};
     struct dispatch *d = m->d;
 
     while (!m->vm && d->vm && !list_empty(&m->queue)) {
-        struct event *e = LIST_ENTRY(m->queue.next, struct event, node);
+        struct event *e = unqueue(m, m->queue.next);
 
-        list_remove(&e->node);
-        count_queued(d, e, false);
+        gateways_begins(d->gateways, &id, e->link);
         run(m, e);
+        if (!m->vm)
+            gateways_ended(d->gateways, &id, e->link);
         free(e);
     }
     if (!m->vm && list_empty(&m->queue))
         settle(m);
 }
 
-static void handle(struct dispatch *d, const struct event *e)
+static enum gateways_event handle(struct dispatch *d, const struct event *e)
 {
     struct mailbox_key key = key_of(&(struct client_id){
         e->f.local_ip, e->f.local_port, e->f.connection_id});
@@ -283,21 +295,51 @@ static void handle(struct dispatch *d, const struct event *e)
         enqueue(m, e);
         if (e->f.cmd == FRAME_ON_CLOSE)
             tell_gone(m);
-        return;
+        return GATEWAYS_QUEUED;
     }
     run(m, e);
-    if (!m->vm)
-        settle(m);
+    if (m->vm)
+        return GATEWAYS_RUNS;
+    settle(m);
+    return GATEWAYS_ENDED;
 }
 
-void dispatch_event(struct dispatch *d, const struct frame *f)
+enum gateways_event dispatch_event(
+    struct dispatch *d, const struct frame *f, uint32_t link)
 {
-    struct event e = {.f = *f};
+    struct event e = {.f = *f, .link = link};
 
     if (events_callback(f->cmd))
-        handle(d, &e);
-    else
-        log_debug("not a client event cmd=%u", f->cmd);
+        return handle(d, &e);
+    log_debug("not a client event cmd=%u", f->cmd);
+    return GATEWAYS_ENDED;
+}
+
+static void forget_queued(struct mailbox *m)
+{
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &m->queue) {
+        const struct event *e = LIST_ENTRY(node, struct event, node);
+        struct client_id id = {
+            e->f.local_ip, e->f.local_port, e->f.connection_id};
+
+        if (e->link == 0)
+            continue;
+        if (e->f.cmd == FRAME_ON_CLOSE)
+            gateways_keep_client(m->d->gateways, &id);
+        m->d->forgotten++;
+        free(unqueue(m, node));
+    }
+}
+
+void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
+{
+    struct mailbox *m, *tmp;
+
+    MAP_FOREACH (hh, d->mailboxes, m, tmp)
+        if (m->key.ip == from.ip && m->key.port == from.port)
+            forget_queued(m);
 }
 
 void dispatch_lost(struct dispatch *d, const struct client_id *id)
@@ -369,6 +411,11 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
             continue;
         count++;
         m->vm = NULL;
+        /* At a stop it is the gateways that count what has not ended. */
+        if (!d->stopped) {
+            gateways_ended(d->gateways, &m->client.id, m->link);
+            d->cut_off++;
+        }
         if (m->cmd == FRAME_ON_CLOSE)
             session_forget(m);
         make_ready(m);
@@ -430,6 +477,7 @@ void dispatch_free(struct dispatch *d)
     struct mailbox *m, *tmp;
 
     turn_cancel(&d->ready_task);
+    d->stopped = true; /* reading does not go on when the queues are empty */
     handshakes_abandon(d, NULL);
     MAP_FOREACH (hh, d->mailboxes, m, tmp) {
         HASH_DELETE(hh, d->mailboxes, m);

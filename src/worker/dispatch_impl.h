@@ -14,7 +14,7 @@
 #include "wire/client_id.h"
 #include "wire/frame.h"
 #include "worker/dispatch.h"
-#include "worker/gateways.h"
+#include "worker/gateways_impl.h"
 #include "worker/vm_impl.h"
 
 #define DISPATCH_ERROR_LINES 100  /* logged per second; the rest is counted */
@@ -40,8 +40,9 @@ struct session_record {
 struct event {
     struct list node;
     struct frame f;
-    bool lost;   /* ON_CLOSE made up because the gateway is gone */
-    size_t size; /* bytes counted for the queue limit */
+    uint32_t link; /* that brought it; 0: none that is told about it */
+    bool lost;     /* ON_CLOSE made up because the gateway is gone */
+    size_t size;   /* bytes counted for the queue limit */
     uint8_t data[];
 };
 
@@ -59,6 +60,7 @@ struct mailbox {
     struct vm *vm;             /* where its handler runs or waits; NULL: idle */
     bool starting;             /* inside coro_start() */
     uint8_t cmd;               /* of the running event */
+    uint32_t link;             /* of the running event */
     const struct event *event; /* the running one; NULL after its first wait */
     struct coro_client client; /* of the running event */
     const uint8_t *session;    /* what the running event sees */
@@ -89,6 +91,8 @@ struct dispatch {
     bool paused;  /* the event links are, until the queues are shorter */
     bool stopped; /* … or for good */
     uint64_t events;
+    uint64_t forgotten; /* never begun: their link was lost */
+    uint64_t cut_off;   /* handlers that a reload did not wait for */
     uint64_t errors;
     uint64_t error_second; /* loop time, s, of error_lines */
     unsigned error_lines;
@@ -106,7 +110,11 @@ void dispatch_free(struct dispatch *d);
 void dispatch_serve(struct dispatch *d, struct vm *vm);
 
 /* An event frame came; its bytes are borrowed during the call. */
-void dispatch_event(struct dispatch *d, const struct frame *f);
+enum gateways_event dispatch_event(
+    struct dispatch *d, const struct frame *f, uint32_t link);
+
+/* That gateway's link is lost: forget its events that have not begun. */
+void dispatch_link_lost(struct dispatch *d, struct gateways_address from);
 
 /* The client's gateway is gone and will not send its ON_CLOSE. */
 void dispatch_lost(struct dispatch *d, const struct client_id *id);

@@ -162,6 +162,22 @@ static bool is_known_loss(struct peer *p, const struct frame *f)
     return losses_strike(&p->g->losses, &id) && f->cmd == FRAME_ON_CLOSE;
 }
 
+static void hand_on(struct peer *p, const struct frame *f)
+{
+    enum gateways_event became = GATEWAYS_ENDED;
+
+    if (f->cmd == FRAME_ON_CLOSE)
+        idset_remove(&p->clients, f->connection_id);
+    else
+        idset_add(&p->clients, f->connection_id);
+    if (p->link != 0)
+        acks_take(p);
+    if (!is_known_loss(p, f))
+        became = p->g->ops->on_event(f, p->link, p->g->arg);
+    if (p->link != 0)
+        acks_note(p, became);
+}
+
 static void on_event(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
 {
@@ -186,13 +202,13 @@ static void on_event(
         p->g->ops->on_handshake(p->at, &f, p->g->arg);
         return;
     }
+    if (f.cmd == FRAME_ACK) {
+        if (p->link == 0)
+            acks_begin(p);
+        return;
+    }
     check_address(p, &f);
-    if (f.cmd == FRAME_ON_CLOSE)
-        idset_remove(&p->clients, f.connection_id);
-    else
-        idset_add(&p->clients, f.connection_id);
-    if (!is_known_loss(p, &f))
-        p->g->ops->on_event(&f, p->g->arg);
+    hand_on(p, &f);
 }
 
 static const struct conn_ops command_ops = {
@@ -223,13 +239,13 @@ static void introduce(struct peer *p, struct conn *c, uint8_t cmd)
 {
     const struct gateways *g = p->g;
     const char *const features[] = {"close_info", "client_addr", "handshake",
-        g->decides ? "on_handshake" : NULL, NULL};
+        "ack", g->decides ? "on_handshake" : NULL, NULL};
     bool events = cmd == FRAME_WORKER_CONNECT;
     struct buf json = {0};
     struct frame f = {.cmd = cmd, .flag = FRAME_FLAG_STRING};
 
     cmdjson_put_auth(&json, events ? g->worker_key : NULL, g->conf->secret_key,
-        events ? features : NULL);
+        events ? features : NULL, events ? conn_local_port(p->commands) : 0);
     f.body = json.data;
     f.body_len = json.len;
     frame_encode(conn_out(c), &f);
@@ -307,6 +323,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
 /* Close both links; queued commands are sent when flush. */
 static void close_links(struct peer *p, bool flush)
 {
+    acks_end(p);
     if (p->event_dialer)
         dialer_close(p->event_dialer);
     if (p->events)
@@ -358,8 +375,11 @@ static void lose_links(struct peer *p, int err)
 {
     struct gateways *g = p->g;
     uint64_t now = clock_now(turn_loop(g->turn));
+    bool acks = p->link != 0;
 
-    close_links(p, false);
+    close_links(p, acks);
+    if (acks)
+        g->ops->on_link_lost(p->at, g->arg);
     census_drop(p);
     list_connected(g);
     log_loss(p, err, now - p->connected_at);
@@ -373,6 +393,14 @@ static void lose_links(struct peer *p, int err)
     }
     gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
     dialer_retry(p->dialer);
+}
+
+void gateways_keep_client(struct gateways *g, const struct client_id *id)
+{
+    struct peer *p = gateways_find(g, id->local_ip, id->local_port);
+
+    if (p)
+        idset_add(&p->clients, id->connection_id);
 }
 
 void peer_lose_client(struct peer *p, uint32_t id)
@@ -483,6 +511,7 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     g->pinged_at = clock_now(turn_loop(turn));
     list_init(&g->peers);
     list_init(&g->queries);
+    acks_open(g);
     uv_timer_init(turn_loop(turn), &g->tick);
     g->tick.data = g;
     gateways_tick_within(g, GATEWAYS_TICK_MS);
@@ -616,6 +645,7 @@ void gateways_close(struct gateways *g)
         queries_fail_all(p, -ECANCELED); /* nobody asks any more */
         free_peer(p);
     }
+    acks_close(g);
     losses_fini(&g->losses);
     free(g->connected);
     free(g->worker_key);

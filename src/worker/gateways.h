@@ -32,6 +32,11 @@ int gateways_send(
 size_t gateways_send_all(
     struct gateways *g, const struct frame *f, size_t *missed);
 
+/* Tell the gateways now which events have begun. To be called before anything
+ * leaves this process by another way than the end of the turn: should it die,
+ * another worker would do the same once more. */
+void gateways_acknowledge(struct gateways *g);
+
 /* The gateways connected at present, for loops over them. Borrowed, valid until
  * the loop runs. */
 struct gateways_address {

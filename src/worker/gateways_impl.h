@@ -10,6 +10,7 @@
 #include "net/conn.h"
 #include "net/dialer.h"
 #include "proc/reglink.h"
+#include "util/buf.h"
 #include "util/hash.h"
 #include "util/list.h"
 #include "wire/client_id.h"
@@ -27,16 +28,34 @@
 #define GATEWAYS_TICK_MS       1000 /* between looks at the clock, idle … */
 #define GATEWAYS_TICK_BUSY_MS  50   /* … and while a deadline runs */
 
+/* What became of an event that was handed on. */
+enum gateways_event {
+    GATEWAYS_ENDED,  /* its handler is through */
+    GATEWAYS_RUNS,   /* … is not: gateways_ended() follows */
+    GATEWAYS_QUEUED, /* gateways_begins() follows, then gateways_ended() */
+};
+
 struct gateways_ops {
-    /* A frame of an event link; borrowed. NULL: no event links are made, the
-     * gateways see somebody who only sends commands. */
-    void (*on_event)(const struct frame *f, void *arg);
+    /* A frame of an event link; borrowed. link: to hand back. NULL: no event
+     * links are made, the gateways see somebody who only sends commands. */
+    enum gateways_event (*on_event)(
+        const struct frame *f, uint32_t link, void *arg);
+    /* The links to a gateway that wants ACKs ended. Queued events of it must
+     * not begin any more: if it lives it gives them to others. Of each ON_CLOSE
+     * among them tell gateways_keep_client(). */
+    void (*on_link_lost)(struct gateways_address from, void *arg);
     /* A client of a gateway that is gone for good: no ON_CLOSE will come. */
     void (*on_client_lost)(const struct client_id *id, void *arg);
     /* Somebody wants to become a client of that gateway; f is borrowed. Ends
      * with gateways_decide(). */
     void (*on_handshake)(
         struct gateways_address from, const struct frame *f, void *arg);
+};
+
+/* What the gateway is told next about the events that it gave. */
+struct acks {
+    uint32_t taken, ended;    /* events */
+    struct buf waits, begins; /* as ack_put_number() writes them */
 };
 
 /* One gateway: two links, dialed one after the other. */
@@ -55,7 +74,9 @@ struct peer {
     bool loss_logged;
     bool gone_logged; /* since lost_at */
     bool address_logged;
-    bool watches;        /* it wants to know whether our script decides */
+    bool watches;  /* it wants to know whether our script decides */
+    uint32_t link; /* number of its event link; 0: it wants no ACK */
+    struct acks acks;
     struct list pending; /* struct pending: answers to come, in this order */
     size_t npending;
     struct idset clients;          /* that this worker has events of */
@@ -71,6 +92,9 @@ struct gateways {
     char *worker_key;        /* owned */
     struct reglink *reglink; /* owned; NULL before gateways_join() */
     struct list peers;
+    struct turn_task ack; /* at the end of the turn, before all commands */
+    struct buf scratch;   /* of acks.c */
+    uint32_t last_link;
     size_t npeers;
     struct gateways_address *connected; /* owned */
     size_t nconnected;
@@ -134,6 +158,23 @@ void queries_answer(struct peer *p, const uint8_t *packet, size_t len);
 void queries_fail_all(struct peer *p, int err);
 void queries_expire(struct gateways *g, uint64_t now);
 void queries_free_all(struct gateways *g);
+
+/* acks.c: tell the gateways which events begin, in case that this process dies:
+ * at the end of each turn and before anything else leaves. An event belongs to
+ * the link that brought it; nothing is told once that has ended, nor of 0. */
+void acks_open(struct gateways *g);
+void acks_close(struct gateways *g);
+void acks_begin(struct peer *p); /* p wants to be told */
+void acks_end(struct peer *p);   /* its links are about to be closed */
+void acks_take(struct peer *p);  /* before an event of it is handed on … */
+void acks_note(struct peer *p, enum gateways_event became); /* … and after */
+void gateways_begins(
+    struct gateways *g, const struct client_id *id, uint32_t link);
+void gateways_ended(
+    struct gateways *g, const struct client_id *id, uint32_t link);
+
+/* This client of p ended, but nobody knows it: that is for p to tell. */
+void gateways_keep_client(struct gateways *g, const struct client_id *id);
 
 /* census.c: after a lost link is back: which clients are still there? */
 void census_take(struct peer *p);

@@ -194,9 +194,15 @@ static void on_stopped(struct turn_task *task)
     w->events->on_stopped(w->arg);
 }
 
-static void on_event(const struct frame *f, void *arg)
+static enum gateways_event on_event(
+    const struct frame *f, uint32_t link, void *arg)
 {
-    dispatch_event(((struct worker *)arg)->dispatch, f);
+    return dispatch_event(((struct worker *)arg)->dispatch, f, link);
+}
+
+static void on_link_lost(struct gateways_address from, void *arg)
+{
+    dispatch_link_lost(((struct worker *)arg)->dispatch, from);
 }
 
 static void on_client_lost(const struct client_id *id, void *arg)
@@ -213,6 +219,7 @@ static void on_handshake(
 static const struct gateways_ops gateways_ops = {
     .on_handshake = on_handshake,
     .on_event = on_event,
+    .on_link_lost = on_link_lost,
     .on_client_lost = on_client_lost,
 };
 
@@ -404,6 +411,8 @@ void worker_status(const struct worker *w, struct worker_status *out)
         .clients = HASH_COUNT(d->mailboxes),
         .queued = d->queued,
         .events = d->events,
+        .forgotten = d->forgotten,
+        .cut_off = d->cut_off,
         .errors = d->errors,
         .generation = w->generation,
     };

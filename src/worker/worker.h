@@ -67,6 +67,8 @@ struct worker_status {
     size_t timers;
     size_t memory;         /* bytes of the Lua state(s) */
     uint64_t events;       /* events run so far */
+    uint64_t forgotten;    /* queued ones whose gateway was lost */
+    uint64_t cut_off;      /* whose handlers a reload did not wait for */
     uint64_t errors;       /* events that raised an error */
     uint64_t sends;        /* commands sent */
     uint64_t sends_failed; /* not taken: no such gateway, link full */

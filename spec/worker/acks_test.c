@@ -1,0 +1,316 @@
+/* What gateways are told about the events that they gave, and when. */
+#include "fake_gateway.h"
+#include "vm_fixture.h"
+#include "worker/dispatch_impl.h"
+
+static struct gateways *gateways;
+static struct dispatch *d;
+static struct vm *vm;
+static struct fake_gateway gate;
+
+static enum gateways_event on_event(
+    const struct frame *f, uint32_t link, void *arg)
+{
+    return dispatch_event(d, f, link);
+}
+
+static void on_link_lost(struct gateways_address from, void *arg)
+{
+    dispatch_link_lost(d, from);
+}
+
+static void on_client_lost(const struct client_id *id, void *arg)
+{
+    dispatch_lost(d, id);
+}
+
+static const struct gateways_ops ops = {
+    .on_event = on_event,
+    .on_link_lost = on_link_lost,
+    .on_client_lost = on_client_lost,
+};
+
+/* send(text): a command to the gateway. */
+static int lua_send(lua_State *L)
+{
+    struct frame f = {.cmd = FRAME_SEND_TO_ALL, .flag = FRAME_FLAG_STRING};
+
+    f.body = (const uint8_t *)luaL_checklstring(L, 1, &f.body_len);
+    gateways_send_all(gateways, &f, NULL);
+    return 0;
+}
+
+/* leave(): something else is about to leave the process. */
+static int lua_leave(lua_State *L)
+{
+    gateways_acknowledge(gateways);
+    return 0;
+}
+
+static struct peer *peer(void)
+{
+    return gateways_find(
+        gateways, addr_ipv4(&gate.addr), addr_port(&gate.addr));
+}
+
+/* out() -> the bytes that the kernel has of the command link. */
+static int lua_out(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)conn_bytes_out(peer()->commands));
+    return 1;
+}
+
+static void open_libs(lua_State *L)
+{
+    fixture_open_libs(L);
+    lua_register(L, "send", lua_send);
+    lua_register(L, "leave", lua_leave);
+    lua_register(L, "out", lua_out);
+}
+
+static const char script[] =
+    "Events = { onMessage = function(id, m)"
+    " if m:find 'leave' then leave() end"
+    " if m:find 'out' then note(out() > 0) end"
+    " if m:find 'wait' then wait(m) end"
+    " send(m) end, "
+    " onClose = function(id, info) note(info.reason) end }";
+
+static void serve(bool acks)
+{
+    const char *addresses[] = {gate.address};
+    char *error;
+
+    memset(&gate, 0, sizeof(gate));
+    fake_listen(&gate);
+    fixture.conf.open_libs = open_libs;
+    gateways = gateways_new(fixture.turn, &fixture.conf, 0, &ops, NULL);
+    gateways_set_addresses(addresses, 1, gateways);
+    d = dispatch_new(fixture.turn, gateways, &fixture.conf);
+    vm = open_vm_for(script, gateways, &error);
+    if (error)
+        fail_msg("%s", error);
+    dispatch_serve(d, vm);
+    run_until(fake_has_events, &gate);
+    if (acks)
+        fake_want_acks(&gate);
+    fake_got(&gate);
+}
+
+static void unserve(void)
+{
+    vm_close(vm);
+    dispatch_free(d);
+    gateways_close(gateways);
+    fake_close(&gate);
+}
+
+static void message(uint32_t id, const char *text)
+{
+    fake_event(&gate, FRAME_ON_MESSAGE, id, text, "");
+}
+
+static bool got_enough(void *arg)
+{
+    return gate.got.len >= *(size_t *)arg;
+}
+
+static bool got_an_end(void *arg)
+{
+    return strstr(buf_text(&gate.got), "1 ended") != NULL;
+}
+
+static void expect(const char *want)
+{
+    size_t len = strlen(want);
+
+    run_until(got_enough, &len);
+    assert_string_equal(fake_got(&gate), want);
+}
+
+static void tells_nobody_who_does_not_ask(void **state)
+{
+    serve(false);
+    message(1, "a");
+    expect("SEND_TO_ALL::a ");
+    run_turns(5);
+    assert_string_equal(fake_got(&gate), "");
+    unserve();
+}
+
+static void tells_first_what_began_and_last_what_ended(void **state)
+{
+    serve(true);
+    message(1, "a");
+    message(2, "b");
+    message(1, "c");
+    expect("[3 taken, 0 ended] SEND_TO_ALL::a SEND_TO_ALL::b SEND_TO_ALL::c "
+           "[0 taken, 3 ended] ");
+    message(1, "d");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::d [0 taken, 1 ended] ");
+    unserve();
+}
+
+static void tells_what_waits_behind_a_handler(void **state)
+{
+    serve(true);
+    message(1, "wait");
+    message(1, "b");
+    message(2, "c");
+    message(1, "wait more");
+    expect("[4 taken, 0 ended waits 1 waits 3] SEND_TO_ALL::c "
+           "[0 taken, 1 ended] ");
+    wake("wait");
+    expect("[0 taken, 0 ended begins 1 begins 1] SEND_TO_ALL::wait "
+           "SEND_TO_ALL::b [0 taken, 2 ended] ");
+    wake("wait more");
+    expect("SEND_TO_ALL::wait more [0 taken, 1 ended] ");
+    unserve();
+}
+
+static void tells_at_once_when_something_else_is_to_leave(void **state)
+{
+    serve(true);
+    message(1, "out");
+    message(2, "leave out");
+    message(3, "c");
+    expect("[2 taken, 0 ended] [1 taken, 0 ended] SEND_TO_ALL::out "
+           "SEND_TO_ALL::leave out SEND_TO_ALL::c [0 taken, 3 ended] ");
+    assert_string_equal(notes(), "false true ");
+    unserve();
+}
+
+/* So that one that kills its worker kills at most two. */
+static void tells_before_it_begins_what_was_given_before(void **state)
+{
+    serve(true);
+    message(1, "out");
+    fake_flagged_event(&gate, FRAME_ON_MESSAGE, FRAME_FLAG_AGAIN, 2, "out", "");
+    expect("[2 taken, 0 ended] SEND_TO_ALL::out SEND_TO_ALL::out "
+           "[0 taken, 2 ended] ");
+    assert_string_equal(notes(), "false true ");
+    message(1, "wait");
+    fake_flagged_event(&gate, FRAME_ON_MESSAGE, FRAME_FLAG_AGAIN, 1, "out", "");
+    expect("[2 taken, 0 ended waits 1] ");
+    wake("wait");
+    expect("[0 taken, 0 ended begins 1] SEND_TO_ALL::wait SEND_TO_ALL::out "
+           "[0 taken, 2 ended] ");
+    unserve();
+}
+
+static void counts_events_that_nobody_handles(void **state)
+{
+    serve(true);
+    fake_event(&gate, FRAME_ON_CONNECT, 1, "", "");
+    expect("[1 taken, 0 ended] [0 taken, 1 ended] ");
+    fake_event(&gate, FRAME_PING, 0, "", "");
+    run_turns(5);
+    assert_string_equal(fake_got(&gate), "");
+    unserve();
+}
+
+static void forgets_what_waits_when_the_link_is_lost(void **state)
+{
+    serve(true);
+    message(1, "wait");
+    message(1, "b");
+    fake_event(&gate, FRAME_ON_CLOSE, 1, "", "");
+    expect("[3 taken, 0 ended waits 1 waits 2] ");
+    fake_cut(&gate);
+    run_until(fake_has_events, &gate);
+    assert_int_equal(d->queued, 0);
+    assert_int_equal(d->forgotten, 2);
+    assert_true(idset_has(&peer()->clients, 1));
+    fake_want_acks(&gate);
+    message(2, "c");
+    run_until(got_an_end, NULL);
+    fake_got(&gate);
+    wake("wait"); /* it goes on, but nobody waits for its end */
+    expect("SEND_TO_ALL::wait ");
+    message(2, "d");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::d [0 taken, 1 ended] ");
+    unserve();
+}
+
+static bool nothing_waits(void *arg)
+{
+    return d->queued == 0;
+}
+
+static bool has_lost_client(void *arg)
+{
+    return strstr(buf_text(&fixture.notes), "gateway_lost") != NULL;
+}
+
+/* The ON_CLOSE that was forgotten comes from nobody else. */
+static void closes_forgotten_clients_when_the_gateway_stays_away(void **state)
+{
+    serve(true);
+    message(1, "wait");
+    fake_event(&gate, FRAME_ON_CLOSE, 1, "", "");
+    expect("[2 taken, 0 ended waits 1] ");
+    fake_die(&gate);
+    run_until(nothing_waits, NULL);
+    wake("wait");
+    run_until(has_lost_client, NULL);
+    assert_string_equal(notes(), "gateway_lost ");
+    unserve();
+}
+
+static void tells_of_handlers_that_a_reload_cuts_off(void **state)
+{
+    serve(true);
+    message(1, "wait");
+    expect("[1 taken, 0 ended] ");
+    assert_int_equal(dispatch_abandon(d, vm), 1);
+    expect("[0 taken, 1 ended] ");
+    assert_int_equal(d->cut_off, 1);
+    unserve();
+}
+
+static void leaves_those_that_a_stop_cuts_off_to_the_gateway(void **state)
+{
+    serve(true);
+    message(1, "wait");
+    expect("[1 taken, 0 ended] ");
+    dispatch_stop(d);
+    dispatch_abandon(d, vm);
+    run_turns(5);
+    assert_string_equal(fake_got(&gate), "");
+    unserve();
+}
+
+static void tells_all_before_it_leaves(void **state)
+{
+    serve(true);
+    message(1, "wait");
+    expect("[1 taken, 0 ended] ");
+    wake("wait");
+    gateways_close(gateways);
+    expect("SEND_TO_ALL::wait [0 taken, 1 ended] ");
+    vm_close(vm);
+    d->stopped = true; /* as after dispatch_stop() */
+    dispatch_free(d);
+    fake_close(&gate);
+}
+
+int main(void)
+{
+#define CASE(f) \
+    cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(tells_nobody_who_does_not_ask),
+        CASE(tells_first_what_began_and_last_what_ended),
+        CASE(tells_what_waits_behind_a_handler),
+        CASE(tells_at_once_when_something_else_is_to_leave),
+        CASE(tells_before_it_begins_what_was_given_before),
+        CASE(counts_events_that_nobody_handles),
+        CASE(forgets_what_waits_when_the_link_is_lost),
+        CASE(closes_forgotten_clients_when_the_gateway_stays_away),
+        CASE(tells_of_handlers_that_a_reload_cuts_off),
+        CASE(leaves_those_that_a_stop_cuts_off_to_the_gateway),
+        CASE(tells_all_before_it_leaves),
+    };
+
+    return cmocka_run_group_tests_name("worker.acks", tests, NULL, NULL);
+}

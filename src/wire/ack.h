@@ -1,0 +1,41 @@
+/* ack.h - what a worker says about the events that a gateway gave it: the body
+ * of FRAME_ACK, between gwrun's own gateways and workers (docs/protocol.md).
+ *
+ * The events of a link are taken in the order in which they were given; some of
+ * them wait behind others of their client and begin later.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WIRE_ACK_H
+#define GW_WIRE_ACK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/buf.h"
+
+/* Numbers as they stand on the wire. */
+struct ack_numbers {
+    const uint8_t *data; /* borrowed */
+    size_t count;
+};
+
+struct ack {
+    uint32_t taken;            /* events, since the last one that said so */
+    uint32_t ended;            /* events whose handlers are through, likewise */
+    struct ack_numbers waits;  /* of those taken, 0 …: not begun yet */
+    struct ack_numbers begins; /* connection ids: one that waited begins */
+};
+
+/* 0, or -EPROTO. The numbers point into data. */
+int ack_parse(struct ack *out, const void *data, size_t len);
+
+/* waits and begins as ack_put_number() made them. */
+void ack_put(struct buf *out, uint32_t taken, uint32_t ended,
+    const struct buf *waits, const struct buf *begins);
+void ack_put_number(struct buf *out, uint32_t number);
+
+/* i < numbers->count */
+uint32_t ack_number(const struct ack_numbers *numbers, size_t i);
+
+#endif /* GW_WIRE_ACK_H */
