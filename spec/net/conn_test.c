@@ -639,6 +639,25 @@ static void closes_flushed_inside_a_packet_and_without_a_turn(void **state)
     f->turn = turn_new(&f->t.loop);
 }
 
+static void sends_the_rest_when_its_turn_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    const size_t len = 4 * 1024 * 1024;
+    struct turn *turn = turn_new(&f->t.loop);
+
+    put_pattern(conn_out(f->a.conn), len, 0);
+    testloop_turns(&f->t, 1);
+    put_pattern(conn_out(f->a.conn), 100, len);
+    conn_close_flushed(f->a.conn);
+    f->a.conn = NULL;
+    turn_close(f->turn);
+    testloop_turns(&f->t, 2); /* it is freed */
+    f->turn = turn;
+    open_b(f);
+    testloop_until(&f->t, f->b.closes == 1);
+    check_pattern(&f->b.got, 0, len + 100, 0);
+}
+
 static void waits_for_a_peer_that_does_not_read_only_so_long(void **state)
 {
     struct fixture *f = *state;
@@ -719,6 +738,7 @@ int main(void)
         TEST(sends_the_rest_before_it_closes_flushed),
         TEST(closes_flushed_with_nothing_to_send),
         TEST(closes_flushed_inside_a_packet_and_without_a_turn),
+        TEST(sends_the_rest_when_its_turn_is_gone),
         TEST(waits_for_a_peer_that_does_not_read_only_so_long),
         TEST(knows_its_peer_and_when_it_spoke),
         TEST(refuses_what_is_no_stream),

@@ -296,7 +296,8 @@ static void on_written(uv_write_t *req, int status)
         c->bytes_out += c->inflight.len;
         clock_wrote(req->handle->loop, (int64_t)c->inflight.len);
         buf_clear(&c->inflight);
-        turn_take_back(c->turn, &c->inflight);
+        if (!c->lingering)
+            turn_take_back(c->turn, &c->inflight);
         if (c->lingering && collected(c) > 0)
             err = start_write(c);
         else if (c->lingering)
