@@ -453,13 +453,16 @@ static void ping(struct peer *p)
         frame_encode(conn_out(p->events), &f);
 }
 
-/* One line for all that came and went since the last look. */
+/* One line for all that came and went, once it has come to rest. */
 static void log_connected(struct gateways *g)
 {
-    if (g->nconnected != g->nlogged && g->ops->on_event)
-        log_notice(
-            "connected to %zu of %zu gateways", g->nconnected, g->npeers);
+    bool rests = g->nconnected == g->nseen;
+
+    g->nseen = g->nconnected;
+    if (!rests || g->nconnected == g->nlogged || !g->ops->on_event)
+        return;
     g->nlogged = g->nconnected;
+    log_notice("connected to %zu of %zu gateways", g->nconnected, g->npeers);
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -98,7 +98,8 @@ struct gateways {
     size_t npeers;
     struct gateways_address *connected; /* owned */
     size_t nconnected;
-    size_t nlogged;      /* of them, as the log has it */
+    size_t nseen;        /* of them, at the last look */
+    size_t nlogged;      /* … and as the log has it */
     struct list queries; /* not answered in full */
     uv_timer_t tick;
     uint64_t pinged_at;

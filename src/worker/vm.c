@@ -9,8 +9,8 @@
 #include "util/log.h"
 #include "worker/vm_impl.h"
 
-#define GC_PAUSE 200               /* Lua's own: collect when doubled */
-#define GC_SLACK (2 * 1024 * 1024) /* bytes of garbage not worth a round */
+#define GC_PAUSE 200           /* Lua's own: collect when doubled */
+#define GC_SLACK (1024 * 1024) /* bytes of garbage not worth a round */
 
 struct vm *vm_of(lua_State *L)
 {
