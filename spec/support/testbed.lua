@@ -103,7 +103,7 @@ function M:write_script(text) M.write_file(self.dir .. "/scripts/events.lua", te
 
 function M:command(...)
   local words = table.move(self.prefix, 1, #self.prefix, 1, {})
-  return table.move({ M.program, ... }, 1, 1 + select("#", ...), #words + 1, words)
+  return table.move({ self.program, ... }, 1, 1 + select("#", ...), #words + 1, words)
 end
 
 --- Run a gwrun command in the folder to its end: exit code, output.
