@@ -12,9 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../support/tempdir.h"
 #include "cli/traceback.h"
 
-static char dir[] = "/tmp/traceback_test.XXXXXX";
+static char dir[TEMPDIR_SIZE];
 
 static struct traceback_style style = {
     .lua_dir = "/usr/share/gwrun/lua", .script = "scripts/events.lua"};
@@ -38,7 +39,8 @@ static void shows(const char *error, const char *want)
 
 static int set_up(void **state)
 {
-    if (!mkdtemp(dir) || chdir(dir) < 0 || mkdir("scripts", 0755) < 0)
+    tempdir_make(dir);
+    if (chdir(dir) < 0 || mkdir("scripts", 0755) < 0)
         return -1;
     write_file("scripts/events.lua", "Events = {}\n"
                                      "local function greet(id)\n"
@@ -52,9 +54,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    unlink("scripts/events.lua");
-    rmdir("scripts");
-    return chdir("/") < 0 || rmdir(dir) < 0 ? -1 : 0;
+    return chdir("/");
 }
 
 static void shows_the_lines_around_and_the_word_that_is_wrong(void **state)
@@ -161,7 +161,7 @@ static void finds_files_whose_names_lua_has_cut(void **state)
         "stack traceback:\n"
         "\t...%s/scripts/events.lua:1: in ?\n"
         "\t...elsewhere/scripts/events.lua:2: in ?",
-        dir + sizeof(dir) - 5);
+        dir + strlen(dir) - 4);
     shows(error, "no\n"
                  "called from\n"
                  "\t...elsewhere/scripts/events.lua:2: in ?");
