@@ -81,8 +81,8 @@ static void cuts_every_kind_of_wait(void **state)
         "Gateway.getAllClientIdCount()",
         "gwrun.parallel(function() Timer.sleep(60) end)",
         "gwrun.settle(function() Timer.sleep(60) end)",
-        "local m <close> = setmetatable({}, { __close = function() "
-        "Timer.sleep(60) end })",
+        ("local m <close> = setmetatable({}, { __close = function() "
+         "Timer.sleep(60) end })"),
         "pcall(Timer.sleep, 60) Timer.sleep(60)",
     };
 
