@@ -422,8 +422,9 @@ function C.SADD(store, key, ...)
   return n
 end
 
-function C.SREM(store, key, ...)
-  local set, n = get(store, key, "set"), 0
+-- Take members out of a set or a sorted set; how many were there.
+local function remove(store, key, kind, ...)
+  local set, n = get(store, key, kind), 0
   if not set then return 0 end
   touch(store, key)
   for _, member in ipairs { ... } do
@@ -432,6 +433,8 @@ function C.SREM(store, key, ...)
   drop_empty(store, key)
   return n
 end
+
+function C.SREM(store, key, ...) return remove(store, key, "set", ...) end
 
 function C.SMEMBERS(store, key) return sorted(get(store, key, "set") or {}) end
 
@@ -493,16 +496,7 @@ function C.ZSCORE(store, key, member)
   return score and number_text(score)
 end
 
-function C.ZREM(store, key, ...)
-  local set, n = get(store, key, "zset"), 0
-  if not set then return 0 end
-  touch(store, key)
-  for _, member in ipairs { ... } do
-    if set[member] then set[member], n = nil, n + 1 end
-  end
-  drop_empty(store, key)
-  return n
-end
+function C.ZREM(store, key, ...) return remove(store, key, "zset", ...) end
 
 -- Members by score, then by name; backwards when so wanted.
 local function ranked(store, key, backwards)
