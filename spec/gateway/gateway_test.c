@@ -400,20 +400,33 @@ static void expect_ping(struct peer *client, struct clock *clock)
     expect_bytes(client, "\x89\x01p", 3);
 }
 
-static void keeps_clients_that_answer_pings(void **state)
+/* A gateway that pings often, on a clock of the test's. */
+static struct test *start_pinging(struct clock *clock)
 {
     struct test *t = prepare(CLIENT_IO_WEBSOCKET);
-    struct clock clock = {.now = 1000};
-    struct peer *worker;
-    struct peer *client;
 
-    t->loop.data = &clock;
+    t->loop.data = clock;
     t->conf.ping_interval = 0.05;
     t->conf.idle_timeout = 0.3;
     start(t);
-    worker = join(t);
-    client = dial(t, &t->outer);
+    return t;
+}
+
+static struct peer *dial_upgraded(struct test *t)
+{
+    struct peer *client = dial(t, &t->outer);
+
     upgrade(client);
+    return client;
+}
+
+static void keeps_clients_that_answer_pings(void **state)
+{
+    struct clock clock = {.now = 1000};
+    struct test *t = start_pinging(&clock);
+    struct peer *worker = join(t);
+    struct peer *client = dial_upgraded(t);
+
     for (int i = 0; i < 12; i++) {
         expect_ping(client, &clock);
         put(client, "\x8a\x81\0\0\0\0p", 7);
@@ -426,18 +439,11 @@ static void keeps_clients_that_answer_pings(void **state)
 
 static void blames_no_client_for_its_own_pause(void **state)
 {
-    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
     struct clock clock = {.now = 1000};
-    struct peer *worker;
-    struct peer *client;
+    struct test *t = start_pinging(&clock);
+    struct peer *worker = join(t);
+    struct peer *client = dial_upgraded(t);
 
-    t->loop.data = &clock;
-    t->conf.ping_interval = 0.05;
-    t->conf.idle_timeout = 0.3;
-    start(t);
-    worker = join(t);
-    client = dial(t, &t->outer);
-    upgrade(client);
     clock.now += 60000;
     expect_ping(client, &clock);
     put(client, "\x8a\x81\0\0\0\0p", 7);
