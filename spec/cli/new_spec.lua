@@ -93,12 +93,12 @@ describe("gwrun new", function()
 
   it("points editors at what is installed", function()
     local build = testbed.program:match "^(.*)/gwrun$"
-    local code, out = process.run { "make", "-o", "build", "O=" .. build, "DESTDIR=" .. dir .. "/root", "install" }
+    local code, out = process.run { "make", "-o", "build", "O=" .. build, "DESTDIR=" .. dir .. "/installed", "install" }
     assert.equal(0, code, out)
-    local program = dir .. "/root/usr/local/bin/gwrun"
+    local program = dir .. "/installed/usr/local/bin/gwrun"
     make(program)
     local library = cjson.decode(testbed.read_file(project .. "/.luarc.json"))["workspace.library"]
-    assert.equal(dir .. "/root/usr/local/share/gwrun/lua/meta", library[1])
+    assert.equal(dir .. "/installed/usr/local/share/gwrun/lua/meta", library[1])
     assert.is_truthy(testbed.read_file(library[1] .. "/gwrun.lua"))
     runs(program)
   end)
