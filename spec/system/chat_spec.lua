@@ -50,6 +50,7 @@ describe("the demo chat", function()
     local ann, bob, eve = bridge.connect(app:url()), bridge.connect(app:url()), bridge.connect(app:url())
     for _, c in ipairs { ann, bob, eve } do c:receive_type "hello" end
     ann:send_json { type = "join", name = "Ann", room = "lua" }
+    ann:receive_type "join" -- Bob's worker may be faster than hers
     bob:send_json { type = "join", name = "Bob", room = "lua" }
     ann:receive('"Bob"')
     ann:send_json { type = "say", text = "secret", room = "lua" }
