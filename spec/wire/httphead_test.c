@@ -47,13 +47,25 @@ static void names_become_lower_case_and_values_are_trimmed(void **state)
     assert_null(httphead_find(&h, "origin"));
 }
 
+static void both_versions_are_told_apart(void **state)
+{
+    char copy[64];
+    struct httphead h;
+
+    assert_int_equal(parse(&h, copy, "GET / HTTP/1.0\r\n\r\n"), 0);
+    assert_int_equal(h.minor, 0);
+    assert_int_equal(parse(&h, copy, "GET / HTTP/1.1\r\n\r\n"), 0);
+    assert_int_equal(h.minor, 1);
+}
+
 static void what_can_be_read_in_two_ways_is_refused(void **state)
 {
     static const char *const bad[] = {
         "\r\n\r\n",
         "GET /\r\n\r\n",
         "GET  HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.2\r\n\r\n",
+        "GET / HTTP/2.0\r\n\r\n",
         "GET / HTTP/1.1 \r\n\r\n",
         "GET /a b HTTP/1.1\r\n\r\n",
         "GET /#x HTTP/1.1\r\n\r\n",
@@ -99,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_head_ends_at_its_empty_line),
         cmocka_unit_test(names_become_lower_case_and_values_are_trimmed),
+        cmocka_unit_test(both_versions_are_told_apart),
         cmocka_unit_test(what_can_be_read_in_two_ways_is_refused),
         cmocka_unit_test(headers_are_counted),
     };

@@ -1,8 +1,8 @@
 /* conn.h - a stream socket that brings packets and sends what collected.
  *
  * Used for every inner connection: gateway links, register lines, the control
- * socket, the pipe to the master. Clients' sockets belong to libwebsockets
- * (gateway/client_io.c).
+ * socket, the pipe to the master. Clients' sockets are smaller
+ * (gateway/client_sock.c): there may be a million of them.
  *
  * Output collects in a buffer and leaves in one write at the end of the turn.
  * TCP_NODELAY is set. A peer whose machine or network is gone is noticed within

@@ -1,4 +1,4 @@
-/* bigendian.h - the integers of the inner protocol.
+/* bigendian.h - integers on the wire, most significant byte first.
  *
  * SPDX-License-Identifier: MIT
  */

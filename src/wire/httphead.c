@@ -48,8 +48,13 @@ static int parse_request_line(struct httphead *h, char *line)
     char *target = strchr(line, ' ');
     char *version = target != NULL ? strchr(target + 1, ' ') : NULL;
 
-    if (version == NULL || target == line || version == target + 1 ||
-        strcmp(version + 1, "HTTP/1.1") != 0)
+    if (version == NULL || target == line || version == target + 1)
+        return -EPROTO;
+    if (strcmp(version + 1, "HTTP/1.1") == 0)
+        h->minor = 1;
+    else if (strcmp(version + 1, "HTTP/1.0") == 0)
+        h->minor = 0;
+    else
         return -EPROTO;
     *target++ = '\0';
     *version = '\0';

@@ -1,4 +1,4 @@
-/* httphead.h - the head of an HTTP/1.1 request: its first line and its headers.
+/* httphead.h - the head of an HTTP/1.x request: its first line and its headers.
  *
  * Stricter than RFC 9112 allows a server to be: lines end with CRLF, no folded
  * lines, no control characters. What is not accepted here is never shown to a
@@ -22,6 +22,7 @@ struct httphead_field {
 struct httphead {
     const char *method; /* "GET" */
     const char *target; /* "/chat?room=1", as sent */
+    unsigned minor;     /* of the version: 1 or 0 */
     struct httphead_field fields[HTTPHEAD_FIELDS_MAX];
     size_t nfields;
 };
