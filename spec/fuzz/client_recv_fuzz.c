@@ -26,11 +26,36 @@ void client_close(struct client_conn *c, int code, const char *reason)
     c->state = CLIENT_CLOSING;
 }
 
-void client_lws_read(struct client_conn *c, bool enable)
+void client_conn_end(struct client_conn *c)
 {
+    c->state = CLIENT_CLOSING;
+    c->last = true;
+    client_recv_drop(c);
 }
 
-void client_conn_failed(struct client_conn *c)
+void client_conn_blame(struct client_conn *c, int code, const char *reason)
+{
+    struct heard *heard = c->io->arg;
+
+    heard->closed = code;
+}
+
+void client_queue_control(struct client_conn *c, enum wsframe_opcode opcode,
+    const void *data, size_t len)
+{
+    struct heard *heard = c->io->arg;
+
+    assert(len <= WSFRAME_CONTROL_MAX);
+    buf_printf(&heard->messages, "%zu control %d ", len, (int)opcode);
+    buf_append(&heard->messages, data, len);
+}
+
+void client_queue_pong(struct client_conn *c, const void *data, size_t len)
+{
+    client_queue_control(c, WSFRAME_PONG, data, len);
+}
+
+void client_sock_watch(struct client_conn *c)
 {
 }
 
@@ -57,34 +82,36 @@ static const struct client_io_ops ops = {
     .on_activity = on_activity,
 };
 
-/* ---- streams ---- */
-
 /* With pauses, the client is read from for a moment before each piece. */
-static void hear_stream(struct heard *heard, struct client_io *io,
-    const uint8_t *data, size_t len, size_t step, bool pauses)
+static void hear(struct heard *heard, struct client_io *io, const uint8_t *data,
+    size_t len, size_t step, bool pauses)
 {
-    struct client_conn c = {.io = io, .state = CLIENT_OPEN, .ready = true};
+    struct client_conn c = {.io = io, .state = CLIENT_OPEN};
+    struct buf piece = {0};
 
     *heard = (struct heard){0};
     io->arg = heard;
     for (size_t at = 0; at < len; at += step) {
         if (pauses)
             client_pause(&c);
-        client_recv_stream(&c, data + at, step < len - at ? step : len - at);
+        buf_clear(&piece); /* its mask is taken off in place */
+        buf_append(&piece, data + at, step < len - at ? step : len - at);
+        client_recv(&c, piece.data, piece.len);
         client_resume(&c);
         client_recv_kept(&c); /* as at the end of the turn */
     }
     client_recv_drop(&c);
+    buf_fini(&piece);
 }
 
-static void check_stream(
+static void check_cuts(
     struct client_io *io, const uint8_t *data, size_t len, uint8_t how)
 {
     struct heard whole, pieces;
 
-    hear_stream(&whole, io, data, len, len ? len : 1, false);
+    hear(&whole, io, data, len, len ? len : 1, false);
     for (int pauses = 0; pauses < 2; pauses++) {
-        hear_stream(&pieces, io, data, len, 1 + how % 16U, pauses);
+        hear(&pieces, io, data, len, 1 + how % 16U, pauses);
         assert(fuzz_same(&whole.messages, &pieces.messages));
         assert(whole.closed == pieces.closed);
         buf_fini(&pieces.messages);
@@ -92,49 +119,55 @@ static void check_stream(
     buf_fini(&whole.messages);
 }
 
-/* ---- websocket messages ---- */
-
-/* The pieces that the library makes of frames: a byte says how long one is and
- * whether it ends its frame and the message. */
-static void check_pieces(struct client_io *io, const uint8_t *data, size_t len)
+/* Frames made of the input: a byte says how long one is, what it is and whether
+ * it ends its message. Valid ones bring the messages that went into them. */
+static void check_frames(
+    struct client_io *io, const uint8_t *data, size_t len, uint8_t step)
 {
-    struct client_conn c = {.io = io, .state = CLIENT_OPEN, .ready = true};
-    struct heard heard = {0};
-    struct buf want = {0}, message = {0};
-    bool binary = false, begun = false;
+    struct buf frames = {0}, want = {0}, message = {0};
+    bool binary = false, begun = false, ends = false;
+    struct heard heard;
 
-    io->arg = &heard;
-    while (len > 0 && c.state == CLIENT_OPEN) {
+    while (len > 0 && !ends) {
         uint8_t how = *data++;
-        struct client_piece p = {.data = data, .final = how & 128};
-        bool oversize;
+        size_t n = how % 32U < --len ? how % 32U : len;
+        bool final = how & 128;
+        uint8_t opcode = how & 64 && final ? WSFRAME_PING
+                         : begun           ? WSFRAME_CONTINUATION
+                         : how & 32        ? WSFRAME_BINARY
+                                           : WSFRAME_TEXT;
 
-        len--;
-        p.len = how % 32U < len ? how % 32U : len;
-        p.frame_end = how & 64;
-        p.rest = p.frame_end ? 0 : how & 32;
-        p.binary = begun ? binary : p.len % 2;
-        binary = p.binary;
-        begun = true;
-        buf_append(&message, data, p.len);
-        oversize = message.len + p.rest > MESSAGE_MAX;
-        client_recv_piece(&c, &p);
-        assert(!oversize || heard.closed == 1009);
-        data += p.len;
-        len -= p.len;
-        if (oversize || !p.final || !p.frame_end)
-            continue;
-        if (binary || utf8_valid(message.data, message.len)) {
-            buf_printf(&want, "%zu %d ", message.len, binary);
-            buf_append(&want, message.data, message.len);
+        buf_append_byte(&frames, (uint8_t)((final ? 0x80 : 0) | opcode));
+        buf_append_byte(&frames, (uint8_t)(0x80 | n));
+        buf_append(&frames, "\x5a\x01\xff\x80", 4);
+        for (size_t i = 0; i < n; i++)
+            buf_append_byte(
+                &frames, data[i] ^ (uint8_t) "\x5a\x01\xff\x80"[i % 4]);
+        if (opcode == WSFRAME_PING) {
+            buf_printf(&want, "%zu control %d ", n, WSFRAME_PONG);
+            buf_append(&want, data, n);
         } else {
-            assert(heard.closed == 1007);
+            if (!begun)
+                binary = opcode == WSFRAME_BINARY;
+            begun = !final;
+            ends = message.len + n > MESSAGE_MAX;
+            buf_append(&message, data, n);
+            if (final && !ends) {
+                ends = !binary && !utf8_valid(message.data, message.len);
+                if (!ends) {
+                    buf_printf(&want, "%zu %d ", message.len, binary);
+                    buf_append(&want, message.data, message.len);
+                }
+                buf_clear(&message);
+            }
         }
-        buf_clear(&message);
-        begun = false;
+        data += n;
+        len -= n;
     }
+    hear(&heard, io, frames.data, frames.len, 1 + step % 16U, step & 16);
     assert(fuzz_same(&want, &heard.messages));
-    client_recv_drop(&c);
+    assert(ends == (heard.closed == 1007 || heard.closed == 1009));
+    buf_fini(&frames);
     buf_fini(&want);
     buf_fini(&message);
     buf_fini(&heard.messages);
@@ -142,16 +175,18 @@ static void check_pieces(struct client_io *io, const uint8_t *data, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+    static const enum client_io_protocol protocols[] = {CLIENT_IO_FRAME,
+        CLIENT_IO_TEXT, CLIENT_IO_WEBSOCKET, CLIENT_IO_WEBSOCKET};
     static struct client_io_conf conf = {.message_max = MESSAGE_MAX};
     struct client_io io = {.conf = &conf, .ops = &ops};
 
     log_set_level(LOG_ERROR);
     if (len < 2)
         return 0;
-    conf.protocol = data[0] % 2 ? CLIENT_IO_TEXT : CLIENT_IO_FRAME;
-    if (data[0] % 4 < 2)
-        check_stream(&io, data + 2, len - 2, data[1]);
+    conf.protocol = protocols[data[0] % 4];
+    if (data[0] % 4 < 3)
+        check_cuts(&io, data + 2, len - 2, data[1]);
     else
-        check_pieces(&io, data + 2, len - 2);
+        check_frames(&io, data + 2, len - 2, data[1]);
     return 0;
 }

@@ -25,7 +25,7 @@ static void check_value(struct buf *out, size_t elements)
 }
 
 /* "name: value" lines; names in lower case, as client_io.c hands them on. */
-static size_t split_headers(struct client_io_header *headers, char *text)
+static size_t split_headers(struct httphead_field *headers, char *text)
 {
     size_t n = 0;
     char *line;
@@ -39,14 +39,14 @@ static size_t split_headers(struct client_io_header *headers, char *text)
         for (char *at = line; *at; at++)
             if (*at >= 'A' && *at <= 'Z')
                 *at = (char)(*at - 'A' + 'a');
-        headers[n++] = (struct client_io_header){line, value};
+        headers[n++] = (struct httphead_field){line, value};
     }
     return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct client_io_header headers[HEADERS_MAX];
+    struct httphead_field headers[HEADERS_MAX];
     struct client_io_request request = {.headers = headers};
     char *text = xcalloc(1, len + 1);
     union addr peer;

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,7 @@ static inline struct test *prepare(enum client_io_protocol protocol)
 {
     struct test *t = xcalloc(1, sizeof(*t));
 
+    signal(SIGPIPE, SIG_IGN);
     t->conf.protocol = protocol;
     t->conf.message_max = CLIENT_IO_MESSAGE_MAX;
     t->conf.queue_max = CLIENT_IO_QUEUE_MAX;

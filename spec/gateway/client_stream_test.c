@@ -237,12 +237,14 @@ static void messages_large_and_small_keep_their_order(void **state)
         struct test *t = prepare(protocols[i]);
         struct buf in = {0}, want = {0};
         char *data = xmalloc(20000);
+        uint64_t before;
         int fd;
 
         t->conf.queue_max = 64 * 1024 * 1024;
         start(t);
         fd = i == 0 ? dial_upgraded(t, &in) : dial(t);
         UNTIL(t, t->opened == 1);
+        before = client_bytes_out(t->conn);
         for (unsigned n = 0; n < 2000; n++) { /* far more than a socket takes */
             size_t len = n % 7 == 0 ? 20000 : n % 3 == 0 ? 600 : n % 50;
             struct blob *blob;
@@ -261,7 +263,7 @@ static void messages_large_and_small_keep_their_order(void **state)
         assert_true(client_queued(t->conn) > 0);
         expect_bytes(t, fd, &in, want.data, want.len);
         UNTIL(t, client_queued(t->conn) == 0);
-        assert_int_equal(client_bytes_out(t->conn), want.len);
+        assert_int_equal(client_bytes_out(t->conn) - before, want.len);
         free(data);
         close(fd);
         buf_fini(&in);
@@ -270,7 +272,6 @@ static void messages_large_and_small_keep_their_order(void **state)
     }
 }
 
-/* The library answers a ping as soon as it has nothing left to write. */
 static void a_pong_lands_between_messages(void **state)
 {
     struct test *t = prepare(CLIENT_IO_WEBSOCKET);
@@ -571,15 +572,14 @@ static void a_peer_that_only_sends_does_not_make_the_loop_spin(void **state)
         client_send(t->conn, data, sizeof(data), false);
     pass(t, 50);
     assert_true(client_queued(t->conn) > 0);
-    put_str(t, fd, "unread\n");
-    pass(t, 20);
+    put_str(t, fd, "heard\n");
+    UNTIL(t, t->messages == 1);
     begun = uv_hrtime();
     while (uv_hrtime() - begun < 100 * 1000000ULL) {
         turn_once(t, begun);
         turns++;
     }
     assert_true(turns < 100); /* the tick's: one in 5 ms */
-    assert_int_equal(t->messages, 0);
     close(fd);
     UNTIL(t, t->closed == 1);
     finish(t);

@@ -114,7 +114,7 @@ static void splits_cookies_as_workerman(void **state)
 /* The first ON_WEBSOCKET_CONNECT that GatewayWorker was seen to send. */
 static void is_what_gatewayworker_sends(void **state)
 {
-    static const struct client_io_header headers[] = {
+    static const struct httphead_field headers[] = {
         {"sec-websocket-version", "13"},
         {"sec-websocket-key", "eItgFTssJETrRPxv/IeNJg=="},
         {"connection", "Upgrade"},
@@ -151,7 +151,7 @@ static void is_what_gatewayworker_sends(void **state)
 
 static void joins_repeated_headers_and_tells_ipv6(void **state)
 {
-    static const struct client_io_header headers[] = {
+    static const struct httphead_field headers[] = {
         {"x-real-ip", "1"}, {"host", "h"}, {"x-real-ip", "2"}};
     const struct client_io_request request = {"/", "/", "", headers, 3};
     struct buf out = {0};

@@ -233,7 +233,7 @@ describe("Events.onHandshake", function()
     c:wait()
   end)
 
-  it("refuses requests that only libwebsockets takes for one", function()
+  it("refuses requests that two servers could read in two ways", function()
     for _, bad in ipairs {
       (head("/"):gsub("\r\n", "\n")), -- bare line feeds
       (head("/"):gsub("Host: x", "Host: x\r\n folded")),

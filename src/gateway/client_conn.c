@@ -9,32 +9,38 @@
 
 #define CODE_NONE 1006 /* gone without a Close frame */
 
+/* Everything has been sent: the owner hears of the end, its peer reads it.
+ * Closing at once could reset the connection under data on its way. */
+static void finish(struct client_conn *c)
+{
+    client_conn_gone(c);
+    client_sock_shutdown(c);
+    client_conn_expect(c, &c->io->lingering, CLIENT_LINGER);
+}
+
 /* The end of a turn: everything that the turn left to do for one client. */
 static void on_turn(struct turn_task *task)
 {
     struct client_conn *c = LIST_ENTRY(task, struct client_conn, task);
 
     if (c->kill) {
-        client_lws_kill(c);
+        client_conn_kill(c);
         return;
     }
-    if (c->hold != NULL) {
-        client_hold_turn(c);
-        return;
-    }
-    if (c->state == CLIENT_HANDSHAKE && c->secured &&
-        client_conn_open_stream(c) < 0) {
-        client_lws_kill(c);
-        return;
-    }
+    if (c->request != NULL)
+        client_request_turn(c);
+    else if (c->state == CLIENT_HANDSHAKE && c->secured)
+        client_conn_open_stream(c);
     client_recv_kept(c);
-    if (client_queue_flush(c) < 0) {
-        client_lws_kill(c);
+    if (c->kill || client_queue_flush(c) < 0) {
+        client_conn_kill(c);
         return;
     }
-    if (c->state == CLIENT_CLOSING && client_queue_done(c) &&
-        c->io->conf->protocol != CLIENT_IO_WEBSOCKET)
-        client_lws_kill(c);
+    if (c->files != NULL)
+        client_files_more(c);
+    if (c->last && c->queued == 0)
+        finish(c);
+    client_sock_watch(c);
 }
 
 struct client_conn *client_conn_new(
@@ -45,6 +51,7 @@ struct client_conn *client_conn_new(
     c->io = io;
     c->peer = *peer;
     c->limit = limit;
+    c->fd = -1;
     list_init(&c->task.node);
     c->task.run = on_turn;
     list_init(&c->deadline);
@@ -55,7 +62,6 @@ struct client_conn *client_conn_new(
 
 void client_conn_free(struct client_conn *c)
 {
-    client_conn_gone(c);
     client_limits_leave(&c->io->limits, c->limit);
     c->io->counters.connections--;
     list_remove(&c->node);
@@ -74,45 +80,23 @@ int client_conn_open(
     struct client_io *io = c->io;
 
     c->state = CLIENT_OPEN;
+    list_remove(&c->deadline);
     c->owner = io->ops->on_open(c, &c->peer, request, io->arg);
-    if (c->owner == NULL) {
-        client_conn_dead(c, CODE_NONE, "refused");
-        c->told = true;
-        return -EACCES;
-    }
-    return 0;
-}
-
-void client_conn_secured(struct client_conn *c, int fd, void *ssl)
-{
-    if (c->state != CLIENT_HANDSHAKE || c->secured)
-        return;
-    c->secured = true;
-    client_hold_begin(c, fd, ssl);
-    if (c->io->conf->protocol != CLIENT_IO_WEBSOCKET)
-        client_conn_schedule(c);
-}
-
-int client_conn_open_stream(struct client_conn *c)
-{
-    if (c->state != CLIENT_HANDSHAKE)
+    if (c->owner != NULL)
         return 0;
-    client_lws_no_timeout(c);
-    if (client_conn_open(c, NULL) < 0)
-        return -EACCES;
-    client_conn_established(c);
-    return 0;
+    c->state = CLIENT_CLOSING;
+    c->last = true;
+    client_queue_drop(c);
+    return -EACCES;
 }
 
-void client_conn_established(struct client_conn *c)
+void client_conn_open_stream(struct client_conn *c)
 {
-    c->ready = true;
-    if (c->state == CLIENT_OPEN)
-        list_remove(&c->deadline);
-    if (c->paused)
-        client_lws_read(c, false);
-    if (c->queued > 0)
-        client_conn_schedule(c);
+    if (c->io->conf->protocol == CLIENT_IO_WEBSOCKET ||
+        client_conn_open(c, NULL) == 0)
+        return;
+    c->kill = true;
+    client_conn_schedule(c);
 }
 
 void client_conn_blame(struct client_conn *c, int code, const char *reason)
@@ -123,25 +107,37 @@ void client_conn_blame(struct client_conn *c, int code, const char *reason)
     c->reason = xstrdup(reason);
 }
 
-void client_conn_dead(struct client_conn *c, int code, const char *reason)
+void client_conn_gone(struct client_conn *c)
 {
-    client_conn_blame(c, code, reason);
+    if (c->state == CLIENT_DEAD)
+        return;
+    client_conn_blame(c, CODE_NONE, "client");
     c->state = CLIENT_DEAD;
     turn_cancel(&c->task);
     list_remove(&c->deadline);
-    client_hold_end(c);
+    client_request_end(c);
+    client_files_stop(c);
     client_queue_drop(c);
     client_recv_drop(c);
-}
-
-void client_conn_gone(struct client_conn *c)
-{
-    client_conn_dead(c, CODE_NONE, "client");
-    if (c->told)
-        return;
-    c->told = true;
     if (c->owner != NULL)
         c->io->ops->on_close(c->owner, c->code, c->reason, c->io->arg);
+}
+
+void client_conn_kill(struct client_conn *c)
+{
+    client_conn_gone(c);
+    turn_cancel(&c->task);
+    list_remove(&c->deadline);
+    client_sock_close(c);
+}
+
+void client_conn_end(struct client_conn *c)
+{
+    c->state = CLIENT_CLOSING;
+    c->last = true;
+    client_recv_drop(c);
+    client_conn_expect(c, &c->io->closing, CLIENT_CLOSE_TIMEOUT);
+    client_conn_schedule(c);
 }
 
 void client_conn_expect(struct client_conn *c, struct list *list, uint64_t ms)
@@ -152,12 +148,8 @@ void client_conn_expect(struct client_conn *c, struct list *list, uint64_t ms)
     client_conn_start_sweep(c->io);
 }
 
-void client_conn_failed(struct client_conn *c)
-{
-    client_conn_expect(c, &c->io->failing, CLIENT_FAIL_TIMEOUT);
-}
-
-/* Each list has one length of wait, so its front is due first. */
+/* Each list has one length of wait, so its front is due first. what NULL: none
+ * is surprising. */
 static void sweep_list(struct list *list, uint64_t now, const char *what)
 {
     char peer[ADDR_TEXT_SIZE];
@@ -168,11 +160,12 @@ static void sweep_list(struct list *list, uint64_t now, const char *what)
 
         if (c->due > now)
             break;
-        if (client_hold_timeout(c))
+        if (client_request_timeout(c))
             continue;
         list_remove(&c->deadline);
-        log_info(
-            "%s timed out, closing peer=%s", what, addr_format(peer, &c->peer));
+        if (what != NULL)
+            log_info("%s timed out, closing peer=%s", what,
+                addr_format(peer, &c->peer));
         client_conn_blame(c, CODE_NONE, "timeout");
         c->kill = true;
         client_conn_schedule(c);
@@ -185,11 +178,11 @@ static void on_sweep(uv_timer_t *timer)
     uint64_t now = clock_now(io->loop);
 
     client_proxy_sweep(io, now);
-    sweep_list(&io->opening, now, "handshake");
+    sweep_list(&io->opening, now, "handshake or request");
     sweep_list(&io->closing, now, "close");
-    sweep_list(&io->failing, now, "close");
+    sweep_list(&io->lingering, now, NULL);
     if (list_empty(&io->proxied) && list_empty(&io->opening) &&
-        list_empty(&io->closing) && list_empty(&io->failing))
+        list_empty(&io->closing) && list_empty(&io->lingering))
         uv_timer_stop(&io->sweep);
 }
 

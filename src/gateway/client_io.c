@@ -14,10 +14,9 @@
 #include "util/log.h"
 
 #define USER_TIMEOUT 30000 /* ms that sent bytes may stay unacknowledged */
-#define REAPER_TURNS 4     /* until all handles of lws have closed */
+#define REAPER_TURNS 4     /* until all handles have closed */
 #define REFUSED_LOG  10000 /* ms; at most one line about refusals in it */
 
-/* Set what lws sets only on sockets that it accepts itself. */
 static void tune_socket(int fd)
 {
     int on = 1;
@@ -61,10 +60,15 @@ void client_io_welcome(struct client_io *io, int fd, const union addr *peer)
     }
     tune_socket(fd);
     c = client_conn_new(io, peer, limit);
-    c->secured = io->ssl_ctx == NULL;
     client_conn_expect(
         c, &io->opening, (uint64_t)(io->conf->handshake_timeout * 1000));
-    client_lws_adopt(io, c, fd);
+    if (client_sock_open(c, fd) < 0) {
+        client_conn_gone(c);
+        client_conn_free(c);
+        client_io_refuse(io, fd, peer, "cannot be watched");
+    } else if (c->secured) {
+        client_conn_schedule(c); /* a stream's client is there */
+    }
 }
 
 void client_io_adopt(struct client_io *io, int fd, const union addr *peer)
@@ -84,20 +88,6 @@ static void on_accept(
     struct listener *l, int fd, const union addr *peer, void *arg)
 {
     client_io_adopt(arg, fd, peer);
-}
-
-static int find_www(struct client_io *io, char err[256])
-{
-    int e;
-
-    if (io->conf->www == NULL)
-        return 0;
-    io->www = realpath(io->conf->www, NULL);
-    if (io->www != NULL)
-        return 0;
-    e = errno;
-    snprintf(err, 256, "www folder %s: %s", io->conf->www, strerror(e));
-    return -e;
 }
 
 static int read_trust(struct client_io *io, char err[256])
@@ -124,6 +114,7 @@ static struct client_io *alloc_io(struct turn *turn,
     io->turn = turn;
     io->loop = turn_loop(turn);
     io->fd = -1;
+    io->wake_fd = -1;
     getrlimit(RLIMIT_NOFILE, &rl);
     io->fd_max =
         rl.rlim_cur > CLIENT_FDS_MAX ? CLIENT_FDS_MAX : (int)rl.rlim_cur;
@@ -131,7 +122,7 @@ static struct client_io *alloc_io(struct turn *turn,
     list_init(&io->conns);
     list_init(&io->opening);
     list_init(&io->closing);
-    list_init(&io->failing);
+    list_init(&io->lingering);
     list_init(&io->proxied);
     io->limits.max = conf->max_connections;
     io->limits.max_per_ip = per_ip < conf->max_connections ? per_ip : 0;
@@ -146,20 +137,13 @@ int client_io_new(struct client_io **out, struct turn *turn, int fd,
     const struct client_io_conf *conf, const struct client_io_ops *ops,
     void *arg, char err[256])
 {
-    struct client_io *io;
-    int rc;
+    struct client_io *io = alloc_io(turn, conf, ops, arg);
+    int rc = read_trust(io, err);
 
-    if (conf->tls_cert != NULL) {
-        rc = client_tls_check(conf, err);
-        if (rc < 0)
-            return rc;
-    }
-    io = alloc_io(turn, conf, ops, arg);
-    rc = read_trust(io, err);
-    if (rc == 0)
-        rc = find_www(io, err);
-    if (rc == 0)
-        rc = client_lws_open(io, err);
+    if (rc == 0 && conf->tls_cert != NULL)
+        rc = client_tls_new(&io->ssl_ctx, conf, err);
+    if (rc == 0 && conf->www != NULL)
+        rc = client_files_open(io, err);
     if (rc < 0) {
         client_io_free(io);
         return rc;
@@ -202,21 +186,22 @@ static void on_reaper_closed(uv_handle_t *handle)
     struct client_io *io = handle->data;
 
     client_queue_free_spares(io);
+    client_tls_free(io->ssl_ctx);
     client_limits_fini(&io->limits);
     forwarded_trust_fini(&io->trust);
     free(io->www);
     free(io);
 }
 
-/* lws closes its handles over several turns, and ends only when told again
- * after the last one. */
+/* The connections' handles close at the end of a turn. libwebsockets closes its
+ * own over several turns, and ends only when told again after the last one. */
 static void on_reaper(uv_idle_t *reaper)
 {
     struct client_io *io = reaper->data;
 
     if (--io->turns_left > 0)
         return;
-    client_lws_end(io);
+    client_files_end(io);
     uv_close((uv_handle_t *)reaper, on_reaper_closed);
 }
 
@@ -226,9 +211,9 @@ void client_io_free(struct client_io *io)
 
     client_io_stop_listening(io);
     client_proxy_free(io);
-    client_lws_close(io);
+    client_files_close(io);
     LIST_FOREACH_SAFE (node, tmp, &io->conns)
-        client_conn_gone(LIST_ENTRY(node, struct client_conn, node));
+        client_conn_kill(LIST_ENTRY(node, struct client_conn, node));
     uv_close((uv_handle_t *)&io->sweep, NULL);
     io->turns_left = REAPER_TURNS;
     uv_idle_start(&io->reaper, on_reaper);

@@ -1,10 +1,9 @@
 /* client_io.h - the clients' sockets: websocket, text, frame, tcp, each with or
  * without TLS, and the static files of a websocket port.
  *
- * The only door to libwebsockets: client_lws.c and client_http.c alone include
- * it, in the narrowed form that docs/libwebsockets.md lists (own frames
- * outward, own limits, own handshake guard, foreign loop). One struct client_io
- * per client port of a gateway.
+ * One struct client_io per client port of a gateway. The sockets, requests and
+ * frames are read here; OpenSSL does TLS, and libwebsockets answers requests
+ * for files (client_files.c).
  *
  * A websocket connection becomes a client when its upgrade request has passed
  * the guard, just before the 101; a plain HTTP request never does. The other
@@ -23,6 +22,7 @@
 #include "net/addr.h"
 #include "net/turn.h"
 #include "util/blob.h"
+#include "wire/httphead.h"
 
 enum client_io_protocol {
     CLIENT_IO_WEBSOCKET,
@@ -66,18 +66,12 @@ struct client_io_conf {
 struct client_io;
 struct client_conn; /* one client's socket */
 
-struct client_io_header {
-    const char *name; /* lower-case, without the colon */
-    const char *value;
-};
-
 /* The upgrade request of a websocket client; borrowed during the callback. */
 struct client_io_request {
     const char *uri;   /* path and query as sent: "/chat?room=1" */
     const char *path;  /* "/chat" */
     const char *query; /* "room=1", "" when there is none */
-    const struct client_io_header
-        *headers; /* in order of arrival where known */
+    const struct httphead_field *headers; /* in order of arrival */
     size_t nheaders;
 };
 
@@ -124,7 +118,8 @@ struct client_io_counters {
 
 /* Prepare to serve; the listening socket fd is bound, not listening; ownership
  * passes on success. conf and what it points to must outlive it. 0, or -errno
- * with a line in err that names the file or setting at fault. */
+ * with a line in err that names the file or setting at fault. With TLS the
+ * process must ignore SIGPIPE. */
 int client_io_new(struct client_io **out, struct turn *turn, int fd,
     const struct client_io_conf *conf, const struct client_io_ops *ops,
     void *arg, char err[256]);

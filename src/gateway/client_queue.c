@@ -7,63 +7,40 @@
 #include "util/alloc.h"
 #include "wire/framing.h"
 
-#define WS_FIN      0x80
-#define WS_TEXT     0x1
-#define WS_BINARY   0x2
-#define WS_CLOSE    0x8
-#define WS_PING     0x9
-#define WS_HEAD_MAX 10
+/* Bytes of small messages after which a segment ends: what a client has begun
+ * to get of one, it gets all of. */
+#define SEGMENT_ENOUGH (64 * 1024)
+#define WRITE_VECTORS  16 /* segments offered to the socket at once */
 
-/* Bytes of small messages after which a write ends: the library keeps a copy of
- * all that the socket did not take, and does not tell how much that is. */
-#define WRITE_ENOUGH (64 * 1024)
-
-/* Where a write of copied bytes ends. Always between two messages: the library
- * may put a pong behind any write, and whoever drops the rest a Close. */
+/* Where a segment of copied bytes ends, between two messages: whoever drops the
+ * queue drops whole segments. A blob is one, too. */
 struct cut {
-    struct blob *blob; /* owned reference, what leaves next, or NULL */
+    struct blob *blob; /* owned reference, the next segment, or NULL */
     size_t at;         /* bytes copied into the queue before it, ever */
 };
 
 struct client_queue {
     struct client_queue *next; /* among the spare ones */
     struct buf bytes;          /* small messages, copied */
-    size_t taken;              /* bytes that have left */
+    size_t taken;              /* bytes of them that have left */
+    size_t blob_taken;         /* bytes of the blob in front that have left */
     struct cut *cuts;          /* owned array */
     size_t first, count, cap;  /* cuts[first .. count) are waiting */
 };
-
-/* Write a websocket frame's head; returns its length. */
-static size_t put_head(uint8_t *out, uint8_t opcode, size_t len)
-{
-    out[0] = WS_FIN | opcode;
-    if (len < 126) {
-        out[1] = (uint8_t)len;
-        return 2;
-    }
-    if (len < 65536) {
-        out[1] = 126;
-        out[2] = (uint8_t)(len >> 8);
-        out[3] = (uint8_t)len;
-        return 4;
-    }
-    out[1] = 127;
-    for (int i = 0; i < 8; i++)
-        out[2 + i] = (uint8_t)((uint64_t)len >> (56 - 8 * i));
-    return WS_HEAD_MAX;
-}
 
 /* Append a message in the form that the protocol has on the wire. */
 static void put_message(const struct client_io *io, struct buf *out,
     const void *data, size_t len, bool raw)
 {
     enum client_io_protocol protocol = raw ? CLIENT_IO_TCP : io->conf->protocol;
-    uint8_t head[WS_HEAD_MAX];
+    uint8_t *at;
 
     switch (protocol) {
     case CLIENT_IO_WEBSOCKET:
-        buf_append(out, head,
-            put_head(head, io->conf->send_binary ? WS_BINARY : WS_TEXT, len));
+        at = buf_reserve(out, WSFRAME_HEAD_MAX + len);
+        buf_commit(out,
+            wsframe_put_head(at,
+                io->conf->send_binary ? WSFRAME_BINARY : WSFRAME_TEXT, len));
         buf_append(out, data, len);
         break;
     case CLIENT_IO_TEXT:
@@ -119,7 +96,7 @@ static void give_queue(struct client_io *io, struct client_queue *q)
     }
     buf_clear(&q->bytes);
     buf_shrink(&q->bytes, CLIENT_KEEP_BYTES);
-    q->taken = 0;
+    q->taken = q->blob_taken = 0;
     q->first = q->count = 0;
     q->next = io->spare;
     io->spare = q;
@@ -137,7 +114,7 @@ void client_queue_free_spares(struct client_io *io)
     io->nspare = 0;
 }
 
-/* End the write behind what is queued; blob, now owned, follows on its own. */
+/* End the segment behind what is queued; blob, now owned, is the next. */
 static void cut(struct client_queue *q, struct blob *blob)
 {
     /* A queue that is never quite empty must not grow at its end for ever. */
@@ -153,12 +130,12 @@ static void cut(struct client_queue *q, struct blob *blob)
     q->cuts[q->count++] = (struct cut){blob, q->taken + q->bytes.len};
 }
 
-/* Small messages were copied: end the write if it is long enough. */
+/* Small messages were copied: end the segment if it is long enough. */
 static void cut_if_long(struct client_queue *q)
 {
     size_t begin = q->first < q->count ? q->cuts[q->count - 1].at : q->taken;
 
-    if (q->taken + q->bytes.len - begin >= WRITE_ENOUGH)
+    if (q->taken + q->bytes.len - begin >= SEGMENT_ENOUGH)
         cut(q, NULL);
 }
 
@@ -201,70 +178,115 @@ void client_queue_drop(struct client_conn *c)
     give_queue(c->io, q);
 }
 
-/* Hand bytes to the library and keep the books. 0, or -EPIPE. */
-static int write_out(struct client_conn *c, const uint8_t *data, size_t len)
+/* What the socket is offered: the segments in front. */
+static int gather(const struct client_conn *c, struct iovec iov[WRITE_VECTORS])
 {
-    if (client_lws_write(c, data, len) < 0)
-        return -EPIPE;
-    c->queued -= len;
-    c->bytes_out += len;
-    c->io->counters.bytes_out += len;
-    c->in_socket = client_lws_busy(c) ? len : 0;
-    return 0;
+    const struct client_queue *q = c->queue;
+    size_t at, skip;
+    int n = 0;
+
+    if (c->single != NULL) {
+        iov[0] = (struct iovec){c->single->data, c->single->len};
+        return 1;
+    }
+    at = q->taken;
+    skip = q->blob_taken;
+    for (size_t i = q->first; i < q->count; i++) {
+        const struct cut *next = &q->cuts[i];
+
+        if (n + 2 > WRITE_VECTORS)
+            return n;
+        if (next->at > at)
+            iov[n++] =
+                (struct iovec){q->bytes.data + (at - q->taken), next->at - at};
+        if (next->blob != NULL)
+            iov[n++] =
+                (struct iovec){next->blob->data + skip, next->blob->len - skip};
+        skip = 0;
+        at = next->at;
+    }
+    if (n < WRITE_VECTORS && q->taken + q->bytes.len > at)
+        iov[n++] = (struct iovec){
+            q->bytes.data + (at - q->taken), q->taken + q->bytes.len - at};
+    return n;
 }
 
-/* Write the next blob or the bytes before it. 0, or -EPIPE. */
-static int write_next(struct client_conn *c)
+/* n bytes of the queue have left. */
+static void consume(struct client_queue *q, size_t n)
 {
-    struct client_queue *q = c->queue;
-    struct cut *next = q->first < q->count ? &q->cuts[q->first] : NULL;
-    size_t len = next != NULL ? next->at - q->taken : q->bytes.len;
+    for (;;) {
+        struct cut *next = q->first < q->count ? &q->cuts[q->first] : NULL;
+        size_t len = next != NULL ? next->at - q->taken : q->bytes.len;
 
-    if (len > 0) {
-        if (write_out(c, q->bytes.data, len) < 0)
-            return -EPIPE;
-        buf_consume(&q->bytes, len);
+        if (len > n)
+            len = n;
+        if (len > 0)
+            buf_consume(&q->bytes, len);
         q->taken += len;
-    } else if (next != NULL) {
-        if (next->blob != NULL &&
-            write_out(c, next->blob->data, next->blob->len) < 0)
-            return -EPIPE;
-        blob_unref(next->blob);
+        n -= len;
+        if (next == NULL || q->taken < next->at)
+            return;
+        if (next->blob != NULL) {
+            len = next->blob->len - q->blob_taken;
+            if (len > n) {
+                q->blob_taken += n;
+                return;
+            }
+            n -= len;
+            q->blob_taken = 0;
+            blob_unref(next->blob);
+        }
         q->first++;
     }
-    return 0;
 }
 
-/* On the stream protocols the library spins while it has bytes to write and
- * the peer sends: do not read then. */
-static void hold_reading(struct client_conn *c)
+/* n bytes of what was gathered have left. */
+static void note_sent(struct client_conn *c, size_t n)
 {
-    bool hold = c->in_socket > 0;
+    struct blob *single = c->single;
 
-    if (hold == c->held || c->io->conf->protocol == CLIENT_IO_WEBSOCKET)
-        return;
-    c->held = hold;
-    if (!c->paused)
-        client_lws_read(c, !hold);
+    if (single == NULL) {
+        consume(c->queue, n);
+    } else if (n == single->len) {
+        blob_unref(single);
+        c->single = NULL;
+    } else {
+        c->single = NULL;
+        c->queue = take_queue(c->io);
+        cut(c->queue, single);
+        c->queue->blob_taken = n;
+    }
+    c->queued -= n;
+    c->bytes_out += n;
+    c->io->counters.bytes_out += n;
+}
+
+/* The socket has begun with the segment in front, or OpenSSL has and wants the
+ * same again: let it have an end that stays. */
+static void fix_front(struct client_queue *q)
+{
+    if (q->first == q->count)
+        cut(q, NULL);
 }
 
 int client_queue_flush(struct client_conn *c)
 {
-    if (!c->ready || c->state == CLIENT_DEAD)
-        return 0;
-    if (c->in_socket > 0 && !client_lws_busy(c))
-        c->in_socket = 0;
-    while (c->queued > 0 && !client_lws_busy(c)) {
-        if (c->single != NULL) {
-            if (write_out(c, c->single->data, c->single->len) < 0)
-                return -EPIPE;
-            blob_unref(c->single);
-            c->single = NULL;
-        } else if (write_next(c) < 0) {
+    struct iovec iov[WRITE_VECTORS];
+
+    while (c->queued > 0 && !c->blocked) {
+        int count = gather(c, iov);
+        ssize_t n = client_sock_write(c, iov, count);
+        size_t offered = 0;
+
+        if (n < 0)
             return -EPIPE;
-        }
+        for (int i = 0; i < count; i++)
+            offered += iov[i].iov_len;
+        note_sent(c, (size_t)n);
+        c->blocked = (size_t)n < offered;
     }
-    hold_reading(c);
+    if (c->blocked)
+        fix_front(c->queue);
     if (c->queued == 0) {
         c->pinged = false;
         if (c->queue != NULL)
@@ -274,14 +296,33 @@ int client_queue_flush(struct client_conn *c)
     return 0;
 }
 
-bool client_queue_done(const struct client_conn *c)
+/* Drop all but the segment that its client may have begun to get. */
+static void drop_rest(struct client_conn *c)
 {
-    return c->queued == 0 && !client_lws_busy(c);
+    struct client_queue *q = c->queue;
+    struct cut *front;
+
+    if (!c->blocked) {
+        client_queue_drop(c);
+        return;
+    }
+    front = &q->cuts[q->first];
+    for (size_t i = q->first + 1; i < q->count; i++)
+        blob_unref(q->cuts[i].blob);
+    q->count = q->first + 1;
+    q->bytes.len = front->at - q->taken;
+    if (q->bytes.len > 0) {
+        blob_unref(front->blob);
+        front->blob = NULL;
+        c->queued = q->bytes.len;
+    } else {
+        c->queued = front->blob->len - q->blob_taken;
+    }
 }
 
 static bool has_room(const struct client_conn *c)
 {
-    return client_queued(c) < c->io->conf->queue_max;
+    return c->queued < c->io->conf->queue_max;
 }
 
 /* Room for one more message? Else what the configuration wants happens. */
@@ -306,7 +347,7 @@ static int admit(struct client_conn *c)
         return -ENOBUFS;
     }
     io->counters.overflow_closed++;
-    client_queue_drop(c);
+    drop_rest(c);
     client_close(c, 1008, "overflow");
     return -ENOBUFS;
 }
@@ -316,7 +357,7 @@ static int queued(struct client_conn *c, size_t len)
 {
     c->queued += len;
     c->io->counters.messages_out++;
-    if (c->ready && c->in_socket == 0)
+    if (!c->blocked)
         client_conn_schedule(c);
     return 0;
 }
@@ -357,18 +398,31 @@ int client_send_blob(struct client_conn *c, struct blob *framed)
     return queued(c, framed->len);
 }
 
-/* A control frame behind everything queued; no limit holds it up. */
-static void queue_control(
-    struct client_conn *c, uint8_t opcode, const void *data, size_t len)
+void client_queue_bytes(struct client_conn *c, const void *data, size_t len)
 {
     struct client_queue *q = need_queue(c);
-    uint8_t head[WS_HEAD_MAX];
-    size_t head_len = put_head(head, opcode, len);
 
-    buf_append(&q->bytes, head, head_len);
     buf_append(&q->bytes, data, len);
-    c->queued += head_len + len;
+    cut_if_long(q);
+    c->queued += len;
     client_conn_schedule(c);
+}
+
+void client_queue_control(struct client_conn *c, enum wsframe_opcode opcode,
+    const void *data, size_t len)
+{
+    uint8_t frame[WSFRAME_HEAD_MAX + WSFRAME_CONTROL_MAX];
+    size_t head = wsframe_put_head(frame, opcode, len);
+
+    if (len > 0)
+        memcpy(frame + head, data, len);
+    client_queue_bytes(c, frame, head + len);
+}
+
+void client_queue_pong(struct client_conn *c, const void *data, size_t len)
+{
+    if (has_room(c))
+        client_queue_control(c, WSFRAME_PONG, data, len);
 }
 
 void client_ping(struct client_conn *c)
@@ -376,15 +430,14 @@ void client_ping(struct client_conn *c)
     if (c->io->conf->protocol != CLIENT_IO_WEBSOCKET ||
         c->state != CLIENT_OPEN || c->pinged)
         return;
-    /* One byte, for the library does not tell of an empty pong. */
     c->pinged = true;
-    queue_control(c, WS_PING, "p", 1);
+    client_queue_control(c, WSFRAME_PING, NULL, 0);
 }
 
 /* The text that fits a Close frame, cut between characters. */
 static size_t close_text_len(const char *reason)
 {
-    size_t len = strnlen(reason, CLIENT_CLOSE_REASON);
+    size_t len = strnlen(reason, WSFRAME_CONTROL_MAX - 2);
 
     while (len > 0 && ((uint8_t)reason[len] & 0xc0) == 0x80)
         len--;
@@ -393,13 +446,13 @@ static size_t close_text_len(const char *reason)
 
 static void queue_close(struct client_conn *c, int code, const char *reason)
 {
-    uint8_t payload[2 + CLIENT_CLOSE_REASON];
+    uint8_t payload[WSFRAME_CONTROL_MAX];
     size_t len = close_text_len(reason);
 
     payload[0] = (uint8_t)(code >> 8);
     payload[1] = (uint8_t)code;
     memcpy(payload + 2, reason, len);
-    queue_control(c, WS_CLOSE, payload, 2 + len);
+    client_queue_control(c, WSFRAME_CLOSE, payload, 2 + len);
 }
 
 void client_close(struct client_conn *c, int code, const char *reason)
@@ -407,14 +460,14 @@ void client_close(struct client_conn *c, int code, const char *reason)
     if (c->state != CLIENT_OPEN)
         return;
     client_conn_blame(c, code, reason);
-    client_recv_drop(c);
-    if (c->io->conf->protocol == CLIENT_IO_WEBSOCKET)
-        queue_close(c, code, reason);
+    c->paused = false;
+    if (c->io->conf->protocol != CLIENT_IO_WEBSOCKET) {
+        client_conn_end(c);
+        return;
+    }
+    queue_close(c, code, reason);
     c->state = CLIENT_CLOSING;
     client_conn_expect(c, &c->io->closing, CLIENT_CLOSE_TIMEOUT);
-    if (c->paused && c->ready && !c->held)
-        client_lws_read(c, true); /* to see its answer */
-    c->paused = false;
     client_conn_schedule(c);
 }
 
@@ -424,15 +477,13 @@ void client_destroy(struct client_conn *c, const char *reason)
         return;
     client_conn_blame(c, 1006, reason);
     client_queue_drop(c);
-    client_recv_drop(c);
-    c->state = CLIENT_CLOSING;
+    client_conn_end(c);
     c->kill = true;
-    client_conn_schedule(c);
 }
 
 size_t client_queued(const struct client_conn *c)
 {
-    return c->queued + c->in_socket;
+    return c->queued;
 }
 
 uint64_t client_bytes_in(const struct client_conn *c)

@@ -18,92 +18,163 @@ static void deliver(
     io->ops->on_message(c->owner, data, len, binary, io->arg);
 }
 
-static void count_bytes(struct client_conn *c, size_t len)
-{
-    c->bytes_in += len;
-    c->io->counters.bytes_in += len;
-    c->io->ops->on_activity(c->owner, c->io->arg);
-}
-
-static void refuse(struct client_conn *c, int code, const char *reason)
+/* It broke the rules: nothing that it says matters any more. */
+static void fail(struct client_conn *c, int code, const char *reason)
 {
     char peer[ADDR_TEXT_SIZE];
 
     log_info("%s, closing peer=%s", reason, addr_format(peer, &c->peer));
     client_close(c, code, reason);
-    client_conn_failed(c);
+    client_conn_end(c);
 }
 
-/* A whole websocket message. */
+static struct buf *need(struct buf **b)
+{
+    if (*b == NULL)
+        *b = xcalloc(1, sizeof(**b));
+    return *b;
+}
+
+static void drop(struct buf **b)
+{
+    if (*b == NULL)
+        return;
+    buf_fini(*b);
+    free(*b);
+    *b = NULL;
+}
+
+void client_recv_drop(struct client_conn *c)
+{
+    c->partial = false;
+    c->in_message = false;
+    drop(&c->in);
+    drop(&c->message);
+}
+
+/* ---- websocket ---- */
+
 static void deliver_checked(
     struct client_conn *c, const uint8_t *data, size_t len, bool binary)
 {
     if (binary || utf8_valid(data, len))
         deliver(c, data, len, binary);
     else
-        refuse(c, 1007, "text is not UTF-8");
+        fail(c, 1007, "text is not UTF-8");
 }
 
-static struct buf *need_in(struct client_conn *c)
+/* A data frame: a message, or a part of one. */
+static void on_data(
+    struct client_conn *c, const struct wsframe *f, const uint8_t *payload)
 {
-    if (c->in == NULL)
-        c->in = xcalloc(1, sizeof(*c->in));
-    return c->in;
-}
-
-void client_recv_drop(struct client_conn *c)
-{
-    c->in_message = false;
-    c->fragments = 0;
-    if (c->in == NULL)
-        return;
-    buf_fini(c->in);
-    free(c->in);
-    c->in = NULL;
-}
-
-/* Keep a piece of a message that is not whole yet. */
-static void keep_piece(struct client_conn *c, const struct client_piece *p)
-{
-    if (!c->in_message) {
-        c->in_message = true;
-        c->binary = p->binary;
-        c->fragments = 0;
-    }
-    if (p->len > 0)
-        buf_append(need_in(c), p->data, p->len);
-    if (p->frame_end && ++c->fragments >= CLIENT_FRAGMENTS_MAX)
-        refuse(c, 1009, "too many fragments");
-}
-
-void client_recv_piece(struct client_conn *c, const struct client_piece *p)
-{
-    size_t kept = c->in != NULL ? c->in->len : 0;
     struct buf whole = {0};
 
-    if (c->state != CLIENT_OPEN)
-        return;
-    count_bytes(c, p->len);
-    if (p->rest > c->io->conf->message_max ||
-        kept + p->len + p->rest > c->io->conf->message_max) {
-        refuse(c, 1009, "message too big");
+    if ((f->opcode == WSFRAME_CONTINUATION) != c->in_message) {
+        fail(c, 1002, "fragments out of order");
         return;
     }
-    if (!p->final || !p->frame_end) {
-        keep_piece(c, p);
+    if (f->final && !c->in_message) {
+        deliver_checked(c, payload, f->len, f->opcode == WSFRAME_BINARY);
         return;
     }
     if (!c->in_message) {
-        deliver_checked(c, p->data, p->len, p->binary);
+        c->in_message = true;
+        c->binary = f->opcode == WSFRAME_BINARY;
+        c->fragments = 0;
+    }
+    buf_append(need(&c->message), payload, f->len);
+    if (!f->final) {
+        if (++c->fragments >= CLIENT_FRAGMENTS_MAX)
+            fail(c, 1009, "too many fragments");
         return;
     }
-    if (c->in != NULL)
-        buf_swap(&whole, c->in);
-    client_recv_drop(c);
-    buf_append(&whole, p->data, p->len);
+    buf_swap(&whole, c->message);
+    drop(&c->message);
+    c->in_message = false;
     deliver_checked(c, whole.data, whole.len, c->binary);
     buf_fini(&whole);
 }
+
+/* Its Close: the answer to ours, or ours is the answer and says the same. */
+static void on_close_frame(
+    struct client_conn *c, const uint8_t *payload, size_t len)
+{
+    char text[WSFRAME_CONTROL_MAX + 1] = "client";
+    unsigned code = len >= 2 ? (unsigned)(payload[0] << 8 | payload[1]) : 1005;
+
+    if (c->state == CLIENT_CLOSING) {
+        client_conn_end(c);
+        return;
+    }
+    if (len == 1 || (len >= 2 && !wsframe_is_close_code(code))) {
+        fail(c, 1002, "bad close code");
+        return;
+    }
+    if (len > 2 && !utf8_valid(payload + 2, len - 2)) {
+        fail(c, 1007, "close reason is not UTF-8");
+        return;
+    }
+    if (len > 2) {
+        memcpy(text, payload + 2, len - 2);
+        text[len - 2] = '\0';
+    }
+    client_conn_blame(c, (int)code, text);
+    client_queue_control(c, WSFRAME_CLOSE, payload, len);
+    client_conn_end(c);
+}
+
+static void on_frame(
+    struct client_conn *c, const struct wsframe *f, const uint8_t *payload)
+{
+    if (f->opcode == WSFRAME_CLOSE) {
+        on_close_frame(c, payload, f->len);
+    } else if (c->state == CLIENT_OPEN) {
+        if (f->opcode == WSFRAME_PING)
+            client_queue_pong(c, payload, f->len);
+        else if (f->opcode != WSFRAME_PONG)
+            on_data(c, f, payload);
+    }
+}
+
+/* Of the messages that its frames announce, none may be over the limit. */
+static bool is_too_big(const struct client_conn *c, const struct wsframe *f)
+{
+    size_t kept = c->message != NULL ? c->message->len : 0;
+
+    return f->opcode < WSFRAME_CLOSE &&
+           f->len > c->io->conf->message_max - kept;
+}
+
+/* Handle the whole frames at data, in place; returns the bytes used. */
+static size_t take_frames(struct client_conn *c, uint8_t *data, size_t len)
+{
+    size_t used = 0;
+
+    while (used < len && !c->last && !c->paused) {
+        uint8_t *at = data + used;
+        struct wsframe f;
+        ssize_t head = wsframe_read(&f, at, len - used);
+
+        if (head < 0) {
+            fail(c, 1002, "protocol error");
+            return len;
+        }
+        if (head == 0)
+            break;
+        if (is_too_big(c, &f)) {
+            fail(c, 1009, "message too big");
+            return len;
+        }
+        if (f.len > len - used - (size_t)head)
+            break;
+        wsframe_unmask(&f, at + head);
+        on_frame(c, &f, at + head);
+        used += (size_t)head + f.len;
+    }
+    return used;
+}
+
+/* ---- text, frame, tcp ---- */
 
 /* As the framing's measure functions. */
 static ssize_t measure(
@@ -139,11 +210,11 @@ static size_t take_packets(
 {
     size_t used = 0;
 
-    while (used < len && c->state == CLIENT_OPEN && !c->paused) {
+    while (used < len && !c->last && !c->paused) {
         ssize_t n = measure(c, data + used, len - used);
 
         if (n < 0) {
-            refuse(c, n == -EMSGSIZE ? 1009 : 1002,
+            fail(c, n == -EMSGSIZE ? 1009 : 1002,
                 n == -EMSGSIZE ? "message too big" : "bad length");
             return len;
         }
@@ -160,9 +231,18 @@ static size_t take_packets(
 static bool line_goes_on(
     const struct client_conn *c, const uint8_t *data, size_t len)
 {
-    return c->io->conf->protocol == CLIENT_IO_TEXT && c->in_message &&
-           c->in != NULL && c->in->len + len <= c->io->conf->message_max &&
+    return c->io->conf->protocol == CLIENT_IO_TEXT && c->partial &&
+           c->in->len + len <= c->io->conf->message_max &&
            memchr(data, '\n', len) == NULL;
+}
+
+/* ---- all of them ---- */
+
+static size_t take(struct client_conn *c, uint8_t *data, size_t len)
+{
+    return c->io->conf->protocol == CLIENT_IO_WEBSOCKET
+               ? take_frames(c, data, len)
+               : take_packets(c, data, len);
 }
 
 /* Deliver from what is kept. The messages' bytes must stay where they are
@@ -170,47 +250,45 @@ static bool line_goes_on(
 static void drain_kept(struct client_conn *c)
 {
     struct buf all = {0};
-    size_t used;
 
     buf_swap(&all, c->in);
-    client_recv_drop(c);
-    used = take_packets(c, all.data, all.len);
-    buf_consume(&all, used);
-    if (c->state == CLIENT_OPEN && all.len > 0) {
-        buf_swap(need_in(c), &all);
-        c->in_message = !c->paused;
+    drop(&c->in);
+    buf_consume(&all, take(c, all.data, all.len));
+    if (!c->last && all.len > 0) {
+        buf_swap(need(&c->in), &all);
+        c->partial = !c->paused;
     }
     buf_fini(&all);
 }
 
-void client_recv_stream(struct client_conn *c, const uint8_t *data, size_t len)
+void client_recv(struct client_conn *c, uint8_t *data, size_t len)
 {
-    size_t used = 0;
+    size_t used;
+    bool search;
 
-    if (c->state != CLIENT_OPEN)
+    if (c->last || len == 0)
         return;
-    count_bytes(c, len);
+    if (c->state == CLIENT_OPEN)
+        c->io->ops->on_activity(c->owner, c->io->arg);
     if (c->in != NULL || c->paused) {
-        bool search = !line_goes_on(c, data, len);
-
-        buf_append(need_in(c), data, len);
+        search = c->paused || c->in == NULL || !line_goes_on(c, data, len);
+        buf_append(need(&c->in), data, len);
         if (search && c->paused)
-            c->in_message = false; /* to be searched once resumed */
+            c->partial = false; /* to be searched once resumed */
         else if (search)
             drain_kept(c);
         return;
     }
-    used = take_packets(c, data, len);
-    if (c->state != CLIENT_OPEN || used == len)
+    used = take(c, data, len);
+    if (c->last || used == len)
         return;
-    buf_append(need_in(c), data + used, len - used);
-    c->in_message = !c->paused;
+    buf_append(need(&c->in), data + used, len - used);
+    c->partial = !c->paused;
 }
 
 void client_recv_kept(struct client_conn *c)
 {
-    if (c->state == CLIENT_OPEN && c->in != NULL && !c->paused &&
-        !c->in_message)
+    if (c->in != NULL && !c->paused && !c->partial)
         drain_kept(c);
 }
 
@@ -219,8 +297,7 @@ void client_pause(struct client_conn *c)
     if (c->paused || c->state != CLIENT_OPEN)
         return;
     c->paused = true;
-    if (c->ready && !c->held)
-        client_lws_read(c, false);
+    client_sock_watch(c);
 }
 
 void client_resume(struct client_conn *c)
@@ -228,10 +305,7 @@ void client_resume(struct client_conn *c)
     if (!c->paused || c->state != CLIENT_OPEN)
         return;
     c->paused = false;
-    if (!c->ready)
-        return;
-    if (!c->held)
-        client_lws_read(c, true);
+    client_sock_watch(c);
     if (c->in != NULL)
         client_conn_schedule(c);
 }

@@ -1,6 +1,7 @@
 #include "gateway/client_io_impl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -42,21 +43,6 @@ static int load(SSL_CTX **out, const struct client_io_conf *conf, char err[256])
     return rc;
 }
 
-int client_tls_check(const struct client_io_conf *conf, char err[256])
-{
-    SSL_CTX *ctx;
-    int rc;
-
-    if (conf->tls_key == NULL) {
-        snprintf(err, 256, "tls certificate %s has no key", conf->tls_cert);
-        return -EINVAL;
-    }
-    rc = load(&ctx, conf, err);
-    if (rc == 0)
-        SSL_CTX_free(ctx);
-    return rc;
-}
-
 int client_tls_load(void *ctx, const struct client_io_conf *conf, char err[256])
 {
     STACK_OF(X509) *chain = NULL;
@@ -73,51 +59,65 @@ int client_tls_load(void *ctx, const struct client_io_conf *conf, char err[256])
     return rc;
 }
 
-static void log_plain_http(const SSL *ssl)
+/* Browsers offer HTTP/2 first. */
+static int choose_alpn(SSL *ssl, const unsigned char **out,
+    unsigned char *out_len, const unsigned char *offered, unsigned offered_len,
+    void *unused)
 {
-    union addr peer = {0};
-    socklen_t len = sizeof(peer);
-    char text[ADDR_TEXT_SIZE];
+    static const unsigned char ours[] = "\x08http/1.1";
 
-    getpeername(SSL_get_fd(ssl), &peer.sa, &len);
-    log_info(
-        "plain http on a tls port, closing peer=%s", addr_format(text, &peer));
+    if (SSL_select_next_proto((unsigned char **)out, out_len, ours,
+            sizeof(ours) - 1, offered, offered_len) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    return SSL_TLSEXT_ERR_OK;
 }
 
-static void on_info(const SSL *ssl, int where, int ret)
+int client_tls_new(void **out, const struct client_io_conf *conf, char err[256])
 {
-    struct client_conn *c = SSL_get_app_data(ssl);
+    SSL_CTX *ctx;
+    int rc;
 
-    if ((where & SSL_CB_HANDSHAKE_DONE) && c != NULL)
-        client_conn_secured(c, SSL_get_fd(ssl), (void *)ssl);
-    else if ((where & SSL_CB_EXIT) && ret <= 0 &&
-             ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST)
-        log_plain_http(ssl);
-}
-
-void client_tls_setup(void *ctx)
-{
+    if (conf->tls_key == NULL) {
+        snprintf(err, 256, "tls certificate %s has no key", conf->tls_cert);
+        return -EINVAL;
+    }
+    rc = load(&ctx, conf, err);
+    if (rc < 0)
+        return rc;
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                 SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_info_callback(ctx, on_info);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
+    *out = ctx;
+    return 0;
 }
 
-void client_tls_watch(void *ssl, struct client_conn *c)
+void client_tls_free(void *ctx)
 {
-    SSL_set_app_data(ssl, c);
-    /* The first bytes were looked at already, and a peer may be fast. */
-    if (SSL_is_init_finished(ssl))
-        client_conn_secured(c, SSL_get_fd(ssl), ssl);
+    SSL_CTX_free(ctx);
 }
 
-ssize_t client_tls_peek(void *ssl, uint8_t *data, size_t len)
+void *client_tls_begin(void *ctx, int fd)
 {
-    int n;
+    SSL *ssl = SSL_new(ctx);
 
-    ERR_clear_error();
-    n = SSL_peek(ssl, data, (int)len);
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1) {
+        SSL_free(ssl);
+        ERR_clear_error();
+        return NULL;
+    }
+    SSL_set_accept_state(ssl);
+    return ssl;
+}
+
+/* What OpenSSL made of a call that returned n. */
+static ssize_t result(const SSL *ssl, int n)
+{
     if (n > 0)
         return n;
     switch (SSL_get_error(ssl, n)) {
@@ -129,4 +129,52 @@ ssize_t client_tls_peek(void *ssl, uint8_t *data, size_t len)
     default:
         return -EIO;
     }
+}
+
+int client_tls_handshake(struct client_conn *c)
+{
+    char peer[ADDR_TEXT_SIZE];
+    ssize_t rc;
+
+    ERR_clear_error();
+    rc = result(c->ssl, SSL_do_handshake(c->ssl));
+    if (rc == -EAGAIN)
+        return -EAGAIN;
+    if (rc > 0)
+        return 0;
+    if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST)
+        log_info("plain http on a tls port, closing peer=%s",
+            addr_format(peer, &c->peer));
+    return -EPROTO;
+}
+
+ssize_t client_tls_read(void *ssl, uint8_t *data, size_t len)
+{
+    ERR_clear_error();
+    return result(ssl, SSL_read(ssl, data, (int)len));
+}
+
+ssize_t client_tls_write(void *ssl, const uint8_t *data, size_t len)
+{
+    ssize_t rc;
+
+    ERR_clear_error();
+    rc = result(ssl, SSL_write(ssl, data, len < INT_MAX ? (int)len : INT_MAX));
+    return rc != 0 ? rc : -EIO;
+}
+
+bool client_tls_wants_write(const void *ssl)
+{
+    return SSL_want_write((const SSL *)ssl);
+}
+
+void client_tls_shutdown(void *ssl)
+{
+    ERR_clear_error();
+    SSL_shutdown(ssl);
+}
+
+void client_tls_end(void *ssl)
+{
+    SSL_free(ssl);
 }
