@@ -222,8 +222,8 @@ void client_conn_open_stream(struct client_conn *c);
 /* Nothing is written or delivered any more, and the owner hears on_close(),
  * once. */
 void client_conn_gone(struct client_conn *c);
-/* The peer has left or is not wanted: gone, if it is not already, and its socket
- * closed. */
+/* The peer has left or is not wanted: gone, if it is not already, and its
+ * socket closed. */
 void client_conn_kill(struct client_conn *c);
 /* Remember why it closes, unless something else was first. */
 void client_conn_blame(struct client_conn *c, int code, const char *reason);

@@ -10,16 +10,13 @@
 #include "worker/coro.h"
 #include "worker/session.h"
 
-/* One per state, in the registry. Its user values are two tables with the
- * address of the struct coro_client as key: the session tables, and the serial
- * of the event that each belongs to (the address is used again by later
- * events). */
+/* One per state, in the registry. Its user value is a table with the address of
+ * the struct coro_client as key: the session tables of events with the mark
+ * has_session, and what others at these addresses have left. */
 struct lsession {
     struct buf now; /* owned; scratch: _SESSION as it is */
     struct buf was; /* owned; scratch: and as it was saved last */
 };
-
-enum { TABLES = 1, SERIALS = 2 };
 
 static const char registry_key;
 
@@ -43,18 +40,10 @@ static struct lsession *push_lsession(lua_State *L)
  * pushed, if it has not used any. */
 static bool push_used(lua_State *L, const struct coro_client *client)
 {
-    uint64_t serial;
-
-    push_lsession(L);
-    lua_getiuservalue(L, -1, SERIALS);
-    lua_rawgetp(L, -1, client);
-    serial = (uint64_t)lua_tointeger(L, -1);
-    lua_pop(L, 2);
-    if (serial != client->serial) {
-        lua_pop(L, 1);
+    if (!client->has_session)
         return false;
-    }
-    lua_getiuservalue(L, -1, TABLES);
+    push_lsession(L);
+    lua_getiuservalue(L, -1, 1);
     lua_rawgetp(L, -1, client);
     lua_replace(L, -3);
     lua_pop(L, 1);
@@ -62,16 +51,14 @@ static bool push_used(lua_State *L, const struct coro_client *client)
 }
 
 /* The table on top is this event's session from now on; it stays there. */
-static void use_table(lua_State *L, const struct coro_client *client)
+static void use_table(lua_State *L, struct coro_client *client)
 {
     push_lsession(L);
-    lua_getiuservalue(L, -1, TABLES);
+    lua_getiuservalue(L, -1, 1);
     lua_pushvalue(L, -3);
     lua_rawsetp(L, -2, client);
-    lua_getiuservalue(L, -2, SERIALS);
-    lua_pushinteger(L, (lua_Integer)client->serial);
-    lua_rawsetp(L, -2, client);
-    lua_pop(L, 3);
+    lua_pop(L, 2);
+    client->has_session = true;
 }
 
 /* Push a table made of the serialized session. 0, or -errno and nothing pushed
@@ -91,7 +78,7 @@ static int push_saved(lua_State *L)
     return 0;
 }
 
-static void push_session(lua_State *L, const struct coro_client *client)
+static void push_session(lua_State *L, struct coro_client *client)
 {
     int err;
 
@@ -138,11 +125,10 @@ void lsession_flush(lua_State *L)
     const struct coro_client *client = coro_client(L);
     struct lsession *s;
 
-    if (!client)
+    if (!client || !client->has_session)
         return;
     luaL_checkstack(L, 8, NULL);
-    if (!push_used(L, client))
-        return;
+    push_used(L, client);
     s = push_lsession(L);
     lua_insert(L, -2);
     serialize(L, &s->now);
@@ -260,7 +246,7 @@ static bool is_name(lua_State *L, int index, const char *name)
 /* A global that is not there is read. */
 static int on_read_global(lua_State *L)
 {
-    const struct coro_client *client;
+    struct coro_client *client;
     bool session = is_name(L, 2, "_SESSION");
 
     if (!session && !is_name(L, 2, "_SERVER"))
@@ -278,7 +264,7 @@ static int on_read_global(lua_State *L)
 /* A global that is not there is set. */
 static int on_new_global(lua_State *L)
 {
-    const struct coro_client *client;
+    struct coro_client *client;
 
     if (is_name(L, 2, "_SERVER"))
         return luaL_error(L, "_SERVER cannot be replaced");
@@ -319,13 +305,11 @@ void lsession_open(lua_State *L)
         {"__newindex", on_new_global},
         {NULL, NULL},
     };
-    struct lsession *s = lua_newuserdatauv(L, sizeof(*s), 2);
+    struct lsession *s = lua_newuserdatauv(L, sizeof(*s), 1);
 
     memset(s, 0, sizeof(*s));
     lua_newtable(L);
-    lua_setiuservalue(L, -2, TABLES);
-    lua_newtable(L);
-    lua_setiuservalue(L, -2, SERIALS);
+    lua_setiuservalue(L, -2, 1);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, on_gc);
     lua_setfield(L, -2, "__gc");

@@ -52,6 +52,6 @@ bool callbacks_push(lua_State *L, const char *name)
         lua_pop(L, 2);
         return false;
     }
-    lua_remove(L, -2);
+    lua_replace(L, -2);
     return true;
 }

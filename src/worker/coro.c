@@ -204,7 +204,7 @@ void coro_start(struct vm *vm, lua_CFunction body, void *arg,
     co->has_client = client != NULL;
     if (client)
         co->client = *client;
-    co->client.serial = ++vm->serial;
+    co->client.has_session = false;
     co->done = done;
     co->done_arg = done_arg;
     co->overdue = false;
@@ -259,9 +259,9 @@ struct coro *coro_check(lua_State *L)
     return vm->running;
 }
 
-const struct coro_client *coro_client(lua_State *L)
+struct coro_client *coro_client(lua_State *L)
 {
-    const struct coro *co = vm_of(L)->running;
+    struct coro *co = vm_of(L)->running;
 
     return co && co->has_client && !co->client.nobody ? &co->client : NULL;
 }

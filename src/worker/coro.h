@@ -28,7 +28,7 @@ struct coro_client {
     /* Served for a connection that is no client yet: the script does not see
      * it as one, but a script that ends lets it finish. */
     bool nobody;
-    uint64_t serial; /* of the event, never repeated; set by coro_start() */
+    bool has_session; /* lualib's mark: false when the event begins */
 };
 
 /* Ended: error NULL, or its message with traceback; borrowed. */
@@ -46,8 +46,8 @@ void coro_start(struct vm *vm, lua_CFunction body, void *arg,
 struct coro *coro_check(lua_State *L);
 
 /* The client that the running code serves; NULL in timers and at load time.
- * Also from the script's own coroutines. */
-const struct coro_client *coro_client(lua_State *L);
+ * Also from the script's own coroutines. Borrowed; gone with the event. */
+struct coro_client *coro_client(lua_State *L);
 
 /* Wait: return coro_await(…) from a lua_CFunction. Yields; after coro_wake()
  * done(L, LUA_YIELD, 0) continues inside the coroutine and may push results

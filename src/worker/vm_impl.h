@@ -58,7 +58,6 @@ struct vm {
     size_t nidle;
     size_t nbusy;
     size_t nclients; /* of the busy ones, those that serve a client */
-    uint64_t serial; /* of the last coro_start() */
     struct turn_task quiet_task;
     vm_event_cb quiet; /* nclients fell to 0, told at the end of the turn */
     void *quiet_arg;
