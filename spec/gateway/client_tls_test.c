@@ -65,16 +65,13 @@ struct tls {
     bool ended;
 };
 
-/* Shake hands; false: refused. */
-static bool tls_dial(struct test *t, struct tls *c, int max_version)
+/* Shake hands on c->fd; false: refused. */
+static bool tls_begin(struct test *t, struct tls *c, int max_version)
 {
     uint64_t begun = uv_hrtime();
     int rc;
 
-    c->fd = dial(t);
     c->ended = false;
-    if (t->conf.proxy_protocol)
-        put_str(t, c->fd, "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n");
     c->ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_security_level(c->ctx, 0);
     SSL_CTX_set_min_proto_version(c->ctx, TLS1_VERSION);
@@ -92,6 +89,14 @@ static bool tls_dial(struct test *t, struct tls *c, int max_version)
         turn_once(t, begun);
     }
     return true;
+}
+
+static bool tls_dial(struct test *t, struct tls *c, int max_version)
+{
+    c->fd = dial(t);
+    if (t->conf.proxy_protocol)
+        put_str(t, c->fd, "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n");
+    return tls_begin(t, c, max_version);
 }
 
 static void tls_end(struct tls *c)
@@ -331,6 +336,67 @@ static void a_silent_tls_client_is_there_after_its_handshake(void **state)
     UNTIL(t, t->messages == 1);
     tls_end(&c);
     UNTIL(t, t->closed == 1);
+    finish(t);
+}
+
+/* Let io serve one end of a TCP connection; returns that, the other is *peer.
+ */
+static int adopt_pair(struct test *t, int *peer)
+{
+    union addr any, a = {0};
+    socklen_t len = sizeof(a);
+    int listening, fd;
+
+    addr_parse(&any, "127.0.0.1:0");
+    listening = listener_bind(&any, false);
+    assert_int_equal(listen(listening, 1), 0);
+    getsockname(listening, &a.sa, &len);
+    *peer = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(*peer, &a.sa, len), 0);
+    fcntl(*peer, F_SETFL, O_NONBLOCK);
+    fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK);
+    close(listening);
+    client_io_adopt(t->io, fd, &a);
+    return fd;
+}
+
+/* What the loop does in 100 ms; it does not spin. */
+static void expect_rest(struct test *t)
+{
+    uint64_t begun = uv_hrtime();
+    unsigned turns = 0;
+
+    while (uv_hrtime() - begun < 100 * 1000000ULL) {
+        turn_once(t, begun);
+        turns++;
+    }
+    assert_true(turns < 100); /* the tick's: one in 5 ms */
+}
+
+static void tls_says_its_end_once_the_socket_takes_it(void **state)
+{
+    static const char junk[4096], alert[] = {0x17, 3, 3, 0, 19};
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_TEXT, &f);
+    struct buf in = {0};
+    struct tls c;
+    int fd = adopt_pair(t, &c.fd);
+
+    assert_true(tls_begin(t, &c, TLS1_3_VERSION));
+    UNTIL(t, t->opened == 1);
+    while (send(fd, junk, sizeof(junk), MSG_NOSIGNAL) > 0)
+        ;
+    client_close(t->conn, 1000, "kicked");
+    expect_rest(t);
+    get_all(t, c.fd, &in);
+    assert_true(in.len > 25); /* with the NUL of get_all() */
+    assert_memory_equal(in.data + in.len - 25, alert, sizeof(alert));
+    UNTIL(t, t->closed == 1);
+    expect_rest(t);
+    assert_true(heard(t, "close 1000 kicked\n"));
+    tls_end(&c);
+    UNTIL(t, client_io_counters(t->io)->connections == 0);
+    buf_fini(&in);
     finish(t);
 }
 
@@ -630,6 +696,7 @@ int main(void)
         cmocka_unit_test(a_slow_wss_client_gets_everything_in_order),
         cmocka_unit_test(a_paused_tls_client_loses_nothing),
         cmocka_unit_test(a_silent_tls_client_is_there_after_its_handshake),
+        cmocka_unit_test(tls_says_its_end_once_the_socket_takes_it),
         cmocka_unit_test(tls_1_1_and_plain_text_are_refused),
         cmocka_unit_test(plain_http_on_a_tls_port_is_one_clear_line),
         cmocka_unit_test(certificates_are_exchanged_for_new_connections),

@@ -13,8 +13,9 @@
  * Closing at once could reset the connection under data on its way. */
 static void finish(struct client_conn *c)
 {
+    if (client_sock_shutdown(c) < 0)
+        return;
     client_conn_gone(c);
-    client_sock_shutdown(c);
     client_conn_expect(c, &c->io->lingering, CLIENT_LINGER);
 }
 

@@ -147,8 +147,9 @@ void client_sock_watch(struct client_conn *c);
  * up to the end of the first vector. */
 ssize_t client_sock_write(
     struct client_conn *c, const struct iovec *iov, int count);
-/* Nothing more is written: its peer reads the end. */
-void client_sock_shutdown(struct client_conn *c);
+/* Nothing more is written: its peer reads the end. 0, or -EAGAIN: TLS waits
+ * until the socket takes the end; again when it can be written to. */
+int client_sock_shutdown(struct client_conn *c);
 /* Close it; client_conn_free() follows on a later turn. */
 void client_sock_close(struct client_conn *c);
 
@@ -172,8 +173,8 @@ ssize_t client_tls_read(void *ssl, uint8_t *data, size_t len);
 ssize_t client_tls_write(void *ssl, const uint8_t *data, size_t len);
 /* What it was told to do waits until it can write. */
 bool client_tls_wants_write(const void *ssl);
-/* Say that nothing more comes, and forget it. */
-void client_tls_shutdown(void *ssl);
+/* Say that nothing more comes. 0, or -EAGAIN: not said yet. */
+int client_tls_shutdown(void *ssl);
 void client_tls_end(void *ssl);
 
 /* client_request.c */

@@ -285,7 +285,7 @@ int client_queue_flush(struct client_conn *c)
         note_sent(c, (size_t)n);
         c->blocked = (size_t)n < offered;
     }
-    if (c->blocked)
+    if (c->blocked && c->queued > 0)
         fix_front(c->queue);
     if (c->queued == 0) {
         c->pinged = false;

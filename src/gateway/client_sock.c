@@ -49,7 +49,8 @@ static int wanted(const struct client_conn *c)
 {
     int events = 0;
 
-    if (c->blocked || (c->ssl != NULL && client_tls_wants_write(c->ssl)))
+    /* Later on, what TLS has to say of itself goes with what comes next. */
+    if (c->blocked || (!c->secured && client_tls_wants_write(c->ssl)))
         events |= UV_WRITABLE;
     if (client_request_is_asking(c))
         return events | UV_DISCONNECT;
@@ -176,11 +177,14 @@ ssize_t client_sock_write(
     return n;
 }
 
-void client_sock_shutdown(struct client_conn *c)
+int client_sock_shutdown(struct client_conn *c)
 {
-    if (c->ssl != NULL && c->secured)
-        client_tls_shutdown(c->ssl);
+    if (c->ssl != NULL && client_tls_shutdown(c->ssl) == -EAGAIN) {
+        c->blocked = true;
+        return -EAGAIN;
+    }
     shutdown(c->fd, SHUT_WR);
+    return 0;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -168,10 +168,13 @@ bool client_tls_wants_write(const void *ssl)
     return SSL_want_write((const SSL *)ssl);
 }
 
-void client_tls_shutdown(void *ssl)
+int client_tls_shutdown(void *ssl)
 {
+    int n;
+
     ERR_clear_error();
-    SSL_shutdown(ssl);
+    n = SSL_shutdown(ssl);
+    return n < 0 && SSL_get_error(ssl, n) == SSL_ERROR_WANT_WRITE ? -EAGAIN : 0;
 }
 
 void client_tls_end(void *ssl)
