@@ -5,6 +5,7 @@
 #include "util/log.h"
 
 #include <openssl/err.h>
+#include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <sys/stat.h>
@@ -65,6 +66,18 @@ struct tls {
     bool ended;
 };
 
+static uint8_t client_secret[32]; /* of the newest TLS 1.3 client */
+
+static void on_keylog(const SSL *ssl, const char *line)
+{
+    const char *hex = strrchr(line, ' ');
+
+    if (strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) != 0)
+        return;
+    for (size_t i = 0; i < sizeof(client_secret); i++)
+        sscanf(hex + 1 + 2 * i, "%2hhx", &client_secret[i]);
+}
+
 /* Shake hands on c->fd; false: refused. */
 static bool tls_begin(struct test *t, struct tls *c, int max_version)
 {
@@ -76,6 +89,8 @@ static bool tls_begin(struct test *t, struct tls *c, int max_version)
     SSL_CTX_set_security_level(c->ctx, 0);
     SSL_CTX_set_min_proto_version(c->ctx, TLS1_VERSION);
     SSL_CTX_set_max_proto_version(c->ctx, max_version);
+    SSL_CTX_set_ciphersuites(c->ctx, "TLS_AES_128_GCM_SHA256");
+    SSL_CTX_set_keylog_callback(c->ctx, on_keylog);
     SSL_CTX_set_mode(c->ctx,
         SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     c->ssl = SSL_new(c->ctx);
@@ -400,6 +415,60 @@ static void tls_says_its_end_once_the_socket_takes_it(void **state)
     finish(t);
 }
 
+/* HKDF-Expand-Label of RFC 8446 section 7.1; label_len counts "tls13 ". */
+static void expand(
+    uint8_t *out, size_t len, const char *label, size_t label_len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+    const uint8_t head[] = {0, (uint8_t)len, (uint8_t)label_len};
+
+    EVP_PKEY_derive_init(ctx);
+    EVP_PKEY_CTX_set_hkdf_mode(ctx, EVP_PKEY_HKDEF_MODE_EXPAND_ONLY);
+    EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256());
+    EVP_PKEY_CTX_set1_hkdf_key(ctx, client_secret, sizeof(client_secret));
+    EVP_PKEY_CTX_add1_hkdf_info(ctx, head, sizeof(head));
+    EVP_PKEY_CTX_add1_hkdf_info(
+        ctx, (const uint8_t *)label, (int)label_len + 1);
+    assert_int_equal(EVP_PKEY_derive(ctx, out, &len), 1);
+    EVP_PKEY_CTX_free(ctx);
+}
+
+/* The first record of a client, made by hand. */
+static void put_record(struct test *t, int fd, const void *plain, int len)
+{
+    uint8_t key[16], iv[12], record[64] = {0x17, 3, 3, 0, (uint8_t)(len + 16)};
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n;
+
+    expand(key, sizeof(key), "tls13 key", 9);
+    expand(iv, sizeof(iv), "tls13 iv", 8);
+    EVP_EncryptInit_ex(ctx, EVP_aes_128_gcm(), NULL, key, iv);
+    EVP_EncryptUpdate(ctx, NULL, &n, record, 5);
+    EVP_EncryptUpdate(ctx, record + 5, &n, plain, len);
+    EVP_EncryptFinal_ex(ctx, record + 5 + len, &n);
+    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, 16, record + 5 + len);
+    EVP_CIPHER_CTX_free(ctx);
+    put(t, fd, record, 5 + (size_t)len + 16);
+}
+
+static void half_a_key_update_does_not_make_the_loop_spin(void **state)
+{
+    static const uint8_t half[] = {0x18, 0, 0, 1, 0x16}; /* of a handshake */
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_TEXT, &f);
+    struct tls c;
+
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    UNTIL(t, t->opened == 1);
+    put_record(t, c.fd, half, sizeof(half));
+    expect_rest(t);
+    client_send(t->conn, "hello", 5, false);
+    expect_rest(t);
+    UNTIL(t, t->closed == 1);
+    tls_end(&c);
+    finish(t);
+}
+
 static void tls_1_1_and_plain_text_are_refused(void **state)
 {
     static const enum client_io_protocol protocols[] = {
@@ -697,6 +766,7 @@ int main(void)
         cmocka_unit_test(a_paused_tls_client_loses_nothing),
         cmocka_unit_test(a_silent_tls_client_is_there_after_its_handshake),
         cmocka_unit_test(tls_says_its_end_once_the_socket_takes_it),
+        cmocka_unit_test(half_a_key_update_does_not_make_the_loop_spin),
         cmocka_unit_test(tls_1_1_and_plain_text_are_refused),
         cmocka_unit_test(plain_http_on_a_tls_port_is_one_clear_line),
         cmocka_unit_test(certificates_are_exchanged_for_new_connections),

@@ -160,7 +160,9 @@ ssize_t client_tls_write(void *ssl, const uint8_t *data, size_t len)
 
     ERR_clear_error();
     rc = result(ssl, SSL_write(ssl, data, len < INT_MAX ? (int)len : INT_MAX));
-    return rc != 0 ? rc : -EIO;
+    /* It wants to read the rest of a KeyUpdate in pieces, which only a peer
+     * that means harm sends: the socket can be written to all the while. */
+    return rc == 0 || (rc == -EAGAIN && SSL_want_read(ssl)) ? -EIO : rc;
 }
 
 bool client_tls_wants_write(const void *ssl)
