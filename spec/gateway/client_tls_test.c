@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/kdf.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <sys/stat.h>
 
@@ -14,10 +15,9 @@ struct files {
     char dir[TEMPDIR_SIZE], cert[96], key[96];
 };
 
-/* A fresh folder with a self-signed certificate for name in it. */
-static void make_cert(struct files *f, const char *name)
+/* A self-signed certificate for name; pkey is freed. */
+static void sign_cert(struct files *f, const char *name, EVP_PKEY *pkey)
 {
-    EVP_PKEY *pkey = EVP_EC_gen("P-256");
     X509 *x = X509_new();
     X509_NAME *subject = X509_get_subject_name(x);
     FILE *out;
@@ -40,6 +40,12 @@ static void make_cert(struct files *f, const char *name)
     EVP_PKEY_free(pkey);
 }
 
+static void make_cert(struct files *f, const char *name)
+{
+    sign_cert(f, name, EVP_EC_gen("P-256"));
+}
+
+/* A fresh folder with a certificate in it. */
 static void make_files(struct files *f)
 {
     tempdir_make(f->dir);
@@ -558,16 +564,22 @@ static void certificates_are_exchanged_for_new_connections(void **state)
     expect_name(t, "first");
     assert_int_equal(client_io_reload_tls(t->io, err), 0);
     expect_name(t, "second");
+    sign_cert(&f, "rsa", EVP_RSA_gen(2048)); /* the other kind goes */
+    assert_int_equal(client_io_reload_tls(t->io, err), 0);
+    expect_name(t, "rsa");
+    make_cert(&f, "third");
+    assert_int_equal(client_io_reload_tls(t->io, err), 0);
+    expect_name(t, "third");
     broken = fopen(f.key, "w");
     fputs("no key", broken);
     fclose(broken);
     assert_int_equal(client_io_reload_tls(t->io, err), -EINVAL);
     assert_non_null(strstr(err, f.key));
-    expect_name(t, "second");
+    expect_name(t, "third");
     unlink(f.cert);
     assert_int_equal(client_io_reload_tls(t->io, err), -EINVAL);
     assert_non_null(strstr(err, "No such file"));
-    expect_name(t, "second");
+    expect_name(t, "third");
     put_masked(t, &old, "alive", 5);
     tls_get(t, &old, &in, 7);
     tls_end(&old);

@@ -177,8 +177,17 @@ void client_io_stop_listening(struct client_io *io)
 
 int client_io_reload_tls(struct client_io *io, char err[256])
 {
-    return io->ssl_ctx == NULL ? 0
-                               : client_tls_load(io->ssl_ctx, io->conf, err);
+    void *fresh;
+    int rc;
+
+    if (io->ssl_ctx == NULL)
+        return 0;
+    rc = client_tls_new(&fresh, io->conf, err);
+    if (rc < 0)
+        return rc;
+    client_tls_free(io->ssl_ctx);
+    io->ssl_ctx = fresh;
+    return 0;
 }
 
 static void on_reaper_closed(uv_handle_t *handle)

@@ -159,9 +159,7 @@ void client_sock_close(struct client_conn *c);
  * with a line in err. */
 int client_tls_new(
     void **ctx, const struct client_io_conf *conf, char err[256]);
-/* Put them into ctx; as above, and it keeps what it has on failure. */
-int client_tls_load(
-    void *ctx, const struct client_io_conf *conf, char err[256]);
+/* Connections that it began keep it. */
 void client_tls_free(void *ctx);
 
 /* The server's end of TLS on fd; NULL: no memory. */

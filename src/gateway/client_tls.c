@@ -43,22 +43,6 @@ static int load(SSL_CTX **out, const struct client_io_conf *conf, char err[256])
     return rc;
 }
 
-int client_tls_load(void *ctx, const struct client_io_conf *conf, char err[256])
-{
-    STACK_OF(X509) *chain = NULL;
-    SSL_CTX *fresh;
-    int rc = load(&fresh, conf, err);
-
-    if (rc < 0)
-        return rc;
-    SSL_CTX_get0_chain_certs(fresh, &chain);
-    if (SSL_CTX_use_cert_and_key(ctx, SSL_CTX_get0_certificate(fresh),
-            SSL_CTX_get0_privatekey(fresh), chain, 1) != 1)
-        rc = fail(err, "tls certificate", conf->tls_cert);
-    SSL_CTX_free(fresh);
-    return rc;
-}
-
 /* Browsers offer HTTP/2 first. */
 static int choose_alpn(SSL *ssl, const unsigned char **out,
     unsigned char *out_len, const unsigned char *offered, unsigned offered_len,
