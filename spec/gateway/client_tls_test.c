@@ -769,6 +769,41 @@ static void a_large_file_arrives_whole_also_over_tls(void **state)
     finish(t);
 }
 
+static void the_end_of_a_file_waits_for_a_slow_client(void **state)
+{
+    static const char request[] = "GET /file.txt HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct clock clock = {0};
+    struct buf in = {0}, content = {0};
+    char dir[TEMPDIR_SIZE];
+    int fd, peer, few = 4096;
+
+    tempdir_make(dir);
+    for (unsigned i = 0; i < 20000; i++)
+        buf_printf(&content, "%06u ", i);
+    buf_append_byte(&content, '\0');
+    write_file(dir, "file.txt", (char *)content.data);
+    t->conf.www = dir;
+    t->loop.data = &clock;
+    start(t);
+    fd = adopt_pair(t, &peer);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof(few));
+    setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &few, sizeof(few));
+    put_str(t, peer, request);
+    for (int i = 0; i < 3; i++) {
+        get(t, peer, &in, i == 0 ? 80000 : in.len + 10000);
+        clock.now += 8000;
+        for (int n = 0; n < 6; n++) /* more than from sweep to sweep */
+            expect_rest(t);
+    }
+    get_all(t, peer, &in);
+    assert_non_null(strstr((char *)in.data, (char *)content.data));
+    close(peer);
+    buf_fini(&in);
+    buf_fini(&content);
+    finish(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -786,6 +821,7 @@ int main(void)
         cmocka_unit_test(two_tls_ports_live_on_one_loop),
         cmocka_unit_test(files_of_www_are_served_and_no_others),
         cmocka_unit_test(a_large_file_arrives_whole_also_over_tls),
+        cmocka_unit_test(the_end_of_a_file_waits_for_a_slow_client),
     };
 
     return cmocka_run_group_tests_name("gateway.client_tls", tests, NULL, NULL);

@@ -27,6 +27,7 @@ struct client_files {
     struct client_conn *c; /* borrowed */
     int fd;                /* owned; our end of the pair */
     bool answered;         /* bytes have come */
+    bool ended;            /* and no more will */
 };
 
 /* What lws says of itself. Process-wide, as its log is. */
@@ -162,7 +163,7 @@ void client_files_stop(struct client_conn *c)
     close(f->fd);
 }
 
-/* Some of the answer; as long as it goes on, its client has time. */
+/* Some of the answer, or its end. */
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct client_files *f = poll->data;
@@ -174,27 +175,39 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     if (n > 0) {
         f->answered = true;
         client_queue_bytes(c, data, (size_t)n);
-        client_conn_expect(
-            c, &io->opening, (uint64_t)(io->conf->handshake_timeout * 1000));
         if (c->queued >= AHEAD)
             uv_poll_stop(poll);
     } else if (n == 0 || errno != EAGAIN) {
-        bool answered = f->answered;
-
-        client_files_stop(c);
-        if (answered)
-            client_conn_end(c);
-        else
-            client_request_refuse(c, 400, NULL);
+        uv_poll_stop(poll);
+        f->ended = true;
+        client_conn_schedule(c);
     }
+}
+
+static void end(struct client_conn *c)
+{
+    bool answered = c->files->answered;
+
+    client_files_stop(c);
+    if (answered)
+        client_conn_end(c);
+    else
+        client_request_refuse(c, 400, NULL);
 }
 
 void client_files_more(struct client_conn *c)
 {
-    uv_poll_t *poll = &c->files->poll;
+    struct client_files *f = c->files;
+    struct client_io *io = c->io;
 
-    if (c->queued < AHEAD && !uv_is_active((uv_handle_t *)poll))
-        uv_poll_start(poll, UV_READABLE, on_readable);
+    /* As long as it goes on, its client has time. */
+    client_conn_expect(
+        c, &io->opening, (uint64_t)(io->conf->handshake_timeout * 1000));
+    if (f->ended && c->queued == 0)
+        end(c);
+    else if (!f->ended && c->queued < AHEAD &&
+             !uv_is_active((uv_handle_t *)&f->poll))
+        uv_poll_start(&f->poll, UV_READABLE, on_readable);
 }
 
 /* Give the library its end of the pair, which it owns from now on. */

@@ -202,7 +202,7 @@ void client_files_close(struct client_io *io);
 void client_files_end(struct client_io *io);
 /* Let it answer c's request, a GET or HEAD. */
 void client_files_serve(struct client_conn *c, const struct httphead *head);
-/* c may have room for more of its answer. */
+/* Some of its answer has come or left: c may have room for more. */
 void client_files_more(struct client_conn *c);
 /* Harmless when c has none. */
 void client_files_stop(struct client_conn *c);
