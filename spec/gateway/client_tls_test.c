@@ -769,39 +769,70 @@ static void a_large_file_arrives_whole_also_over_tls(void **state)
     finish(t);
 }
 
-static void the_end_of_a_file_waits_for_a_slow_client(void **state)
+/* Serve a file of that many lines to a client, on a clock that stands still;
+ * room bytes fit into each of its sockets' buffers. Returns its end. */
+static int ask_for_file(struct test *t, struct clock *clock, int room,
+    unsigned lines, struct buf *content)
 {
     static const char request[] = "GET /file.txt HTTP/1.1\r\nHost: x\r\n\r\n";
+    static char dir[TEMPDIR_SIZE];
+    int fd, peer;
+
+    tempdir_make(dir);
+    for (unsigned i = 0; i < lines; i++)
+        buf_printf(content, "%06u ", i);
+    buf_append_byte(content, '\0');
+    write_file(dir, "file.txt", (char *)content->data);
+    t->conf.www = dir;
+    t->loop.data = clock;
+    start(t);
+    fd = adopt_pair(t, &peer);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+    put_str(t, peer, request);
+    return peer;
+}
+
+static void expect_rest_of_file(
+    struct test *t, int peer, struct buf *in, struct buf *content)
+{
+    get_all(t, peer, in);
+    assert_non_null(strstr((char *)in->data, (char *)content->data));
+    close(peer);
+    buf_fini(in);
+    buf_fini(content);
+    finish(t);
+}
+
+static void the_end_of_a_file_waits_for_a_slow_client(void **state)
+{
     struct test *t = prepare(CLIENT_IO_WEBSOCKET);
     struct clock clock = {0};
     struct buf in = {0}, content = {0};
-    char dir[TEMPDIR_SIZE];
-    int fd, peer, few = 4096;
+    int peer = ask_for_file(t, &clock, 4096, 20000, &content);
 
-    tempdir_make(dir);
-    for (unsigned i = 0; i < 20000; i++)
-        buf_printf(&content, "%06u ", i);
-    buf_append_byte(&content, '\0');
-    write_file(dir, "file.txt", (char *)content.data);
-    t->conf.www = dir;
-    t->loop.data = &clock;
-    start(t);
-    fd = adopt_pair(t, &peer);
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof(few));
-    setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &few, sizeof(few));
-    put_str(t, peer, request);
     for (int i = 0; i < 3; i++) {
         get(t, peer, &in, i == 0 ? 80000 : in.len + 10000);
         clock.now += 8000;
         for (int n = 0; n < 6; n++) /* more than from sweep to sweep */
             expect_rest(t);
     }
-    get_all(t, peer, &in);
-    assert_non_null(strstr((char *)in.data, (char *)content.data));
-    close(peer);
-    buf_fini(&in);
-    buf_fini(&content);
-    finish(t);
+    expect_rest_of_file(t, peer, &in, &content);
+}
+
+static void the_library_waits_as_long_as_we_do(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct clock clock = {0};
+    struct buf in = {0}, content = {0};
+    int peer;
+
+    t->conf.handshake_timeout = 0.5;
+    peer = ask_for_file(t, &clock, 40000, 200000, &content);
+    get(t, peer, &in, 50000);
+    for (int n = 0; n < 65; n++) /* it waited for 5 s more */
+        expect_rest(t);
+    expect_rest_of_file(t, peer, &in, &content);
 }
 
 int main(void)
@@ -822,6 +853,7 @@ int main(void)
         cmocka_unit_test(files_of_www_are_served_and_no_others),
         cmocka_unit_test(a_large_file_arrives_whole_also_over_tls),
         cmocka_unit_test(the_end_of_a_file_waits_for_a_slow_client),
+        cmocka_unit_test(the_library_waits_as_long_as_we_do),
     };
 
     return cmocka_run_group_tests_name("gateway.client_tls", tests, NULL, NULL);

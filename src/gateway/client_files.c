@@ -20,6 +20,7 @@
 #define SCRATCH   (64 * 1024) /* bytes; lws's buffer for everybody */
 #define AHEAD     (64 * 1024) /* bytes queued for a client; then lws waits */
 #define LOG_BURST 10          /* lws's lines a second that we pass */
+#define PATIENCE  (24 * 3600) /* s; who waits too long is ended by us */
 
 /* One request. */
 struct client_files {
@@ -266,7 +267,7 @@ void client_files_serve(struct client_conn *c, const struct httphead *head)
     client_files_more(c);
 }
 
-/* The settings of docs/libwebsockets.md. */
+/* The settings of docs/clients.md. */
 static void fill_info(
     struct client_io *io, struct lws_context_creation_info *info)
 {
@@ -277,7 +278,6 @@ static void fill_info(
     };
     static const struct lws_protocol_vhost_options headers = {
         NULL, NULL, "connection:", "close"};
-    unsigned patience = (unsigned)io->conf->handshake_timeout + 5;
 
     memset(info, 0, sizeof(*info));
     info->port = CONTEXT_PORT_NO_LISTEN_SERVER;
@@ -290,8 +290,8 @@ static void fill_info(
     info->retry_and_idle_policy = &no_timers;
     info->pt_serv_buf_size = SCRATCH;
     info->max_http_header_data = CLIENT_HEADERS_MAX * 2; /* and its own bytes */
-    info->timeout_secs = patience;
-    info->timeout_secs_ah_idle = patience;
+    info->timeout_secs = PATIENCE;
+    info->timeout_secs_ah_idle = PATIENCE;
     info->user = io;
     info->pcontext = &io->lws;
 }
