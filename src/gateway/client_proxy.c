@@ -66,7 +66,7 @@ static union addr client_of(
 }
 
 /* Look at what has come, and take from the socket what belongs to the header
- * and nothing else: TLS or the library reads on. */
+ * and nothing else: client_sock.c reads on. */
 static ssize_t take_header(struct client_proxied *p, struct proxyhdr *h)
 {
     uint8_t *next = p->header + p->len;
@@ -101,7 +101,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         return;
     }
     client = client_of(p, &h);
-    let_go(p); /* before the library watches fd */
+    let_go(p); /* before client_sock.c watches fd */
     client_io_welcome(p->io, p->fd, &client);
 }
 
