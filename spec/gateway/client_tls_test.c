@@ -475,6 +475,27 @@ static void half_a_key_update_does_not_make_the_loop_spin(void **state)
     finish(t);
 }
 
+/* They cost much and say nothing: others get their turn between them. */
+static void key_updates_are_read_one_a_turn(void **state)
+{
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_TEXT, &f);
+    unsigned turns = 0;
+    struct tls c;
+
+    assert_true(tls_dial(t, &c, TLS1_3_VERSION));
+    UNTIL(t, t->opened == 1);
+    for (int i = 0; i < 500; i++) {
+        SSL_key_update(c.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+        assert_int_equal(SSL_do_handshake(c.ssl), 1);
+    }
+    tls_put(t, &c, "hi\n", 3);
+    UNTIL(t, (turns++, t->messages == 1));
+    assert_true(turns > 500);
+    tls_end(&c);
+    finish(t);
+}
+
 static void tls_1_1_and_plain_text_are_refused(void **state)
 {
     static const enum client_io_protocol protocols[] = {
@@ -845,6 +866,7 @@ int main(void)
         cmocka_unit_test(a_silent_tls_client_is_there_after_its_handshake),
         cmocka_unit_test(tls_says_its_end_once_the_socket_takes_it),
         cmocka_unit_test(half_a_key_update_does_not_make_the_loop_spin),
+        cmocka_unit_test(key_updates_are_read_one_a_turn),
         cmocka_unit_test(tls_1_1_and_plain_text_are_refused),
         cmocka_unit_test(plain_http_on_a_tls_port_is_one_clear_line),
         cmocka_unit_test(certificates_are_exchanged_for_new_connections),
