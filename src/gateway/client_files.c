@@ -120,10 +120,8 @@ static int serve(struct client_io *io, struct lws *wsi, const char *path)
     char *file = path[0] == '/' ? find_file(io, path) : NULL;
     int rc;
 
-    if (file == NULL) {
-        lws_return_http_status(wsi, 404, NULL);
-        return -1;
-    }
+    if (file == NULL)
+        return -1; /* without an answer: end() has one */
     rc = lws_serve_http_file(
         wsi, file, content_type(file), headers, (int)sizeof(headers) - 1);
     free(file);
@@ -193,7 +191,7 @@ static void end(struct client_conn *c)
     if (answered)
         client_conn_end(c);
     else
-        client_request_refuse(c, 400, NULL);
+        client_request_refuse(c, 404, NULL);
 }
 
 void client_files_more(struct client_conn *c)

@@ -68,7 +68,7 @@ struct client_conn {
     struct client_queue *queue; /* owned; NULL while nothing is queued */
     struct buf *in;      /* owned; bytes not looked at or a part, or NULL */
     struct buf *message; /* owned; fragments of a websocket message, or NULL */
-    struct client_request *request; /* owned; NULL but while it handshakes */
+    struct client_request *request; /* owned; NULL once it is a client */
     struct client_files *files;     /* owned; NULL but for a request of www */
     char *reason;                   /* owned; set by the first who closes */
     uint64_t bytes_in, bytes_out;

@@ -365,7 +365,6 @@ static void decide(struct client_conn *c)
         client_request_refuse(c, status, NULL);
     } else if (!upgrades) {
         client_files_serve(c, &r->head);
-        client_request_end(c);
     } else {
         show(r);
         if (ops->asks != NULL && ops->asks(c->io->arg))
