@@ -113,6 +113,32 @@ static void knows_private_networks(void **state)
     }
 }
 
+static void this_machine_is_told_from_others(void **state)
+{
+    static const struct {
+        const char *text;
+        bool want;
+    } cases[] = {
+        {"127.0.0.1:1", true},
+        {"127.255.0.1:1", true},
+        {"128.0.0.1:1", false},
+        {"10.0.0.1:1", false},
+        {"[::1]:1", true},
+        {"[fe80::1]:1", false},
+        {"[::ffff:127.0.0.1]:1", true},
+        {"[::ffff:8.8.8.8]:1", false},
+    };
+    union addr local = {.sa.sa_family = AF_UNIX};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        union addr a;
+
+        assert_int_equal(addr_parse(&a, cases[i].text), 0);
+        assert_int_equal(addr_is_loopback(&a), cases[i].want);
+    }
+    assert_true(addr_is_loopback(&local));
+}
+
 static void parses_a_bare_ipv4_address(void **state)
 {
     uint32_t ip;
@@ -203,6 +229,7 @@ static void refuses_what_is_no_network(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(this_machine_is_told_from_others),
         cmocka_unit_test(prints_what_it_parsed),
         cmocka_unit_test(refuses_what_is_not_numeric_host_and_port),
         cmocka_unit_test(shows_mapped_addresses_as_ipv4),

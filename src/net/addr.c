@@ -155,20 +155,28 @@ int addr_parse_ipv4(uint32_t *out, const char *text)
     return 0;
 }
 
+bool addr_is_loopback(const union addr *a)
+{
+    if (a->sa.sa_family == AF_INET6 && !is_mapped(a))
+        return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+    if (a->sa.sa_family != AF_INET && a->sa.sa_family != AF_INET6)
+        return true; /* a unix socket */
+    return addr_ipv4(a) >> 24 == 127;
+}
+
 bool addr_is_private(const union addr *a)
 {
     uint32_t ip = addr_ipv4(a);
 
+    if (addr_is_loopback(a))
+        return true;
     if (a->sa.sa_family == AF_INET6 && !is_mapped(a)) {
         const struct in6_addr *six = &a->in6.sin6_addr;
 
-        return IN6_IS_ADDR_LOOPBACK(six) || IN6_IS_ADDR_LINKLOCAL(six) ||
-               (six->s6_addr[0] & 0xfe) == 0xfc;
+        return IN6_IS_ADDR_LINKLOCAL(six) || (six->s6_addr[0] & 0xfe) == 0xfc;
     }
-    if (a->sa.sa_family != AF_INET && a->sa.sa_family != AF_INET6)
-        return true; /* a unix socket */
-    return ip >> 24 == 127 || ip >> 24 == 10 || ip >> 20 == 0xac1 ||
-           ip >> 16 == 0xc0a8 || ip >> 16 == 0xa9fe;
+    return ip >> 24 == 10 || ip >> 20 == 0xac1 || ip >> 16 == 0xc0a8 ||
+           ip >> 16 == 0xa9fe;
 }
 
 /* The bytes of an address, and how many. */

@@ -46,6 +46,9 @@ void addr_unmap(union addr *a);
 /* "a.b.c.d" to host order. 0 or -EINVAL. */
 int addr_parse_ipv4(uint32_t *out, const char *text);
 
+/* Of this machine: 127.0.0.0/8, ::1, a unix socket. */
+bool addr_is_loopback(const union addr *a);
+
 /* Loopback, RFC 1918, RFC 4193, link-local: nobody outside can reach it. */
 bool addr_is_private(const union addr *a);
 

@@ -372,9 +372,7 @@ static void on_watch(uv_timer_t *timer)
 /* A peer on this machine cannot become unreachable. */
 static void watch(struct conn *c)
 {
-    uint32_t ip = addr_ipv4(&c->peer);
-
-    if (c->peer.sa.sa_family == AF_UNIX || ip >> 24 == 127)
+    if (addr_is_loopback(&c->peer))
         return;
     uv_timer_start(&c->timer, on_watch, CONN_WATCH_MS, CONN_WATCH_MS);
     uv_unref((uv_handle_t *)&c->timer);
