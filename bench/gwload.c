@@ -749,7 +749,7 @@ int main(int argc, char **argv)
 
     began = now_ns();
     loop_until(
-        began + 60000000000u + opt.clients * 500000ull, handshakes_settled);
+        began + 60000000000u + opt.clients * 20000000ull, handshakes_settled);
     failed = opt.clients - run.open;
     if (failed > 0)
         fprintf(stderr, "gwload: %u of %u clients could not connect\n", failed,

@@ -1,4 +1,4 @@
--- One gateway, one worker; bench/run sets the environment.
+-- One worker; bench/run and bench/million set the environment.
 local port = math.tointeger(os.getenv "BENCH_PORT")
 
 return {
@@ -8,7 +8,10 @@ return {
       name = "BenchGateway",
       listen = "websocket://127.0.0.1:" .. port,
       lan_ip = "127.0.0.1",
-      start_port = port + 2,
+      start_port = port + 4,
+      count = math.tointeger(os.getenv "BENCH_GATEWAYS" or 1),
+      ping_interval = 0,
+      idle_timeout = 0,
     },
   },
   workers = { name = "BenchWorker", script = "scripts/" .. os.getenv "BENCH_SCRIPT" },
