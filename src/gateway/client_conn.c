@@ -28,6 +28,8 @@ static void on_turn(struct turn_task *task)
         client_conn_kill(c);
         return;
     }
+    if (c->state == CLIENT_DEAD)
+        return;
     if (c->request != NULL)
         client_request_turn(c);
     else if (c->state == CLIENT_HANDSHAKE && c->secured)
