@@ -158,7 +158,7 @@ void client_sock_close(struct client_conn *c);
 /* A context with certificate and key. 0 and the caller frees it, or -EINVAL
  * with a line in err. */
 int client_tls_new(
-    void **ctx, const struct client_io_conf *conf, char err[256]);
+    void **out, const struct client_io_conf *conf, char err[256]);
 /* Connections that it began keep it. */
 void client_tls_free(void *ctx);
 
