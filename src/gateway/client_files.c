@@ -209,8 +209,9 @@ void client_files_more(struct client_conn *c)
         uv_poll_start(&f->poll, UV_READABLE, on_readable);
 }
 
-/* Give the library its end of the pair, which it owns from now on. */
-static int adopt(struct client_io *io, int fd)
+/* Give the library its end of the pair, which it owns from now on; what it
+ * cannot take it closes, and so the answer ends. */
+static void adopt(struct client_io *io, int fd)
 {
     lws_adopt_desc_t desc = {
         .vh = io->vhost,
@@ -218,20 +219,17 @@ static int adopt(struct client_io *io, int fd)
         .fd.sockfd = fd,
     };
 
-    return lws_adopt_descriptor_vhost_via_info(&desc) != NULL ? 0 : -ENOMEM;
+    lws_adopt_descriptor_vhost_via_info(&desc);
 }
 
 /* A request with what the library has to know and nothing else. */
 static void put_request(int fd, const struct httphead *head)
 {
-    const char *range = httphead_find(head, "range");
     struct buf text = {0};
 
-    buf_printf(
-        &text, "%s %s HTTP/1.1\r\nhost: www\r\n", head->method, head->target);
-    if (range != NULL)
-        buf_printf(&text, "range: %s\r\n", range);
-    buf_append_str(&text, "connection: close\r\n\r\n");
+    buf_printf(&text,
+        "%s %s HTTP/1.1\r\nhost: www\r\nconnection: close\r\n\r\n",
+        head->method, head->target);
     send(fd, text.data, text.len, MSG_NOSIGNAL); /* there is room for it */
     buf_fini(&text);
 }
@@ -261,7 +259,7 @@ void client_files_serve(struct client_conn *c, const struct httphead *head)
     f->fd = fds[0];
     c->files = f;
     put_request(f->fd, head);
-    adopt(io, fds[1]); /* else it closes it, and so the answer ends */
+    adopt(io, fds[1]);
     client_files_more(c);
 }
 
