@@ -127,6 +127,7 @@ static void check_frames(
     struct buf frames = {0}, want = {0}, message = {0};
     bool binary = false, begun = false, ends = false;
     struct heard heard;
+    int fragments = 0;
 
     while (len > 0 && !ends) {
         uint8_t how = *data++;
@@ -150,7 +151,9 @@ static void check_frames(
             if (!begun)
                 binary = opcode == WSFRAME_BINARY;
             begun = !final;
-            ends = message.len + n > MESSAGE_MAX;
+            fragments = final ? 0 : fragments + 1;
+            ends = message.len + n > MESSAGE_MAX ||
+                   fragments == CLIENT_FRAGMENTS_MAX;
             buf_append(&message, data, n);
             if (final && !ends) {
                 ends = !binary && !utf8_valid(message.data, message.len);
