@@ -388,6 +388,11 @@ void child_role_connections(const struct child_role *r,
     send(s.rows, false, arg);
 }
 
+struct vm *child_role_vm(const struct child_role *r)
+{
+    return r->ops->start == start_worker ? worker_vm(r->worker) : NULL;
+}
+
 json_t *child_role_text(const char *text)
 {
     json_t *string = json_string(text);

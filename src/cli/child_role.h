@@ -12,6 +12,7 @@
 
 #include "cli/config.h"
 #include "wire/ctlmsg.h"
+#include "worker/vm.h"
 
 #define CHILD_ROLE_ROWS 500 /* clients in one "connections" message */
 
@@ -51,6 +52,9 @@ json_t *child_role_status(const struct child_role *r);
  * more is false in the last call. The callee owns rows. */
 void child_role_connections(const struct child_role *r,
     void (*send)(json_t *rows, bool more, void *arg), void *arg);
+
+/* The serving script of a worker; NULL when there is none. */
+struct vm *child_role_vm(const struct child_role *r);
 
 /* Text of any bytes (an error of a script, a uid) as a JSON string: what is not
  * UTF-8 loses its non-ASCII bytes to "?". Never NULL. */

@@ -28,6 +28,7 @@ static const struct {
     {"dev", "run all in one process, reload on every save", cmd_dev},
     {"new", "make a project: configuration, script, tests, page", cmd_new},
     {"exec", "run a Lua program beside the system", cmd_exec},
+    {"attach", "run Lua in a worker of the running system", cmd_attach},
     {"test", "run specs of the script, without a network", cmd_test},
     {"version", "print the version", cmd_version},
     {"child", NULL, cmd_child},

@@ -24,6 +24,7 @@ enum {
     CLI_WRONG = 2, /* usage or configuration */
 };
 
+int cmd_attach(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_child(int argc, char **argv);
 int cmd_connections(int argc, char **argv);

@@ -13,6 +13,7 @@
 
 #include "cli/child_role.h"
 #include "cli/cli.h"
+#include "cli/consoles.h"
 #include "cli/plan.h"
 #include "net/clock.h"
 #include "proc/ctl.h"
@@ -31,6 +32,7 @@ struct child_process {
     struct ctl *ctl;         /* owned; NULL once the master is gone */
     struct child_role *role; /* owned; NULL when it could not start */
     uv_signal_t terminate;
+    struct consoles consoles;
     int64_t reload_run; /* number of the reload under way */
     int64_t gather;     /* number of the question being answered */
     bool has_config;
@@ -150,6 +152,11 @@ static void send_rows(json_t *rows, bool more, void *arg)
                 (json_int_t)p->gather, "more", more, "rows", rows));
 }
 
+static void send_answer(json_t *m, void *arg)
+{
+    tell(arg, m);
+}
+
 static void reopen_log(const struct child_process *p, const json_t *m)
 {
     const char *path = ctlmsg_string(m, "path", NULL);
@@ -175,6 +182,10 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
                 (json_int_t)p->gather, "counters", child_role_status(p->role)));
     else if (strcmp(type, "connections") == 0)
         child_role_connections(p->role, send_rows, p);
+    else if (strcmp(type, "eval") == 0)
+        consoles_run(&p->consoles, child_role_vm(p->role), m);
+    else if (strcmp(type, "eval_left") == 0)
+        consoles_leave(&p->consoles, p->gather);
     else if (strcmp(type, "prepare") == 0)
         prepare(p, m);
     else if (strcmp(type, "commit") == 0)
@@ -335,6 +346,7 @@ int cmd_child(int argc, char **argv)
     uv_signal_init(&p.loop, &p.terminate);
     p.terminate.data = &p;
     uv_signal_start(&p.terminate, on_terminate, SIGTERM);
+    consoles_init(&p.consoles, send_answer, &p);
     p.ctl = ctl_open(p.turn, PLAN_FD_CONTROL, &ctl_ops, &p);
     if (p.ctl)
         serve(&p, o.config, argv[optind], slot);

@@ -15,7 +15,8 @@ struct command {
     struct ctl *ctl;       /* owned */
     unsigned reload_run;   /* its answer is awaited; 0: none */
     unsigned gather;       /* the number that children answer with; 0: none */
-    const char *question;  /* "status" or "connections"; static */
+    const char *question;  /* "status", "connections" or "eval"; static */
+    struct child *asked;   /* borrowed; whom "eval" was put to, else NULL */
     bool *awaited;         /* owned; per child: has not answered */
     size_t nawaited;
     json_t *rows;     /* owned; of "status" */
@@ -25,6 +26,12 @@ struct command {
 static void answer_command(struct command *k, json_t *answer)
 {
     ctl_send(k->ctl, answer);
+}
+
+static void refuse(struct command *k, const char *message)
+{
+    answer_command(
+        k, json_pack("{s:s,s:s}", "type", "error", "message", message));
 }
 
 /* What the master itself knows of a child. */
@@ -104,13 +111,73 @@ static void forget_child(struct command *k, size_t index)
         end_gathering(k);
 }
 
+/* ---- eval: a question to one worker, answered in parts ---- */
+
+static struct child *find_worker(struct master *m, int64_t slot)
+{
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
+        struct child *c = &m->children[i];
+
+        if (strcmp(c->conf->role, "worker") == 0 && c->conf->slot == slot)
+            return c;
+    }
+    return NULL;
+}
+
+static void ask_worker(struct command *k, const json_t *m)
+{
+    int64_t slot = ctlmsg_int(m, "slot", 0);
+    json_t *code = json_object_get(m, "code");
+    struct child *c = find_worker(k->master, slot);
+    char line[80];
+
+    if (!json_is_string(code)) {
+        refuse(k, "\"eval\" needs \"code\"");
+        return;
+    }
+    if (!c || c->state != CHILD_READY) {
+        snprintf(line, sizeof(line), "there is no worker %lld%s%s",
+            (long long)slot, c ? " now: it is " : "; gwrun status lists them",
+            c ? child_state_name(c) : "");
+        refuse(k, line);
+        return;
+    }
+    k->question = "eval";
+    k->gather = ++k->master->gathers;
+    k->asked = c;
+    child_send(c, json_pack("{s:s,s:i,s:O}", "type", "eval", "gather",
+                      (int)k->gather, "code", code));
+}
+
+static void end_eval(struct command *k)
+{
+    k->gather = 0;
+    k->asked = NULL;
+}
+
+static void take_part(struct command *k, const json_t *part)
+{
+    answer_command(k, json_deep_copy(part));
+    if (!json_is_true(json_object_get(part, "more")))
+        end_eval(k);
+}
+
+/* ---- what children say ---- */
+
 void control_child_down(struct master *m, struct child *c)
 {
     struct list *node, *tmp;
 
-    LIST_FOREACH_SAFE (node, tmp, &m->commands)
-        forget_child(
-            LIST_ENTRY(node, struct command, node), (size_t)(c - m->children));
+    LIST_FOREACH_SAFE (node, tmp, &m->commands) {
+        struct command *k = LIST_ENTRY(node, struct command, node);
+
+        if (k->asked == c) {
+            end_eval(k);
+            refuse(k, "the worker has ended");
+        } else if (!k->asked) {
+            forget_child(k, (size_t)(c - m->children));
+        }
+    }
 }
 
 /* One child's part of the answer; "more" announces another message. */
@@ -146,7 +213,10 @@ void control_on_answer(struct master *m, struct child *c, const json_t *answer)
 
         if (k->gather && number == k->gather &&
             strcmp(type, k->question) == 0) {
-            take_answer(k, c, answer);
+            if (k->asked)
+                take_part(k, answer);
+            else
+                take_answer(k, c, answer);
             return;
         }
     }
@@ -182,8 +252,7 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
     const char *type = ctlmsg_type(m);
 
     if (k->gather || k->reload_run)
-        answer_command(k, json_pack("{s:s,s:s}", "type", "error", "message",
-                              "one question at a time"));
+        refuse(k, "one question at a time");
     else if (strcmp(type, "hello") == 0) /* we run: it may ask */
         answer_command(
             k, json_pack("{s:s,s:i}", "type", "hello", "pid", (int)getpid()));
@@ -191,16 +260,16 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
         gather(k, "status", MASTER_STATUS_MAX_MS);
     else if (strcmp(type, "connections") == 0)
         gather(k, "connections", MASTER_CONNECTIONS_MAX_MS);
+    else if (strcmp(type, "eval") == 0)
+        ask_worker(k, m);
     else if (strcmp(type, "reload") == 0 && k->master->stopping)
-        answer_command(k, json_pack("{s:s,s:s}", "type", "error", "message",
-                              "the system is stopping"));
+        refuse(k, "the system is stopping");
     else if (strcmp(type, "reload") == 0)
         k->reload_run = reload_request(k->master);
     else if (strcmp(type, "stop") == 0)
         stop_by_command(k, m);
     else
-        answer_command(k, json_pack("{s:s,s:s}", "type", "error", "message",
-                              "unknown command"));
+        refuse(k, "unknown command");
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -211,6 +280,9 @@ static void on_timer_closed(uv_handle_t *handle)
 /* Its connection is closed already. */
 static void free_command(struct command *k)
 {
+    if (k->asked)
+        child_send(k->asked, json_pack("{s:s,s:i}", "type", "eval_left",
+                                 "gather", (int)k->gather));
     list_remove(&k->node);
     k->master->ncommands--;
     json_decref(k->rows);

@@ -391,6 +391,11 @@ void worker_free(struct worker *w)
 
 /* ---- status ---- */
 
+struct vm *worker_vm(const struct worker *w)
+{
+    return w->serving;
+}
+
 static void add_vm(struct worker_status *out, const struct vm *vm)
 {
     if (!vm)

@@ -75,6 +75,7 @@ struct worker_status {
     unsigned generation;   /* of the script, 1 + reloads */
 };
 
+struct vm;
 struct worker;
 
 /* Begin: load the script, run onWorkerStart, then join the system. The result
@@ -105,6 +106,10 @@ void worker_stop(struct worker *w, double drain_time);
 /* At once, no script code runs. Not inside a callback. Handles close on later
  * turns. */
 void worker_free(struct worker *w);
+
+/* The script that serves, or NULL: not yet, or no more. Gone at the next
+ * reload. */
+struct vm *worker_vm(const struct worker *w);
 
 void worker_status(const struct worker *w, struct worker_status *out);
 
