@@ -478,6 +478,8 @@ static void replaces_a_child_that_hangs(void **unused)
     w.page->behaviour[1] = SERVE;
     wait_until(&w, w.page->starts[1] == 2);
     wait_until(&w, master_child_ready(w.master, 1));
+    assert_int_equal(w.page->starts[0], 1); /* those that answer live on */
+    assert_int_equal(w.page->starts[2], 1);
     finish(&w);
 }
 

@@ -73,6 +73,14 @@ bool master_child_ready(const struct master *m, size_t index)
     return m->children[index].state == CHILD_READY;
 }
 
+/* A ping is waiting for its answer, or there is no link to ask on. Silence
+ * before the ping is nobody's fault: with a hang_timeout of about the time
+ * between two of them, that alone would be too long. */
+static bool hangs(const struct child *c, uint64_t now, uint64_t limit)
+{
+    return limit > 0 && now - c->heard_at > limit && (c->pinged || !c->ctl);
+}
+
 /* Ask every child for a sign of life; end those that gave none for too long. */
 static void on_tick(uv_timer_t *timer)
 {
@@ -90,7 +98,7 @@ static void on_tick(uv_timer_t *timer)
             continue;
         if (late)
             c->heard_at = now;
-        if (limit > 0 && now - c->heard_at > limit && !c->killed) {
+        if (!c->killed && hangs(c, now, limit)) {
             log_error("child hangs, killing it child=%s pid=%d silent_s=%.0f",
                 child_title(title, c), c->process.pid,
                 (double)(now - c->heard_at) / 1000);
