@@ -26,6 +26,8 @@ static struct {
     int fd;
     char *path; /* owned; NULL while stderr is the sink */
     uint64_t dropped;
+    uint64_t unsaid; /* of these, since the last line that was written */
+    bool torn;       /* the last line was written in part */
     bool color;
     log_view_cb view; /* NULL: blocks as they are */
     const void *view_arg;
@@ -144,22 +146,6 @@ const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len)
     return out;
 }
 
-static void write_all(const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(sink.fd, data, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            sink.dropped++;
-            return;
-        }
-        data += n;
-        len -= (size_t)n;
-    }
-}
-
 /* "time [pid name] level " of a line that starts now. */
 static int put_head(char *line, size_t size, enum log_level level)
 {
@@ -175,6 +161,52 @@ static int put_head(char *line, size_t size, enum log_level level)
                         sink.name[0] ? " " : "", sink.name,
                         sink.color ? level_colors[level] : "",
                         level_names[level], sink.color ? "\x1b[m" : "");
+}
+
+static bool write_all(const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(sink.fd, data, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+        sink.torn = len > 0;
+    }
+    return true;
+}
+
+/* Once there is room again: end the line that was cut, and tell how many are
+ * missing. */
+static bool make_up(void)
+{
+    char line[256];
+    int n;
+
+    if (sink.torn && !write_all("\n", 1))
+        return false;
+    if (sink.unsaid == 0)
+        return true;
+    n = put_head(line, sizeof(line), LOG_WARN);
+    n += snprintf(line + n, sizeof(line) - (size_t)n,
+        "log: lines could not be written lines=%llu\n",
+        (unsigned long long)sink.unsaid);
+    if (!write_all(line, (size_t)n))
+        return false;
+    sink.unsaid = 0;
+    return true;
+}
+
+/* Write whole lines. */
+static void put_out(const char *data, size_t len)
+{
+    if (make_up() && write_all(data, len))
+        return;
+    sink.dropped++;
+    sink.unsaid++;
 }
 
 __attribute__((format(printf, 3, 0))) static void put_line(
@@ -202,7 +234,7 @@ __attribute__((format(printf, 3, 0))) static void put_line(
     n += vsnprintf(line + n, size - (size_t)n, fmt, ap);
     len = (size_t)n < size ? (size_t)n : size - 1;
     line[len++] = '\n';
-    write_all(line, len);
+    put_out(line, len);
 }
 
 void log_write(enum log_level level, const char *file, const char *fmt, ...)
@@ -222,6 +254,24 @@ void log_set_view(log_view_cb view, const void *arg)
     sink.view_arg = arg;
 }
 
+/* What must not go to a terminal becomes a question mark. */
+static void append_plain(struct buf *b, const char *text, size_t len)
+{
+    const uint8_t *p = (const uint8_t *)text;
+
+    while (len > 0) {
+        size_t n = plain_len(p, len);
+        bool shows = n > 1 || (n == 1 && *p >= 0x20 && *p != 0x7f);
+
+        if (shows || *p == '\t')
+            buf_append(b, p, shows ? n : 1);
+        else
+            buf_append_byte(b, '?');
+        p += shows ? n : 1;
+        len -= shows ? n : 1;
+    }
+}
+
 void log_block(enum log_level level, const char *text)
 {
     struct buf b = {0};
@@ -239,15 +289,14 @@ void log_block(enum log_level level, const char *text)
         size_t n = strcspn(text, "\n");
 
         buf_append_str(&b, "    ");
-        for (size_t i = 0; i < n; i++) {
-            uint8_t c = (uint8_t)text[i];
-
-            buf_append_byte(&b, c >= 0x20 || c == '\t' || shown ? c : '?');
-        }
+        if (shown)
+            buf_append(&b, text, n);
+        else
+            append_plain(&b, text, n);
         buf_append_byte(&b, '\n');
         text += n + (text[n] == '\n');
     }
-    write_all((const char *)b.data, b.len);
+    put_out((const char *)b.data, b.len);
     buf_fini(&b);
     free(shown);
 }

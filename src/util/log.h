@@ -7,7 +7,8 @@
  * lower-case, no full stop. Text from a peer goes through log_quote().
  *
  * The sink is the process's own (roles keep no state in it). A full disk never
- * stops the process: the line is dropped and counted.
+ * stops the process: the line is dropped and counted, and the first one that
+ * can be written again has one before it that says so.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -66,7 +67,8 @@ void log_write(enum log_level level, const char *file, const char *fmt, ...)
 typedef char *(*log_view_cb)(const char *text, const void *arg);
 void log_set_view(log_view_cb view, const void *arg);
 
-/* Several lines as they are (a traceback), each indented under the last one. */
+/* Several lines (a traceback), each indented under the last one, with "?" for
+ * control bytes and what is not UTF-8. */
 void log_block(enum log_level level, const char *text);
 
 /* A start-up error that a person must fix: "gwrun: message" on stderr (and the

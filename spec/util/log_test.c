@@ -1,0 +1,162 @@
+/* Lines of the log: nothing in them looks like another one, and a full disk
+ * costs lines but nothing else. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "../support/tempdir.h"
+#include "util/log.h"
+
+static char path[TEMPDIR_SIZE + 8];
+
+static int begin(void **state)
+{
+    char dir[TEMPDIR_SIZE];
+
+    tempdir_make(dir);
+    snprintf(path, sizeof(path), "%s/log", dir);
+    log_set_name("test");
+    return log_open(path);
+}
+
+/* The file, with "…" for the time and number in front of each line. */
+static const char *logged(void)
+{
+    static char text[16384];
+    char line[8192];
+    FILE *f = fopen(path, "r");
+
+    assert_non_null(f);
+    text[0] = '\0';
+    while (fgets(line, sizeof(line), f)) {
+        const char *head = strstr(line, " test] ");
+
+        if (head)
+            strcat(text, "…");
+        strcat(text, head ? head + 7 : line);
+    }
+    fclose(f);
+    return text;
+}
+
+static void quotes_what_came_from_a_peer(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t len;
+        const char *want;
+    } table[] = {
+        {"plain", 5, "\"plain\""},
+        {"", 0, "\"\""},
+        {"\r\n[ERROR] fake\x1b[2J", 18, "\"\\x0d\\n[ERROR] fake\\x1b[2J\""},
+        {"a\0b\t\x7f", 5, "\"a\\x00b\\x09\\x7f\""},
+        {"\"\\", 2, "\"\\\"\\\\\""},
+        {"\xe4\xbd\xa0\xe5\xa5\xbd", 6, "\"\xe4\xbd\xa0\xe5\xa5\xbd\""},
+        {"\xe4\xbd", 2, "\"\\xe4\\xbd\""},
+        {"\x9b\xff", 2, "\"\\x9b\\xff\""},
+        {"\xc2\x9b\xc2\xa0", 4, "\"\\xc2\\x9b\xc2\xa0\""},
+        {"\xe2\x80\xa8", 3, "\"\\xe2\\x80\\xa8\""},
+    };
+    char out[LOG_QUOTE_SIZE];
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        assert_string_equal(
+            log_quote(out, table[i].text, table[i].len), table[i].want);
+}
+
+static void cuts_what_is_long(void **state)
+{
+    char text[LOG_QUOTE_MAX + 1], out[LOG_QUOTE_SIZE];
+
+    memset(text, 1, sizeof(text));
+    log_quote(out, text, LOG_QUOTE_MAX);
+    assert_int_equal(strlen(out), 4 * LOG_QUOTE_MAX + 2);
+    log_quote(out, text, sizeof(text));
+    assert_string_equal(out + 4 * LOG_QUOTE_MAX + 1, "\"…");
+}
+
+static void writes_one_line_for_one_event(void **state)
+{
+    static const char want[] =
+        "…warn log_test: connection refused peer=192.0.2.1:7\n"
+        "…error log_test: long 000";
+
+    log_warn("connection refused peer=%s", "192.0.2.1:7");
+    log_info("nobody asked for this");
+    log_error("long %0*d", 8000, 1);
+    assert_memory_equal(logged(), want, strlen(want));
+    assert_string_equal(strchr(logged() + strlen(want), '\n'), "\n");
+}
+
+static void lets_no_block_command_the_terminal(void **state)
+{
+    log_block(LOG_ERROR, "first\n\tsecond \x1b[2J\r\x7f\n\xc2\x9b 你好 \xff");
+    assert_string_equal(
+        logged(), "    first\n    \tsecond ?[2J??\n    ?? 你好 ?\n");
+}
+
+static void counts_what_a_full_disk_has_cost(void **state)
+{
+    uint64_t before = log_dropped();
+
+    log_open("/dev/full");
+    log_error("lost");
+    log_error("lost, too");
+    log_block(LOG_ERROR, "and its traceback");
+    assert_int_equal(log_dropped() - before, 3);
+    log_open(path);
+    log_notice("room again");
+    log_notice("as before");
+    assert_string_equal(logged(),
+        "…warn log: lines could not be written lines=3\n"
+        "…notice log_test: room again\n"
+        "…notice log_test: as before\n");
+    assert_int_equal(log_dropped() - before, 3);
+}
+
+/* The disk is full in the middle of a line. */
+static void ends_a_line_that_was_cut(void **state)
+{
+    struct rlimit old, low;
+    const char *behind;
+    struct stat st;
+
+    signal(SIGXFSZ, SIG_IGN);
+    log_notice("whole");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    low = old;
+    low.rlim_cur = (rlim_t)st.st_size + 10;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    log_notice("cut");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    log_notice("next");
+    behind = strchr(strchr(logged(), '\n') + 1, '\n');
+    assert_string_equal(behind,
+        "\n…warn log: lines could not be written lines=1\n"
+        "…notice log_test: next\n");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, begin)
+    static const struct CMUnitTest tests[] = {
+        TEST(quotes_what_came_from_a_peer),
+        TEST(cuts_what_is_long),
+        TEST(writes_one_line_for_one_event),
+        TEST(lets_no_block_command_the_terminal),
+        TEST(counts_what_a_full_disk_has_cost),
+        TEST(ends_a_line_that_was_cut),
+    };
+
+    return cmocka_run_group_tests_name("util.log", tests, NULL, NULL);
+}
