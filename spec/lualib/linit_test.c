@@ -91,14 +91,20 @@ static void requires_modules_beside_the_script(void **state)
     assert_string_equal(notes(), "helper true module 'nowhere' not found ");
 }
 
-static void refuses_modules_of_bytecode(void **state)
+static void refuses_files_of_bytecode(void **state)
 {
     char path[128];
 
     snprintf(path, sizeof(path), "%s/helper.lua", fixture.dir);
     fixture_write(path, "\x1bLuaxxxx");
-    load("note((select(2, pcall(require, 'helper')):match 'binary chunk'))");
-    assert_string_equal(notes(), "binary chunk ");
+    load("note((select(2, pcall(require, 'helper')):match 'binary chunk')) "
+         "local path = package.searchpath('helper', package.path) "
+         "note((select(2, loadfile(path)):match 'binary chunk')) "
+         "note((select(2, loadfile(path, 'b')))) "
+         "note((select(2, pcall(dofile, path)):match 'binary chunk'))");
+    assert_string_equal(notes(),
+        "binary chunk binary chunk only text chunks can be loaded "
+        "binary chunk ");
 }
 
 static void has_cjson(void **state)
@@ -112,11 +118,13 @@ static void has_cjson(void **state)
 static void prints_one_safe_line(void **state)
 {
     load("print('a', 1, nil, 'x\\ny\\27[2J\\r\\0z\\194\\155') "
-         "Log.warn 'careful' Log.debug 'hidden' Log.error('你好')");
+         "Log.warn 'careful' Log.debug 'hidden' Log.error('你好') "
+         "warn 'x\\ny\\27[2J'");
     assert_string_equal(logged(),
         "notice print: a\t1\tnil\tx\\ny\\x1b[2J\\x0d\\x00z\\xc2\\x9b\n"
         "warn script: careful\n"
-        "error script: 你好\n");
+        "error script: 你好\n"
+        "warn vm: lua warning: \"x\\ny\\x1b[2J\"\n");
 }
 
 static void leaves_globals_to_the_script(void **state)
@@ -133,7 +141,7 @@ int main(void)
         TEST(refuses_what_would_end_or_stop_the_worker),
         TEST(loads_text_but_no_bytecode),
         TEST(requires_modules_beside_the_script),
-        TEST(refuses_modules_of_bytecode),
+        TEST(refuses_files_of_bytecode),
         TEST(has_cjson),
         TEST(prints_one_safe_line),
         TEST(leaves_globals_to_the_script),

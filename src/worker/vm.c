@@ -99,7 +99,9 @@ static int on_panic(lua_State *L)
 
 static void on_warning(void *ud, const char *text, int to_be_continued)
 {
-    log_warn("lua warning: %s", text);
+    char quoted[LOG_QUOTE_SIZE];
+
+    log_warn("lua warning: %s", log_quote(quoted, text, strlen(text)));
 }
 
 /* Make shipped Lua files and the script's own folder loadable by require. */
