@@ -2,6 +2,8 @@
  * back-pressure of all. */
 #include "client_io_fixture.h"
 
+#include <netinet/tcp.h>
+
 static void expect_bytes(
     struct test *t, int fd, struct buf *in, const void *want, size_t len)
 {
@@ -193,6 +195,57 @@ static void a_client_once_there_may_be_silent(void **state)
         assert_int_equal(t->closed, 0);
         close(fd);
         buf_fini(&in);
+        finish(t);
+    }
+}
+
+/* The gateway's end of our socket fd. */
+static int other_end(int fd)
+{
+    union addr ours = {0}, theirs;
+    socklen_t len = sizeof(ours);
+
+    assert_int_equal(getsockname(fd, &ours.sa, &len), 0);
+    for (int other = 0; other < 1024; other++) {
+        len = sizeof(theirs);
+        memset(&theirs, 0, sizeof(theirs));
+        if (other != fd && getpeername(other, &theirs.sa, &len) == 0 &&
+            memcmp(&theirs, &ours, sizeof(ours)) == 0)
+            return other;
+    }
+    fail_msg("not accepted");
+    return -1;
+}
+
+static int option(int fd, int level, int name)
+{
+    int value = 0;
+    socklen_t len = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+/* Who is silent and has no ping to answer may have lost his machine. */
+static void the_kernel_looks_for_machines_that_are_gone(void **state)
+{
+    static const enum client_io_protocol protocols[] = {
+        CLIENT_IO_WEBSOCKET, CLIENT_IO_TEXT, CLIENT_IO_FRAME, CLIENT_IO_TCP};
+
+    for (int i = 0; i < 4; i++) {
+        struct test *t = serve(protocols[i]);
+        bool pinged = protocols[i] == CLIENT_IO_WEBSOCKET;
+        int fd = dial(t);
+        int end;
+
+        UNTIL(t, client_io_counters(t->io)->connections == 1);
+        end = other_end(fd);
+        assert_int_equal(option(end, SOL_SOCKET, SO_KEEPALIVE), !pinged);
+        if (!pinged)
+            assert_int_equal(option(end, IPPROTO_TCP, TCP_KEEPIDLE), 30);
+        assert_int_equal(
+            option(end, IPPROTO_TCP, TCP_USER_TIMEOUT), pinged ? 30000 : 60000);
+        close(fd);
         finish(t);
     }
 }
@@ -679,6 +732,7 @@ int main(void)
         cmocka_unit_test(raw_goes_out_as_it_is),
         cmocka_unit_test(silence_before_the_handshake_ends_is_cut_off),
         cmocka_unit_test(a_client_once_there_may_be_silent),
+        cmocka_unit_test(the_kernel_looks_for_machines_that_are_gone),
         cmocka_unit_test(connections_over_a_limit_are_closed_at_once),
         cmocka_unit_test(messages_large_and_small_keep_their_order),
         cmocka_unit_test(a_pong_lands_between_messages),

@@ -103,7 +103,7 @@ static inline struct test *prepare(enum client_io_protocol protocol)
         .lan_ip = "127.0.0.1",
         .secret_key = "",
         .ping_interval = GATEWAY_PING_INTERVAL,
-        .idle_timeout = GATEWAY_IDLE_TIMEOUT,
+        .idle_timeout = -1,
         .worker_high_water = GATEWAY_WORKER_HIGH_WATER,
     };
     return t;

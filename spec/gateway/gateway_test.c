@@ -393,6 +393,46 @@ static void pings_silent_websockets_and_ends_dead_ones(void **state)
     finish(t);
 }
 
+static struct peer *dial_upgraded(struct test *t)
+{
+    struct peer *client = dial(t, &t->outer);
+
+    upgrade(client);
+    return client;
+}
+
+/* With few pings or none, and where there is no ping that must be answered. */
+static void ends_silent_clients_where_it_is_told_to(void **state)
+{
+    static const struct {
+        enum client_io_protocol protocol;
+        double ping_interval;
+    } cases[] = {
+        {CLIENT_IO_TEXT, GATEWAY_PING_INTERVAL},
+        {CLIENT_IO_TEXT, 0},
+        {CLIENT_IO_WEBSOCKET, 0},
+        {CLIENT_IO_WEBSOCKET, 3600},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct test *t = prepare(cases[i].protocol);
+        struct peer *worker;
+        struct peer *client;
+
+        t->conf.ping_interval = cases[i].ping_interval;
+        t->conf.idle_timeout = 0.2;
+        start(t);
+        worker = join(t);
+        client = cases[i].protocol == CLIENT_IO_WEBSOCKET ? dial_upgraded(t)
+                                                          : dial(t, &t->outer);
+        expect_event(worker, "ON_CONNECT 1 ");
+        UNTIL(t, has_ended(client));
+        hang_up(client);
+        hang_up(worker);
+        finish(t);
+    }
+}
+
 /* Let time pass until a ping comes. */
 static void expect_ping(struct peer *client, struct clock *clock)
 {
@@ -410,14 +450,6 @@ static struct test *start_pinging(struct clock *clock)
     t->conf.idle_timeout = 0.3;
     start(t);
     return t;
-}
-
-static struct peer *dial_upgraded(struct test *t)
-{
-    struct peer *client = dial(t, &t->outer);
-
-    upgrade(client);
-    return client;
 }
 
 static void keeps_clients_that_answer_pings(void **state)
@@ -641,6 +673,7 @@ int main(void)
         cmocka_unit_test(holds_back_a_flood_without_loss),
         cmocka_unit_test(makes_askers_who_do_not_read_wait),
         cmocka_unit_test(pings_silent_websockets_and_ends_dead_ones),
+        cmocka_unit_test(ends_silent_clients_where_it_is_told_to),
         cmocka_unit_test(keeps_clients_that_answer_pings),
         cmocka_unit_test(blames_no_client_for_its_own_pause),
         cmocka_unit_test(pings_with_data_as_gatewayworker),

@@ -232,6 +232,26 @@ describe("gwrun.testing", function()
       assert.equal(1, app:run "return gone")
     end)
 
+    it("ends silent clients where nobody pings only when idle_timeout says so", function()
+      start { gateways = {
+        "text",
+        { listen = "text", idle_timeout = 30 },
+        { listen = "websocket", ping_interval = 0 },
+        { listen = "websocket", ping_interval = 0, idle_timeout = 30 },
+        { listen = "websocket", ping_data = "are you there?" },
+      } }
+      local clients, closed = {}, {}
+      for i = 1, 5 do clients[i] = app:connect { gateway = i } end
+      app:advance(29)
+      clients[2]:send "still here"
+      app:advance(11)
+      for i, client in ipairs(clients) do closed[i] = client.closed ~= nil end
+      assert.same({ false, false, false, true, false }, closed)
+      app:advance(600)
+      for i, client in ipairs(clients) do closed[i] = client.closed ~= nil end
+      assert.same({ false, true, false, true, false }, closed)
+    end)
+
     it("refuses to go back", function()
       start()
       assert.has_error(function() app:advance(-1) end)

@@ -175,7 +175,7 @@ static const struct config_gateway gateway_defaults = {
             .lan_ip = "127.0.0.1",
             .worker_high_water = GATEWAY_WORKER_HIGH_WATER,
             .ping_interval = GATEWAY_PING_INTERVAL,
-            .idle_timeout = GATEWAY_IDLE_TIMEOUT,
+            .idle_timeout = -1, /* as the heartbeat has it */
         },
     .count = 1,
 };

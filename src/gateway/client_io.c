@@ -14,18 +14,35 @@
 #include "util/log.h"
 
 #define USER_TIMEOUT 30000 /* ms that sent bytes may stay unacknowledged */
+#define KEEP_IDLE    30    /* s of silence before TCP looks for the peer … */
+#define KEEP_AGAIN   10    /* … and looks again, … */
+#define KEEP_TIMEOUT 60000 /* … ms in all; the same for sent bytes */
 #define REAPER_TURNS 4     /* until all handles have closed */
 #define REFUSED_LOG  10000 /* ms; at most one line about refusals in it */
 
-/* A peer on this machine, often a proxy, has no path whose congestion must be
- * felt out: where BBR is the default, its timers cost 6 % of an echo. */
-static void tune_socket(int fd, const union addr *peer)
+static void set_option(int fd, int level, int name, int value)
 {
-    int on = 1;
-    int ms = USER_TIMEOUT;
+    setsockopt(fd, level, name, &value, sizeof(value));
+}
 
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+/* Websockets are pinged. The others may be silent for ever, so the kernel has
+ * to find out whose machine is gone. (Its probes count until TCP_USER_TIMEOUT,
+ * so that must be long enough for several.)
+ *
+ * A peer on this machine, often a proxy, has no path whose congestion must be
+ * felt out: where BBR is the default, its timers cost 6 % of an echo. */
+static void tune_socket(
+    const struct client_io *io, int fd, const union addr *peer)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (io->conf->protocol == CLIENT_IO_WEBSOCKET) {
+        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT);
+    } else {
+        set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_AGAIN);
+        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, KEEP_TIMEOUT);
+    }
     if (addr_is_loopback(peer))
         setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
@@ -77,7 +94,7 @@ void client_io_welcome(struct client_io *io, int fd, const union addr *peer)
 void client_io_adopt(struct client_io *io, int fd, const union addr *peer)
 {
     io->counters.accepted++;
-    tune_socket(fd, peer);
+    tune_socket(io, fd, peer);
     if (io->conf->proxy_protocol && !forwarded_trusts(&io->trust, peer))
         client_io_refuse(io, fd, peer, "not one of trusted_proxies");
     else if (fd >= io->fd_max || client_limits_enter(&io->limits) < 0)

@@ -60,9 +60,11 @@ struct gateway_conf {
     gateway_choose_cb choose; /* with GATEWAY_ROUTER_FUNCTION, else NULL */
     void *choose_arg;
     size_t worker_high_water;
-    /* Heartbeat. ping_data NULL: websocket PING every ping_interval, dead after
-     * idle_timeout without a byte. Not NULL, or ping_not_response_limit > 0:
-     * as GatewayWorker's pingData and pingNotResponseLimit. 0 switches off. */
+    /* Heartbeat. ping_data NULL: websocket PING every ping_interval. Not NULL,
+     * or ping_not_response_limit > 0: as GatewayWorker's pingData and
+     * pingNotResponseLimit. Dead after idle_timeout without a byte; negative:
+     * GATEWAY_IDLE_TIMEOUT where PINGs leave, elsewhere never. 0 switches
+     * off. */
     double ping_interval;
     double idle_timeout;
     unsigned ping_not_response_limit;

@@ -7,7 +7,7 @@
 #include "net/clock.h"
 #include "util/alloc.h"
 
-#define VISITS 8  /* of a client per interval */
+#define VISITS 8  /* of a client per interval or timeout */
 #define SLICES 16 /* in which all clients are visited once */
 
 struct heartbeat {
@@ -78,31 +78,46 @@ static uint32_t to_ticks(double seconds)
     return (uint32_t)(seconds * CLIENTS_TICKS + 0.5);
 }
 
+/* Seconds of silence after which a client is dead; 0: never. */
+static double find_deadline(const struct gateway_conf *conf, bool pongs)
+{
+    unsigned limit = conf->ping_not_response_limit;
+    double as_php = limit > 0 ? conf->ping_interval * (limit + 0.5) : 0;
+    double idle = conf->idle_timeout;
+
+    if (idle < 0)
+        idle = pongs ? GATEWAY_IDLE_TIMEOUT : 0;
+    return as_php > 0 && (idle == 0 || as_php < idle) ? as_php : idle;
+}
+
 struct heartbeat *heartbeat_open(
     uv_loop_t *loop, const struct gateway_conf *conf, struct clients *clients)
 {
-    unsigned limit = conf->ping_not_response_limit;
     bool has_data = conf->ping_data && *conf->ping_data;
-    bool as_php = has_data || limit > 0;
-    bool is_websocket = conf->clients.protocol == CLIENT_IO_WEBSOCKET;
-    double period = conf->ping_interval / VISITS / SLICES;
-    uint64_t period_ms = (uint64_t)(period * 1000);
+    bool pongs = conf->ping_interval > 0 && !has_data &&
+                 conf->ping_not_response_limit == 0 &&
+                 conf->clients.protocol == CLIENT_IO_WEBSOCKET;
+    bool ping = pongs || (conf->ping_interval > 0 && has_data);
+    double deadline = find_deadline(conf, pongs);
+    double step = ping ? conf->ping_interval : deadline;
+    uint64_t period_ms;
     struct heartbeat *h;
 
-    if (conf->ping_interval <= 0 || (!as_php && !is_websocket))
+    if (step <= 0)
         return NULL;
+    if (deadline > 0 && deadline < step)
+        step = deadline;
     h = xcalloc(1, sizeof(*h));
     h->clients = clients;
     h->last = heartbeat_ticks(loop);
     h->interval = to_ticks(conf->ping_interval);
-    h->ping = has_data || !as_php;
-    h->deadline =
-        to_ticks(as_php ? (limit > 0 ? conf->ping_interval * (limit + 0.5) : 0)
-                        : conf->idle_timeout);
+    h->ping = ping;
+    h->deadline = to_ticks(deadline);
     if (has_data) {
         h->data = conf->ping_data;
         h->data_len = strlen(conf->ping_data);
     }
+    period_ms = (uint64_t)(step * 1000 / VISITS / SLICES);
     if (period_ms == 0)
         period_ms = 1;
     uv_timer_init(loop, &h->timer);

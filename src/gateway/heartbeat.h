@@ -1,14 +1,18 @@
 /* heartbeat.h - pings silent clients and ends dead ones.
  *
- * Default, on websocket ports: a PING after ping_interval of silence, the end
- * after idle_timeout without a byte. Other protocols have no ping that a peer
- * must answer, so silence alone never ends those. With ping_data or
- * ping_not_response_limit it is GatewayWorker's heartbeat on every protocol:
- * ping_data is sent as a message every ping_interval of silence, and a client
- * silent for (limit + 1/2) intervals is ended; limit 0 ends nobody.
+ * A client without a byte for idle_timeout is ended. Left to the default, that
+ * holds where websocket PINGs leave, one after ping_interval of silence: other
+ * protocols have no ping that a peer must answer, so there silence ends nobody
+ * unless the configuration says so.
+ *
+ * With ping_data or ping_not_response_limit it is GatewayWorker's heartbeat on
+ * every protocol: ping_data is sent as a message every ping_interval of
+ * silence, and a client silent for (limit + 1/2) intervals is ended; limit 0
+ * ends nobody.
  *
  * One timer visits a slice of the clients at a time, so that a million of them
- * cost little; a client is visited eight times per interval.
+ * cost little; a client is visited eight times per interval
+ * and timeout.
  *
  * SPDX-License-Identifier: MIT
  */
