@@ -78,6 +78,7 @@ static void what_can_be_read_in_two_ways_is_refused(void **state)
         "GET / HTTP/1.1\r\n: x\r\n\r\n",
         "GET / HTTP/1.1\r\nHost\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: \x01\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\nHOST: x\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\nmore\r\n\r\n",
     };
     char copy[512];

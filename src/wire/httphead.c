@@ -88,6 +88,12 @@ static int parse_field(struct httphead_field *f, char *line)
     return 0;
 }
 
+/* Which host is meant must not depend on who reads it. */
+static bool is_second_host(const struct httphead *h, const char *name)
+{
+    return strcmp(name, "host") == 0 && httphead_find(h, name) != NULL;
+}
+
 int httphead_parse(struct httphead *h, char *data, size_t len)
 {
     const char *end = data + len;
@@ -104,7 +110,8 @@ int httphead_parse(struct httphead *h, char *data, size_t len)
         if (*line == '\0')
             return at == end ? 0 : -EPROTO;
         if (h->nfields == HTTPHEAD_FIELDS_MAX ||
-            parse_field(&h->fields[h->nfields], line) < 0)
+            parse_field(&h->fields[h->nfields], line) < 0 ||
+            is_second_host(h, h->fields[h->nfields].name))
             return -EPROTO;
         h->nfields++;
     }
