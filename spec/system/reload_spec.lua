@@ -141,14 +141,16 @@ describe("reload", function()
     assert.matches("not running", out, 1, true)
   end)
 
-  it("reloads on SIGUSR1 too", function()
-    app:write_script(echo:gsub("message%) end", "'usr1') end"))
-    app.master:kill "sigusr1"
+  it("reloads on SIGUSR1 and SIGUSR2 too", function()
     local c = bridge.connect(app:url())
-    loop.poll("the new script", function()
-      c:send "x"
-      return c:receive() == "usr1"
-    end)
+    for _, signal in ipairs { "sigusr1", "sigusr2" } do
+      app:write_script(echo:gsub("message%) end", "'" .. signal .. "') end"))
+      app.master:kill(signal)
+      loop.poll("the new script", function()
+        c:send "x"
+        return c:receive() == signal
+      end)
+    end
     c:close()
   end)
 end)

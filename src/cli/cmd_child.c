@@ -216,7 +216,8 @@ static void on_terminate(uv_signal_t *handle, int signal)
  * master's to decide about. */
 static void ignore_signals(void)
 {
-    static const int signals[] = {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGPIPE};
+    static const int signals[] = {
+        SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
 
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         signal(signals[i], SIG_IGN);

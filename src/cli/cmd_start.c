@@ -27,7 +27,7 @@ static const char help[] =
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 static const int signals_handled[] = {
-    SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGHUP};
+    SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP};
 #define SIGNALS (sizeof(signals_handled) / sizeof(signals_handled[0]))
 
 /* One run of the master, from the lock to the last child. */
@@ -187,6 +187,7 @@ static void on_signal(uv_signal_t *handle, int signal)
 
     switch (signal) {
     case SIGUSR1:
+    case SIGUSR2: /* GatewayWorker's gentle one */
         master_reload(r->master);
         break;
     case SIGHUP:
