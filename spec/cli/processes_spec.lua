@@ -74,6 +74,28 @@ describe("processes", function()
     c:close()
   end)
 
+  -- Nothing inside the process ends that: no hook runs in it.
+  it("are replaced when a script does not come back from a function of C", function()
+    app.config.hang_timeout = 1
+    app:save_config()
+    app:write_script [[
+      Events = {}
+      function Events.onMessage(id, message)
+        if message == "bomb" then string.find(("a"):rep(3000), (".-"):rep(6) .. "b") end
+        Gateway.sendToClient(id, message)
+      end
+    ]]
+    app:up()
+    local bomber, other = tcp.connect(app.port[1]), tcp.connect(app.port[1])
+    echoes(other, "before")
+    bomber:send "bomb\n"
+    app:wait_log "child hangs"
+    echoes(other, "still served")
+    echoes(bomber, "and so am I")
+    bomber:close()
+    other:close()
+  end)
+
   it("with a frozen master fail a command in three seconds, and for good", function()
     app:up()
     signal(app.master.pid, "sigstop")
@@ -95,6 +117,29 @@ describe("processes", function()
     assert.equal(0, code)
     assert.is_true(seconds < 6, seconds)
     app:wait_log "does not stop, killing it"
+  end)
+
+  it("bring what they were sent to its end when they are stopped", function()
+    app:write_script [[
+      Events = {}
+      function Events.onMessage(id, message)
+        print("begun " .. message)
+        Timer.sleep(0.3)
+        print("ended " .. message)
+      end
+    ]]
+    app:up()
+    local function count(what) return select(2, app:log():gsub(what .. " %d", "")) end
+    local clients = {}
+    for i = 1, 50 do
+      clients[i] = tcp.connect(app.port[1])
+      clients[i]:send("1\n2\n")
+    end
+    loop.wait("the first handlers", function() return count "begun" >= 50 end)
+    app.master:kill "sigterm"
+    assert.equal(0, app.master:wait())
+    assert.equal(100, count "ended")
+    for _, c in ipairs(clients) do c:close() end
   end)
 
   it("wait for the clients when they are stopped gracefully", function()

@@ -527,6 +527,27 @@ static void tls_1_1_and_plain_text_are_refused(void **state)
     }
 }
 
+/* It would cost us much more than its peer. */
+static void nobody_shakes_hands_twice(void **state)
+{
+    struct files f;
+    struct test *t = serve_tls(CLIENT_IO_TEXT, &f);
+    uint64_t begun = uv_hrtime();
+    struct tls c;
+    int rc;
+
+    assert_true(tls_dial(t, &c, TLS1_2_VERSION));
+    assert_int_equal(SSL_renegotiate(c.ssl), 1);
+    while ((rc = SSL_do_handshake(c.ssl)) != 1 &&
+           SSL_get_error(c.ssl, rc) == SSL_ERROR_WANT_READ)
+        turn_once(t, begun);
+    assert_int_not_equal(rc, 1);
+    assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
+    tls_end(&c);
+    UNTIL(t, client_io_counters(t->io)->connections == 0);
+    finish(t);
+}
+
 static void plain_http_on_a_tls_port_is_one_clear_line(void **state)
 {
     struct files f;
@@ -869,6 +890,7 @@ int main(void)
         cmocka_unit_test(half_a_key_update_does_not_make_the_loop_spin),
         cmocka_unit_test(key_updates_are_read_one_a_turn),
         cmocka_unit_test(tls_1_1_and_plain_text_are_refused),
+        cmocka_unit_test(nobody_shakes_hands_twice),
         cmocka_unit_test(plain_http_on_a_tls_port_is_one_clear_line),
         cmocka_unit_test(certificates_are_exchanged_for_new_connections),
         cmocka_unit_test(a_bad_certificate_is_named_before_anything_starts),

@@ -5,8 +5,20 @@ local process = require "process"
 local testbed = require "testbed"
 
 local script = [[
+local count, timer = 0
 Events = {}
 function Events.onMessage(client_id, message)
+  if message == "count" then
+    timer = Timer.add(0.01, function()
+      count = count + 1
+      Gateway.sendToAll("n" .. count)
+    end)
+    return
+  end
+  if message == "enough" then
+    Timer.del(timer)
+    message = "counted " .. count
+  end
   if message == "error" then error "deliberate" end
   if message == "loop" then while true do pcall(function() while true do end end) end end
   if message == "memory" then local t = {} while true do t[#t + 1] = ("x"):rep(1e6) .. #t end end
@@ -100,12 +112,35 @@ describe("a fault", function()
     c:close()
   end)
 
-  it("kill -9 of the register stops no traffic", function()
-    local c = bridge.connect(app:url())
-    kill9(app:pids "register"[1])
-    for i = 1, 20 do echoes(c, "m" .. i) end
+  it("kill -9 of the register stops no traffic, and no broadcast misses a gateway", function()
+    local first, second = bridge.connect(app:url(1)), bridge.connect(app:url(2))
+    first:send "count"
+    for _ = 1, 3 do
+      local pid = app:pids("register")[1]
+      kill9(pid)
+      loop.poll("another register", function()
+        for _, p in ipairs(app:status().processes) do
+          if p.role == "register" then return p.state == "ready" and p.pid ~= pid end
+        end
+      end)
+    end
+    first:send "enough"
+    local last = tonumber(first:receive "counted ":match "%d+")
+    assert.is_true(last > 3)
+    second:receive("n" .. last)
+    for _, c in ipairs { first, second } do
+      local n = 0
+      for _, e in ipairs(c.events) do
+        local number = (e.text or ""):match "^n(%d+)$"
+        if number then
+          n = n + 1
+          assert.equal(n, tonumber(number))
+        end
+      end
+      assert.equal(last, n)
+      c:close()
+    end
     wait_healthy()
-    c:close()
   end)
 
   it("kill -9 of a gateway cuts only its own clients, and their onClose comes", function()

@@ -187,6 +187,13 @@ describe("a secret key", function()
     link:close()
   end)
 
+  it("stands in no line of the log, nor do those that were tried", function()
+    local log = app:log()
+    assert.matches("wrong secret key", log, 1, true)
+    assert.is_nil(log:find("sesame", 1, true))
+    assert.is_nil(log:find('"ses"', 1, true))
+  end)
+
   it("is suspected when a register hangs up at once", function()
     local stranger = testbed.start {
       script = script,
