@@ -345,6 +345,20 @@ static void abort_ends_a_preparation_that_waits(void **state)
     end();
 }
 
+static void a_verdict_may_come_after_a_stop(void **state)
+{
+    start_and_connect(SCRIPT("a"));
+    message(1, "wait");
+    run_until(is_waiting, NULL);
+    assert_null(prepare(SCRIPT("b")));
+    worker_stop(w, 0);
+    worker_commit(w);
+    assert_int_equal(generation(), 1);
+    run_until_set(&stopped);
+    notes();
+    end();
+}
+
 static void survives_reload_after_reload(void **state)
 {
     start_and_connect(SCRIPT("a"));
@@ -448,6 +462,7 @@ int main(void)
         CASE(on_worker_stop_may_wait_but_not_for_ever),
         CASE(abort_closes_the_new_script),
         CASE(abort_ends_a_preparation_that_waits),
+        CASE(a_verdict_may_come_after_a_stop),
         CASE(survives_reload_after_reload),
         CASE(stop_lets_handlers_finish),
         CASE(stop_has_a_deadline),

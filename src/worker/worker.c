@@ -1,6 +1,5 @@
 #include "worker/worker.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -326,7 +325,8 @@ void worker_commit(struct worker *w)
 {
     struct vm *old = w->serving;
 
-    assert(w->prepared);
+    if (!w->prepared)
+        return; /* it has begun to stop, and given the new script up */
     serve(w, w->next);
     w->next = NULL;
     w->prepared = false;

@@ -92,7 +92,8 @@ typedef void (*worker_prepared_cb)(const char *message, void *arg);
 int worker_prepare(struct worker *w, worker_prepared_cb cb, void *arg);
 
 /* Phase two: new events go to the new state; the old one finishes its
- * coroutines (drain_time), then its onWorkerStop runs and it is closed. */
+ * coroutines (drain_time), then its onWorkerStop runs and it is closed.
+ * Harmless when worker_stop() came first. */
 void worker_commit(struct worker *w);
 
 /* Or: close the new state. Also while it is still being prepared: then the
