@@ -39,6 +39,7 @@ enum behaviour {
     IGNORE_STOP,    /* has to be killed */
     REFUSE_RELOAD,  /* has a script that does not load */
     DIE_AT_PREPARE, /* ends while it prepares */
+    NEVER_PREPARE,  /* does not come to an end with it */
 };
 
 /* What parent and children share. */
@@ -74,6 +75,8 @@ static void child_prepare(struct page *page, int slot, int run)
         page->behaviour[slot] = SERVE; /* the next one */
         exit(4);
     }
+    if (page->behaviour[slot] == NEVER_PREPARE)
+        return;
     if (page->behaviour[slot] == REFUSE_RELOAD)
         say(json_pack("{s:s,s:i,s:s}", "type", "prepared", "run", run,
             "message", "events.lua:1: oops"));
@@ -581,6 +584,29 @@ static void aborts_a_reload_that_one_refuses(void **unused)
     finish(&w);
 }
 
+static void aborts_a_reload_without_waiting_for_all(void **unused)
+{
+    struct world w;
+    struct asker a;
+
+    setup(&w);
+    w.page->behaviour[1] = NEVER_PREPARE;
+    w.page->behaviour[2] = REFUSE_RELOAD;
+    begin_and_wait(&w);
+    ask(&w, &a, reload_question());
+    wait_until(&w, a.answer);
+    assert_string_equal(
+        ctlmsg_string(a.answer, "message", ""), "worker/2: events.lua:1: oops");
+    wait_until(&w, w.page->aborts[1]);
+    leave(&a);
+    w.page->behaviour[1] = w.page->behaviour[2] = SERVE;
+    ask(&w, &a, reload_question());
+    wait_until(&w, a.answer);
+    assert_true(json_is_true(json_object_get(a.answer, "ok")));
+    leave(&a);
+    finish(&w);
+}
+
 static void aborts_a_reload_during_which_one_ends(void **unused)
 {
     struct world w;
@@ -727,6 +753,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(joins_the_connections_of_all_children),
         cmocka_unit_test(commits_a_reload_that_all_have_prepared),
         cmocka_unit_test(aborts_a_reload_that_one_refuses),
+        cmocka_unit_test(aborts_a_reload_without_waiting_for_all),
         cmocka_unit_test(aborts_a_reload_during_which_one_ends),
         cmocka_unit_test(queues_one_reload_behind_another),
         cmocka_unit_test(starts_waiting_children_with_the_new_script),

@@ -133,6 +133,22 @@ describe("reload", function()
     c:close()
   end)
 
+  it("fails without waiting for an onWorkerStart that never ends, and can be had again", function()
+    app:write_script [[
+      Events = { onMessage = print }
+      function Events.onWorkerStart(worker)
+        if worker.id == 0 then error "no database" end
+        Timer.sleep(1e9)
+      end
+    ]]
+    local code, out = app:cli "reload"
+    assert.equal(1, code)
+    assert.matches("no database", out, 1, true)
+    app:write_script(echo)
+    code, out = app:cli "reload"
+    assert.equal(0, code, out)
+  end)
+
   it("reports a reload that cannot be had", function()
     app.master:kill "sigint"
     assert.equal(0, app.master:wait())

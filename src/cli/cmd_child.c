@@ -37,8 +37,7 @@ struct child_process {
     int64_t gather;     /* number of the question being answered */
     bool has_config;
     bool stopping; /* for good; not while waiting for clients to leave */
-    bool preparing, aborted;
-    int status; /* to exit with */
+    int status;    /* to exit with */
 };
 
 static void tell(struct child_process *p, json_t *m)
@@ -100,15 +99,7 @@ static void answer_prepare(
 
 static void on_prepared(const char *message, void *arg)
 {
-    struct child_process *p = arg;
-
-    p->preparing = false;
-    if (p->aborted) {
-        if (!message)
-            child_role_abort(p->role);
-        return;
-    }
-    answer_prepare(p, message ? 0 : 1, message);
+    answer_prepare(arg, message ? 0 : 1, message);
 }
 
 static void prepare(struct child_process *p, const json_t *m)
@@ -117,15 +108,12 @@ static void prepare(struct child_process *p, const json_t *m)
     int result;
 
     p->reload_run = ctlmsg_int(m, "run", 0);
-    p->aborted = false;
     if (p->stopping) {
         answer_prepare(p, 0, "is stopping");
         return;
     }
     result = child_role_prepare(p->role, err);
-    if (result > 0)
-        p->preparing = true; /* on_prepared() answers */
-    else
+    if (result <= 0) /* else on_prepared() answers */
         answer_prepare(p, 0, result < 0 ? err : NULL);
 }
 
@@ -134,14 +122,6 @@ static void commit(struct child_process *p)
     child_role_commit(p->role);
     tell(p, json_pack("{s:s,s:I}", "type", "committed", "run",
                 (json_int_t)p->reload_run));
-}
-
-static void abort_reload(struct child_process *p)
-{
-    if (p->preparing)
-        p->aborted = true; /* on_prepared() does it */
-    else
-        child_role_abort(p->role);
 }
 
 static void send_rows(json_t *rows, bool more, void *arg)
@@ -191,7 +171,7 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
     else if (strcmp(type, "commit") == 0)
         commit(p);
     else if (strcmp(type, "abort") == 0)
-        abort_reload(p);
+        child_role_abort(p->role);
     else if (strcmp(type, "reopen_log") == 0)
         reopen_log(p, m);
 }

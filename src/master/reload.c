@@ -112,17 +112,19 @@ static void on_prepare_timeout(uv_timer_t *timer)
     abort_all(m);
 }
 
-/* One child less to wait for. */
+/* One child less to wait for; none, once one has failed: what another one's
+ * onWorkerStart waits for may never come. */
 static void count_answer(struct master *m)
 {
     struct reload *r = &m->reload;
 
-    if (--r->awaited > 0)
-        return;
-    if (r->phase == RELOAD_COMMITTING)
-        finish(m);
-    else if (r->failure)
+    r->awaited--;
+    if (r->phase == RELOAD_PREPARING && r->failure)
         abort_all(m);
+    else if (r->awaited > 0)
+        return;
+    else if (r->phase == RELOAD_COMMITTING)
+        finish(m);
     else
         commit(m);
 }
