@@ -163,13 +163,13 @@ function Gateway.closeUid(uid, message, timeout)
   return #ids
 end
 
--- Ask about many names at once: add(answer for the name, prefix, name).
-local function batch(result, add, cmd, names, json, timeout)
-  if type(names) ~= "table" then names = { names } end
+-- Ask about many names at once, the keys of result: add(answer for the name,
+-- prefix, name).
+local function batch(result, add, cmd, json, timeout)
   return gather(result, "table", function(value, prefix)
     local by_text = {}
     for key, answer in pairs(value) do by_text[tostring(key)] = answer end
-    for _, name in pairs(names) do
+    for name in pairs(result) do
       local answer = by_text[core.name(name)]
       if answer ~= nil then add(answer, prefix, name) end
     end
@@ -182,7 +182,7 @@ local function find_uids(uids, json, timeout)
   return batch(result, function(list, prefix, uid)
     local ids = result[uid]
     for _, connection_id in ipairs(list) do ids[#ids + 1] = client_id(prefix, connection_id) end
-  end, core.BATCH_GET_CLIENT_ID_BY_UID, uids, json, timeout)
+  end, core.BATCH_GET_CLIENT_ID_BY_UID, json, timeout)
 end
 
 function Gateway.batchGetClientIdByUid(uids, timeout)
@@ -253,7 +253,7 @@ function Gateway.batchGetClientIdCountByGroup(groups, timeout)
   for _, group in pairs(type(groups) == "table" and groups or { groups }) do result[group] = 0 end
   return batch(result, function(count, _, group)
     result[group] = result[group] + count
-  end, core.BATCH_GET_CLIENT_COUNT_BY_GROUP, groups, json, timeout)
+  end, core.BATCH_GET_CLIENT_COUNT_BY_GROUP, json, timeout)
 end
 
 local function list_sessions(cmd, ext, timeout)

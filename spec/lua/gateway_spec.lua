@@ -79,6 +79,7 @@ describe("lua/gateway.lua", function()
     assert.same({ ["1001"] = 5, room = 1, none = 0 },
       Gateway.batchGetClientIdCountByGroup { "1001", "room", "none" })
     assert.same({ [1001] = 5 }, Gateway.batchGetClientIdCountByGroup { 1001 })
+    assert.same({ [1001] = 5 }, Gateway.batchGetClientIdCountByGroup { 1001, 1001 }) -- not 10
     answer({ [1001] = { 1 } }, { [1001] = { 2 }, ann = {} })
     assert.same({ [1001] = { P .. "00000001", Q .. "00000002" }, ann = {} },
       Gateway.batchGetClientIdByUid { 1001, "ann" })
