@@ -9,9 +9,9 @@ local Store = {}
 local function fail(text, ...) error({ reply = text:format(...) }, 0) end
 
 local function find(store, key)
-  local entry = store.keys[key]
+  local entry = store.entries[key]
   if entry and entry.ends and entry.ends <= store.now() then
-    store.keys[key], entry = nil, nil
+    store.entries[key], entry = nil, nil
   end
   return entry
 end
@@ -39,20 +39,20 @@ local function make(store, key, kind)
   touch(store, key)
   if value == nil then
     value = empty[kind]()
-    store.keys[key] = { kind = kind, value = value }
+    store.entries[key] = { kind = kind, value = value }
   end
   return value
 end
 
 local function put(store, key, kind, value, ends)
   touch(store, key)
-  store.keys[key] = { kind = kind, value = value, ends = ends }
+  store.entries[key] = { kind = kind, value = value, ends = ends }
 end
 
 -- Redis keeps no empty list, hash or set.
 local function drop_empty(store, key)
-  local entry = store.keys[key]
-  if entry and next(entry.value) == nil then store.keys[key] = nil end
+  local entry = store.entries[key]
+  if entry and next(entry.value) == nil then store.entries[key] = nil end
 end
 
 local function sorted(t)
@@ -110,7 +110,7 @@ function C.DEL(store, ...)
   local n = 0
   for _, key in ipairs { ... } do
     if find(store, key) then
-      store.keys[key], n = nil, n + 1
+      store.entries[key], n = nil, n + 1
       touch(store, key)
     end
   end
@@ -131,7 +131,7 @@ end
 
 function C.KEYS(store, pattern)
   local list = {}
-  for _, key in ipairs(sorted(store.keys)) do
+  for _, key in ipairs(sorted(store.entries)) do
     if find(store, key) and key:find(glob(pattern)) then list[#list + 1] = key end
   end
   return list
@@ -140,8 +140,8 @@ end
 function C.DBSIZE(store) return #C.KEYS(store, "*") end
 
 function C.FLUSHALL(store)
-  for key in pairs(store.keys) do touch(store, key) end
-  store.keys = {}
+  for key in pairs(store.entries) do touch(store, key) end
+  store.entries = {}
   return "OK"
 end
 C.FLUSHDB = C.FLUSHALL
@@ -151,7 +151,7 @@ function C.RENAME(store, from, to)
   if not entry then fail "ERR no such key" end
   put(store, to, entry.kind, entry.value, entry.ends)
   touch(store, from)
-  if from ~= to then store.keys[from] = nil end
+  if from ~= to then store.entries[from] = nil end
   return "OK"
 end
 
@@ -246,7 +246,7 @@ end
 
 function C.APPEND(store, key, text)
   local value = make(store, key, "string") .. text
-  store.keys[key].value = value
+  store.entries[key].value = value
   return #value
 end
 
@@ -255,7 +255,7 @@ function C.STRLEN(store, key) return #(get(store, key, "string") or "") end
 function C.INCRBY(store, key, by)
   local n = integer(get(store, key, "string") or 0) + integer(by)
   make(store, key, "string")
-  store.keys[key].value = ("%d"):format(n)
+  store.entries[key].value = ("%d"):format(n)
   return n
 end
 
@@ -268,7 +268,7 @@ function C.DECRBY(store, key, by) return C.INCRBY(store, key, -integer(by)) end
 function C.INCRBYFLOAT(store, key, by)
   local text = number_text(float(get(store, key, "string") or 0) + float(by))
   make(store, key, "string")
-  store.keys[key].value = text
+  store.entries[key].value = text
   return text
 end
 
@@ -385,7 +385,7 @@ end
 
 function C.LTRIM(store, key, first, last)
   if get(store, key, "list") then
-    store.keys[key].value = C.LRANGE(store, key, first, last)
+    store.entries[key].value = C.LRANGE(store, key, first, last)
     touch(store, key)
     drop_empty(store, key)
   end
@@ -405,7 +405,7 @@ function C.LREM(store, key, count, value)
     end
   end
   if n > 0 then
-    store.keys[key].value = kept
+    store.entries[key].value = kept
     touch(store, key)
     drop_empty(store, key)
   end
@@ -696,7 +696,7 @@ local meta = {
 --- A new one, empty.
 local function new()
   return setmetatable({
-    keys = {}, versions = {}, watches = {}, subscribers = {}, now = os.time,
+    entries = {}, versions = {}, watches = {}, subscribers = {}, now = os.time,
   }, meta)
 end
 

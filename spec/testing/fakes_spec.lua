@@ -178,6 +178,7 @@ describe("a fake", function()
       assert.equal('["hi",1]', a:last())
       assert.equal("[2,true]", b:last())
       assert.equal("2", redis:get "n")
+      assert.same({ "greeting", "n" }, redis:keys "*")
     end)
 
     it("knows hashes, lists, sets, sorted sets and expiry", function()
