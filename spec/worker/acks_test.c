@@ -60,9 +60,26 @@ static int lua_out(lua_State *L)
     return 1;
 }
 
+static struct dispatch_watch client_watch;
+
+static void on_gone(struct dispatch_watch *watch)
+{
+    list_remove(&watch->node);
+    wake("gone");
+}
+
+/* watch(): wake("gone") when the client is. */
+static int lua_watch(lua_State *L)
+{
+    client_watch.gone = on_gone;
+    assert_int_equal(dispatch_watch_client(L, &client_watch), 0);
+    return 0;
+}
+
 static void open_libs(lua_State *L)
 {
     fixture_open_libs(L);
+    lua_register(L, "watch", lua_watch);
     lua_register(L, "send", lua_send);
     lua_register(L, "leave", lua_leave);
     lua_register(L, "out", lua_out);
@@ -73,6 +90,7 @@ static const char script[] =
     " if m:find 'leave' then leave() end"
     " if m:find 'out' then note(out() > 0) end"
     " if m:find 'wait' then wait(m) end"
+    " if m == 'watch' then watch() wait 'gone' leave() end"
     " send(m) end, "
     " onClose = function(id, info) note(info.reason) end }";
 
@@ -232,6 +250,19 @@ static void forgets_what_waits_when_the_link_is_lost(void **state)
     unserve();
 }
 
+/* What is cut short because of an event may not run before the gateway knows
+ * that this event waits for it. */
+static void tells_that_a_close_waits_before_its_handler_goes_on(void **state)
+{
+    serve(true);
+    message(1, "watch");
+    expect("[1 taken, 0 ended] ");
+    fake_event(&gate, FRAME_ON_CLOSE, 1, "", "");
+    expect("[1 taken, 0 ended waits 0] [0 taken, 0 ended begins 1] "
+           "SEND_TO_ALL::watch [0 taken, 2 ended] ");
+    unserve();
+}
+
 static bool nothing_waits(void *arg)
 {
     return d->queued == 0;
@@ -306,6 +337,7 @@ int main(void)
         CASE(tells_before_it_begins_what_was_given_before),
         CASE(counts_events_that_nobody_handles),
         CASE(forgets_what_waits_when_the_link_is_lost),
+        CASE(tells_that_a_close_waits_before_its_handler_goes_on),
         CASE(closes_forgotten_clients_when_the_gateway_stays_away),
         CASE(tells_of_handlers_that_a_reload_cuts_off),
         CASE(leaves_those_that_a_stop_cuts_off_to_the_gateway),

@@ -247,11 +247,14 @@ static void tells_a_waiting_handler_that_its_client_is_gone(void **state)
     event(FRAME_ON_CLOSE, 3, ""); /* somebody else */
     assert_string_equal(notes(), "a closed ");
     event(FRAME_ON_CLOSE, 1, "");
+    assert_string_equal(notes(), ""); /* not inside the call */
+    run_turns(2);
     assert_string_equal(notes(), "gone a next ");
     assert_true(wake("x"));
     assert_string_equal(notes(), "next closed ");
     message(2, "b");
     dispatch_lost(d, &second);
+    run_turns(2);
     assert_string_equal(notes(), "b gone b closed ");
     assert_int_equal(HASH_COUNT(d->mailboxes), 0);
     unserve();

@@ -226,7 +226,7 @@ static void tell_gone(struct mailbox *m)
 {
     struct dispatch_watch *watch;
 
-    if (list_empty(&m->watches))
+    if (list_empty(&m->watches) || !is_gone(m))
         return;
     watch = LIST_ENTRY(m->watches.next, struct dispatch_watch, node);
     watch->gone(watch);
@@ -283,6 +283,13 @@ static void drain(struct mailbox *m)
         settle(m);
 }
 
+static void make_ready(struct mailbox *m)
+{
+    list_remove(&m->node);
+    list_push_back(&m->d->ready, &m->node);
+    turn_schedule(m->d->turn, &m->d->ready_task);
+}
+
 static enum gateways_event handle(struct dispatch *d, const struct event *e)
 {
     struct mailbox_key key = key_of(&(struct client_id){
@@ -293,8 +300,9 @@ static enum gateways_event handle(struct dispatch *d, const struct event *e)
         m = take(d, &key);
     if (m->vm || !d->vm || !list_empty(&m->queue)) {
         enqueue(m, e);
-        if (e->f.cmd == FRAME_ON_CLOSE)
-            tell_gone(m);
+        /* Not now: the gateway must hear that it waits before it begins. */
+        if (e->f.cmd == FRAME_ON_CLOSE && !list_empty(&m->watches))
+            make_ready(m);
         return GATEWAYS_QUEUED;
     }
     run(m, e);
@@ -369,15 +377,11 @@ static void on_ready(struct turn_task *task)
         struct mailbox *m = LIST_ENTRY(ready.next, struct mailbox, node);
 
         list_remove(&m->node);
-        drain(m);
+        if (m->vm)
+            tell_gone(m);
+        else
+            drain(m);
     }
-}
-
-static void make_ready(struct mailbox *m)
-{
-    list_remove(&m->node);
-    list_push_back(&m->d->ready, &m->node);
-    turn_schedule(m->d->turn, &m->d->ready_task);
 }
 
 void dispatch_serve(struct dispatch *d, struct vm *vm)

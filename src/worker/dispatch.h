@@ -16,7 +16,7 @@ struct dispatch_watch {
     struct list node;
     /* The client's close event has come; it waits for the handler to end. Of
      * several watches of a handler only the first is told. watch->node is the
-     * callee's to remove. From a callback of the loop. */
+     * callee's to remove. At the end of a turn. */
     void (*gone)(struct dispatch_watch *watch);
 };
 

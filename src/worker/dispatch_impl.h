@@ -82,7 +82,8 @@ struct dispatch {
     size_t nspare;
     struct list handshakes; /* that the script decides about just now */
     size_t nhandshakes;
-    struct list ready; /* mailboxes whose queue may go on */
+    struct list ready; /* mailboxes whose queue may go on, or whose client is
+                          gone while a handler waits */
     struct turn_task ready_task;
     struct list records;
     uint8_t hash_key[16];
