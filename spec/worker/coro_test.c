@@ -153,6 +153,25 @@ static void refuses_to_wait_where_it_cannot(void **state)
     vm_close(vm);
 }
 
+/* The operation that it waits for would wake what is not there any more. */
+static void lets_no_script_go_on_with_what_waits(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    struct result r = {0};
+
+    start(vm, "thread = coroutine.running() note(wait 'x')", &r);
+    expect_error(vm, "coroutine.resume(thread)", "this coroutine is gwrun's");
+    expect_error(vm, "coroutine.close(thread)", "this coroutine is gwrun's");
+    expect_success(vm, "assert(coroutine.status(thread) == 'suspended')"
+                       "collectgarbage()");
+    assert_false(r.ended);
+    wake("x");
+    assert_true(r.ended);
+    assert_null(r.error);
+    assert_string_equal(notes(), "waited ");
+    vm_close(vm);
+}
+
 static void cancels_what_waits_when_the_vm_closes(void **state)
 {
     struct vm *vm = open_vm(SCRIPT);
@@ -470,6 +489,7 @@ int main(void)
         CASE(closes_variables_of_what_failed),
         CASE(an_error_after_a_wait_is_reported),
         CASE(refuses_to_wait_where_it_cannot),
+        CASE(lets_no_script_go_on_with_what_waits),
         CASE(cancels_what_waits_when_the_vm_closes),
         CASE(stops_endless_loops),
         CASE(counts_no_time_of_waits_and_other_handlers),

@@ -12,8 +12,7 @@
 struct coro {
     struct list node; /* in vm->idle or vm->busy */
     struct vm *vm;    /* borrowed, outlives it */
-    lua_State *L;     /* anchored in the registry by ref */
-    int ref;
+    lua_State *L;     /* in the registry by its own address */
     bool has_client;
     struct coro_client client;
     coro_done_cb done;
@@ -33,8 +32,16 @@ static int make_thread(lua_State *L)
     struct coro *co = lua_touserdata(L, 1);
 
     co->L = lua_newthread(L);
-    co->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, co->L);
     return 0;
+}
+
+bool coro_owns(lua_State *L, const lua_State *thread)
+{
+    bool owned = lua_rawgetp(L, LUA_REGISTRYINDEX, thread) == LUA_TTHREAD;
+
+    lua_pop(L, 1);
+    return owned;
 }
 
 /* Call a C function with one pointer in the main thread. A Lua status; above
@@ -80,7 +87,8 @@ static struct coro *take(struct vm *vm)
 
 static void drop(struct coro *co)
 {
-    luaL_unref(co->vm->L, LUA_REGISTRYINDEX, co->ref);
+    lua_pushnil(co->vm->L);
+    lua_rawsetp(co->vm->L, LUA_REGISTRYINDEX, co->L);
     free(co);
 }
 

@@ -141,6 +141,9 @@ static int guarded_thread(lua_State *L)
 {
     lua_State *thread = lua_tothread(L, 1);
 
+    luaL_argcheck(L, !thread || !coro_owns(L, thread), 1,
+        "this coroutine is gwrun's: what it waits for wakes it; use "
+        "gwrun.ticket()");
     return call_guarded(L, thread ? thread : L);
 }
 

@@ -108,6 +108,10 @@ size_t coro_cancel(struct vm *vm, bool clients_only);
 /* coro.c: after the state is closed. */
 void coro_free_idle(struct vm *vm);
 
+/* coro.c: does a handler or the like run in this thread, or did one? Nobody but
+ * the loop may go on with it: the operation that it waits for knows it. */
+bool coro_owns(lua_State *L, const lua_State *thread);
+
 /* coro.c: what was given to coro_start() as done_arg for the coroutine that
  * runs, if its done callback is this one; else NULL. */
 void *coro_done_arg(lua_State *L, coro_done_cb done);
