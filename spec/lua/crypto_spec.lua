@@ -216,6 +216,8 @@ describe("in a script", function()
       assert.equal("[]", bed:run "return json.encode(json.array())")
       assert.equal('{"a":[]}', bed:run "return json.encode { a = json.array {} }")
       assert.equal('{"3":1}', bed:run "return json.encode { [3] = 1 }")
+      local packed = bed:run "return json.encode(table.pack(1, nil, 3))" -- a gap, and n
+      assert.same({ ["1"] = 1, ["3"] = 3, n = 3 }, cjson.decode(packed), packed)
       assert.equal("[null,1]", bed:run "return json.encode(json.array { json.null, 1 })")
       assert.equal('"\xef\xbf\xbd"', bed:run "return json.encode '\\xff'")
     end)

@@ -113,10 +113,12 @@ static bool is_sequence(lua_State *L, int index)
     lua_pushnil(L);
     while (lua_next(L, index)) {
         lua_pop(L, 1);
-        if (++count > n) {
+        if (!lua_isinteger(L, -1) ||
+            (lua_Unsigned)lua_tointeger(L, -1) - 1 >= n) {
             lua_pop(L, 1);
             return false;
         }
+        count++;
     }
     return count == n;
 }
