@@ -125,8 +125,14 @@ local Db = {}
 Db.__index = Db
 Db.__name = "gwrun.mysql"
 
--- What the running coroutine did last: {sql, insert_id}.
+-- What each coroutine did last: {sql, insert_id, handler}.
 local last = setmetatable({}, { __mode = "k" })
+
+-- What the running handler did last. Its coroutine ran others before.
+local function last_of_handler()
+  local what = last[coroutine.running()]
+  return what and what.handler == core.handler() and what or nil
+end
 
 local START = "START TRANSACTION"
 
@@ -158,7 +164,7 @@ local function run(db, sql, params, timeout, column, level)
     sql, args = bind(sql, params, level + 1)
   end
   local co = coroutine.running()
-  last[co] = { sql = sql, insert_id = 0 }
+  last[co] = { sql = sql, insert_id = 0, handler = core.handler() }
   local result, insert_id, code, info =
     db.pool:run(sql, args, timeout or db.timeout, column or false, db.hold)
   if result ~= nil then last[co].insert_id = insert_id end
@@ -199,12 +205,12 @@ end
 
 --- Of this handler's last statement.
 function Db:lastInsertId() -- luacheck: no self
-  local what = last[coroutine.running()]
+  local what = last_of_handler()
   return what and what.insert_id or 0
 end
 
 function Db:lastSQL() -- luacheck: no self
-  local what = last[coroutine.running()]
+  local what = last_of_handler()
   return what and what.sql
 end
 

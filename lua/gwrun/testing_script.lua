@@ -45,6 +45,14 @@ function M.mysql.open(conf)
   return setmetatable({ conf = { database = conf.database, host = conf.host }, holds = {} }, Pool)
 end
 
+local handlers = setmetatable({}, { __mode = "k" }) -- by coroutine
+
+function M.mysql.handler()
+  local co = coroutine.running()
+  if not handlers[co] or handlers[co]:ended() then handlers[co] = core.lifetime() end
+  return handlers[co]
+end
+
 -- The hold of the running coroutine; it ends with it.
 local function find_hold(self)
   local co = coroutine.running()

@@ -10,7 +10,10 @@ describe("lua/gwrun/mysql.lua", function()
       sql, params = text, args and { table.unpack(args, 1, args.n) }
       return table.unpack(result)
     end
-    Mysql = assert(loadfile "lua/gwrun/mysql.lua") { open = function() return pool end }
+    Mysql = assert(loadfile "lua/gwrun/mysql.lua") {
+      open = function() return pool end,
+      handler = function() return 1 end,
+    }
     db = Mysql.connect {}
     result = { {} }
   end)

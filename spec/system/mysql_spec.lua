@@ -149,6 +149,7 @@ describe("Mysql", function()
     it("inserts, selects, updates and deletes", function()
       assert.equal("1 1", run(c, [[local id = db:insert("people"):cols { name = "ann", age = 30 }:query()
         return id, db:lastInsertId()]]))
+      assert.equal("0 nil", run(c, "return db:lastInsertId(), db:lastSQL()")) -- that was another handler
       assert.equal("2 1", run(c, [[return db:query("INSERT INTO people (name, age) VALUES (:n, :a)", { n = "bob", a = 40 })]]))
       assert.equal("{age=30,name=ann}", run(c, [[return db:select("name, age"):from("people"):where("id = :id")
         :bindValues { id = 1 }:row()]]))

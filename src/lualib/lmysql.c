@@ -143,6 +143,13 @@ static int core_open(lua_State *L)
     return 1;
 }
 
+/* core.handler() -> the number of what runs: coroutines are used again. */
+static int core_handler(lua_State *L)
+{
+    lua_pushinteger(L, coro_number(L));
+    return 1;
+}
+
 /* pool:close(): once what is under way has ended. */
 static int pool_close_method(lua_State *L)
 {
@@ -540,7 +547,11 @@ void lmysql_push(lua_State *L)
         {"close", pool_close_method},
         {NULL, NULL},
     };
-    static const luaL_Reg core[] = {{"open", core_open}, {NULL, NULL}};
+    static const luaL_Reg core[] = {
+        {"open", core_open},
+        {"handler", core_handler},
+        {NULL, NULL},
+    };
 
     luaL_newmetatable(L, LMYSQL_TYPE);
     lua_pushcfunction(L, pool_gc);

@@ -10,9 +10,10 @@
 #define CORO_IDLE_MAX 1024 /* kept for reuse in each vm */
 
 struct coro {
-    struct list node; /* in vm->idle or vm->busy */
-    struct vm *vm;    /* borrowed, outlives it */
-    lua_State *L;     /* in the registry by its own address */
+    struct list node;   /* in vm->idle or vm->busy */
+    struct vm *vm;      /* borrowed, outlives it */
+    lua_State *L;       /* in the registry by its own address */
+    lua_Integer number; /* of this start */
     bool has_client;
     struct coro_client client;
     coro_done_cb done;
@@ -209,6 +210,7 @@ void coro_start(struct vm *vm, lua_CFunction body, void *arg,
             done("not enough memory", done_arg);
         return;
     }
+    co->number = ++vm->nstarted;
     co->has_client = client != NULL;
     if (client)
         co->client = *client;
@@ -265,6 +267,13 @@ struct coro *coro_check(lua_State *L)
     if (limit)
         raise_passed(L, limit);
     return vm->running;
+}
+
+lua_Integer coro_number(lua_State *L)
+{
+    const struct coro *co = vm_of(L)->running;
+
+    return co ? co->number : 0;
 }
 
 struct coro_client *coro_client(lua_State *L)

@@ -45,6 +45,10 @@ void coro_start(struct vm *vm, lua_CFunction body, void *arg,
  * a metamethod, a sort comparison, the script's own coroutine, at load time. */
 struct coro *coro_check(lua_State *L);
 
+/* A number that only what runs now has, though its thread ran something else
+ * before; 0 at load time. Also from the script's own coroutines. */
+lua_Integer coro_number(lua_State *L);
+
 /* The client that the running code serves; NULL in timers and at load time.
  * Also from the script's own coroutines. Borrowed; gone with the event. */
 struct coro_client *coro_client(lua_State *L);

@@ -57,7 +57,8 @@ struct vm {
     struct list busy;     /* running or waiting */
     size_t nidle;
     size_t nbusy;
-    size_t nclients; /* of the busy ones, those that serve a client */
+    lua_Integer nstarted; /* so far */
+    size_t nclients;      /* of the busy ones, those that serve a client */
     struct turn_task quiet_task;
     vm_event_cb quiet; /* nclients fell to 0, told at the end of the turn */
     void *quiet_arg;
