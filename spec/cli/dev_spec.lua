@@ -74,6 +74,27 @@ describe("gwrun dev", function()
     ends_well()
   end)
 
+  it("gives up a script that does not start for the one that is saved next", function()
+    local stuck = script "stuck " .. [[
+      function Events.onWorkerStart() Log.notice "it waits" Timer.sleep(3600) end
+    ]]
+    app:write_script(stuck)
+    dev:wait_output "it waits"
+    app:write_script(script "better ")
+    dev:wait_output "script reloaded"
+    local c = tcp.connect(app.port[1])
+    c:send "a\n"
+    c:receive "better a\n"
+    c:close()
+    ends_well()
+    app:write_script(stuck)
+    dev = process.spawn({ testbed.program, "dev" }, { cwd = app.dir })
+    dev:wait_output "it waits"
+    app:write_script(script "at last ")
+    dev:wait_output "clients can connect"
+    ends_well()
+  end)
+
   it("shows the source around an error, and only the script's own callers", function()
     app:write_script [[
 Events = {}

@@ -179,14 +179,17 @@ static int open_roles(struct dev *d)
     return err;
 }
 
+/* A script that is still starting is given up for the one that was saved. */
 static void reload(struct dev *d)
 {
     d->changed = false;
-    if (d->worker_state == DEV_FAILED) {
+    if (d->worker_state == DEV_FAILED || d->worker_state == DEV_LOADING) {
         world_close_worker(&d->world, 0);
         open_worker(d);
         return;
     }
+    if (d->worker_state == DEV_PREPARING)
+        worker_abort(d->world.workers[0]);
     d->worker_state = DEV_PREPARING;
     if (worker_prepare(d->world.workers[0], on_prepared, d) < 0) {
         d->worker_state = DEV_SERVING;
@@ -199,8 +202,7 @@ static void serve(struct dev *d)
 {
     while (d->signaled == 0) {
         uv_run(&d->world.loop, UV_RUN_ONCE);
-        if (d->changed &&
-            (d->worker_state == DEV_SERVING || d->worker_state == DEV_FAILED))
+        if (d->changed)
             reload(d);
     }
 }
