@@ -25,6 +25,7 @@ local defaults = {
 local retry_min, retry_max = 0.1, 5 -- seconds between a subscription's connects
 local ping_after = 15 -- seconds of silence on a subscription
 local attempts = 10 -- of a transaction whose keys are changed by others
+local day = 86400 -- seconds; no call takes longer
 
 -- Commands that wait at the server: the place of their limit in seconds.
 local blocking = {
@@ -73,11 +74,15 @@ local function block_time(name, ...)
   end
   local seconds = tonumber(value) or 0
   if where == "ms" or where == "option" then seconds = seconds / 1000 end
-  return seconds > 0 and seconds or 86000 -- 0 is for ever
+  return seconds > 0 and seconds or day -- 0 is for ever
 end
 
 local function pack_command(...)
-  return { ... }
+  local words = { ... }
+  for i = 1, select("#", ...) do
+    if words[i] == nil then error(("redis: word %d of the command is a nil"):format(i), 3) end
+  end
+  return words
 end
 
 -- Make a table whose methods are commands; each is made when first used.
@@ -204,12 +209,12 @@ end
 
 local function call(self, command, ...)
   local seconds = blocking[command] and block_time(command, ...)
+  local limit = math.min((seconds or 0) + self.seconds, day)
   if not seconds or self.shared.is_own then
-    return self.shared.conn:call((seconds or 0) + self.seconds, command, ...)
+    return self.shared.conn:call(limit, command, ...)
   end
   local args = table.pack(...)
   return with_connection(self, function(conn)
-    local limit = seconds + self.seconds
     local reply, message, code = conn:call(limit, command, table.unpack(args, 1, args.n))
     return message == nil, reply, message, code
   end)
@@ -416,6 +421,21 @@ end
 
 local types = { host = "string", user = "string", password = "string" }
 
+local limits = {
+  port = { 1, 65535 }, db = { 0, 0x7fffffff }, pool_size = { 1, 10000 },
+  timeout = { 0.001, 86400 }, connect_timeout = { 0.001, 86400 },
+}
+local whole = { port = true, db = true, pool_size = true }
+
+local function check_range(name, value, level)
+  local limit = limits[name]
+  if limit and not (value >= limit[1] and value <= limit[2] and
+      (not whole[name] or math.tointeger(value))) then
+    error(("redis: option '%s' must be a %snumber from %s to %s"):format(
+      name, whole[name] and "whole " or "", limit[1], limit[2]), level + 1)
+  end
+end
+
 -- A client for one server. It connects when it is first used, and again when the
 -- connection was lost.
 function M.connect(options)
@@ -426,6 +446,7 @@ function M.connect(options)
     if type(value) ~= (types[name] or "number") then
       error(("redis: option '%s' must be a %s"):format(name, types[name] or "number"), 2)
     end
+    check_range(name, value, 2)
     conf[name] = value
   end
   return setmetatable({

@@ -56,6 +56,11 @@ describe("gwrun.redis", function()
       ["r:call('multi')"] = "spec:1: redis: MULTI .- use multi%(f%)",
       ["Redis.connect { hots = 'x' }"] = "spec:1: redis: unknown option 'hots'",
       ["Redis.connect { port = 'x' }"] = "spec:1: redis: option 'port' must be a number",
+      ["Redis.connect { port = 70000 }"] = "spec:1: redis: option 'port' must be a whole number from 1 to 65535",
+      ["Redis.connect { db = 1.5 }"] = "spec:1: redis: option 'db' must be a whole number",
+      ["Redis.connect { pool_size = 0 }"] = "spec:1: redis: option 'pool_size' must be a whole number from 1",
+      ["Redis.connect { timeout = 0 }"] = "spec:1: redis: option 'timeout' must be a number from 0.001 to 86400",
+      ["r:multi(function(tx) tx:del('k', nil) end)"] = "spec:1: redis: word 3 of the command is a nil",
     } do
       assert.error_matches(function() bed:run(text) end, message)
     end
@@ -123,6 +128,10 @@ describe("gwrun.redis", function()
     for i = 1, 12 do assert.equal("list", waiting[i]()[1]) end
     assert.is_true(os.time() - start < 4)
     assert.equal(cjson.null, bed:run "return r:blpop('list', 0.05)")
+    assert.equal("deadline", select(3, bed:run [[
+      local long = r:within(3600)
+      return gwrun.deadline(0.02, long.blpop, long, "list", 0) -- for ever
+    ]]))
   end)
 
   it("runs scripts, also after the server forgot them", function()
