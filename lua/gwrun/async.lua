@@ -79,24 +79,26 @@ end
 
 -- When this is cut short itself, the functions are.
 local function run_all(list)
-  local results, left, ticket = {}, list.n, core.ticket()
-  local limits, is_left = {}, false
+  local results, tickets, limits, is_left = {}, {}, {}, false
   local _ <close> = setmetatable({}, { __close = function()
     is_left = true
     for _, limit in pairs(limits) do limit:cut() end
   end })
   for i = 1, list.n do
+    tickets[i] = core.ticket()
     core.spawn(function()
+      core.at_end(tickets[i])
       if is_left then return end
       local limit <close> = core.limit(cut_error("nobody waits for it any more", "ecanceled"))
       limits[i] = limit
       results[i] = table.pack(xpcall(list[i], debug.traceback))
       limits[i] = nil
-      left = left - 1
-      if left == 0 then ticket:set() end
     end)
   end
-  if left > 0 then ticket:wait() end
+  for i = 1, list.n do
+    tickets[i]:wait()
+    results[i] = results[i] or { false, "handler exceeded its limit on computing", n = 2 }
+  end
   return results
 end
 

@@ -129,25 +129,28 @@ local del, del_all = Timer.del, Timer.delAll
 
 local schedule
 
+-- One that has computed for too long is ended wherever it is.
+local function is_running(entry)
+  return entry.running and coroutine.status(entry.running) ~= "dead"
+end
+
 local function run(id, entry)
-  if entry.running then return end -- it still waits: this time is skipped
-  entry.running = true
+  if is_running(entry) then return end -- it still waits: this time is skipped
   async.spawn(function()
+    entry.running = coroutine.running()
     local ok, message = xpcall(entry.fn, debug.traceback, table.unpack(entry.args))
-    entry.running = false
+    entry.running = nil
     if not ok then async._report(("cron: callback failed id=%d"):format(id), message) end
   end)
 end
 
 local function on_timer(id, entry)
   if entries[id] ~= entry then return end
-  if async.now() >= entry.due then
-    entry.due = M.next(entry.plan, math.max(entry.due, os.time()))
-    run(id, entry)
-  else
-    entry.due = M.next(entry.plan, os.time()) -- the clock may have been set
-  end
+  local is_due = async.now() >= entry.due
+  -- The clock may have been set.
+  entry.due = M.next(entry.plan, is_due and math.max(entry.due, os.time()) or os.time())
   schedule(id, entry)
+  if is_due then run(id, entry) end -- last: it raises when too many functions run
 end
 
 function schedule(id, entry)

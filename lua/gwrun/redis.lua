@@ -140,11 +140,26 @@ end
 
 -- Connections of one's own.
 
+-- shared.pool has them as weak keys: whoever computes for too long is ended
+-- without giving his back.
+local function open(shared)
+  local conn = core.open(shared.conf)
+  shared.pool[conn] = true
+  return conn
+end
+
+local function count(pool)
+  local n = 0
+  for _ in pairs(pool) do n = n + 1 end
+  return n
+end
+
 -- A connection in an unknown state is not used again.
 local function give_back(shared, conn, usable)
   if not usable then
     conn:close()
-    conn = core.open(shared.conf)
+    shared.pool[conn] = nil
+    conn = open(shared)
   end
   local waiter = table.remove(shared.waiters, 1)
   if waiter then
@@ -168,12 +183,10 @@ function Waiter:__close()
 end
 
 local function take(shared, timeout)
+  if shared.closed then error("redis: the connection is closed", 0) end
   local idle = table.remove(shared.idle)
   if idle then return idle end
-  if shared.lent < shared.conf.pool_size then
-    shared.lent = shared.lent + 1
-    return core.open(shared.conf)
-  end
+  if count(shared.pool) < shared.conf.pool_size then return open(shared) end
   local waiter <close> = setmetatable({ shared = shared, ticket = async.ticket() }, Waiter)
   table.insert(shared.waiters, waiter)
   waiter.ticket:wait(timeout)
@@ -370,12 +383,22 @@ local function run_subscription(self)
   end
 end
 
--- A connection on which nothing comes, not even the answer to a ping, is dead.
+local function start_subscription(self)
+  async.spawn(function()
+    self.reader = coroutine.running()
+    run_subscription(self)
+  end)
+end
+
+-- A connection on which nothing comes, not even the answer to a ping, is dead;
+-- so is the reader when the handler has computed for too long.
 local function watch_silence(self)
   local conn, asked
-  while not self.closed do
-    Timer.sleep(ping_after)
-    if self.heard or self.conn ~= conn then
+  while not self.ended:wait(ping_after) do
+    if coroutine.status(self.reader) == "dead" then
+      self.conn:close()
+      start_subscription(self)
+    elseif self.heard or self.conn ~= conn then
       conn, asked = self.conn, false
     elseif asked then
       self.conn:close()
@@ -394,9 +417,9 @@ local function subscribe(self, command, names, handler)
   local conf = setmetatable({ push = true }, { __index = self.shared.conf })
   local subscription = setmetatable({
     conf = conf, command = command, names = names, handler = handler, seconds = self.seconds,
-    wait = retry_min, confirmed = 0, ready = async.ticket(),
+    wait = retry_min, confirmed = 0, ready = async.ticket(), ended = async.ticket(),
   }, Subscription)
-  async.spawn(function() run_subscription(subscription) end)
+  start_subscription(subscription)
   async.spawn(function() watch_silence(subscription) end)
   return subscription
 end
@@ -416,6 +439,7 @@ end
 
 function Subscription:close()
   self.closed = true
+  self.ended:set()
   if self.conn then self.conn:close() end
 end
 
@@ -451,7 +475,8 @@ function M.connect(options)
   end
   return setmetatable({
     shared = {
-      conn = core.open(conf), conf = conf, idle = {}, lent = 0, waiters = {}, scripts = {},
+      conn = core.open(conf), conf = conf, idle = {}, pool = setmetatable({}, { __mode = "k" }),
+      waiters = {}, scripts = {},
     },
     seconds = conf.timeout,
   }, client_meta)

@@ -214,6 +214,17 @@ describe("gwrun.redis", function()
     bed:run "repeat Timer.sleep(0.01) until r:info('clients'):find 'connected_clients:2%s'" -- the transaction's too
   end)
 
+  it("gets a connection back from whoever was ended for computing too long", function()
+    local quick = scripting.start {
+      prefix = ("r = Redis.connect { host = %q, password = 'secret', timeout = 1, pool_size = 1 }\n"):format(server.path),
+      workers = { handler_timeout = 0.1 },
+    }
+    quick:send "r:transaction('k', function() while true do end end)"
+    quick.app:wait_log "handler exceeded"
+    assert.equal(cjson.null, quick:run "collectgarbage() collectgarbage() return (select(2, r:blpop('none', 0.01)))")
+    quick:stop()
+  end)
+
   it("says what is wrong with the server's name or password", function()
     local _, message, code = bed:run "return Redis.connect { host = '/nonexistent.sock' }:get('k')"
     assert.equal("redis /nonexistent.sock: no such file or directory", message)
@@ -242,7 +253,8 @@ describe("gwrun.redis", function()
         function() Timer.sleep(0.02) other:close() end,
         function() return (select(3, other:eval("for i = 1, 1e7 do end return 1", 0))) end)
       local _, message = pcall(other.ping, other)
-      return code, message:match "connection is closed"
+      local _, blocked = pcall(other.blpop, other, "list", 0.01)
+      return code, message:match "connection is closed" and blocked:match "connection is closed"
     ]], server.path) })
   end)
 

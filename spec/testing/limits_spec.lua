@@ -40,3 +40,84 @@ describe("the harness", function()
     assert.same({ "gone", "closed" }, other:received())
   end)
 end)
+
+describe("what computes for too long", function()
+  local app
+
+  local function start(text, options)
+    options = options or {}
+    options.text = "Events = { onMessage = print }\n" .. text
+    options.errors = "collect"
+    options.config = { workers = { handler_timeout = 0.05 } }
+    app = testing.start(options)
+  end
+
+  after_each(function() app:stop() end)
+
+  it("does not end its cron job", function()
+    start [[
+      runs = 0
+      Timer.cron("* * * * * *", function()
+        runs = runs + 1
+        while runs == 1 do end
+      end)
+    ]]
+    app:advance(1)
+    assert.matches("handler exceeded", app:errors()[1])
+    app:advance(3)
+    assert.equal(4, app:run "return runs")
+  end)
+
+  it("does not end its subscription", function()
+    local redis = testing.redis()
+    start([[
+      heard = {}
+      Redis.connect():subscribe("c", function(message)
+        heard[#heard + 1] = message
+        while message == "loop" do end
+      end)
+    ]], { redis = redis })
+    redis:publish("c", "loop")
+    app:advance(0)
+    assert.matches("handler exceeded", app:errors()[1])
+    app:advance(30)
+    redis:publish("c", "again")
+    app:advance(0)
+    assert.same({ "loop", "again" }, { app:run "return table.unpack(heard)" })
+  end)
+
+  it("does not leave who waits for it in gwrun.parallel", function()
+    start ""
+    app:run [[
+      gwrun.spawn(function()
+        ok, message = pcall(gwrun.parallel, function() while true do end end, Timer.sleep)
+      end)
+    ]]
+    assert.matches("handler exceeded", app:errors()[1])
+    assert.is_false(app:run "return ok")
+    assert.matches("handler exceeded", app:run "return message")
+  end)
+end)
+
+describe("a cron job", function()
+  it("goes on after a time at which too many functions ran", function()
+    local app = testing.start { errors = "collect", text = [[
+      Events = { onMessage = print }
+      runs, tickets = 0, {}
+      Timer.cron("* * * * * *", function() runs = runs + 1 end)
+      function fill()
+        for i = 1, 10000 do
+          tickets[i] = gwrun.ticket()
+          gwrun.spawn(function() tickets[i]:wait() end)
+        end
+      end
+    ]] }
+    app:run "fill()"
+    app:advance(1)
+    assert.matches("more than 10000 spawned functions", app:errors()[1])
+    app:run "for _, ticket in ipairs(tickets) do ticket:set() end"
+    app:advance(2)
+    assert.equal(2, app:run "return runs")
+    app:stop()
+  end)
+end)

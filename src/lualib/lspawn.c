@@ -99,8 +99,9 @@ static int spawn(lua_State *L)
 struct ticket {
     struct turn *turn; /* borrowed */
     struct turn_task task;
-    struct coro *co;   /* borrowed; who waits, or NULL */
-    uv_timer_t *timer; /* owned; while it waits with a limit */
+    struct coro_hook at_end; /* of at_end() */
+    struct coro *co;         /* borrowed; who waits, or NULL */
+    uv_timer_t *timer;       /* owned; while it waits with a limit */
     bool is_set;
 };
 
@@ -172,14 +173,40 @@ static int ticket_wait(lua_State *L)
     return coro_await(L, co, cancel_wait, t, finish_wait);
 }
 
-/* ticket:set(): who waits goes on at the end of the turn. */
-static int ticket_set(lua_State *L)
+static void set(struct ticket *t)
 {
-    struct ticket *t = luaL_checkudata(L, 1, TICKET_TYPE);
-
     t->is_set = true;
     if (t->co)
         turn_schedule(t->turn, &t->task);
+}
+
+/* ticket:set(): who waits goes on at the end of the turn. */
+static int ticket_set(lua_State *L)
+{
+    set(luaL_checkudata(L, 1, TICKET_TYPE));
+    return 0;
+}
+
+static void on_coro_end(struct coro_hook *hook)
+{
+    set(LIST_ENTRY(hook, struct ticket, at_end));
+}
+
+/* at_end(ticket): it is set when what runs here has ended, however it does. */
+static int set_at_end(lua_State *L)
+{
+    struct ticket *t = luaL_checkudata(L, 1, TICKET_TYPE);
+
+    list_remove(&t->at_end.node);
+    coro_at_end(coro_check(L), &t->at_end);
+    return 0;
+}
+
+static int ticket_gc(lua_State *L)
+{
+    struct ticket *t = luaL_checkudata(L, 1, TICKET_TYPE);
+
+    list_remove(&t->at_end.node);
     return 0;
 }
 
@@ -192,6 +219,8 @@ static int ticket_new(lua_State *L)
     t->turn = vm_turn(vm_of(L));
     list_init(&t->task.node);
     t->task.run = on_set;
+    list_init(&t->at_end.node);
+    t->at_end.run = on_coro_end;
     luaL_setmetatable(L, TICKET_TYPE);
     return 1;
 }
@@ -245,6 +274,7 @@ void lspawn_push(lua_State *L)
     };
     static const luaL_Reg functions[] = {
         {"ticket", ticket_new},
+        {"at_end", set_at_end},
         {"is_serving", is_serving},
         {"now", now},
         {"report", report},
@@ -252,6 +282,8 @@ void lspawn_push(lua_State *L)
     };
 
     luaL_newmetatable(L, TICKET_TYPE);
+    lua_pushcfunction(L, ticket_gc);
+    lua_setfield(L, -2, "__gc");
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
