@@ -92,6 +92,36 @@ describe("gwrun exec", function()
     ]])
   end)
 
+  it("writes no redis command into another, whatever a finalizer calls", function()
+    local redis = redisserver.start()
+    local code, out = run(([[
+      local r = Redis.connect { host = %q }
+      local meta = { __gc = function() pcall(r.set, r, "wrong", 1) end }
+      collectgarbage("incremental", 100, 1000) -- often, also in the midst of a command's words
+      for i = 1, 50 do
+        local words = {}
+        for j = 1, 500 do words[j] = i * 1000 + j + 0.5 end
+        for _ = 1, 200 do setmetatable({}, meta) end
+        r:rpush("list", table.unpack(words))
+      end
+      print(r:llen "list", r:exists "wrong")
+    ]]):format(redis.path))
+    redis:stop()
+    assert.same({ 0, "25000\t0\n" }, { code, (out:gsub("[^\n]*warn[^\n]*\n", "")) })
+  end)
+
+  it("ends as soon as its subscriptions are closed", function()
+    local redis = redisserver.start()
+    write(([[
+      local news = Redis.connect({ host = %q }):subscribe("news", print)
+      print(news:waitReady())
+      news:close()
+    ]]):format(redis.path), "www/program.lua")
+    local code, out = process.run({ testbed.program, "exec", "program.lua" }, { cwd = app.dir .. "/www", seconds = 8 })
+    redis:stop()
+    assert.same({ 0, "true\n" }, { code, out })
+  end)
+
   it("ends at os.exit, wherever it is called", function()
     gives(7, "", "os.exit(7) print 'on'")
     gives(0, "", "os.exit()")

@@ -178,11 +178,13 @@ static uint64_t check_timeout(lua_State *L, int arg)
     return (uint64_t)(seconds * 1000 + 0.5);
 }
 
-/* The state's buffer for commands, empty. */
+/* The state's buffer for commands, empty. Raises where nothing can wait: a
+ * finalizer may run while a command is being written. */
 static struct buf *take_buf(lua_State *L)
 {
     struct buf *out = lua_touserdata(L, lua_upvalueindex(1));
 
+    coro_check(L);
     buf_clear(out);
     buf_shrink(out, COMMANDS_KEEP);
     return out;
