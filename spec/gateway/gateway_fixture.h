@@ -42,6 +42,7 @@ struct test {
     struct gateway *gateway;
     union addr outer, inner;
     int ids_fd;
+    int held_fd; /* the clients' socket, as the master holds it */
     unsigned ready, stopped;
 };
 
@@ -69,16 +70,20 @@ static inline void on_stopped(void *arg)
 
 static const struct gateway_events events = {on_ready, on_stopped};
 
+/* A socket that is bound to a number, and so keeps it. */
 static inline int bind_any(union addr *out)
 {
     socklen_t len = sizeof(*out);
     union addr any;
-    int fd;
+    int first, fd;
 
     assert_int_equal(addr_parse(&any, "127.0.0.1:0"), 0);
-    fd = listener_bind(&any, false);
+    first = listener_bind(&any, false);
+    assert_true(first >= 0);
+    assert_int_equal(getsockname(first, &out->sa, &len), 0);
+    fd = listener_bind(out, false);
     assert_true(fd >= 0);
-    assert_int_equal(getsockname(fd, &out->sa, &len), 0);
+    close(first);
     return fd;
 }
 
@@ -118,6 +123,7 @@ static inline void start(struct test *t)
     };
     char err[256] = "";
 
+    t->held_fd = dup(slot.client_fd);
     t->conf.start_port = addr_port(&t->inner);
     if (gateway_new(&t->gateway, &t->loop, &t->conf, &slot, &events, t, err) <
         0)
@@ -130,6 +136,7 @@ static inline void end(struct test *t)
     gateway_free(t->gateway);
     t->gateway = NULL;
     t->ready = t->stopped = 0;
+    close(t->held_fd);
 }
 
 static inline void finish(struct test *t)

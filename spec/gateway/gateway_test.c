@@ -555,6 +555,31 @@ static void gives_up_on_clients_that_stay_at_the_end(void **state)
     finish(t);
 }
 
+/* Nobody who connects to the gateway's port waits there in vain. */
+static void expect_nobody_listens(struct test *t)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    errno = 0;
+    assert_int_equal(connect(fd, &t->outer.sa, addr_len(&t->outer)), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    close(fd);
+}
+
+static void a_port_that_is_left_can_be_listened_on_again(void **state)
+{
+    struct test *t = serve(CLIENT_IO_TEXT);
+    struct peer *worker = join(t);
+
+    UNTIL(t, t->ready);
+    gateway_stop(t->gateway, 5);
+    expect_nobody_listens(t);
+    assert_int_equal(listen(t->held_fd, 1), 0);
+    hang_up(dial(t, &t->outer));
+    hang_up(worker);
+    finish(t);
+}
+
 static void waits_until_the_last_client_has_left(void **state)
 {
     struct test *t = serve(CLIENT_IO_TEXT);
@@ -563,6 +588,7 @@ static void waits_until_the_last_client_has_left(void **state)
 
     expect_event(worker, "ON_CONNECT 1 ");
     gateway_stop_when_empty(t->gateway);
+    expect_nobody_listens(t);
     put_str(client, "still here\n");
     expect_event(worker, "ON_MESSAGE 1 still here");
     assert_int_equal(t->stopped, 0);
@@ -680,6 +706,7 @@ int main(void)
         cmocka_unit_test(says_goodbye_and_delivers_every_close),
         cmocka_unit_test(gives_up_on_clients_that_stay_at_the_end),
         cmocka_unit_test(waits_until_the_last_client_has_left),
+        cmocka_unit_test(a_port_that_is_left_can_be_listened_on_again),
         cmocka_unit_test(never_gives_an_id_twice_over_restarts),
         cmocka_unit_test(shows_its_clients),
         cmocka_unit_test(leaves_the_sockets_to_the_caller_when_it_cannot_start),

@@ -186,7 +186,8 @@ int client_io_listen(struct client_io *io)
     return rc;
 }
 
-void client_io_stop_listening(struct client_io *io)
+/* Connections go on waiting there for the next one that listens. */
+static void leave_socket(struct client_io *io)
 {
     if (io->listener != NULL)
         listener_close(io->listener);
@@ -194,6 +195,14 @@ void client_io_stop_listening(struct client_io *io)
     if (io->fd >= 0)
         close(io->fd);
     io->fd = -1;
+}
+
+void client_io_stop_listening(struct client_io *io)
+{
+    if (io->listener != NULL)
+        listener_refuse(io->listener);
+    io->listener = NULL;
+    leave_socket(io);
 }
 
 int client_io_reload_tls(struct client_io *io, char err[256])
@@ -239,7 +248,7 @@ void client_io_free(struct client_io *io)
 {
     struct list *node, *tmp;
 
-    client_io_stop_listening(io);
+    leave_socket(io);
     client_proxy_free(io);
     client_files_close(io);
     LIST_FOREACH_SAFE (node, tmp, &io->conns)

@@ -127,7 +127,8 @@ int client_io_new(struct client_io **out, struct turn *turn, int fd,
 /* Begin to accept. */
 int client_io_listen(struct client_io *io);
 
-/* No new connections from now on. */
+/* No new connections from now on: they are refused, although the master holds
+ * the socket, too. */
 void client_io_stop_listening(struct client_io *io);
 
 /* Serve a connected, non-blocking stream socket as if it had been accepted from

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -243,4 +244,12 @@ void listener_close(struct listener *l)
     uv_close((uv_handle_t *)&l->poll, on_closed);
     uv_close((uv_handle_t *)&l->rest, on_closed);
     close(l->fd);
+}
+
+/* Only of a socket that listens, as this one does: on any other one the kernel
+ * remembers it, and connections that it accepts later have nothing to read. */
+void listener_refuse(struct listener *l)
+{
+    shutdown(l->fd, SHUT_RD);
+    listener_close(l);
 }

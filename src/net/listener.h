@@ -51,4 +51,8 @@ int listener_addr(const struct listener *l, union addr *out);
  * must not touch it again. */
 void listener_close(struct listener *l);
 
+/* The same for a socket that other processes hold, too: whoever connects to it
+ * is refused from now on, until one of them listens again. */
+void listener_refuse(struct listener *l);
+
 #endif /* GW_NET_LISTENER_H */
