@@ -84,12 +84,8 @@ static void on_keylog(const SSL *ssl, const char *line)
         sscanf(hex + 1 + 2 * i, "%2hhx", &client_secret[i]);
 }
 
-/* Shake hands on c->fd; false: refused. */
-static bool tls_begin(struct test *t, struct tls *c, int max_version)
+static void tls_open(struct tls *c, int max_version)
 {
-    uint64_t begun = uv_hrtime();
-    int rc;
-
     c->ended = false;
     c->ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_security_level(c->ctx, 0);
@@ -101,6 +97,15 @@ static bool tls_begin(struct test *t, struct tls *c, int max_version)
         SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     c->ssl = SSL_new(c->ctx);
     SSL_set_fd(c->ssl, c->fd);
+}
+
+/* Shake hands on c->fd; false: refused. */
+static bool tls_begin(struct test *t, struct tls *c, int max_version)
+{
+    uint64_t begun = uv_hrtime();
+    int rc;
+
+    tls_open(c, max_version);
     while ((rc = SSL_connect(c->ssl)) != 1) {
         rc = SSL_get_error(c->ssl, rc);
         if (rc != SSL_ERROR_WANT_READ && rc != SSL_ERROR_WANT_WRITE) {
@@ -473,6 +478,52 @@ static void half_a_key_update_does_not_make_the_loop_spin(void **state)
     UNTIL(t, t->closed == 1);
     tls_end(&c);
     finish(t);
+}
+
+/* Junk, until the kernel takes no byte more for good. */
+static void fill(struct test *t, int fd)
+{
+    static const char junk[4096];
+    size_t len = sizeof(junk);
+
+    while (len > 0) {
+        if (send(fd, junk, len, MSG_NOSIGNAL) > 0)
+            continue;
+        len /= 2;
+        expect_rest(t);
+    }
+}
+
+/* What TLS has to say comes first, and the socket does not take it. */
+static void a_full_socket_under_tls_does_not_make_the_loop_spin(void **state)
+{
+    for (int secured = 0; secured < 2; secured++) {
+        struct files f;
+        struct test *t = serve_tls(CLIENT_IO_TEXT, &f);
+        struct tls c;
+        int fd = adopt_pair(t, &c.fd);
+
+        if (secured) {
+            assert_true(tls_begin(t, &c, TLS1_3_VERSION));
+            SSL_key_update(c.ssl, SSL_KEY_UPDATE_REQUESTED);
+            assert_int_equal(SSL_do_handshake(c.ssl), 1);
+            expect_rest(t);
+        }
+        fill(t, fd);
+        if (secured) {
+            client_send(t->conn, "hello", 5, false);
+            expect_rest(t);
+            tls_put(t, &c, "hi\n", 3);
+        } else {
+            tls_open(&c, TLS1_3_VERSION);
+            assert_int_equal(SSL_connect(c.ssl), -1); /* its hello is out */
+            put_str(t, c.fd, "more");
+        }
+        expect_rest(t);
+        tls_end(&c);
+        UNTIL(t, client_io_counters(t->io)->connections == 0);
+        finish(t);
+    }
 }
 
 /* They cost much and say nothing: others get their turn between them. */
@@ -888,6 +939,7 @@ int main(void)
         cmocka_unit_test(a_silent_tls_client_is_there_after_its_handshake),
         cmocka_unit_test(tls_says_its_end_once_the_socket_takes_it),
         cmocka_unit_test(half_a_key_update_does_not_make_the_loop_spin),
+        cmocka_unit_test(a_full_socket_under_tls_does_not_make_the_loop_spin),
         cmocka_unit_test(key_updates_are_read_one_a_turn),
         cmocka_unit_test(tls_1_1_and_plain_text_are_refused),
         cmocka_unit_test(nobody_shakes_hands_twice),

@@ -82,6 +82,7 @@ struct client_conn {
     uint8_t events;      /* what poll watches for */
     bool secured : 1;    /* the TLS handshake is over, or there is none */
     bool blocked : 1;    /* the socket took less than there was */
+    bool stuck : 1;      /* TLS reads on only when it has written */
     bool paused : 1;     /* by the owner */
     bool last : 1;       /* what is queued is the last; nothing is heard */
     bool kill : 1;       /* close it at the end of this turn */

@@ -20,8 +20,10 @@ static void read_some(struct client_conn *c)
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             n = -EAGAIN;
     }
-    if (n == -EAGAIN)
+    if (n == -EAGAIN) {
+        c->stuck = c->ssl != NULL && client_tls_wants_write(c->ssl);
         return;
+    }
     if (n <= 0) {
         client_conn_kill(c);
         return;
@@ -41,16 +43,17 @@ static void read_some(struct client_conn *c)
 /* What its peer says is of interest. */
 static bool is_read(const struct client_conn *c)
 {
-    return c->state == CLIENT_DEAD || !c->secured ||
-           (!c->paused && !c->last && c->files == NULL);
+    return !c->stuck && (c->state == CLIENT_DEAD || !c->secured ||
+                            (!c->paused && !c->last && c->files == NULL));
 }
 
 static int wanted(const struct client_conn *c)
 {
     int events = 0;
 
-    /* Later on, what TLS has to say of itself goes with what comes next. */
-    if (c->blocked || (!c->secured && client_tls_wants_write(c->ssl)))
+    /* What TLS has to say of itself goes with what comes next, or it is stuck.
+     */
+    if (c->blocked || c->stuck)
         events |= UV_WRITABLE;
     if (client_request_is_asking(c))
         return events | UV_DISCONNECT;
@@ -63,6 +66,7 @@ static void secure(struct client_conn *c)
 {
     int rc = client_tls_handshake(c);
 
+    c->stuck = rc == -EAGAIN && client_tls_wants_write(c->ssl);
     if (rc == -EAGAIN)
         return;
     if (rc < 0) {
@@ -92,7 +96,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         if (events & UV_READABLE)
             read_some(c);
         if (events & UV_WRITABLE && c->fd >= 0) {
-            c->blocked = false;
+            c->blocked = c->stuck = false;
             client_conn_schedule(c);
         }
     }
