@@ -696,6 +696,30 @@ static void gives_again_the_events_of_clients_that_left(void **state)
     finish(t);
 }
 
+/* As that of a client that is still there is the newest. */
+static void gives_again_the_last_session_of_clients_that_left(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct frame f;
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    assert_int_equal(clients_set_session(t->client[0], "i:1;", 4), 0);
+    leave(t, 0);
+    lose(t, 0, true);
+    add_acking(t, 1);
+    for (int i = 0; i < 2; i++) {
+        struct buf *out = &t->links[1].out;
+        ssize_t n = frame_measure(out->data, out->len, FRAME_MAX_LEN);
+
+        assert_int_equal(frame_decode(&f, out->data, (size_t)n), 0);
+        assert_int_equal(f.ext_len, 4);
+        assert_memory_equal(f.ext, "i:1;", 4);
+        buf_consume(out, (size_t)n);
+    }
+    finish(t);
+}
+
 static void drops_and_counts_when_nobody_knows_what_was_begun(void **state)
 {
     struct test *t = start(GATEWAY_ROUTER_LEAST);
@@ -783,6 +807,7 @@ int main(void)
         cmocka_unit_test(holds_what_was_not_begun_until_a_worker_comes),
         cmocka_unit_test(marks_what_is_given_again),
         cmocka_unit_test(gives_again_the_events_of_clients_that_left),
+        cmocka_unit_test(gives_again_the_last_session_of_clients_that_left),
         cmocka_unit_test(drops_and_counts_when_nobody_knows_what_was_begun),
         cmocka_unit_test(pauses_the_clients_of_a_worker_that_does_not_begin),
         cmocka_unit_test(notices_a_worker_that_lies),

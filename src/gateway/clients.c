@@ -112,17 +112,13 @@ static struct client *new_client(const union addr *peer)
     return c;
 }
 
-struct client *clients_revive(uint32_t id, const union addr *peer,
-    const void *session, size_t session_len)
+struct client *clients_revive(uint32_t id, const union addr *peer)
 {
     struct client *c = new_client(peer);
 
     c->id = id;
     c->slot = CLIENTS_OFFLINE;
     c->gone = true;
-    if (session_len > 0)
-        c->session = xmemdup(session, session_len);
-    c->session_len = (uint32_t)session_len;
     return c;
 }
 

@@ -84,8 +84,7 @@ struct client *clients_add(struct clients *cs, struct client_conn *conn,
 
 /* One that has left already, as its events tell of it, to send them again. Ends
  * with clients_release(). */
-struct client *clients_revive(uint32_t id, const union addr *peer,
-    const void *session, size_t session_len);
+struct client *clients_revive(uint32_t id, const union addr *peer);
 
 /* Take it out of all indexes: it is offline. The struct stays until
  * clients_release(). Harmless when it is out already. */

@@ -13,6 +13,7 @@ struct departed {
     UT_hash_handle hh;
     uint32_t id;
     struct client *client; /* kept alive by client->held */
+    bool revived;          /* made from its events: they hold its session */
 };
 
 struct regiving {
@@ -22,35 +23,29 @@ struct regiving {
     struct list events;        /* struct held */
 };
 
-static struct client *find_departed(const struct regiving *g, uint32_t id)
+static struct departed *find_departed(const struct regiving *g, uint32_t id)
 {
     struct departed *d;
 
     HASH_FIND(hh, g->departed, &id, sizeof(id), d);
-    return d ? d->client : NULL;
+    return d;
 }
 
-static void add_departed(struct regiving *g, struct client *c)
+static struct departed *add_departed(struct regiving *g, struct client *c)
 {
-    struct departed *d;
+    struct departed *d = xcalloc(1, sizeof(*d));
 
-    if (!c->gone || find_departed(g, c->id))
-        return;
-    d = xcalloc(1, sizeof(*d));
     d->id = c->id;
     d->client = c;
     HASH_ADD(hh, g->departed, id, sizeof(d->id), d);
+    return d;
 }
 
-static struct client *client_of(struct regiving *g, const struct frame *f)
+static struct departed *revive(struct regiving *g, const struct frame *f)
 {
-    struct client *c = clients_find(g->clients, f->connection_id);
     union addr peer = {0};
+    struct departed *d;
 
-    if (!c)
-        c = find_departed(g, f->connection_id);
-    if (c)
-        return c;
     if (f->flag & FRAME_FLAG_IPV6) {
         peer.in6.sin6_family = AF_INET6;
         peer.in6.sin6_port = htons(f->client_port);
@@ -60,9 +55,24 @@ static struct client *client_of(struct regiving *g, const struct frame *f)
         peer.in.sin_port = htons(f->client_port);
         peer.in.sin_addr.s_addr = htonl(f->client_ip);
     }
-    c = clients_revive(f->connection_id, &peer, f->ext, f->ext_len);
-    add_departed(g, c);
-    return c;
+    d = add_departed(g, clients_revive(f->connection_id, &peer));
+    d->revived = true;
+    return d;
+}
+
+static struct client *client_of(struct regiving *g, const struct frame *f)
+{
+    struct client *c = clients_find(g->clients, f->connection_id);
+    struct departed *d;
+
+    if (c)
+        return c;
+    d = find_departed(g, f->connection_id);
+    if (!d)
+        d = revive(g, f);
+    if (d->revived)
+        clients_set_session(d->client, f->ext, f->ext_len);
+    return d->client;
 }
 
 static void hold_again(const uint8_t *packet, size_t len, void *arg)
@@ -87,8 +97,12 @@ static void hold_unbegun(struct router *r, const struct router_worker *w,
     struct list *node;
 
     list_init(&g.events);
-    LIST_FOREACH (node, &r->held)
-        add_departed(&g, LIST_ENTRY(node, struct held, node)->client);
+    LIST_FOREACH (node, &r->held) {
+        struct client *c = LIST_ENTRY(node, struct held, node)->client;
+
+        if (c->gone && !find_departed(&g, c->id))
+            add_departed(&g, c);
+    }
     given_each(w->given, hold_again, &g);
     list_splice(&g.events, &r->held);
     list_splice(&r->held, &g.events);
