@@ -601,6 +601,7 @@ static void keeps_later_events_behind_those_not_begun(void **state)
     say(t, 0, "a"); /* to the first */
     say(t, 0, "b");
     router_remove_worker(t->router, t->workers[0]);
+    assert_int_equal(router_unbegun_count(t->router), 2);
     say(t, 0, "c");
     say(t, 1, "x"); /* knows no other worker */
     assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 x");

@@ -505,11 +505,14 @@ size_t router_queued(const struct router *r)
 
 size_t router_unbegun_count(const struct router *r)
 {
+    struct list *node;
     size_t sum = 0;
 
     for (size_t i = 0; i < r->nslots; i++)
         if (r->workers[i] && r->workers[i]->given)
             sum += given_count(r->workers[i]->given);
+    LIST_FOREACH (node, &r->leaving)
+        sum += given_count(LIST_ENTRY(node, struct router_worker, node)->given);
     return sum;
 }
 
