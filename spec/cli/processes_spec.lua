@@ -156,6 +156,45 @@ describe("processes", function()
     assert.equal(0, app.master:wait())
   end)
 
+  it("live on when the master is asked for more clients than it can be told of", function()
+    local clients, lists = 1600, 30 -- of 1.6 kB each: more than 64 MiB
+    app:write_script [[
+      Events = { onMessage = print }
+      local count = 0
+      function Events.onConnect(id)
+        count = count + 1
+        Gateway.bindUid(id, ("\1"):rep(240) .. count)
+      end
+    ]]
+    app.config.workers.count = 1
+    app:save_config()
+    app:up()
+    local load = process.spawn {
+      testbed.gwload, "-x", "-c", tostring(clients), "-t", "600", "connect", "127.0.0.1:" .. app.port[1],
+    }
+    loop.poll("all clients", function() return find("gateway", 0).counters.uids == clients end)
+    local pid = find("gateway", 0).pid
+    signal(pid, "sigstop") -- it will see all questions at once
+    local pipes = {}
+    for i = 1, lists do
+      pipes[i] = uv.new_pipe()
+      pipes[i]:connect(app.dir .. "/run/gwrun.sock", function()
+        pipes[i]:read_start(function() end)
+        pipes[i]:write '{"type":"connections"}\n'
+      end)
+    end
+    assert.is_false(find("gateway", 0).answering)
+    signal(pid, "sigcont")
+    app:wait_log "too long for the master at once"
+    for _, pipe in ipairs(pipes) do pipe:close() end
+    loop.poll("it to answer again", function() return find("gateway", 0).answering end)
+    local gateway = find("gateway", 0)
+    assert.equal(pid, gateway.pid)
+    assert.equal(clients, gateway.counters.clients)
+    load:kill "sigkill"
+    load:wait()
+  end)
+
   it("are restarted at once, then after a while", function()
     app:up()
     for _ = 1, 6 do

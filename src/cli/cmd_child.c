@@ -128,6 +128,13 @@ static void send_rows(json_t *rows, bool more, void *arg)
 {
     struct child_process *p = arg;
 
+    /* The list stays without its end; the link's end would be ours. */
+    if (p->ctl && !ctl_has_room(p->ctl)) {
+        if (!more)
+            log_warn("a list of clients is too long for the master at once");
+        json_decref(rows);
+        return;
+    }
     tell(p, json_pack("{s:s,s:I,s:b,s:o}", "type", "connections", "gather",
                 (json_int_t)p->gather, "more", more, "rows", rows));
 }

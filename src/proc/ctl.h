@@ -8,6 +8,8 @@
 #ifndef GW_PROC_CTL_H
 #define GW_PROC_CTL_H
 
+#include <stdbool.h>
+
 #include "net/turn.h"
 #include "wire/ctlmsg.h"
 
@@ -25,8 +27,13 @@ struct ctl_ops {
 struct ctl *ctl_open(
     struct turn *turn, int fd, const struct ctl_ops *ops, void *arg);
 
-/* Send m at the end of this turn; gives up the caller's reference. */
+/* Send m at the end of this turn; gives up the caller's reference. The other
+ * side has gone when it leaves too much unread. */
 void ctl_send(struct ctl *c, json_t *m);
+
+/* For what is long and may be left out: so little is unread that short messages
+ * still have room behind it. */
+bool ctl_has_room(const struct ctl *c);
 
 /* Close, what is queued is sent first (at most 2 s). No callback any more. */
 void ctl_close(struct ctl *c);
