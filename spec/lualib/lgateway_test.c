@@ -297,6 +297,19 @@ static void says_when_no_gateway_is_connected(void **state)
         "nil gateway 10.0.0.1:2900 is not connected enotconn");
 }
 
+static void says_when_one_gateway_is_not_connected(void **state)
+{
+    const char *addresses[] = {gate.address, "127.0.0.1:1"};
+    const char *missed = "nil 1 of 2 gateways did not take it enotconn";
+
+    gateways_set_addresses(addresses, 2, gateways);
+    assert_string_equal(run("return Gateway.sendToAll('x')"), missed);
+    assert_string_equal(run("return Gateway.sendToAll('x', nil, a)"), missed);
+    assert_string_equal(run("return Gateway.sendToGroup('g', 'x')"), missed);
+    assert_string_equal(run("return Gateway.sendToGroup('g', 'x', a)"), missed);
+    assert_string_equal(run("return Gateway.sendToUid('u', 'x')"), missed);
+}
+
 static void gives_up_on_a_silent_gateway(void **state)
 {
     assert_string_equal(
@@ -442,6 +455,7 @@ int main(void)
         TEST(sends_numbers_as_text),
         TEST(names_wrong_arguments),
         TEST(says_when_no_gateway_is_connected),
+        TEST(says_when_one_gateway_is_not_connected),
         TEST(gives_up_on_a_silent_gateway),
         TEST(reports_answers_that_make_no_sense),
         TEST(a_query_sees_the_session_of_its_handler),

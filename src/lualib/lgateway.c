@@ -226,7 +226,7 @@ static int send_to_others(lua_State *L, const struct cmdjson_names *groups,
     struct buf *ext = ext_buf(L);
     const struct gateways_address *list;
     size_t count = gateways_list(gateways, &list);
-    struct sent sent = {0};
+    struct sent sent = {.missed = gateways_miss(gateways)};
 
     f->flag |= FRAME_FLAG_STRING;
     for (size_t i = 0; i < count; i++) {

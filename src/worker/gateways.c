@@ -85,6 +85,14 @@ size_t gateways_list(
     return g->nconnected;
 }
 
+size_t gateways_miss(struct gateways *g)
+{
+    size_t missed = g->npeers - g->nconnected;
+
+    g->sends_failed += missed;
+    return missed;
+}
+
 static void list_connected(struct gateways *g)
 {
     struct list *node;

@@ -46,6 +46,10 @@ struct gateways_address {
 size_t gateways_list(
     const struct gateways *g, const struct gateways_address **out);
 
+/* A command for all goes to those: how many others there are, which miss it.
+ * Counted. */
+size_t gateways_miss(struct gateways *g);
+
 /* One gateway's answer to a query. */
 struct gateways_answer {
     struct gateways_address from;
