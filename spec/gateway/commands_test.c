@@ -319,6 +319,26 @@ static void tells_sessions_of_nobody_and_of_empty_ones(void **state)
     finish(t);
 }
 
+static void count_line(
+    enum log_level level, const char *file, const char *line, void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+static void does_not_fill_the_log(void **state)
+{
+    struct test *t = start();
+    unsigned lines = 0;
+
+    log_set_level(LOG_WARN);
+    log_set_sink(count_line, &lines);
+    for (int i = 0; i < 5000; i++)
+        run(t, FRAME_JOIN_GROUP, 1, "", "");
+    log_set_sink(NULL, NULL);
+    assert_in_range(lines, 10, 100);
+    finish(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +352,7 @@ int main(void)
         cmocka_unit_test(answers_repeated_names_once),
         cmocka_unit_test(says_false_instead_of_more_than_a_link_carries),
         cmocka_unit_test(tells_sessions_of_nobody_and_of_empty_ones),
+        cmocka_unit_test(does_not_fill_the_log),
     };
 
     return cmocka_run_group_tests_name("gateway.commands", tests, NULL, NULL);

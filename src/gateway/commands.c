@@ -8,6 +8,8 @@
 #include "wire/cmdjson.h"
 #include "wire/phpser.h"
 
+#define FAULT_LINES 10 /* a second, about commands that are not valid */
+
 /* 0, or -errno: the command was not valid. answer is empty at the start. */
 typedef int (*command_fn)(
     struct commands *cs, const struct frame *f, struct buf *answer);
@@ -500,9 +502,29 @@ static const struct {
     [FRAME_SET_SESSION] = {set_session, false},
 };
 
-int commands_run(struct commands *cs, const struct frame *f, struct buf *answer)
+/* A script may let clients cause as many as they like: a group for each
+ * message, say, beyond those that a client may be in. */
+static void log_fault(struct commands *cs, const struct frame *f, int err)
 {
     char quoted[LOG_QUOTE_SIZE];
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec != cs->second) {
+        if (cs->faults > FAULT_LINES)
+            log_warn(
+                "more commands not valid count=%u", cs->faults - FAULT_LINES);
+        cs->second = now.tv_sec;
+        cs->faults = 0;
+    }
+    if (++cs->faults <= FAULT_LINES)
+        log_warn("command not valid cmd=%s err=\"%s\" ext=%s",
+            frame_cmd_name(f->cmd), strerror(-err),
+            log_quote(quoted, f->ext, f->ext_len));
+}
+
+int commands_run(struct commands *cs, const struct frame *f, struct buf *answer)
+{
     int err;
 
     cs->run++;
@@ -513,9 +535,7 @@ int commands_run(struct commands *cs, const struct frame *f, struct buf *answer)
     err = table[f->cmd].run(cs, f, answer);
     picked_end(&cs->picked);
     if (err < 0) {
-        log_warn("command not valid cmd=%s err=\"%s\" ext=%s",
-            frame_cmd_name(f->cmd), strerror(-err),
-            log_quote(quoted, f->ext, f->ext_len));
+        log_fault(cs, f, err);
         buf_clear(answer);
         buf_append_str(answer, "a:0:{}");
     }

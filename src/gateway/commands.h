@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "gateway/client_io.h"
 #include "gateway/clients.h"
@@ -28,6 +29,8 @@ struct commands {
     uint64_t run;         /* commands so far */
     uint64_t dropped;     /* messages for clients that were gone */
     struct picked picked; /* scratch of the handlers */
+    time_t second;        /* in which so many commands were not valid: */
+    unsigned faults;
 };
 
 void commands_fini(struct commands *cs);
