@@ -3,7 +3,8 @@
 # make fuzz    each fuzzer, FUZZ_SECONDS each   make bench   measure against itself
 # make examples   get examples/ ready to start  make clean
 # make install PREFIX=/usr/local
-# Variables: CC=clang, SAN=address,undefined, DEBUG=1, O=build folder.
+# Variables: CC=clang, SAN=address,undefined, DEBUG=1, O=build folder, V=1 (show
+# the commands).
 
 VERSION := 0.1.0
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -43,28 +44,29 @@ CPPFLAGS += -D_GNU_SOURCE -DGWRUN_VERSION='"$(VERSION)"' \
             -DGWRUN_LUA_DIR='"$(PREFIX)/share/gwrun/lua"' -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(WERROR)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(OPT)
-LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lm
+LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
 objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
 libs    = $(foreach f,$(1),$(O)/lib$(f).a)
+say     = $(if $(V),,@printf '  %-4s %s\n' $(1) $@ &&)
 
 .DEFAULT_GOAL := build
 .PHONY: docs build units fuzz bench examples start test lint check deps test-deps install clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
-	$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
+	$(call say,LINK) $(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
 
 define folder_rules
 $(O)/lib$(1).a: $(call objects,$(1))
-	rm -f $$@ && gcc-ar rcs $$@ $$^
+	$$(call say,AR) rm -f $$@ && gcc-ar rcs $$@ $$^
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
 
 $(O)/src/wire/%.o: CFLAGS += $(STRICT)
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # C units: spec/<folder>/<name>_test.c with cmocka, linked with what the folder
 # may use and nothing else.
@@ -74,7 +76,7 @@ units: $(UNITS)
 unit_folder = $(firstword $(subst /, ,$(1)))
 $(UNITS): $(O)/spec/%_test: $(O)/spec/%_test.o \
           $$(call libs,$$(call unit_folder,$$*) $$(LIBS_$$(call unit_folder,$$*)))
-	$(CC) $(filter-out -flto=auto,$(LDFLAGS)) -fno-lto -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
+	$(call say,LINK) $(CC) $(filter-out -flto=auto,$(LDFLAGS)) -fno-lto -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
 
 FUZZERS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))
 FUZZ_SECONDS ?= 60
@@ -85,15 +87,15 @@ fuzz:
 	  $(FUZZERS:%=$(FUZZ_O)/spec/fuzz/%_fuzz)
 	@.ci/fuzz $(FUZZ_O)/spec/fuzz $(FUZZ_SECONDS) $(FUZZERS)
 $(FUZZ_O)/spec/fuzz/%_fuzz: $(FUZZ_O)/spec/fuzz/%_fuzz.o $(call libs,gateway $(LIBS_gateway))
-	$(CC) -fsanitize=fuzzer,address,undefined -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+	$(call say,LINK) $(CC) -fsanitize=fuzzer,address,undefined -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
 # bench/gwload, the load generator: no libraries at all.
 $(O)/gwload: bench/gwload.c
 	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARN) $(WERROR) -o $@ $<
+	$(call say,CC) $(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARN) $(WERROR) -o $@ $<
 # bench/gwindex: the gateway's indexes of a million clients.
 $(O)/gwindex: $(O)/bench/index.o $(call libs,gateway $(LIBS_gateway))
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+	$(call say,LINK) $(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 bench: build $(O)/gwload $(O)/gwindex
 	@bench/run $(O)
 	@$(O)/gwindex | tee -a $(O)/bench.jsonl
