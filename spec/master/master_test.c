@@ -118,15 +118,17 @@ static void child_obey(struct page *page, int slot, const json_t *m)
 
 static void child_begin(struct page *page, int slot)
 {
+    int behaviour = page->behaviour[slot]; /* "ready" lets the test change it */
+
     page->starts[slot]++;
-    if (page->behaviour[slot] == FAIL)
+    if (behaviour == FAIL)
         say(json_pack("{s:s,s:s}", "type", "failed", "message", "no database"));
-    if (page->behaviour[slot] == FAIL || page->behaviour[slot] == CRASH)
+    if (behaviour == FAIL || behaviour == CRASH)
         exit(3);
     say(json_pack("{s:s}", "type", "ready"));
-    if (page->behaviour[slot] == CRASH_READY)
+    if (behaviour == CRASH_READY)
         exit(5);
-    if (page->behaviour[slot] == FREEZE)
+    if (behaviour == FREEZE)
         raise(SIGSTOP);
 }
 
@@ -475,7 +477,7 @@ static void replaces_a_child_that_hangs(void **unused)
     struct world w;
 
     setup(&w);
-    w.conf.hang_timeout = 0.2;
+    w.conf.hang_timeout = 1;
     w.page->behaviour[1] = FREEZE;
     begin_and_wait(&w);
     w.page->behaviour[1] = SERVE;
