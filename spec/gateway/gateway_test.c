@@ -623,24 +623,13 @@ static void never_gives_an_id_twice_over_restarts(void **state)
     finish(t);
 }
 
-static void look_at_row(const struct gateway_client_row *row, void *arg)
-{
-    assert_int_equal(strlen(row->client_id), 20);
-    assert_string_equal(row->client_id + 12, "00000001");
-    assert_string_equal(row->uid, "alice");
-    assert_int_equal(row->groups, 1);
-    assert_int_equal(row->bytes_in, 3);
-    assert_true(row->idle >= 0 && row->idle <= row->connected);
-    assert_true(strncmp(row->peer, "127.0.0.1:", 10) == 0);
-    ++*(int *)arg;
-}
-
 static void shows_its_clients(void **state)
 {
     struct test *t = serve(CLIENT_IO_TEXT);
     struct peer *worker = join(t);
     struct peer *client = dial(t, &t->outer);
-    int rows = 0;
+    struct gateway_client_row row;
+    uint32_t *ids;
 
     expect_event(worker, "ON_CONNECT 1 ");
     put_str(client, "hi\n");
@@ -648,9 +637,19 @@ static void shows_its_clients(void **state)
     command(worker, FRAME_BIND_UID, 1, "alice", "");
     command(worker, FRAME_JOIN_GROUP, 1, "room", "");
     UNTIL(t, status(t).groups == 1 && status(t).uids == 1);
-    gateway_each_client(t->gateway, look_at_row, &rows);
-    assert_int_equal(rows, 1);
+    assert_int_equal(gateway_client_ids(t->gateway, &ids), 1);
+    assert_true(gateway_client_row(t->gateway, ids[0], &row));
+    assert_int_equal(strlen(row.client_id), 20);
+    assert_string_equal(row.client_id + 12, "00000001");
+    assert_string_equal(row.uid, "alice");
+    assert_int_equal(row.groups, 1);
+    assert_int_equal(row.bytes_in, 3);
+    assert_true(row.idle >= 0 && row.idle <= row.connected);
+    assert_true(strncmp(row.peer, "127.0.0.1:", 10) == 0);
     hang_up(client);
+    UNTIL(t, status(t).clients == 0);
+    assert_false(gateway_client_row(t->gateway, ids[0], &row));
+    free(ids);
     hang_up(worker);
     finish(t);
 }

@@ -47,6 +47,8 @@ struct page {
     int behaviour[CHILDREN]; /* enum behaviour, set by the test */
     int starts[CHILDREN];
     int commits[CHILDREN], aborts[CHILDREN];
+    int pages[CHILDREN]; /* of lists of clients; each list has three */
+    int lists_left[CHILDREN];
     int stopped_at[CHILDREN]; /* place in the order of stopping, from 1 */
     int stops;
 };
@@ -98,9 +100,9 @@ static void child_obey(struct page *page, int slot, const json_t *m)
             "counters", "clients", 40 + slot));
     } else if (strcmp(type, "connections") == 0) {
         say(json_pack("{s:s,s:i,s:b,s:[i]}", "type", "connections", "gather",
-            gather, "more", 1, "rows", slot));
-        say(json_pack("{s:s,s:i,s:b,s:[i]}", "type", "connections", "gather",
-            gather, "more", 0, "rows", slot));
+            gather, "more", ++page->pages[slot] % 3, "rows", slot));
+    } else if (strcmp(type, "connections_left") == 0) {
+        page->lists_left[slot]++;
     } else if (strcmp(type, "prepare") == 0) {
         child_prepare(page, slot, run);
     } else if (strcmp(type, "commit") == 0) {
@@ -179,6 +181,7 @@ struct asker {
     struct ctl *ctl;
     json_t *answer; /* owned; the last one of another type than rows */
     int rows;
+    bool patient; /* asks for the rest of lists */
 };
 
 static const char *const child_argv[] = {"/proc/self/exe", NULL};
@@ -280,6 +283,9 @@ static void on_answer(struct ctl *ctl, const json_t *m, void *arg)
 
     if (strcmp(ctlmsg_type(m), "connections") == 0) {
         a->rows += (int)json_array_size(json_object_get(m, "rows"));
+        if (a->patient && json_is_true(json_object_get(m, "more")))
+            ctl_send(ctl, json_pack("{s:s,s:I}", "type", "more", "row",
+                              (json_int_t)ctlmsg_int(m, "row", -1)));
         return;
     }
     json_decref(a->answer);
@@ -540,11 +546,29 @@ static void joins_the_connections_of_all_children(void **unused)
     setup(&w);
     begin_and_wait(&w);
     ask(&w, &a, json_pack("{s:s}", "type", "connections"));
+    a.patient = true;
     wait_until(&w, a.answer);
     assert_string_equal(ctlmsg_type(a.answer), "connections_end");
     assert_int_equal(ctlmsg_int(a.answer, "unanswered", -1), 0);
-    assert_int_equal(a.rows, 2 * CHILDREN);
+    assert_int_equal(a.rows, 3 * CHILDREN);
     leave(&a);
+    finish(&w);
+}
+
+static void lists_no_more_connections_than_somebody_reads(void **unused)
+{
+    struct world w;
+    struct asker a;
+
+    setup(&w);
+    begin_and_wait(&w);
+    ask(&w, &a, json_pack("{s:s}", "type", "connections"));
+    wait_until(&w, a.rows == CHILDREN);
+    leave(&a);
+    for (size_t i = 0; i < CHILDREN; i++) {
+        wait_until(&w, w.page->lists_left[i]);
+        assert_int_equal(w.page->pages[i], 1);
+    }
     finish(&w);
 }
 
@@ -753,6 +777,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tells_status_with_each_childs_counters),
         cmocka_unit_test(tells_within_a_second_who_does_not_answer),
         cmocka_unit_test(joins_the_connections_of_all_children),
+        cmocka_unit_test(lists_no_more_connections_than_somebody_reads),
         cmocka_unit_test(commits_a_reload_that_all_have_prepared),
         cmocka_unit_test(aborts_a_reload_that_one_refuses),
         cmocka_unit_test(aborts_a_reload_without_waiting_for_all),

@@ -355,37 +355,9 @@ json_t *child_role_status(const struct child_role *r)
     return numbers;
 }
 
-/* Rows on their way into messages. */
-struct row_sender {
-    json_t *rows; /* owned */
-    void (*send)(json_t *rows, bool more, void *arg);
-    void *arg;
-};
-
-static void add_row(const struct gateway_client_row *row, void *arg)
+const struct gateway *child_role_gateway(const struct child_role *r)
 {
-    struct row_sender *s = arg;
-
-    if (json_array_size(s->rows) == CHILD_ROLE_ROWS) {
-        s->send(s->rows, true, s->arg);
-        s->rows = json_array();
-    }
-    json_array_append_new(s->rows,
-        json_pack("{s:s,s:s,s:o,s:I,s:I,s:I,s:I,s:f,s:f}", "client_id",
-            row->client_id, "peer", row->peer, "uid", child_role_text(row->uid),
-            "groups", num(row->groups), "queued", num(row->queued), "bytes_in",
-            num(row->bytes_in), "bytes_out", num(row->bytes_out), "idle",
-            row->idle, "connected", row->connected));
-}
-
-void child_role_connections(const struct child_role *r,
-    void (*send)(json_t *rows, bool more, void *arg), void *arg)
-{
-    struct row_sender s = {json_array(), send, arg};
-
-    if (r->ops->start == start_gateway)
-        gateway_each_client(r->gateway, add_row, &s);
-    send(s.rows, false, arg);
+    return r->ops->start == start_gateway ? r->gateway : NULL;
 }
 
 struct vm *child_role_vm(const struct child_role *r)

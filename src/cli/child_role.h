@@ -11,10 +11,9 @@
 #include <uv.h>
 
 #include "cli/config.h"
+#include "gateway/gateway.h"
 #include "wire/ctlmsg.h"
 #include "worker/vm.h"
-
-#define CHILD_ROLE_ROWS 500 /* clients in one "connections" message */
 
 struct child_role_events {
     void (*on_ready)(void *arg);
@@ -48,10 +47,8 @@ void child_role_abort(struct child_role *r);
 /* Numbers for people and programs; a new object. */
 json_t *child_role_status(const struct child_role *r);
 
-/* Calls send(rows, more, arg) with arrays of at most CHILD_ROLE_ROWS clients;
- * more is false in the last call. The callee owns rows. */
-void child_role_connections(const struct child_role *r,
-    void (*send)(json_t *rows, bool more, void *arg), void *arg);
+/* NULL when it is another role. */
+const struct gateway *child_role_gateway(const struct child_role *r);
 
 /* The serving script of a worker; NULL when there is none. */
 struct vm *child_role_vm(const struct child_role *r);

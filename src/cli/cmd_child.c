@@ -14,6 +14,7 @@
 #include "cli/child_role.h"
 #include "cli/cli.h"
 #include "cli/consoles.h"
+#include "cli/listings.h"
 #include "cli/plan.h"
 #include "net/clock.h"
 #include "proc/ctl.h"
@@ -33,8 +34,8 @@ struct child_process {
     struct child_role *role; /* owned; NULL when it could not start */
     uv_signal_t terminate;
     struct consoles consoles;
+    struct listings listings;
     int64_t reload_run; /* number of the reload under way */
-    int64_t gather;     /* number of the question being answered */
     bool has_config;
     bool stopping; /* for good; not while waiting for clients to leave */
     int status;    /* to exit with */
@@ -124,21 +125,6 @@ static void commit(struct child_process *p)
                 (json_int_t)p->reload_run));
 }
 
-static void send_rows(json_t *rows, bool more, void *arg)
-{
-    struct child_process *p = arg;
-
-    /* The list stays without its end; the link's end would be ours. */
-    if (p->ctl && !ctl_has_room(p->ctl)) {
-        if (!more)
-            log_warn("a list of clients is too long for the master at once");
-        json_decref(rows);
-        return;
-    }
-    tell(p, json_pack("{s:s,s:I,s:b,s:o}", "type", "connections", "gather",
-                (json_int_t)p->gather, "more", more, "rows", rows));
-}
-
 static void send_answer(json_t *m, void *arg)
 {
     tell(arg, m);
@@ -157,22 +143,25 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
 {
     struct child_process *p = arg;
     const char *type = ctlmsg_type(m);
+    int64_t gather = ctlmsg_int(m, "gather", 0); /* the question's number */
 
-    p->gather = ctlmsg_int(m, "gather", 0);
     if (strcmp(type, "ping") == 0)
         tell(p, json_pack("{s:s}", "type", "pong"));
     else if (strcmp(type, "stop") == 0)
         stop(p, json_is_true(json_object_get(m, "graceful")));
     else if (strcmp(type, "status") == 0)
-        tell(p,
-            json_pack("{s:s,s:I,s:o}", "type", "status", "gather",
-                (json_int_t)p->gather, "counters", child_role_status(p->role)));
+        tell(
+            p, json_pack("{s:s,s:I,s:o}", "type", "status", "gather",
+                   (json_int_t)gather, "counters", child_role_status(p->role)));
     else if (strcmp(type, "connections") == 0)
-        child_role_connections(p->role, send_rows, p);
+        tell(p,
+            listings_next(&p->listings, child_role_gateway(p->role), gather));
+    else if (strcmp(type, "connections_left") == 0)
+        listings_leave(&p->listings, gather);
     else if (strcmp(type, "eval") == 0)
         consoles_run(&p->consoles, child_role_vm(p->role), m);
     else if (strcmp(type, "eval_left") == 0)
-        consoles_leave(&p->consoles, p->gather);
+        consoles_leave(&p->consoles, gather);
     else if (strcmp(type, "prepare") == 0)
         prepare(p, m);
     else if (strcmp(type, "commit") == 0)
@@ -306,6 +295,7 @@ static void wind_up(struct child_process *p)
         ; /* uv_stop() may have been called */
     if (uv_loop_close(&p->loop) != 0)
         log_error("handles are still open at the end");
+    listings_fini(&p->listings);
     if (p->has_config) {
         shared_close(p->config.worker_conf.shared);
         config_free(&p->config);
@@ -335,6 +325,7 @@ int cmd_child(int argc, char **argv)
     p.terminate.data = &p;
     uv_signal_start(&p.terminate, on_terminate, SIGTERM);
     consoles_init(&p.consoles, send_answer, &p);
+    listings_init(&p.listings);
     p.ctl = ctl_open(p.turn, PLAN_FD_CONTROL, &ctl_ops, &p);
     if (p.ctl)
         serve(&p, o.config, argv[optind], slot);

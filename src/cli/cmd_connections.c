@@ -58,6 +58,17 @@ static void take_rows(const json_t *m, struct table *t, bool as_json)
     }
 }
 
+/* The next part, of whichever gateway; this one's comes for the asking. */
+static json_t *ask_for_more(struct instance *in, const json_t *m)
+{
+    if (!json_is_true(json_object_get(m, "more")))
+        return instance_next(in, LIST_TIMEOUT);
+    return instance_ask(in,
+        json_pack("{s:s,s:I}", "type", "more", "row",
+            (json_int_t)ctlmsg_int(m, "row", 0)),
+        LIST_TIMEOUT);
+}
+
 /* All parts, up to the end. */
 static int collect(struct instance *in, struct table *t, bool as_json)
 {
@@ -66,9 +77,11 @@ static int collect(struct instance *in, struct table *t, bool as_json)
     int64_t missing;
 
     while (m && strcmp(ctlmsg_type(m), "connections_end") != 0) {
+        json_t *old = m;
+
         take_rows(m, t, as_json);
-        json_decref(m);
-        m = instance_next(in, LIST_TIMEOUT);
+        m = ask_for_more(in, m);
+        json_decref(old);
     }
     if (!m)
         return CLI_FAILED;

@@ -300,40 +300,40 @@ int sim_connect(struct sim *s, size_t i, const union addr *peer)
     return result;
 }
 
-struct search {
-    char port[16]; /* ":40001" */
-    const char *newest;
-    char *out;
-    bool found;
-};
-
-static void look_at(const struct gateway_client_row *row, void *arg)
+/* Is it the client at ":port"? One behind a proxy has port 0: then it is a
+ * newer one than those that were asked for before. */
+static bool is_meant(
+    const struct gateway_client_row *row, const char *port, const char *newest)
 {
-    struct search *search = arg;
     const char *colon = strrchr(row->peer, ':');
 
-    if (strcmp(colon, search->port) != 0 &&
-        (strcmp(colon, ":0") != 0 || /* behind a proxy */
-            strcmp(row->client_id, search->newest) <= 0))
-        return;
-    search->found = true;
-    snprintf(search->out, SIM_ID_SIZE, "%s", row->client_id);
+    return strcmp(colon, port) == 0 ||
+           (strcmp(colon, ":0") == 0 && strcmp(row->client_id, newest) > 0);
 }
 
 const char *sim_client_id(
     struct sim *s, size_t i, uint16_t port, char out[SIM_ID_SIZE])
 {
-    struct sim_gateway *g = &s->gateways[i];
-    struct search search = {.newest = g->newest, .out = out};
+    const struct gateway *gateway = s->world.gateways[i];
+    char *newest = s->gateways[i].newest;
+    struct gateway_client_row row;
+    uint32_t *ids = NULL;
+    size_t count = gateway ? gateway_client_ids(gateway, &ids) : 0;
+    char text[16]; /* ":40001" */
+    bool found = false;
 
-    snprintf(search.port, sizeof(search.port), ":%u", port);
-    if (s->world.gateways[i])
-        gateway_each_client(s->world.gateways[i], look_at, &search);
-    if (!search.found)
-        return NULL;
-    if (strcmp(out, g->newest) > 0)
-        snprintf(g->newest, sizeof(g->newest), "%s", out);
-    return out;
+    snprintf(text, sizeof(text), ":%u", port);
+    for (size_t k = 0; k < count; k++) {
+        if (!gateway_client_row(gateway, ids[k], &row) ||
+            !is_meant(&row, text, newest))
+            continue;
+        found = true;
+        snprintf(out, SIM_ID_SIZE, "%s", row.client_id);
+    }
+    free(ids);
+    if (found && strcmp(out, newest) > 0)
+        snprintf(newest, SIM_ID_SIZE, "%s", out);
+    return found ? out : NULL;
 }
 
 /* ---- workers ---- */

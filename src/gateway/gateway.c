@@ -516,30 +516,34 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
     };
 }
 
-void gateway_each_client(const struct gateway *g,
-    void (*each)(const struct gateway_client_row *row, void *arg), void *arg)
+size_t gateway_client_ids(const struct gateway *g, uint32_t **ids)
 {
+    size_t count = clients_count(g->clients);
+
+    *ids = xcalloc(count, sizeof(**ids));
+    for (size_t i = 0; i < count; i++)
+        (*ids)[i] = clients_at(g->clients, i)->id;
+    return count;
+}
+
+bool gateway_client_row(
+    const struct gateway *g, uint32_t id, struct gateway_client_row *out)
+{
+    const struct client *c = clients_find(g->clients, id);
+    const struct client_id full = {
+        g->address.local_ip, g->address.local_port, id};
     uint32_t now = heartbeat_ticks(g->loop);
 
-    for (size_t i = 0; i < clients_count(g->clients); i++) {
-        const struct client *c = clients_at(g->clients, i);
-        struct client_id id = {
-            g->address.local_ip, g->address.local_port, c->id};
-        char id_text[CLIENT_ID_LEN + 1];
-        char peer[ADDR_TEXT_SIZE];
-        struct gateway_client_row row = {
-            .client_id = id_text,
-            .peer = addr_format(peer, &c->peer),
-            .uid = c->uid.name ? c->uid.name->text : "",
-            .groups = c->ngroups,
-            .queued = client_queued(c->conn),
-            .bytes_in = client_bytes_in(c->conn),
-            .bytes_out = client_bytes_out(c->conn),
-            .idle = (double)(now - c->seen) / CLIENTS_TICKS,
-            .connected = (double)(now - c->since) / CLIENTS_TICKS,
-        };
-
-        client_id_format(id_text, &id);
-        each(&row, arg);
-    }
+    if (!c)
+        return false;
+    client_id_format(out->client_id, &full);
+    addr_format(out->peer, &c->peer);
+    out->uid = c->uid.name ? c->uid.name->text : "";
+    out->groups = c->ngroups;
+    out->queued = client_queued(c->conn);
+    out->bytes_in = client_bytes_in(c->conn);
+    out->bytes_out = client_bytes_out(c->conn);
+    out->idle = (double)(now - c->seen) / CLIENTS_TICKS;
+    out->connected = (double)(now - c->since) / CLIENTS_TICKS;
+    return true;
 }

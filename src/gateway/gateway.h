@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "gateway/client_io.h"
+#include "wire/client_id.h"
 
 #define GATEWAY_PING_INTERVAL 25.0 /* seconds */
 #define GATEWAY_IDLE_TIMEOUT  60.0 /* seconds without a byte: dead */
@@ -132,15 +133,20 @@ void gateway_free(struct gateway *g);
 
 void gateway_status(const struct gateway *g, struct gateway_status *out);
 
-/* Calls each(row, arg) for every client. */
+/* The ids of all clients, for gateway_client_row(). The caller frees *ids. */
+size_t gateway_client_ids(const struct gateway *g, uint32_t **ids);
+
 struct gateway_client_row {
-    const char *client_id, *peer, *uid; /* uid "" when unbound; borrowed */
+    char client_id[CLIENT_ID_LEN + 1];
+    char peer[ADDR_TEXT_SIZE];
+    const char *uid; /* borrowed until the next turn; "" when unbound */
     size_t groups, queued;
     uint64_t bytes_in, bytes_out;
     double idle;      /* seconds since its last byte */
     double connected; /* seconds since it came */
 };
-void gateway_each_client(const struct gateway *g,
-    void (*each)(const struct gateway_client_row *row, void *arg), void *arg);
+/* What there is to tell of one; false: it has left. */
+bool gateway_client_row(
+    const struct gateway *g, uint32_t id, struct gateway_client_row *out);
 
 #endif /* GW_GATEWAY_GATEWAY_H */

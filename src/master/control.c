@@ -8,6 +8,13 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
+/* What is expected of a child that was put a question. */
+enum part {
+    PART_NONE,  /* it has said all, or was not asked */
+    PART_ASKED, /* it has to answer in time */
+    PART_MORE,  /* it goes on when the command has asked for more */
+};
+
 /* A connected gwrun command: at most one question at a time. */
 struct command {
     struct list node;
@@ -17,10 +24,12 @@ struct command {
     unsigned gather;       /* the number that children answer with; 0: none */
     const char *question;  /* "status", "connections" or "eval"; static */
     struct child *asked;   /* borrowed; whom "eval" was put to, else NULL */
-    bool *awaited;         /* owned; per child: has not answered */
-    size_t nawaited;
-    json_t *rows;     /* owned; of "status" */
-    uv_timer_t timer; /* of the gathering */
+    enum part *parts;      /* owned; of each child */
+    size_t nparts;         /* that are not PART_NONE */
+    size_t nasked;         /* that are PART_ASKED */
+    size_t nsilent;        /* children that did not answer in time */
+    json_t *rows;          /* owned; of "status" */
+    uv_timer_t timer;      /* of the gathering */
 };
 
 static void answer_command(struct command *k, json_t *answer)
@@ -64,16 +73,51 @@ static void end_gathering(struct command *k)
                    "processes", k->rows));
     else
         answer_command(k, json_pack("{s:s,s:I}", "type", "connections_end",
-                              "unanswered", (json_int_t)k->nawaited));
+                              "unanswered", (json_int_t)k->nsilent));
     json_decref(k->rows);
     k->rows = NULL;
-    free(k->awaited);
-    k->awaited = NULL;
+    free(k->parts);
+    k->parts = NULL;
+}
+
+static void set_part(struct command *k, size_t index, enum part part)
+{
+    k->nparts -= k->parts[index] != PART_NONE;
+    k->nasked -= k->parts[index] == PART_ASKED;
+    k->parts[index] = part;
+    k->nparts += part != PART_NONE;
+    k->nasked += part == PART_ASKED;
+}
+
+/* The child need not keep what it would list next. */
+static void leave_list(struct command *k, size_t index)
+{
+    if (strcmp(k->question, "connections") == 0)
+        child_send(&k->master->children[index],
+            json_pack("{s:s,s:i}", "type", "connections_left", "gather",
+                (int)k->gather));
 }
 
 static void on_gather_timeout(uv_timer_t *timer)
 {
-    end_gathering(timer->data);
+    struct command *k = timer->data;
+
+    for (size_t i = 0; i < k->master->conf->nchildren; i++) {
+        if (k->parts[i] != PART_ASKED)
+            continue;
+        leave_list(k, i);
+        set_part(k, i, PART_NONE);
+        k->nsilent++;
+    }
+    if (k->nparts == 0)
+        end_gathering(k);
+}
+
+static void ask_child(struct command *k, size_t index)
+{
+    child_send(&k->master->children[index],
+        json_pack("{s:s,s:i}", "type", k->question, "gather", (int)k->gather));
+    set_part(k, index, PART_ASKED);
 }
 
 /* Put a question to all children that run; those that do not answer within
@@ -85,29 +129,36 @@ static void gather(struct command *k, const char *question, uint64_t timeout_ms)
     k->question = question;
     k->gather = ++m->gathers;
     k->rows = json_array();
-    k->awaited = xcalloc(m->conf->nchildren + 1, sizeof(*k->awaited));
-    k->nawaited = 0;
+    k->parts = xcalloc(m->conf->nchildren, sizeof(*k->parts));
+    k->nsilent = 0;
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         struct child *c = &m->children[i];
 
         json_array_append_new(k->rows, describe(c));
-        if (!child_answers(c))
-            continue;
-        child_send(c,
-            json_pack("{s:s,s:i}", "type", question, "gather", (int)k->gather));
-        k->awaited[i] = true;
-        k->nawaited++;
+        if (child_answers(c))
+            ask_child(k, i);
     }
-    uv_timer_start(
-        &k->timer, on_gather_timeout, k->nawaited ? timeout_ms : 0, 0);
+    uv_timer_start(&k->timer, on_gather_timeout, k->nparts ? timeout_ms : 0, 0);
+}
+
+/* The command has read what the child in this row said, and wants the rest. */
+static void ask_for_more(struct command *k, const json_t *m)
+{
+    int64_t index = ctlmsg_int(m, "row", -1);
+
+    if (index < 0 || (size_t)index >= k->master->conf->nchildren ||
+        k->parts[index] != PART_MORE)
+        return; /* it has ended meanwhile */
+    ask_child(k, (size_t)index);
+    uv_timer_start(&k->timer, on_gather_timeout, MASTER_CONNECTIONS_MAX_MS, 0);
 }
 
 static void forget_child(struct command *k, size_t index)
 {
-    if (!k->gather || !k->awaited[index])
+    if (!k->gather || k->parts[index] == PART_NONE)
         return;
-    k->awaited[index] = false;
-    if (--k->nawaited == 0)
+    set_part(k, index, PART_NONE);
+    if (k->nparts == 0)
         end_gathering(k);
 }
 
@@ -180,26 +231,34 @@ void control_child_down(struct master *m, struct child *c)
     }
 }
 
-/* One child's part of the answer; "more" announces another message. */
+/* One child's part of the answer; "more": it has another one. */
 static void take_answer(
     struct command *k, const struct child *c, const json_t *answer)
 {
     size_t index = (size_t)(c - k->master->children);
+    bool more = json_is_true(json_object_get(answer, "more"));
     json_t *row;
 
-    if (!k->awaited[index])
+    if (k->parts[index] != PART_ASKED)
         return;
     if (strcmp(k->question, "status") == 0) {
         row = json_array_get(k->rows, index);
         json_object_set(row, "counters", json_object_get(answer, "counters"));
         json_object_set_new(row, "answering", json_true());
     } else {
-        answer_command(k, json_pack("{s:s,s:s,s:i,s:O?}", "type", "connections",
-                              "name", c->conf->name, "slot", (int)c->conf->slot,
-                              "rows", json_object_get(answer, "rows")));
+        answer_command(
+            k, json_pack("{s:s,s:s,s:i,s:O?,s:i,s:b}", "type", "connections",
+                   "name", c->conf->name, "slot", (int)c->conf->slot, "rows",
+                   json_object_get(answer, "rows"), "row", (int)index, "more",
+                   more));
     }
-    if (!json_is_true(json_object_get(answer, "more")))
+    if (!more) {
         forget_child(k, index);
+        return;
+    }
+    set_part(k, index, PART_MORE);
+    if (k->nasked == 0)
+        uv_timer_stop(&k->timer); /* the command may take its time */
 }
 
 void control_on_answer(struct master *m, struct child *c, const json_t *answer)
@@ -251,7 +310,9 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
     struct command *k = arg;
     const char *type = ctlmsg_type(m);
 
-    if (k->gather || k->reload_run)
+    if (k->parts && strcmp(type, "more") == 0)
+        ask_for_more(k, m);
+    else if (k->gather || k->reload_run)
         refuse(k, "one question at a time");
     else if (strcmp(type, "hello") == 0) /* we run: it may ask */
         answer_command(
@@ -283,10 +344,14 @@ static void free_command(struct command *k)
     if (k->asked)
         child_send(k->asked, json_pack("{s:s,s:i}", "type", "eval_left",
                                  "gather", (int)k->gather));
+    for (size_t i = 0; k->parts && i < k->master->conf->nchildren; i++) {
+        if (k->parts[i] != PART_NONE)
+            leave_list(k, i);
+    }
     list_remove(&k->node);
     k->master->ncommands--;
     json_decref(k->rows);
-    free(k->awaited);
+    free(k->parts);
     uv_close((uv_handle_t *)&k->timer, on_timer_closed);
 }
 

@@ -87,11 +87,6 @@ struct ctl *ctl_open(
     return c;
 }
 
-bool ctl_has_room(const struct ctl *c)
-{
-    return c->conn && conn_queued(c->conn) < CTL_QUEUE_MAX / 4 * 3;
-}
-
 void ctl_send(struct ctl *c, json_t *m)
 {
     if (!c->conn || conn_is_full(c->conn)) {

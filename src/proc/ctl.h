@@ -31,10 +31,6 @@ struct ctl *ctl_open(
  * side has gone when it leaves too much unread. */
 void ctl_send(struct ctl *c, json_t *m);
 
-/* For what is long and may be left out: so little is unread that short messages
- * still have room behind it. */
-bool ctl_has_room(const struct ctl *c);
-
 /* Close, what is queued is sent first (at most 2 s). No callback any more. */
 void ctl_close(struct ctl *c);
 
