@@ -156,21 +156,6 @@ static void shares_a_port_only_when_asked_to(void **state)
     close(second);
 }
 
-static void finds_strangers_who_share_their_port(void **state)
-{
-    union addr addr;
-    socklen_t len = sizeof(addr);
-    int stranger;
-
-    assert_int_equal(addr_parse(&addr, "127.0.0.1:0"), 0);
-    stranger = listener_bind(&addr, true);
-    assert_int_equal(getsockname(stranger, &addr.sa, &len), 0);
-    assert_int_equal(listen(stranger, 1), 0);
-    assert_int_equal(listener_probe(&addr), -EADDRINUSE);
-    close(stranger);
-    assert_int_equal(listener_probe(&addr), 0);
-}
-
 static void serves_ipv4_on_the_ipv6_wildcard(void **state)
 {
     struct fixture *f = *state;
@@ -246,7 +231,6 @@ int main(void)
         TEST(may_be_closed_by_a_connection),
         TEST(rests_when_there_are_no_descriptors),
         TEST(shares_a_port_only_when_asked_to),
-        TEST(finds_strangers_who_share_their_port),
         TEST(serves_ipv4_on_the_ipv6_wildcard),
         TEST(serves_a_unix_socket_of_its_owner_alone),
         TEST(does_not_replace_a_file_that_is_no_socket),

@@ -73,7 +73,6 @@ static void knows_the_worker(void **state)
 
     assert_string_equal(notes(), "3 W ");
     assert_int_equal(vm_worker_index(vm), 3);
-    assert_string_equal(vm_worker_name(vm), "W");
     assert_ptr_equal(vm_of(vm_state(vm)), vm);
     assert_true(vm_is_open(vm));
     vm_close(vm);

@@ -83,12 +83,3 @@ void table_print(const struct table *t, FILE *out)
         fprintf(out, last ? "\n" : "%*s", TABLE_GAP, "");
     }
 }
-
-size_t table_width(const struct table *t)
-{
-    size_t width = 0;
-
-    for (size_t i = 0; i < t->columns; i++)
-        width += t->width[i] + TABLE_GAP;
-    return width - TABLE_GAP;
-}

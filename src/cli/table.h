@@ -23,7 +23,4 @@ void table_add(struct table *t, const char *fmt, ...)
 
 void table_print(const struct table *t, FILE *out);
 
-/* The width of the widest row. */
-size_t table_width(const struct table *t);
-
 #endif /* GW_CLI_TABLE_H */

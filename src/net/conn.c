@@ -40,7 +40,6 @@ struct conn {
     size_t need;         /* length of the first packet of in, 0 unknown */
     uint64_t bytes_in;
     uint64_t bytes_out;
-    uint64_t last_read; /* ms, clock_now */
     union addr peer;
     int handles; /* not yet closed */
     int broken;  /* -errno of a write that failed; 0: none */
@@ -176,7 +175,6 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *unused)
         return;
     c->bytes_in += (size_t)nread;
     clock_wrote(stream->loop, -nread);
-    c->last_read = clock_now(stream->loop);
     if (reads_to_scratch(c)) {
         const uint8_t *scratch = turn_scratch(c->turn);
         size_t len = c->in.len + (size_t)nread;
@@ -440,7 +438,6 @@ struct conn *conn_open(struct turn *turn, int fd, const struct conn_ops *ops,
     err = uv_read_start(&c->io.stream, on_alloc, on_read);
     if (err < 0)
         goto fail;
-    c->last_read = clock_now(turn_loop(turn));
     watch(c);
     return c;
 
@@ -572,9 +569,4 @@ uint64_t conn_bytes_in(const struct conn *c)
 uint64_t conn_bytes_out(const struct conn *c)
 {
     return c->bytes_out;
-}
-
-uint64_t conn_last_read(const struct conn *c)
-{
-    return c->last_read;
 }

@@ -61,16 +61,6 @@ int listener_bind(const union addr *addr, bool share)
     return fd;
 }
 
-int listener_probe(const union addr *addr)
-{
-    int fd = listener_bind(addr, false);
-
-    if (fd < 0)
-        return fd;
-    close(fd);
-    return 0;
-}
-
 /* Remove a socket nobody listens on. 0, or -EADDRINUSE when somebody does or
  * path is something else. */
 static int remove_stale(const struct sockaddr_un *sun)

@@ -27,10 +27,6 @@ typedef void (*listener_accept_cb)(
  * The descriptor, or -errno. Port 0 lets the kernel choose. */
 int listener_bind(const union addr *addr, bool share);
 
-/* Before the first listener_bind() with share: -EADDRINUSE when somebody has
- * the port already, even one who shares it too. 0 or -errno. */
-int listener_probe(const union addr *addr);
-
 /* Bind a unix stream socket at path, mode 0600, replacing a stale one. The
  * descriptor, or -errno. */
 int listener_bind_unix(const char *path);

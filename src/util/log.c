@@ -56,15 +56,6 @@ void log_set_color(bool on)
     sink.color = on;
 }
 
-int log_parse_level(const char *name)
-{
-    for (int i = LOG_ERROR; i <= LOG_DEBUG; i++) {
-        if (strcmp(name, level_names[i]) == 0)
-            return i;
-    }
-    return -EINVAL;
-}
-
 int log_open(const char *path)
 {
     int fd = open(
@@ -80,11 +71,6 @@ int log_open(const char *path)
     }
     sink.fd = fd;
     return 0;
-}
-
-int log_reopen(void)
-{
-    return sink.path ? log_open(sink.path) : 0;
 }
 
 void log_set_sink(log_sink_cb function, void *arg)

@@ -34,14 +34,8 @@ bool log_enabled(enum log_level level);
 /* Colour the level's name, for terminals. Default off. */
 void log_set_color(bool on);
 
-/* "error" … "debug" to its level, or -EINVAL. */
-int log_parse_level(const char *name);
-
 /* Append to path from now on. 0 or -errno; on failure the old sink stays. */
 int log_open(const char *path);
-
-/* Open the file of log_open() again, after rotation. 0 or -errno. */
-int log_reopen(void);
 
 /* Hand lines to a function instead of writing them; NULL ends that. who is the
  * file in front of the text; NULL for the block that belongs to the line before

@@ -71,11 +71,6 @@ struct gateways_query *gateways_ask(struct gateways *g,
     const struct gateways_address *targets, size_t count, const struct frame *f,
     double timeout, gateways_answers_cb cb, void *arg);
 
-/* Ask each target its own question (frames[i] goes to targets[i]). */
-struct gateways_query *gateways_ask_each(struct gateways *g,
-    const struct gateways_address *targets, const struct frame *frames,
-    size_t count, double timeout, gateways_answers_cb cb, void *arg);
-
 /* The callback will not run any more. */
 void gateways_cancel(struct gateways_query *q);
 

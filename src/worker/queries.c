@@ -236,17 +236,6 @@ struct gateways_query *gateways_ask(struct gateways *g,
     return begin_wait(q);
 }
 
-struct gateways_query *gateways_ask_each(struct gateways *g,
-    const struct gateways_address *targets, const struct frame *frames,
-    size_t count, double timeout, gateways_answers_cb cb, void *arg)
-{
-    struct gateways_query *q = new_query(g, count, timeout, cb, arg);
-
-    for (size_t i = 0; i < count; i++)
-        ask(q, i, &targets[i], &frames[i]);
-    return begin_wait(q);
-}
-
 void gateways_cancel(struct gateways_query *q)
 {
     free_query(q);

@@ -37,11 +37,6 @@ unsigned vm_worker_index(const struct vm *vm)
     return vm->env.index;
 }
 
-const char *vm_worker_name(const struct vm *vm)
-{
-    return vm->env.conf->name;
-}
-
 const char *vm_lua_dir(const struct vm *vm)
 {
     return vm->env.conf->lua_dir;

@@ -27,7 +27,6 @@ lua_State *vm_state(const struct vm *vm);
 struct turn *vm_turn(const struct vm *vm);
 struct gateways *vm_gateways(const struct vm *vm);
 unsigned vm_worker_index(const struct vm *vm);
-const char *vm_worker_name(const struct vm *vm);
 const char *vm_lua_dir(const struct vm *vm);   /* as in worker_conf */
 struct shared *vm_shared(const struct vm *vm); /* likewise */
 bool vm_is_program(const struct vm *vm);       /* worker/program.h */
