@@ -59,6 +59,16 @@ describe("processes", function()
     loop.poll("it to answer again", function() return find("worker", 1).answering end)
   end)
 
+  it("say which of them a register is missing for", function()
+    table.insert(app.config.register_address, "127.0.0.1:1") -- nobody listens there
+    app:save_config()
+    app:up()
+    local code, out = app:cli "status"
+    assert.equal(0, code)
+    assert.equal(3, select(2, out:gsub("register missing", ""))) -- a gateway, two workers
+    assert.equal(1, find("worker", 1).counters.registers_missing)
+  end)
+
   it("are killed and replaced when they hang", function()
     app.config.hang_timeout = 2
     app:save_config()

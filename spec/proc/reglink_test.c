@@ -185,13 +185,13 @@ static void announces_a_gateway(void **state)
     struct fixture *f = *state;
 
     f->link = reglink_open_gateway(f->turn, f->registers, "k", "10.0.0.5:2900");
-    assert_int_equal(reglink_connected(f->link), 0);
+    assert_int_equal(reglink_missing(f->link), 1);
     fake_expect(&f->one, "{\"event\":\"gateway_connect\",\"address\":"
                          "\"10.0.0.5:2900\",\"secret_key\":\"k\"}\n");
-    assert_int_equal(reglink_connected(f->link), 1);
+    assert_int_equal(reglink_missing(f->link), 0);
     fake_say_list(&f->one, "\"10.0.0.5:2900\""); /* a gateway needs no list */
     testloop_turns(&f->t, 5);
-    assert_int_equal(reglink_connected(f->link), 1);
+    assert_int_equal(reglink_missing(f->link), 0);
 }
 
 static void announces_a_gateway_again_after_a_loss(void **state)
@@ -203,7 +203,7 @@ static void announces_a_gateway_again_after_a_loss(void **state)
         fake_expect(&f->one, "{\"event\":\"gateway_connect\",\"address\":"
                              "\"10.0.0.5:1\",\"secret_key\":\"\"}\n");
         fake_hang_up(&f->one);
-        testloop_until(&f->t, reglink_connected(f->link) == 0);
+        testloop_until(&f->t, reglink_missing(f->link) == 1);
     }
 }
 
@@ -230,7 +230,7 @@ static void unites_the_lists_of_all_registers(void **state)
 
     f->registers[1] = f->two.text;
     open_worker(f);
-    assert_int_equal(reglink_connected(f->link), 2);
+    assert_int_equal(reglink_missing(f->link), 0);
     fake_say_list(&f->two, "\"10.0.0.7:1\",\"10.0.0.5:1\"");
     testloop_until(&f->t, f->changes == 1);
     assert_string_equal(f->list, "10.0.0.7:1 10.0.0.5:1");
@@ -253,7 +253,7 @@ static void keeps_the_list_of_a_register_that_is_away(void **state)
     fake_say_list(&f->two, "\"10.0.0.6:1\"");
     testloop_until(&f->t, f->changes == 2);
     fake_stop(&f->one);
-    testloop_until(&f->t, reglink_connected(f->link) == 1);
+    testloop_until(&f->t, reglink_missing(f->link) == 1);
     fake_say_list(&f->two, "\"10.0.0.6:1\",\"10.0.0.8:1\"");
     testloop_until(&f->t, f->changes == 3);
     assert_string_equal(f->list, "10.0.0.5:1 10.0.0.6:1 10.0.0.8:1");
@@ -307,7 +307,7 @@ static void may_be_closed_while_nobody_is_there(void **state)
     fake_stop(&f->one);
     f->link = reglink_open_worker(f->turn, f->registers, "k", on_addresses, f);
     testloop_turns(&f->t, 5);
-    assert_int_equal(reglink_connected(f->link), 0);
+    assert_int_equal(reglink_missing(f->link), 1);
 }
 
 /* The second register is away, the first one has no gateways to name. */

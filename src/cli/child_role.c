@@ -165,21 +165,21 @@ static json_t *gateway_numbers(const struct child_role *r)
 
     gateway_status(r->gateway, &s);
     return json_pack(
-        "{s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,"
-        "s:I,s:I,s:I,s:I,s:I,s:I}",
-        "clients", num(s.clients), "workers", num(s.workers), "groups",
-        num(s.groups), "uids", num(s.uids), "clients_paused",
-        num(s.clients_paused), "accepting", r->accepting, "events",
-        num(s.events_out), "events_held", num(s.events_held), "events_unbegun",
-        num(s.events_unbegun), "events_again", num(s.events_again),
-        "events_cut_off", num(s.events_cut_off), "events_dropped",
-        num(s.events_dropped), "commands", num(s.commands_in), "dropped",
-        num(s.dropped), "accepted", num(s.io.accepted), "refused",
-        num(s.io.refused), "messages_in", num(s.io.messages_in), "messages_out",
-        num(s.io.messages_out), "bytes_in", num(s.io.bytes_in), "bytes_out",
-        num(s.io.bytes_out), "overflow_closed", num(s.io.overflow_closed),
-        "overflow_dropped", num(s.io.overflow_dropped), "connections",
-        num(s.io.connections));
+        "{s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,"
+        "s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+        "registers_missing", num(s.registers_missing), "clients",
+        num(s.clients), "workers", num(s.workers), "groups", num(s.groups),
+        "uids", num(s.uids), "clients_paused", num(s.clients_paused),
+        "accepting", r->accepting, "events", num(s.events_out), "events_held",
+        num(s.events_held), "events_unbegun", num(s.events_unbegun),
+        "events_again", num(s.events_again), "events_cut_off",
+        num(s.events_cut_off), "events_dropped", num(s.events_dropped),
+        "commands", num(s.commands_in), "dropped", num(s.dropped), "accepted",
+        num(s.io.accepted), "refused", num(s.io.refused), "messages_in",
+        num(s.io.messages_in), "messages_out", num(s.io.messages_out),
+        "bytes_in", num(s.io.bytes_in), "bytes_out", num(s.io.bytes_out),
+        "overflow_closed", num(s.io.overflow_closed), "overflow_dropped",
+        num(s.io.overflow_dropped), "connections", num(s.io.connections));
 }
 
 /* worker */
@@ -253,7 +253,8 @@ static json_t *worker_numbers(const struct child_role *r)
 
     worker_status(r->worker, &s);
     return json_pack(
-        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "gateways",
+        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+        "registers_missing", num(s.registers_missing), "gateways",
         num(s.gateways), "gateways_known", num(s.gateways_known), "clients",
         num(s.clients), "queued", num(s.queued), "coroutines",
         num(s.coroutines), "timers", num(s.timers), "lua_memory", num(s.memory),

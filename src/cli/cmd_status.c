@@ -56,6 +56,8 @@ static const char *describe(const json_t *process)
         return "not answering";
     if (json_is_false(json_object_get(counters, "accepting")))
         return "no worker yet";
+    if (counter(process, "registers_missing") > 0)
+        return "register missing";
     if (counter(process, "gateways_known") > counter(process, "gateways"))
         return "gateway missing";
     return "ready";

@@ -503,6 +503,7 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .workers = router_worker_count(g->router),
         .groups = clients_group_count(g->clients),
         .uids = clients_uid_count(g->clients),
+        .registers_missing = g->reglink ? reglink_missing(g->reglink) : 0,
         .clients_paused = router_paused_count(g->router),
         .io = *client_io_counters(g->io),
         .events_out = routed->events,

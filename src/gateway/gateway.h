@@ -93,6 +93,7 @@ struct gateway_status {
     const char *name;
     unsigned index;
     size_t clients, workers, groups, uids;
+    size_t registers_missing; /* not connected */
     size_t clients_paused; /* not read because their worker is behind */
     struct client_io_counters io;
     uint64_t events_out;     /* events given to workers */

@@ -299,12 +299,12 @@ struct reglink *reglink_open_worker(struct turn *turn,
     return l;
 }
 
-size_t reglink_connected(const struct reglink *l)
+size_t reglink_missing(const struct reglink *l)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < l->count; i++)
-        count += l->links[i].conn != NULL;
+        count += l->links[i].conn == NULL;
     return count;
 }
 

@@ -29,8 +29,8 @@ struct reglink *reglink_open_worker(struct turn *turn,
     const char *const *registers, const char *secret_key,
     reglink_addresses_cb addresses_cb, void *arg);
 
-/* Registers connected at present. */
-size_t reglink_connected(const struct reglink *l);
+/* Registers that are not connected at present. */
+size_t reglink_missing(const struct reglink *l);
 
 /* Has each register answered, or failed to? */
 bool reglink_is_settled(const struct reglink *l);

@@ -430,6 +430,8 @@ void worker_status(const struct worker *w, struct worker_status *out)
         return;
     out->gateways = w->gateways->nconnected;
     out->gateways_known = w->gateways->npeers;
+    if (w->gateways->reglink)
+        out->registers_missing = reglink_missing(w->gateways->reglink);
     out->sends = w->gateways->sends;
     out->sends_failed = w->gateways->sends_failed;
 }

@@ -61,6 +61,7 @@ struct worker_status {
     unsigned index;
     size_t gateways; /* connected, of those known */
     size_t gateways_known;
+    size_t registers_missing; /* not connected */
     size_t clients;    /* with a mailbox at present */
     size_t queued;     /* events in mailboxes */
     size_t coroutines; /* running or waiting */
