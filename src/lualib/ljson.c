@@ -10,28 +10,11 @@
 
 #include "lualib/lgateway.h"
 #include "util/buf.h"
+#include "util/utf8.h"
 
 #define OUT_KEEP 65536 /* bytes of an idle buffer */
 
 /* ---- writing ---- */
-
-/* The length of the UTF-8 sequence at p, or 0. */
-static size_t utf8_len(const uint8_t *p, size_t left)
-{
-    uint8_t c = p[0];
-    size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-
-    if (len == 0 || c > 0xf4 || len > left)
-        return 0;
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) ||
-        (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f))
-        return 0; /* overlong, a surrogate, beyond U+10FFFF */
-    return len;
-}
 
 static void put_escape(struct buf *out, uint8_t c)
 {

@@ -1,5 +1,7 @@
 #include "wire/phpjson.h"
 
+#include "util/utf8.h"
+
 #define REPLACEMENT 0xfffd
 
 static void put_u(struct buf *out, uint32_t unit)
@@ -30,23 +32,15 @@ static void put_code_point(struct buf *out, uint32_t c)
  * 1 and the replacement character when it is malformed. */
 static size_t decode_utf8(uint32_t *out, const uint8_t *s, size_t len)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t need = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    uint32_t c;
+    size_t n = utf8_len(s, len);
 
     *out = REPLACEMENT;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || len < need)
+    if (n == 0)
         return 1;
-    c = s[0] & (0xffu >> (need + 1));
-    for (size_t i = 1; i < need; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 1;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    if (c < least[need] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-        return 1;
-    *out = c;
-    return need;
+    *out = s[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++)
+        *out = *out << 6 | (s[i] & 0x3f);
+    return n;
 }
 
 /* The letter behind the backslash, or 0 when c needs no short escape. */
