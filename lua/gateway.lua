@@ -155,11 +155,12 @@ function Gateway.isUidOnline(uid, timeout)
 end
 
 -- Send the last message (if there is one) to all clients of the uid and close
--- them. Returns how many.
+-- them. Returns how many; a gateway that does not answer saves nobody else's.
 function Gateway.closeUid(uid, message, timeout)
-  local ids, err, code = find_uid(check(core.name, uid, 1, "closeUid"), timeout)
-  if not ids then return nil, err, code end
-  for _, id in ipairs(ids) do Gateway.closeClient(id, message) end
+  local ids, err, code, partial = find_uid(check(core.name, uid, 1, "closeUid"), timeout)
+  local found = ids or partial
+  for _, id in ipairs(found) do Gateway.closeClient(id, message) end
+  if not ids then return nil, err, code, #found end
   return #ids
 end
 

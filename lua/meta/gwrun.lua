@@ -184,13 +184,15 @@ function Gateway.destoryClient(client_id) end
 ---@return string? code
 function Gateway.destoryCurrentClient() end
 
----Close all clients of a uid. Waits.
+---Close all clients of a uid. Waits. When a gateway does not answer, those of the
+---others are closed all the same.
 ---@param uid uid
 ---@param message? message
 ---@param timeout? number
 ---@return integer? count of the clients
 ---@return string? message
 ---@return string? code
+---@return integer? partial the count, when there is a message
 function Gateway.closeUid(uid, message, timeout) end
 
 ---Name the client's user. A client has one uid, the last; a uid may have many

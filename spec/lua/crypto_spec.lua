@@ -218,6 +218,13 @@ describe("in a script", function()
       assert.equal('{"3":1}', bed:run "return json.encode { [3] = 1 }")
       local packed = bed:run "return json.encode(table.pack(1, nil, 3))" -- a gap, and n
       assert.same({ ["1"] = 1, ["3"] = 3, n = 3 }, cjson.decode(packed), packed)
+      local list = bed:run "local t = json.decode '[]' t.a = 1 return json.encode(t)" -- one no more
+      assert.equal('{"a":1}', list)
+      assert.same({ ["1"] = 1, ["5"] = 5 }, cjson.decode((bed:run [[
+        local t = json.decode "[1]"
+        t[5] = 5
+        return json.encode(t)
+      ]])))
       assert.equal("[null,1]", bed:run "return json.encode(json.array { json.null, 1 })")
       assert.equal('"\xef\xbf\xbd"', bed:run "return json.encode '\\xff'")
     end)

@@ -141,6 +141,10 @@ describe("lua/gateway.lua", function()
     answer({ 1 }, { 2 })
     assert.equal(2, Gateway.closeUid("ann", "!"))
     assert.same({ P .. "00000001!", Q .. "00000002!" }, closed)
+    answer { 3 }
+    failure = "late"
+    assert.same({ nil, "late", "etimedout", 1, n = 4 }, table.pack(Gateway.closeUid("ann", "!")))
+    assert.equal(P .. "00000003!", closed[3])
   end)
 
   it("blames the caller for a wrong argument, by the function's name", function()

@@ -86,12 +86,12 @@ static bool is_marked(lua_State *L, int index)
     return marked;
 }
 
-/* Whether the keys are exactly 1 … n, n > 0. */
-static bool is_sequence(lua_State *L, int index)
+/* Whether the keys are exactly 1 … n. */
+static bool is_array(lua_State *L, int index)
 {
     lua_Unsigned n = lua_rawlen(L, index), count = 0;
 
-    if (n == 0)
+    if (n == 0 && !is_marked(L, index))
         return false;
     lua_pushnil(L);
     while (lua_next(L, index)) {
@@ -161,7 +161,7 @@ static void put_table(lua_State *L, struct buf *out, int index, int depth)
             "that contains itself",
             LJSON_DEPTH_MAX);
     luaL_checkstack(L, 6, "json");
-    if (is_marked(L, index) || is_sequence(L, index))
+    if (is_array(L, index))
         put_array(L, out, index, depth);
     else
         put_object(L, out, index, depth);
@@ -527,7 +527,7 @@ static int json_decode(lua_State *L)
     return 3;
 }
 
-/* array(table): it is written as [ … ], also when it is empty; returns it */
+/* array(table): it is written as [] when it is empty; returns it */
 static int json_array(lua_State *L)
 {
     if (lua_isnoneornil(L, 1)) {
