@@ -332,61 +332,55 @@ static void on_message(struct client *c, const uint8_t *data, size_t len)
         start_round();
 }
 
-/* The length of the first frame in c->in and its payload; 0 when not whole. */
+/* The length of the first frame in the size bytes at p, of its head and of its
+ * payload; 0 when it is not whole. */
 static size_t next_frame(
-    const struct client *c, uint8_t *opcode, size_t *head, size_t *len)
+    const uint8_t *p, size_t size, uint8_t *opcode, size_t *head, size_t *len)
 {
-    const uint8_t *p = c->in;
-
     if (opt.text) {
-        const uint8_t *end = memchr(p, '\n', c->in_len);
+        const uint8_t *end = memchr(p, '\n', size);
 
         *opcode = 0x1;
         *head = 0;
         *len = end ? (size_t)(end - p) : 0;
         return end ? *len + 1 : 0;
     }
-    if (c->in_len < 2)
+    if (size < 2)
         return 0;
     *opcode = p[0] & 0x0f;
     *len = p[1] & 0x7f;
     *head = *len == 126 ? 4 : *len == 127 ? 10 : 2;
-    if (c->in_len < *head)
+    if (size < *head)
         return 0;
     if (*len >= 126) {
         *len = 0;
         for (size_t i = 2; i < *head; i++)
             *len = *len << 8 | p[i];
     }
-    return c->in_len >= *head + *len ? *head + *len : 0;
+    return size >= *head + *len ? *head + *len : 0;
 }
 
 static void parse(struct client *c)
 {
-    size_t used, head, len;
+    size_t done = 0, used, head, len;
     uint8_t opcode;
-    uint8_t *start = c->in;
-    size_t total = c->in_len;
 
-    while (c->state == STATE_OPEN &&
-           (used = next_frame(c, &opcode, &head, &len)) > 0) {
+    while ((used = next_frame(
+                c->in + done, c->in_len - done, &opcode, &head, &len)) > 0) {
         if (opcode == 0x1 || opcode == 0x2)
-            on_message(c, c->in + head, len);
+            on_message(c, c->in + done + head, len);
         else if (opcode == 0x9)
-            put_frame(c, 0xa, c->in + head, len);
+            put_frame(c, 0xa, c->in + done + head, len);
         else if (opcode == 0x8)
             drop(c);
         if (c->state != STATE_OPEN)
             return;
-        c->in += used;
-        c->in_len -= used;
+        done += used;
     }
-    if (c->in != start) {
-        memmove(start, c->in, c->in_len);
-        c->in = start;
-    } else if (total == run.buf_size) {
+    if (done == 0 && c->in_len == run.buf_size)
         die("a message is larger than the buffer", "see -s");
-    }
+    c->in_len -= done;
+    memmove(c->in, c->in + done, c->in_len);
 }
 
 static void on_open(struct client *c)
