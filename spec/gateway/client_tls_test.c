@@ -698,6 +698,29 @@ static void a_bad_certificate_is_named_before_anything_starts(void **state)
     finish(t);
 }
 
+static void a_key_with_a_passphrase_is_refused_without_asking(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    EVP_PKEY *pkey = EVP_EC_gen("P-256");
+    struct client_io *io;
+    struct files f;
+    char err[256];
+    FILE *out;
+
+    make_files(&f);
+    out = fopen(f.key, "w");
+    PEM_write_PrivateKey(out, pkey, EVP_aes_128_cbc(),
+        (const unsigned char *)"secret", 6, NULL, NULL);
+    fclose(out);
+    EVP_PKEY_free(pkey);
+    t->conf.tls_cert = f.cert;
+    t->conf.tls_key = f.key;
+    assert_int_equal(
+        client_io_new(&io, t->turn, -1, &t->conf, &ops, t, err), -EINVAL);
+    assert_non_null(strstr(err, "key.pem has a passphrase; remove it"));
+    finish(t);
+}
+
 static void two_tls_ports_live_on_one_loop(void **state)
 {
     struct files f, g;
@@ -946,6 +969,7 @@ int main(void)
         cmocka_unit_test(plain_http_on_a_tls_port_is_one_clear_line),
         cmocka_unit_test(certificates_are_exchanged_for_new_connections),
         cmocka_unit_test(a_bad_certificate_is_named_before_anything_starts),
+        cmocka_unit_test(a_key_with_a_passphrase_is_refused_without_asking),
         cmocka_unit_test(two_tls_ports_live_on_one_loop),
         cmocka_unit_test(files_of_www_are_served_and_no_others),
         cmocka_unit_test(a_large_file_arrives_whole_also_over_tls),

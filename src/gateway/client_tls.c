@@ -23,19 +23,34 @@ static int fail(char err[256], const char *what, const char *path)
     return -EINVAL;
 }
 
+/* Nobody is there to type one: OpenSSL would ask on the terminal. */
+static int on_passphrase(char *buf, int size, int writing, void *asked)
+{
+    *(bool *)asked = true;
+    return -1;
+}
+
 /* Read certificate and key into a context of their own. 0 or -EINVAL. */
 static int load(SSL_CTX **out, const struct client_io_conf *conf, char err[256])
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    bool asked = false;
     int rc = 0;
 
     ERR_clear_error();
+    SSL_CTX_set_default_passwd_cb(ctx, on_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, &asked);
     if (SSL_CTX_use_certificate_chain_file(ctx, conf->tls_cert) != 1)
         rc = fail(err, "tls certificate", conf->tls_cert);
     else if (SSL_CTX_use_PrivateKey_file(
                  ctx, conf->tls_key, SSL_FILETYPE_PEM) != 1 ||
              SSL_CTX_check_private_key(ctx) != 1)
         rc = fail(err, "tls key", conf->tls_key);
+    if (asked)
+        snprintf(err, 256,
+            "tls key %s has a passphrase; remove it: openssl "
+            "pkey -in OLD -out NEW",
+            conf->tls_key);
     if (rc < 0)
         SSL_CTX_free(ctx);
     else
