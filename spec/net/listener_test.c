@@ -19,7 +19,6 @@ struct fixture {
     union addr peer;
     size_t accepted;
     size_t close_after; /* accepts; listener_close() in the callback */
-    size_t pause_after; /* accepts; listener_pause() in the callback */
     int flags;          /* of the last descriptor */
     char dir[TEMPDIR_SIZE];
     char path[TEMPDIR_SIZE + 8];
@@ -36,8 +35,6 @@ static void on_accept(
     if (fcntl(fd, F_GETFD) & FD_CLOEXEC)
         f->flags |= FD_CLOEXEC;
     close(fd);
-    if (f->accepted == f->pause_after)
-        listener_pause(l);
     if (f->accepted == f->close_after) {
         listener_close(l);
         f->listener = NULL;
@@ -89,16 +86,20 @@ static void accepts_every_connection(void **state)
     assert_int_equal(addr_port(&bound), addr_port(&f->addr));
 }
 
-static void leaves_connections_in_the_queue_while_paused(void **state)
+static void accepts_no_faster_than_its_rate(void **state)
 {
     struct fixture *f = *state;
+    uint64_t began;
 
-    f->pause_after = 2;
-    dial_and_hang_up(&f->addr, 5);
-    testloop_turns(&f->t, 5);
-    assert_int_equal(f->accepted, 2);
-    listener_resume(f->listener);
-    testloop_until(&f->t, f->accepted == 5);
+    listener_set_rate(f->listener, 200);
+    began = uv_now(&f->t.loop);
+    dial_and_hang_up(&f->addr, 40);
+    testloop_until(&f->t, f->accepted == 40);
+    /* Ten at once, then one every 5 ms. */
+    assert_true(uv_now(&f->t.loop) - began >= 145);
+    listener_set_rate(f->listener, 0);
+    dial_and_hang_up(&f->addr, 200);
+    testloop_until(&f->t, f->accepted == 240);
 }
 
 static void may_be_closed_by_a_connection(void **state)
@@ -227,7 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(accepts_every_connection),
-        TEST(leaves_connections_in_the_queue_while_paused),
+        TEST(accepts_no_faster_than_its_rate),
         TEST(may_be_closed_by_a_connection),
         TEST(rests_when_there_are_no_descriptors),
         TEST(shares_a_port_only_when_asked_to),

@@ -4,6 +4,7 @@ local openssl = require "openssl"
 local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
+local uv = require "luv"
 
 local echo = [[
 Events = {}
@@ -27,6 +28,7 @@ describe("client ports", function()
         { listen = "wss", tls = { cert = "cert.pem", key = "key.pem" } },
         { listen = "text", tls = { cert = "cert.pem", key = "key.pem" } },
         { listen = "websocket", send = "binary", max_message = 1000 },
+        { listen = "text", max_accept_rate = 20 },
       },
     }
     openssl.certificate(app.dir)
@@ -69,6 +71,19 @@ describe("client ports", function()
     c:send "one\r\ntwo\n"
     assert.equal("one\ntwo\n", c:receive "two\n")
     c:close()
+  end)
+
+  it("accepts a storm of connections at max_accept_rate, and refuses none", function()
+    local clients, began = {}, uv.hrtime()
+    for i = 1, 11 do
+      clients[i] = tcp.connect(app.port[8])
+      clients[i]:send "hello\n"
+    end
+    for i = 1, 11 do
+      assert.equal("hello\n", clients[i]:receive "hello\n")
+      clients[i]:close()
+    end
+    assert.is_true(uv.hrtime() - began >= 0.5e9) -- ten of them, 50 ms each
   end)
 
   it("answers length-prefixed frames", function()

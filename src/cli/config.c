@@ -115,6 +115,7 @@ static const struct config_field gateway_fields[] = {
     {CLIENTS("max_connections", CONFIG_SIZE, max_connections, 1, 10000000)},
     {CLIENTS("max_connections_per_ip", CONFIG_SIZE, max_connections_per_ip, 1,
         10000000)},
+    {CLIENTS("max_accept_rate", CONFIG_SIZE, max_accept_rate, 0, 10000000)},
     {0},
 };
 
@@ -171,6 +172,7 @@ static const struct config_gateway gateway_defaults = {
                     .handshake_timeout = CLIENT_IO_HANDSHAKE_TIMEOUT,
                     .max_connections = CLIENT_IO_MAX_CONNECTIONS,
                     .max_connections_per_ip = CLIENT_IO_MAX_PER_IP,
+                    .max_accept_rate = CLIENT_IO_ACCEPT_RATE,
                 },
             .lan_ip = "127.0.0.1",
             .worker_high_water = GATEWAY_WORKER_HIGH_WATER,

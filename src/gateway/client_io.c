@@ -181,9 +181,11 @@ int client_io_listen(struct client_io *io)
     if (io->fd < 0)
         return -EALREADY;
     rc = listener_open(&io->listener, io->loop, io->fd, on_accept, io);
-    if (rc == 0)
-        io->fd = -1;
-    return rc;
+    if (rc < 0)
+        return rc;
+    io->fd = -1;
+    listener_set_rate(io->listener, io->conf->max_accept_rate);
+    return 0;
 }
 
 /* Connections go on waiting there for the next one that listens. */

@@ -42,6 +42,7 @@ enum client_io_overflow {
 #define CLIENT_IO_HANDSHAKE_TIMEOUT 10.0          /* seconds */
 #define CLIENT_IO_MAX_CONNECTIONS   1000000       /* per gateway process */
 #define CLIENT_IO_MAX_PER_IP        100000        /* per gateway process */
+#define CLIENT_IO_ACCEPT_RATE       5000          /* the same, per second */
 
 struct client_io_conf {
     enum client_io_protocol protocol;
@@ -56,6 +57,7 @@ struct client_io_conf {
     double handshake_timeout; /* seconds */
     size_t max_connections;
     size_t max_connections_per_ip;
+    size_t max_accept_rate; /* per second; 0: any */
     /* Networks ("10.0.0.0/8", NULL-terminated, or NULL) of proxies whose word
      * about a client's address counts: X-Forwarded-For and X-Real-IP on a
      * websocket port, and the PROXY protocol's header. */

@@ -15,16 +15,19 @@
 #define LISTENER_BATCH   64    /* accepts a turn; others get their turn too */
 #define LISTENER_REST_MS 100   /* wait when there is no descriptor left */
 #define LISTENER_LOG_MS  10000 /* at most one line about that in this time */
+#define LISTENER_BURST   20    /* the rate's part that may come at once */
 
 struct listener {
     uv_poll_t poll;
-    uv_timer_t rest; /* active while there are no descriptors */
+    uv_timer_t rest; /* active while none is accepted */
     int fd;          /* owned */
     listener_accept_cb accept_cb;
-    void *arg;          /* borrowed, handed to accept_cb */
-    uint64_t logged_at; /* ms; 0 never */
-    int handles;        /* not yet closed */
-    bool paused;
+    void *arg;           /* borrowed, handed to accept_cb */
+    double rate;         /* accepts per second; 0: no limit */
+    double allowed;      /* accepts at allowed_at */
+    uint64_t allowed_at; /* ms */
+    uint64_t logged_at;  /* ms; 0 never */
+    int handles;         /* not yet closed */
     bool closing;
 };
 
@@ -112,22 +115,25 @@ int listener_bind_unix(const char *path)
 
 static void on_readable(uv_poll_t *handle, int status, int events);
 
-static void update_poll(struct listener *l)
+static void watch(struct listener *l)
 {
-    if (l->paused || uv_is_active((uv_handle_t *)&l->rest))
-        uv_poll_stop(&l->poll);
-    else
-        uv_poll_start(&l->poll, UV_READABLE, on_readable);
+    uv_poll_start(&l->poll, UV_READABLE, on_readable);
 }
 
 static void on_rested(uv_timer_t *timer)
 {
-    update_poll(timer->data);
+    watch(timer->data);
 }
 
-/* The kernel keeps what we cannot take; asking again at once would only spin.
+/* The kernel keeps what we do not take; asking again at once would only spin.
  */
-static void take_rest(struct listener *l, int err)
+static void rest(struct listener *l, uint64_t ms)
+{
+    uv_poll_stop(&l->poll);
+    uv_timer_start(&l->rest, on_rested, ms, 0);
+}
+
+static void rest_after_error(struct listener *l, int err)
 {
     uint64_t now = clock_now(l->poll.loop);
 
@@ -136,8 +142,29 @@ static void take_rest(struct listener *l, int err)
         log_error(
             "cannot accept connections, they wait err=%s", uv_strerror(err));
     }
-    uv_timer_start(&l->rest, on_rested, LISTENER_REST_MS, 0);
-    update_poll(l);
+    rest(l, LISTENER_REST_MS);
+}
+
+static double burst_of(const struct listener *l)
+{
+    return l->rate > LISTENER_BURST ? l->rate / LISTENER_BURST : 1;
+}
+
+/* One more may be accepted; if not, it is looked again when it may. */
+static bool is_allowed(struct listener *l)
+{
+    uint64_t now = clock_now(l->poll.loop);
+
+    if (l->rate == 0)
+        return true;
+    l->allowed += (double)(now - l->allowed_at) * l->rate / 1000;
+    l->allowed_at = now;
+    if (l->allowed > burst_of(l))
+        l->allowed = burst_of(l);
+    if (l->allowed >= 1)
+        return true;
+    rest(l, (uint64_t)((1 - l->allowed) * 1000 / l->rate) + 1);
+    return false;
 }
 
 static bool is_passing(int err)
@@ -151,14 +178,16 @@ static void on_readable(uv_poll_t *handle, int status, int events)
     struct listener *l = handle->data;
 
     if (status < 0) { /* libuv has stopped watching */
-        take_rest(l, status);
+        rest_after_error(l, status);
         return;
     }
-    for (int i = 0; i < LISTENER_BATCH && !l->paused && !l->closing; i++) {
+    for (int i = 0; i < LISTENER_BATCH && !l->closing; i++) {
         union addr peer;
         socklen_t len = sizeof(peer);
         int fd;
 
+        if (!is_allowed(l))
+            return;
         memset(&peer, 0, sizeof(peer));
         fd = accept4(l->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && errno == EAGAIN)
@@ -166,10 +195,11 @@ static void on_readable(uv_poll_t *handle, int status, int events)
         if (fd < 0 && is_passing(-errno))
             continue;
         if (fd < 0) {
-            take_rest(l, -errno);
+            rest_after_error(l, -errno);
             return;
         }
         addr_unmap(&peer);
+        l->allowed--;
         l->accept_cb(l, fd, &peer, l->arg);
     }
 }
@@ -203,21 +233,16 @@ int listener_open(struct listener **out, uv_loop_t *loop, int fd,
     l->fd = fd;
     l->accept_cb = accept_cb;
     l->arg = arg;
-    update_poll(l);
+    watch(l);
     *out = l;
     return 0;
 }
 
-void listener_pause(struct listener *l)
+void listener_set_rate(struct listener *l, size_t per_second)
 {
-    l->paused = true;
-    update_poll(l);
-}
-
-void listener_resume(struct listener *l)
-{
-    l->paused = false;
-    update_poll(l);
+    l->rate = (double)per_second;
+    l->allowed = burst_of(l);
+    l->allowed_at = clock_now(l->poll.loop);
 }
 
 int listener_addr(const struct listener *l, union addr *out)

@@ -36,9 +36,9 @@ int listener_bind_unix(const char *path);
 int listener_open(struct listener **out, uv_loop_t *loop, int fd,
     listener_accept_cb accept_cb, void *arg);
 
-/* Stop accepting for a while; connections wait in the kernel's queue. */
-void listener_pause(struct listener *l);
-void listener_resume(struct listener *l);
+/* Accept at most so many a second, after a burst of a twentieth of them; the
+ * others wait in the kernel's queue. 0, as in the beginning: any number. */
+void listener_set_rate(struct listener *l, size_t per_second);
 
 /* The address it is bound to. */
 int listener_addr(const struct listener *l, union addr *out);
