@@ -1,5 +1,5 @@
 /* Lines of the log: nothing in them looks like another one, and a full disk
- * costs lines but nothing else. */
+ * or a reader that has stopped costs lines but nothing else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,11 +7,13 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../support/tempdir.h"
 #include "util/log.h"
@@ -146,6 +148,35 @@ static void ends_a_line_that_was_cut(void **state)
         "…notice log_test: next\n");
 }
 
+/* What it was sent: "gwrun start | less", and nobody scrolls. */
+static void does_not_wait_for_a_reader_that_has_stopped(void **state)
+{
+    uint64_t before = log_dropped();
+    char fifo[sizeof(path) + 8], text[4096];
+    ssize_t n;
+    int fd;
+
+    snprintf(fifo, sizeof(fifo), "%s-fifo", path);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    fd = open(fifo, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(log_open(fifo), 0);
+    alarm(20);
+    for (int i = 0; i < 100; i++)
+        log_error("%0*d", 2000, i);
+    alarm(0);
+    assert_in_range(log_dropped() - before, 50, 90);
+    while (read(fd, text, sizeof(text)) > 0)
+        ;
+    log_notice("room again");
+    n = read(fd, text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_non_null(strstr(text, "log: lines could not be written"));
+    assert_non_null(strstr(text, "log_test: room again\n"));
+    close(fd);
+    log_open(path);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, begin)
@@ -156,6 +187,7 @@ int main(void)
         TEST(lets_no_block_command_the_terminal),
         TEST(counts_what_a_full_disk_has_cost),
         TEST(ends_a_line_that_was_cut),
+        TEST(does_not_wait_for_a_reader_that_has_stopped),
     };
 
     return cmocka_run_group_tests_name("util.log", tests, NULL, NULL);

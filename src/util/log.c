@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include "util/utf8.h"
 
 #define LOG_LINE_MAX 4096 /* bytes; longer lines are cut */
+#define LOG_PATIENCE 100  /* ms for whoever reads a pipe or a terminal */
 
 static const char *const level_names[] = {
     "error", "warn", "notice", "info", "debug"};
@@ -149,10 +152,23 @@ static int put_head(char *line, size_t size, enum log_level level)
                         level_names[level], sink.color ? "\x1b[m" : "");
 }
 
+/* Whoever should read a pipe may be stopped, and must not stop us. Is there
+ * room for PIPE_BUF bytes? */
+static bool has_room(void)
+{
+    struct pollfd p = {.fd = sink.fd, .events = POLLOUT};
+
+    return poll(&p, 1, sink.unsaid ? 0 : LOG_PATIENCE) != 0;
+}
+
 static bool write_all(const char *data, size_t len)
 {
     while (len > 0) {
-        ssize_t n = write(sink.fd, data, len);
+        ssize_t n;
+
+        if (!has_room())
+            return false;
+        n = write(sink.fd, data, len < PIPE_BUF ? len : PIPE_BUF);
 
         if (n < 0 && errno == EINTR)
             continue;
