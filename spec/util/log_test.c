@@ -177,6 +177,22 @@ static void does_not_wait_for_a_reader_that_has_stopped(void **state)
     log_open(path);
 }
 
+static void leaves_lines_out_and_counts_them(void **state)
+{
+    struct log_share share = {0};
+    int allowed = 0;
+
+    for (int i = 0; i < 10; i++)
+        allowed += log_may(&share, "floods", 3, 3600000);
+    assert_int_equal(allowed, 3);
+    assert_string_equal(logged(), "");
+    assert_true(log_may(&share, "floods", 3, 0)); /* a new period */
+    assert_string_equal(
+        logged(), "…warn log: lines left out about=\"floods\" count=7\n");
+    assert_true(log_may(&share, "floods", 3, 0));
+    assert_null(strchr(strchr(logged(), '\n') + 1, '\n'));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, begin)
@@ -188,6 +204,7 @@ int main(void)
         TEST(counts_what_a_full_disk_has_cost),
         TEST(ends_a_line_that_was_cut),
         TEST(does_not_wait_for_a_reader_that_has_stopped),
+        TEST(leaves_lines_out_and_counts_them),
     };
 
     return cmocka_run_group_tests_name("util.log", tests, NULL, NULL);

@@ -11,7 +11,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
@@ -34,21 +33,12 @@ struct client_files {
 /* What lws says of itself. Process-wide, as its log is. */
 static void on_lws_log(int level, const char *line)
 {
-    static time_t second;
-    static unsigned lines;
-    struct timespec now;
+    static struct log_share share;
     char text[LOG_QUOTE_SIZE];
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec != second) {
-        if (lines > LOG_BURST)
-            log_warn("libwebsockets lines dropped count=%u", lines - LOG_BURST);
-        second = now.tv_sec;
-        lines = 0;
-    }
     if (!(level & (LLL_ERR | LLL_WARN)) && !log_enabled(LOG_DEBUG))
         return;
-    if (++lines > LOG_BURST)
+    if (!log_may(&share, "libwebsockets", LOG_BURST, 1000))
         return;
     log_quote(text, line, strcspn(line, "\n"));
     if (level & LLL_ERR)

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "gateway/client_io_impl.h"
-#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -18,7 +17,7 @@
 #define KEEP_AGAIN   10    /* … and looks again, … */
 #define KEEP_TIMEOUT 60000 /* … ms in all; the same for sent bytes */
 #define REAPER_TURNS 4     /* until all handles have closed */
-#define REFUSED_LOG  10000 /* ms; at most one line about refusals in it */
+#define REFUSED_LOG  10000 /* ms; one line about refusals in it */
 
 static void set_option(int fd, int level, int name, int value)
 {
@@ -50,16 +49,13 @@ static void tune_socket(
 void client_io_refuse(
     struct client_io *io, int fd, const union addr *peer, const char *why)
 {
-    uint64_t now = clock_now(io->loop);
     char text[ADDR_TEXT_SIZE];
 
     io->counters.refused++;
     close(fd);
-    if (io->refused_logged != 0 && now - io->refused_logged < REFUSED_LOG)
-        return;
-    io->refused_logged = now;
-    log_warn("connection refused, %s peer=%s connections=%zu", why,
-        addr_format(text, peer), io->counters.connections);
+    if (log_may(&io->refusals, "refused connections", 1, REFUSED_LOG))
+        log_warn("connection refused, %s peer=%s connections=%zu", why,
+            addr_format(text, peer), io->counters.connections);
 }
 
 bool client_io_forwards(const struct client_io *io, const union addr *peer)

@@ -28,6 +28,7 @@
 #include "net/listener.h"
 #include "util/buf.h"
 #include "util/list.h"
+#include "util/log.h"
 #include "wire/httphead.h"
 #include "wire/wsframe.h"
 
@@ -122,7 +123,7 @@ struct client_io {
     uv_timer_t sweep;    /* ends opening and closing in time */
     uv_idle_t reaper;    /* keeps it until the handles of others have closed */
     unsigned turns_left; /* of it */
-    uint64_t refused_logged; /* loop time in ms; 0 never */
+    struct log_share refusals;
 };
 
 /* client_io.c */

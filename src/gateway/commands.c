@@ -507,17 +507,8 @@ static const struct {
 static void log_fault(struct commands *cs, const struct frame *f, int err)
 {
     char quoted[LOG_QUOTE_SIZE];
-    struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec != cs->second) {
-        if (cs->faults > FAULT_LINES)
-            log_warn(
-                "more commands not valid count=%u", cs->faults - FAULT_LINES);
-        cs->second = now.tv_sec;
-        cs->faults = 0;
-    }
-    if (++cs->faults <= FAULT_LINES)
+    if (log_may(&cs->faults, "commands that are not valid", FAULT_LINES, 1000))
         log_warn("command not valid cmd=%s err=\"%s\" ext=%s",
             frame_cmd_name(f->cmd), strerror(-err),
             log_quote(quoted, f->ext, f->ext_len));

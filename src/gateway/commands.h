@@ -11,13 +11,13 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "gateway/client_io.h"
 #include "gateway/clients.h"
 #include "gateway/picked.h"
 #include "gateway/router.h"
 #include "util/buf.h"
+#include "util/log.h"
 #include "wire/frame.h"
 
 /* Embedded in the gateway; clients, router and io are borrowed and set by it,
@@ -29,8 +29,7 @@ struct commands {
     uint64_t run;         /* commands so far */
     uint64_t dropped;     /* messages for clients that were gone */
     struct picked picked; /* scratch of the handlers */
-    time_t second;        /* in which so many commands were not valid: */
-    unsigned faults;
+    struct log_share faults;
 };
 
 void commands_fini(struct commands *cs);

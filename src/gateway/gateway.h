@@ -94,7 +94,7 @@ struct gateway_status {
     unsigned index;
     size_t clients, workers, groups, uids;
     size_t registers_missing; /* not connected */
-    size_t clients_paused; /* not read because their worker is behind */
+    size_t clients_paused;    /* not read because their worker is behind */
     struct client_io_counters io;
     uint64_t events_out;     /* events given to workers */
     size_t events_held;      /* events that wait for a worker */

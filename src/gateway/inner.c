@@ -16,6 +16,7 @@
 
 #define TICK_MS     1000
 #define ANSWER_KEEP (64 * 1024) /* bytes kept of the answer buffer */
+#define REFUSED_LOG 10000       /* ms; one line about refusals in it */
 
 struct inner {
     struct inner_conf conf;
@@ -23,6 +24,7 @@ struct inner {
     uv_timer_t timer;
     struct list links; /* struct link */
     size_t nlinks;
+    struct log_share refusals;
     struct buf answer; /* of the command being run */
     uint64_t pinged;   /* ms, clock_now */
 };
@@ -332,7 +334,8 @@ static void on_accept(
     struct link *l;
 
     if (in->nlinks >= INNER_LINKS_MAX) {
-        log_warn("inner link refused, too many links=%zu", in->nlinks);
+        if (log_may(&in->refusals, "refused links", 1, REFUSED_LOG))
+            log_warn("inner link refused, too many links=%zu", in->nlinks);
         close(fd);
         return;
     }

@@ -14,7 +14,7 @@
 
 #define LISTENER_BATCH   64    /* accepts a turn; others get their turn too */
 #define LISTENER_REST_MS 100   /* wait when there is no descriptor left */
-#define LISTENER_LOG_MS  10000 /* at most one line about that in this time */
+#define LISTENER_LOG_MS  10000 /* one line about that in this time */
 #define LISTENER_BURST   20    /* the rate's part that may come at once */
 
 struct listener {
@@ -26,8 +26,8 @@ struct listener {
     double rate;         /* accepts per second; 0: no limit */
     double allowed;      /* accepts at allowed_at */
     uint64_t allowed_at; /* ms */
-    uint64_t logged_at;  /* ms; 0 never */
-    int handles;         /* not yet closed */
+    struct log_share errors;
+    int handles; /* not yet closed */
     bool closing;
 };
 
@@ -135,13 +135,9 @@ static void rest(struct listener *l, uint64_t ms)
 
 static void rest_after_error(struct listener *l, int err)
 {
-    uint64_t now = clock_now(l->poll.loop);
-
-    if (l->logged_at == 0 || now - l->logged_at >= LISTENER_LOG_MS) {
-        l->logged_at = now > 0 ? now : 1;
+    if (log_may(&l->errors, "accepting", 1, LISTENER_LOG_MS))
         log_error(
             "cannot accept connections, they wait err=%s", uv_strerror(err));
-    }
     rest(l, LISTENER_REST_MS);
 }
 

@@ -61,8 +61,8 @@ struct register_role {
     size_t ngateways;
     size_t nworkers;
     uint64_t refused;
-    uint64_t full_logged_at; /* ms; 0 never */
-    int handles;             /* not yet closed */
+    struct log_share refusals;
+    int handles; /* not yet closed */
 };
 
 static void broadcast(uv_timer_t *timer);
@@ -308,15 +308,11 @@ static const struct conn_limits peer_limits = {
 
 static bool is_crowded(struct register_role *r)
 {
-    uint64_t now = clock_now(turn_loop(r->turn));
-
     if (r->npending + r->ngateways + r->nworkers < REGISTER_MAX_CONNECTIONS)
         return false;
-    if (r->full_logged_at == 0 || now - r->full_logged_at >= REGISTER_LOG_MS) {
-        r->full_logged_at = now > 0 ? now : 1;
+    if (log_may(&r->refusals, "refused connections", 1, REGISTER_LOG_MS))
         log_error("too many connections, refusing more limit=%d",
             REGISTER_MAX_CONNECTIONS);
-    }
     return true;
 }
 

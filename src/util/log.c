@@ -256,6 +256,28 @@ void log_set_view(log_view_cb view, const void *arg)
     sink.view_arg = arg;
 }
 
+bool log_may(
+    struct log_share *s, const char *about, unsigned lines, unsigned ms)
+{
+    struct timespec ts;
+    uint64_t now;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    if (s->lines == 0 || now - s->began >= ms) {
+        if (s->left_out > 0)
+            log_warn(
+                "lines left out about=\"%s\" count=%u", about, s->left_out);
+        *s = (struct log_share){.began = now};
+    }
+    if (s->lines < lines) {
+        s->lines++;
+        return true;
+    }
+    s->left_out++;
+    return false;
+}
+
 /* What must not go to a terminal becomes a question mark. */
 static void append_plain(struct buf *b, const char *text, size_t len)
 {

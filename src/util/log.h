@@ -47,6 +47,18 @@ void log_set_sink(log_sink_cb function, void *arg);
 /* Lines that could not be written so far. */
 uint64_t log_dropped(void);
 
+/* What the lines of one kind have had of the log lately; all zero at first. */
+struct log_share {
+    uint64_t began; /* ms */
+    unsigned lines, left_out;
+};
+
+/* Whether one more may be written, at most so many in ms milliseconds. For what
+ * others can cause as often as they like. The first of a new period tells how
+ * many lines about that were left out of the last one. */
+bool log_may(
+    struct log_share *s, const char *about, unsigned lines, unsigned ms);
+
 /* Escape len bytes into out as "text": control bytes, quotes, backslashes and
  * what is not UTF-8 become \xNN, \n, \"; cut at LOG_QUOTE_MAX with … behind.
  * Returns out. */

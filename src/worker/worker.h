@@ -62,9 +62,9 @@ struct worker_status {
     size_t gateways; /* connected, of those known */
     size_t gateways_known;
     size_t registers_missing; /* not connected */
-    size_t clients;    /* with a mailbox at present */
-    size_t queued;     /* events in mailboxes */
-    size_t coroutines; /* running or waiting */
+    size_t clients;           /* with a mailbox at present */
+    size_t queued;            /* events in mailboxes */
+    size_t coroutines;        /* running or waiting */
     size_t timers;
     size_t memory;         /* bytes of the Lua state(s) */
     uint64_t events;       /* events run so far */
