@@ -274,6 +274,38 @@ static void stays_overdue_when_it_waits_while_unwinding(void **state)
     vm_close(vm);
 }
 
+static void remember_line(
+    enum log_level level, const char *who, const char *text, void *arg)
+{
+    snprintf(arg, 256, "%s", text);
+}
+
+static void tells_what_nothing_else_could_run_beside(void **state)
+{
+    struct vm *vm;
+    struct result r = {0};
+    char line[256] = "";
+
+    fixture.conf.handler_timeout = 5;
+    fixture.conf.slow_handler = 0.03;
+    vm = open_vm(SCRIPT);
+    log_set_sink(remember_line, line);
+    expect_success(vm, "note 'quick'");
+    assert_string_equal(line, "");
+    start(vm,
+        "local till = os.clock() + 0.1\nwhile os.clock() < till do end\n"
+        "wait 'x'",
+        &r);
+    assert_non_null(strstr(line, "nothing else could run ms="));
+    assert_non_null(strstr(line, "event=- client=- waits_at="));
+    assert_string_equal(strrchr(line, ':'), ":3");
+    line[0] = '\0';
+    wake("x");
+    assert_string_equal(line, "");
+    log_set_sink(NULL, NULL);
+    vm_close(vm);
+}
+
 static void a_memory_bomb_is_an_error(void **state)
 {
     struct vm *vm;
@@ -496,6 +528,7 @@ int main(void)
         CASE(runs_without_a_hook_until_the_deadline),
         CASE(passes_errors_and_values_through_coroutines),
         CASE(stays_overdue_when_it_waits_while_unwinding),
+        CASE(tells_what_nothing_else_could_run_beside),
         CASE(a_memory_bomb_is_an_error),
         CASE(deep_recursion_is_an_error),
         CASE(knows_the_client_that_it_serves),

@@ -212,6 +212,7 @@ static inline int fixture_setup(void **state)
         .secret_key = "",
         .memory_max = 16 * 1024 * 1024,
         .handler_timeout = 0.05,
+        .lua_dir = "lua",
         .queue_max = 1024 * 1024,
         .drain_time = 0.2,
         .gateway_high_water = 1024 * 1024,

@@ -92,7 +92,7 @@ int cmd_exec(int argc, char **argv)
     conf->name = "exec";
     conf->script = argv[optind];
     conf->words = (const char *const *)argv + optind + 1;
-    conf->handler_timeout = 0; /* nobody waits for it */
+    conf->handler_timeout = conf->slow_handler = 0; /* nobody waits for it */
     conf->memory_max = SIZE_MAX;
     if (!conf->register_addresses)
         conf->register_addresses = nobody;

@@ -132,6 +132,7 @@ static const struct config_field worker_fields[] = {
     {WORKER("memory_limit", CONFIG_SIZE, memory_max, MEMORY_MIN, BYTES_MAX)},
     {WORKER(
         "handler_timeout", CONFIG_SECONDS, handler_timeout, 0.01, SECONDS_MAX)},
+    {WORKER("slow_handler", CONFIG_SECONDS, slow_handler, 0, SECONDS_MAX)},
     {WORKER("queue_limit", CONFIG_SIZE, queue_max, 65536, BYTES_MAX)},
     {WORKER("drain_time", CONFIG_SECONDS, drain_time, 0, SECONDS_MAX)},
     {WORKER("gateway_high_water", CONFIG_SIZE, gateway_high_water, 65536,
@@ -191,6 +192,7 @@ static void set_defaults(struct config *c)
     c->worker_conf.event_handler = "Events";
     c->worker_conf.memory_max = WORKER_MEMORY_MAX;
     c->worker_conf.handler_timeout = WORKER_HANDLER_TIMEOUT;
+    c->worker_conf.slow_handler = WORKER_SLOW_HANDLER;
     c->worker_conf.queue_max = WORKER_QUEUE_MAX;
     c->worker_conf.drain_time = WORKER_DRAIN_TIME;
     c->worker_conf.gateway_high_water = WORKER_GATEWAY_HIGH_WATER;

@@ -187,6 +187,7 @@ static int sim_lua_start(lua_State *L)
         return 2;
     }
     c.worker_conf.open_libs = lscript_open_libs;
+    c.worker_conf.slow_handler = 0; /* its clock is not the real one */
     if (text) {
         t->text = xstrdup(text);
         c.worker_conf.script_text = t->text;

@@ -2,12 +2,15 @@
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/alloc.h"
 #include "worker/vm_impl.h"
 
 #define CORO_IDLE_MAX 1024 /* kept for reuse in each vm */
+#define SLOW_LINES    10   /* a second, about what held up the worker */
 
 struct coro {
     struct list node;   /* in vm->idle or vm->busy */
@@ -172,12 +175,49 @@ static void finish(struct coro *co, char *error)
     free(error);
 }
 
+/* The line of the script where co waits, in its own files if there are any;
+ * "-" once it has ended. */
+static const char *find_line(
+    const struct coro *co, char *out, size_t size, const char *lua_dir)
+{
+    lua_Debug ar;
+
+    snprintf(out, size, "-");
+    for (int level = 0; co->waiting && lua_getstack(co->L, level, &ar);
+         level++) {
+        lua_getinfo(co->L, "Sl", &ar);
+        if (ar.currentline < 0)
+            continue;
+        snprintf(out, size, "%s:%d", ar.short_src, ar.currentline);
+        if (strncmp(ar.source + 1, lua_dir, strlen(lua_dir)) != 0)
+            break;
+    }
+    return out;
+}
+
+/* Nothing else ran meanwhile: the first thing to know when all are slow. */
+static void tell_slow(struct coro *co, double seconds)
+{
+    const struct coro_client *client = &co->client;
+    char id[CLIENT_ID_LEN + 1] = "-";
+    char line[LUA_IDSIZE + 16];
+
+    if (!log_may(&co->vm->slow, "slow handlers", SLOW_LINES, 1000))
+        return;
+    if (co->has_client && !client->nobody)
+        client_id_format(id, &client->id);
+    log_warn("nothing else could run ms=%.0f event=%s client=%s waits_at=%s",
+        seconds * 1000, co->has_client && client->event ? client->event : "-",
+        id, find_line(co, line, sizeof(line), co->vm->env.conf->lua_dir));
+}
+
 /* Run co until it ends or waits. */
 static void resume(struct coro *co, int nargs)
 {
     struct vm *vm = co->vm;
     struct coro *outer = vm->running;
     lua_State *outer_thread;
+    double limit = vm->env.conf->slow_handler, seconds;
     char *error = NULL;
     int status;
     int nresults;
@@ -195,7 +235,9 @@ static void resume(struct coro *co, int nargs)
     }
     co->overdue = vm->overdue;
     vm->running = outer;
-    deadline_leave(vm, outer_thread);
+    seconds = deadline_leave(vm, outer_thread);
+    if (limit > 0 && seconds >= limit)
+        tell_slow(co, seconds);
     if (!co->waiting)
         finish(co, error);
 }

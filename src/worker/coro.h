@@ -21,6 +21,7 @@ struct coro;
 /* The client event that a coroutine serves. */
 struct coro_client {
     struct client_id id;
+    const char *event;                  /* "onMessage", static, or NULL */
     uint32_t client_ip;                 /* host order; 0 for IPv6 */
     uint8_t client_ip6[FRAME_IPV6_LEN]; /* all 0 for IPv4 or not known */
     uint16_t client_port;

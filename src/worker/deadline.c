@@ -93,16 +93,24 @@ lua_State *deadline_enter(struct vm *vm, lua_State *L)
     lua_State *outer = vm->innermost;
 
     vm->innermost = L;
-    if (vm->depth++ == 0)
+    if (vm->depth++ == 0) {
         vm->slice++;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &vm->began);
+    }
     return outer;
 }
 
-void deadline_leave(struct vm *vm, lua_State *outer)
+double deadline_leave(struct vm *vm, lua_State *outer)
 {
+    struct timespec now;
+
     vm->innermost = outer;
-    if (--vm->depth == 0)
-        vm->overdue = false;
+    if (--vm->depth > 0)
+        return 0;
+    vm->overdue = false;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (double)(now.tv_sec - vm->began.tv_sec) +
+           (double)(now.tv_nsec - vm->began.tv_nsec) / 1e9;
 }
 
 /* Back in L from a guarded function, by return, yield or error. */

@@ -243,6 +243,7 @@ static void run(struct mailbox *m, const struct event *e)
     m->event = e;
     m->client = (struct coro_client){
         .id = {e->f.local_ip, e->f.local_port, e->f.connection_id},
+        .event = events_callback(m->cmd),
         .client_ip = e->f.client_ip,
         .client_port = e->f.client_port,
         .gateway_port = e->f.gateway_port,

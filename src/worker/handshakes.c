@@ -98,7 +98,8 @@ static void on_decided(const char *error, void *arg)
 void handshakes_ask(
     struct dispatch *d, struct gateways_address from, const struct frame *f)
 {
-    static const struct coro_client nobody = {.nobody = true};
+    static const struct coro_client nobody = {
+        .event = "onHandshake", .nobody = true};
     struct handshake *h;
 
     if (!d->vm || d->nhandshakes >= DISPATCH_HANDSHAKES_MAX) {

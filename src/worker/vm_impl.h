@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "util/log.h"
 #include "worker/coro.h"
 #include "worker/heap.h"
 #include "worker/session.h"
@@ -58,7 +59,8 @@ struct vm {
     size_t nidle;
     size_t nbusy;
     lua_Integer nstarted; /* so far */
-    size_t nclients;      /* of the busy ones, those that serve a client */
+    struct log_share slow;
+    size_t nclients; /* of the busy ones, those that serve a client */
     struct turn_task quiet_task;
     vm_event_cb quiet; /* nclients fell to 0, told at the end of the turn */
     void *quiet_arg;
@@ -70,6 +72,7 @@ struct vm {
     unsigned depth;        /* nested entries into Lua from C */
     lua_State *innermost;  /* the thread that runs while depth > 0 */
     uint64_t slice;        /* counts outermost entries */
+    struct timespec began; /* the outermost one, to some milliseconds */
     uint64_t slice_seen;   /* the one that ran at the last tick … */
     unsigned ticks;        /* … and at so many before it */
     volatile bool overdue; /* the running slice passed its deadline */
@@ -122,9 +125,10 @@ void *coro_done_arg(lua_State *L, coro_done_cb done);
 int session_end(lua_State *L, int status, lua_KContext ctx);
 
 /* deadline.c: around each entry into Lua from C, which runs L. What enter
- * returns is handed to leave. */
+ * returns is handed to leave. Leave returns the seconds that were spent since
+ * nothing ran, 0 within other entries. */
 lua_State *deadline_enter(struct vm *vm, lua_State *L);
-void deadline_leave(struct vm *vm, lua_State *outer);
+double deadline_leave(struct vm *vm, lua_State *outer);
 
 /* Watch over what the calling thread runs in the vm, until close. */
 void deadline_open(struct vm *vm);
