@@ -46,6 +46,8 @@ describe("processes", function()
     end
   end
 
+  local function victim_score(pid) return tonumber(testbed.read_file("/proc/" .. pid .. "/oom_score_adj")) end
+
   it("say within a second that one of them is frozen", function()
     app:up()
     local pid = find("worker", 1).pid
@@ -286,6 +288,13 @@ describe("processes", function()
     end
   end)
 
+  it("lose a worker before a gateway when memory is out", function()
+    app:up()
+    local own = victim_score(app.master.pid)
+    assert.equal(math.min(1000, own + 300), victim_score(find("worker", 0).pid))
+    assert.equal(own, victim_score(find("gateway", 0).pid))
+  end)
+
   it("have a title that tells what they are", function()
     app:up()
     local function title(pid) return testbed.read_file("/proc/" .. pid .. "/cmdline"):gsub("\0.*", "") end
@@ -343,6 +352,7 @@ describe("processes", function()
       assert.matches(("Uid:\t%s\t%s\t%s\t%s\n"):format(uid, uid, uid, uid), status, 1, true)
       assert.matches("NoNewPrivs:\t1\n", status, 1, true)
     end
+    assert.is_true(victim_score(find("worker", 0).pid) > victim_score(app.master.pid))
   end)
 
   it("stop on SIGTERM to the master, and are replaced on SIGTERM to one of them", function()

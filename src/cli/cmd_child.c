@@ -319,6 +319,8 @@ int cmd_child(int argc, char **argv)
     slot = (unsigned)strtoul(argv[optind + 1], NULL, 10);
     ignore_signals();
     introduce(argv[optind], slot);
+    if (strcmp(argv[optind], "worker") == 0)
+        daemon_prefer_as_victim(); /* clients and events outlive it */
     clock_loop_init(&p.loop);
     p.turn = turn_new(&p.loop);
     uv_signal_init(&p.loop, &p.terminate);

@@ -17,8 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOCK_TRIES    5  /* a probing command holds the lock for a moment */
-#define LOCK_RETRY_MS 20 /* between two tries */
+#define VICTIM_SCORE  300 /* of 1000, added to oom_score_adj */
+#define LOCK_TRIES    5   /* a probing command holds the lock for a moment */
+#define LOCK_RETRY_MS 20  /* between two tries */
 
 static int lock_with_patience(int fd)
 {
@@ -257,6 +258,21 @@ int daemon_drop_privileges(const char *user, const char *group, char err[256])
 void daemon_close_inherited(void)
 {
     close_range(STDERR_FILENO + 1, UINT_MAX, 0);
+}
+
+void daemon_prefer_as_victim(void)
+{
+    FILE *f = fopen("/proc/self/oom_score_adj", "r+");
+    int score;
+
+    if (!f)
+        return;
+    if (fscanf(f, "%d", &score) == 1) {
+        rewind(f);
+        fprintf(
+            f, "%d", score + VICTIM_SCORE < 1000 ? score + VICTIM_SCORE : 1000);
+    }
+    fclose(f);
 }
 
 void daemon_raise_fd_limit(void)

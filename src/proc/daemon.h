@@ -45,6 +45,10 @@ void daemon_close_inherited(void);
 /* As many descriptors as the hard limit allows. */
 void daemon_raise_fd_limit(void);
 
+/* Of the processes of this program, the kernel should end this one first when
+ * memory is out. */
+void daemon_prefer_as_victim(void);
+
 /* The process that listens on a TCP port, as "pid 4121 (nginx)", when /proc
  * tells; else "". Returns out. */
 const char *daemon_port_owner(uint16_t port, char out[64]);
