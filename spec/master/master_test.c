@@ -46,6 +46,8 @@ enum behaviour {
 struct page {
     int behaviour[CHILDREN]; /* enum behaviour, set by the test */
     int starts[CHILDREN];
+    unsigned pings[CHILDREN];
+    bool hold[CHILDREN]; /* the answer to a ping */
     int commits[CHILDREN], aborts[CHILDREN];
     int pages[CHILDREN]; /* of lists of clients; each list has three */
     int lists_left[CHILDREN];
@@ -94,6 +96,9 @@ static void child_obey(struct page *page, int slot, const json_t *m)
     int gather = (int)ctlmsg_int(m, "gather", 0);
 
     if (strcmp(type, "ping") == 0) {
+        page->pings[slot]++;
+        while (page->hold[slot])
+            usleep(1000);
         say(json_pack("{s:s}", "type", "pong"));
     } else if (strcmp(type, "status") == 0) {
         say(json_pack("{s:s,s:i,s:{s:i}}", "type", "status", "gather", gather,
@@ -494,6 +499,24 @@ static void replaces_a_child_that_hangs(void **unused)
     finish(&w);
 }
 
+static void blames_no_child_for_a_time_when_it_did_not_run_itself(void **unused)
+{
+    struct world w;
+    unsigned pings;
+
+    setup(&w);
+    w.conf.hang_timeout = 1;
+    begin_and_wait(&w);
+    w.page->hold[1] = true;
+    wait_until(&w, w.page->pings[1] > 0);
+    w.page->hold[1] = false;
+    usleep(1500000); /* its answer comes and is not read */
+    pings = w.page->pings[1];
+    wait_until(&w, w.page->pings[1] > pings + 1);
+    assert_int_equal(w.page->starts[1], 1);
+    finish(&w);
+}
+
 static void tells_status_with_each_childs_counters(void **unused)
 {
     struct world w;
@@ -774,6 +797,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(kills_what_does_not_stop),
         cmocka_unit_test(waits_for_ever_when_stopping_gracefully),
         cmocka_unit_test(replaces_a_child_that_hangs),
+        cmocka_unit_test(blames_no_child_for_a_time_when_it_did_not_run_itself),
         cmocka_unit_test(tells_status_with_each_childs_counters),
         cmocka_unit_test(tells_within_a_second_who_does_not_answer),
         cmocka_unit_test(joins_the_connections_of_all_children),

@@ -10,7 +10,8 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
-#define LATE_TICK_MS 3000 /* then it was the master that did not run */
+/* Then it was the master that did not run, and answers wait to be read. */
+#define LATE_TICK_MS (MASTER_HEARTBEAT_MS + 200)
 
 static uint64_t to_ms(double seconds)
 {
