@@ -406,6 +406,45 @@ static void a_client_that_does_not_read_is_closed(void **state)
     }
 }
 
+/* 32 clients; the last one reads nothing, and there is much for it. */
+static void when_all_hold_too_much_who_holds_most_is_slow(void **state)
+{
+    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct buf in = {0};
+    struct client_conn *quick = NULL;
+    struct blob *blob;
+    char data[10000];
+    int fds[32], err;
+
+    t->conf.queue_max = 64 * 1024 * 1024;
+    t->conf.queue_total_max = 8 * 1024 * 1024;
+    start(t);
+    for (unsigned i = 0; i < 32; i++) {
+        fds[i] = dial(t);
+        UNTIL(t, t->opened == i + 1);
+        if (i == 0)
+            quick = t->conn;
+    }
+    flood(t, sizeof(data), 1000000, &err);
+    assert_int_equal(err, -ENOBUFS);
+    assert_int_equal(client_io_counters(t->io)->overflow_closed, 1);
+    UNTIL(t, (get_some(fds[31], &in), t->closed == 1));
+    /* What waits for many is held once. */
+    memset(data, 's', sizeof(data));
+    blob = client_io_frame(t->io, data, sizeof(data), false);
+    for (int i = 0; i < 3000; i++)
+        assert_int_equal(client_send_blob(quick, blob), 0);
+    assert_int_equal(client_io_counters(t->io)->queued, blob->len);
+    blob_unref(blob);
+    buf_clear(&in);
+    UNTIL(t, (get_some(fds[0], &in), client_queued(quick) == 0));
+    assert_int_equal(client_io_counters(t->io)->queued, 0);
+    for (int i = 0; i < 32; i++)
+        close(fds[i]);
+    buf_fini(&in);
+    finish(t);
+}
+
 /* More than the queue's limit in one turn, but not more than a socket takes. */
 static void a_burst_within_a_turn_is_not_slowness(void **state)
 {
@@ -737,6 +776,7 @@ int main(void)
         cmocka_unit_test(messages_large_and_small_keep_their_order),
         cmocka_unit_test(a_pong_lands_between_messages),
         cmocka_unit_test(a_client_that_does_not_read_is_closed),
+        cmocka_unit_test(when_all_hold_too_much_who_holds_most_is_slow),
         cmocka_unit_test(a_burst_within_a_turn_is_not_slowness),
         cmocka_unit_test(messages_may_be_dropped_instead),
         cmocka_unit_test(one_message_may_be_larger_than_the_queue),

@@ -38,9 +38,9 @@ static inline void fake_fini(struct client_conn *c)
 }
 
 struct blob *client_io_frame(
-    const struct client_io *io, const void *data, size_t len, bool raw)
+    struct client_io *io, const void *data, size_t len, bool raw)
 {
-    struct blob *b = blob_new(len);
+    struct blob *b = blob_new(len, NULL);
 
     memcpy(b->data, data, len);
     return b;

@@ -166,7 +166,7 @@ static json_t *gateway_numbers(const struct child_role *r)
     gateway_status(r->gateway, &s);
     return json_pack(
         "{s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,"
-        "s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+        "s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
         "registers_missing", num(s.registers_missing), "clients",
         num(s.clients), "workers", num(s.workers), "groups", num(s.groups),
         "uids", num(s.uids), "clients_paused", num(s.clients_paused),
@@ -179,7 +179,8 @@ static json_t *gateway_numbers(const struct child_role *r)
         num(s.io.messages_in), "messages_out", num(s.io.messages_out),
         "bytes_in", num(s.io.bytes_in), "bytes_out", num(s.io.bytes_out),
         "overflow_closed", num(s.io.overflow_closed), "overflow_dropped",
-        num(s.io.overflow_dropped), "connections", num(s.io.connections));
+        num(s.io.overflow_dropped), "connections", num(s.io.connections),
+        "queued", num(s.io.queued));
 }
 
 /* worker */

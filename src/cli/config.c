@@ -109,6 +109,7 @@ static const struct config_field gateway_fields[] = {
     {CLIENTS("proxy_protocol", CONFIG_BOOL, proxy_protocol, 0, 0)},
     {CLIENTS("max_message", CONFIG_SIZE, message_max, 1, MESSAGE_MAX)},
     {CLIENTS("max_queue", CONFIG_SIZE, queue_max, 1024, BYTES_MAX)},
+    {CLIENTS("max_queue_total", CONFIG_SIZE, queue_total_max, 0, BYTES_MAX)},
     {CLIENTS("overflow", CONFIG_WORD, overflow, 0, 0), .words = overflow_words},
     {CLIENTS(
         "handshake_timeout", CONFIG_SECONDS, handshake_timeout, 0.1, 3600)},
@@ -170,6 +171,7 @@ static const struct config_gateway gateway_defaults = {
                 {
                     .message_max = CLIENT_IO_MESSAGE_MAX,
                     .queue_max = CLIENT_IO_QUEUE_MAX,
+                    .queue_total_max = CLIENT_IO_QUEUE_TOTAL_MAX,
                     .handshake_timeout = CLIENT_IO_HANDSHAKE_TIMEOUT,
                     .max_connections = CLIENT_IO_MAX_CONNECTIONS,
                     .max_connections_per_ip = CLIENT_IO_MAX_PER_IP,

@@ -1,5 +1,6 @@
 #include "gateway/client_io.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -251,6 +252,7 @@ void client_io_free(struct client_io *io)
     client_files_close(io);
     LIST_FOREACH_SAFE (node, tmp, &io->conns)
         client_conn_kill(LIST_ENTRY(node, struct client_conn, node));
+    assert(io->counters.queued == 0);
     uv_close((uv_handle_t *)&io->sweep, NULL);
     io->turns_left = REAPER_TURNS;
     uv_idle_start(&io->reaper, on_reaper);

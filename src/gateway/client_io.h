@@ -39,10 +39,11 @@ enum client_io_overflow {
 
 #define CLIENT_IO_MESSAGE_MAX       (1024 * 1024) /* bytes; more closes, 1009 */
 #define CLIENT_IO_QUEUE_MAX         (1024 * 1024) /* bytes waiting per client */
-#define CLIENT_IO_HANDSHAKE_TIMEOUT 10.0          /* seconds */
-#define CLIENT_IO_MAX_CONNECTIONS   1000000       /* per gateway process */
-#define CLIENT_IO_MAX_PER_IP        100000        /* per gateway process */
-#define CLIENT_IO_ACCEPT_RATE       5000          /* the same, per second */
+#define CLIENT_IO_QUEUE_TOTAL_MAX   ((size_t)1 << 30) /* bytes, per process */
+#define CLIENT_IO_HANDSHAKE_TIMEOUT 10.0              /* seconds */
+#define CLIENT_IO_MAX_CONNECTIONS   1000000           /* per gateway process */
+#define CLIENT_IO_MAX_PER_IP        100000            /* per gateway process */
+#define CLIENT_IO_ACCEPT_RATE       5000              /* the same, per second */
 
 struct client_io_conf {
     enum client_io_protocol protocol;
@@ -53,6 +54,7 @@ struct client_io_conf {
     const char *const *allowed_origins; /* NULL-terminated; NULL: any */
     size_t message_max;
     size_t queue_max;
+    size_t queue_total_max; /* of all clients; 0: any */
     enum client_io_overflow overflow;
     double handshake_timeout; /* seconds */
     size_t max_connections;
@@ -116,6 +118,7 @@ struct client_io_counters {
     uint64_t overflow_closed;  /* clients closed for a full queue */
     uint64_t overflow_dropped; /* messages dropped for a full queue */
     size_t connections;        /* open now, HTTP requests included */
+    size_t queued;             /* bytes of memory that wait for clients now */
 };
 
 /* Prepare to serve; the listening socket fd is bound, not listening; ownership
@@ -148,9 +151,10 @@ void client_io_free(struct client_io *io);
 const struct client_io_counters *client_io_counters(const struct client_io *io);
 
 /* Put a message in the form this protocol has on the wire, for many
- * client_send_blob() calls. raw: as it is. The caller drops its reference. */
+ * client_send_blob() calls. raw: as it is. The caller drops its reference,
+ * before it frees io. */
 struct blob *client_io_frame(
-    const struct client_io *io, const void *data, size_t len, bool raw);
+    struct client_io *io, const void *data, size_t len, bool raw);
 
 /* The owner's answer to on_ask(): status 0 lets it in, on_open() follows on a
  * later turn unless the request is not valid; otherwise it is refused with that

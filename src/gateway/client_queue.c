@@ -56,13 +56,13 @@ static void put_message(const struct client_io *io, struct buf *out,
 }
 
 struct blob *client_io_frame(
-    const struct client_io *io, const void *data, size_t len, bool raw)
+    struct client_io *io, const void *data, size_t len, bool raw)
 {
     struct buf framed = {0};
     struct blob *blob;
 
     put_message(io, &framed, data, len, raw);
-    blob = blob_new(framed.len);
+    blob = blob_new(framed.len, &io->counters.queued);
     if (framed.len > 0)
         memcpy(blob->data, framed.data, framed.len);
     buf_fini(&framed);
@@ -140,13 +140,15 @@ static void cut_if_long(struct client_queue *q)
 }
 
 /* Small blobs are copied: many leave in one write then. */
-static void queue_blob(struct client_queue *q, struct blob *blob)
+static void queue_blob(
+    struct client_io *io, struct client_queue *q, struct blob *blob)
 {
     if (blob->len > CLIENT_COPY_MAX) {
         cut(q, blob_ref(blob));
         return;
     }
     buf_append(&q->bytes, blob->data, blob->len);
+    io->counters.queued += blob->len;
     cut_if_long(q);
 }
 
@@ -156,7 +158,7 @@ static struct client_queue *need_queue(struct client_conn *c)
     if (c->queue == NULL)
         c->queue = take_queue(c->io);
     if (c->single != NULL) {
-        queue_blob(c->queue, c->single);
+        queue_blob(c->io, c->queue, c->single);
         blob_unref(c->single);
         c->single = NULL;
     }
@@ -174,6 +176,7 @@ void client_queue_drop(struct client_conn *c)
         return;
     for (size_t i = q->first; i < q->count; i++)
         blob_unref(q->cuts[i].blob);
+    c->io->counters.queued -= q->bytes.len;
     c->queue = NULL;
     give_queue(c->io, q);
 }
@@ -212,7 +215,7 @@ static int gather(const struct client_conn *c, struct iovec iov[WRITE_VECTORS])
 }
 
 /* n bytes of the queue have left. */
-static void consume(struct client_queue *q, size_t n)
+static void consume(struct client_io *io, struct client_queue *q, size_t n)
 {
     for (;;) {
         struct cut *next = q->first < q->count ? &q->cuts[q->first] : NULL;
@@ -223,6 +226,7 @@ static void consume(struct client_queue *q, size_t n)
         if (len > 0)
             buf_consume(&q->bytes, len);
         q->taken += len;
+        io->counters.queued -= len;
         n -= len;
         if (next == NULL || q->taken < next->at)
             return;
@@ -246,7 +250,7 @@ static void note_sent(struct client_conn *c, size_t n)
     struct blob *single = c->single;
 
     if (single == NULL) {
-        consume(c->queue, n);
+        consume(c->io, c->queue, n);
     } else if (n == single->len) {
         blob_unref(single);
         c->single = NULL;
@@ -310,6 +314,7 @@ static void drop_rest(struct client_conn *c)
     for (size_t i = q->first + 1; i < q->count; i++)
         blob_unref(q->cuts[i].blob);
     q->count = q->first + 1;
+    c->io->counters.queued -= q->bytes.len - (front->at - q->taken);
     q->bytes.len = front->at - q->taken;
     if (q->bytes.len > 0) {
         blob_unref(front->blob);
@@ -320,9 +325,17 @@ static void drop_rest(struct client_conn *c)
     }
 }
 
+/* When the process holds too much for all of them, those are slow that hold
+ * more than their share of it. */
 static bool has_room(const struct client_conn *c)
 {
-    return c->queued < c->io->conf->queue_max;
+    const struct client_io *io = c->io;
+    size_t max = io->conf->queue_max, total = io->conf->queue_total_max;
+
+    if (total > 0 && io->counters.queued > total &&
+        max > total / io->counters.connections)
+        max = total / io->counters.connections;
+    return c->queued < max || c->queued == 0;
 }
 
 /* Room for one more message? Else what the configuration wants happens. */
@@ -381,6 +394,7 @@ int client_send(struct client_conn *c, const void *data, size_t len, bool raw)
     q = need_queue(c);
     before = q->bytes.len;
     put_message(c->io, &q->bytes, data, len, raw);
+    c->io->counters.queued += q->bytes.len - before;
     cut_if_long(q);
     return queued(c, q->bytes.len - before);
 }
@@ -394,7 +408,7 @@ int client_send_blob(struct client_conn *c, struct blob *framed)
     if (c->single == NULL && c->queue == NULL)
         c->single = blob_ref(framed);
     else
-        queue_blob(need_queue(c), framed);
+        queue_blob(c->io, need_queue(c), framed);
     return queued(c, framed->len);
 }
 
@@ -403,6 +417,7 @@ void client_queue_bytes(struct client_conn *c, const void *data, size_t len)
     struct client_queue *q = need_queue(c);
 
     buf_append(&q->bytes, data, len);
+    c->io->counters.queued += len;
     cut_if_long(q);
     c->queued += len;
     client_conn_schedule(c);

@@ -25,7 +25,7 @@
 struct commands {
     struct clients *clients;
     struct router *router;
-    const struct client_io *io;
+    struct client_io *io;
     uint64_t run;         /* commands so far */
     uint64_t dropped;     /* messages for clients that were gone */
     struct picked picked; /* scratch of the handlers */

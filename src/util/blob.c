@@ -5,12 +5,15 @@
 
 #include "util/alloc.h"
 
-struct blob *blob_new(size_t len)
+struct blob *blob_new(size_t len, size_t *total)
 {
     struct blob *b = xmalloc(sizeof(*b) + len);
 
     b->refs = 1;
     b->len = len;
+    b->total = total;
+    if (total)
+        *total += len;
     return b;
 }
 
@@ -23,6 +26,9 @@ struct blob *blob_ref(struct blob *b)
 
 void blob_unref(struct blob *b)
 {
-    if (b && --b->refs == 0)
-        free(b);
+    if (!b || --b->refs > 0)
+        return;
+    if (b->total)
+        *b->total -= b->len;
+    free(b);
 }

@@ -13,13 +13,15 @@
 
 struct blob {
     uint32_t refs;
-    size_t len; /* bytes in data */
+    size_t len;    /* bytes in data */
+    size_t *total; /* borrowed, or NULL */
     uint8_t data[];
 };
 
 /* A new blob of len bytes, uninitialised, with one reference. The creator
- * fills data before sharing it. */
-struct blob *blob_new(size_t len);
+ * fills data before sharing it. While it lives *total, which may be NULL, is so
+ * much more. */
+struct blob *blob_new(size_t len, size_t *total);
 
 /* One more reference; returns b. */
 struct blob *blob_ref(struct blob *b);
