@@ -29,6 +29,7 @@ describe("client ports", function()
         { listen = "text", tls = { cert = "cert.pem", key = "key.pem" } },
         { listen = "websocket", send = "binary", max_message = 1000 },
         { listen = "text", max_accept_rate = 20 },
+        { listen = "text", tls = { cert = "cert.pem", key = "key.pem" }, count = 4 },
       },
     }
     openssl.certificate(app.dir)
@@ -84,6 +85,19 @@ describe("client ports", function()
       clients[i]:close()
     end
     assert.is_true(uv.hrtime() - began >= 0.5e9) -- ten of them, 50 ms each
+  end)
+
+  it("knows a TLS client again, whichever process it comes back to", function()
+    local where = { "openssl", "s_client", "-tls1_2", "-connect", "127.0.0.1:" .. app.port[9] }
+    local function shake_hands(option)
+      local command = table.concat(where, " ") .. " " .. option .. " session.pem </dev/null"
+      local _, out = process.run({ "sh", "-c", command }, { cwd = app.dir })
+      return out:match "New, TLS" or out:match "Reused, TLS"
+    end
+    assert.equal("New, TLS", shake_hands "-sess_out")
+    for _ = 1, 8 do assert.equal("Reused, TLS", shake_hands "-sess_in") end
+    assert.equal(0, (app:cli "reload"))
+    for _ = 1, 8 do assert.equal("Reused, TLS", shake_hands "-sess_in") end
   end)
 
   it("answers length-prefixed frames", function()

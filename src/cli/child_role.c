@@ -362,6 +362,17 @@ const struct gateway *child_role_gateway(const struct child_role *r)
     return r->ops->start == start_gateway ? r->gateway : NULL;
 }
 
+void child_role_set_ticket_key(struct child_role *r, const char *hex)
+{
+    uint8_t key[CLIENT_IO_TICKET_KEY_LEN];
+
+    if (r->ops->start != start_gateway || strlen(hex) != 2 * sizeof(key))
+        return;
+    for (size_t i = 0; i < sizeof(key); i++)
+        sscanf(hex + 2 * i, "%2hhx", &key[i]);
+    gateway_set_ticket_key(r->gateway, key);
+}
+
 struct vm *child_role_vm(const struct child_role *r)
 {
     return r->ops->start == start_worker ? worker_vm(r->worker) : NULL;

@@ -50,6 +50,9 @@ json_t *child_role_status(const struct child_role *r);
 /* NULL when it is another role. */
 const struct gateway *child_role_gateway(const struct child_role *r);
 
+/* If it is a gateway: client_io_set_ticket_key(), of hexadecimal text. */
+void child_role_set_ticket_key(struct child_role *r, const char *hex);
+
 /* The serving script of a worker; NULL when there is none. */
 struct vm *child_role_vm(const struct child_role *r);
 

@@ -162,6 +162,8 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
         consoles_run(&p->consoles, child_role_vm(p->role), m);
     else if (strcmp(type, "eval_left") == 0)
         consoles_leave(&p->consoles, gather);
+    else if (strcmp(type, "ticket_key") == 0)
+        child_role_set_ticket_key(p->role, ctlmsg_string(m, "key", ""));
     else if (strcmp(type, "prepare") == 0)
         prepare(p, m);
     else if (strcmp(type, "commit") == 0)

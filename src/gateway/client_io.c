@@ -216,7 +216,20 @@ int client_io_reload_tls(struct client_io *io, char err[256])
         return rc;
     client_tls_free(io->ssl_ctx);
     io->ssl_ctx = fresh;
+    if (io->ticket_key != NULL)
+        client_tls_set_ticket_key(fresh, io->ticket_key);
     return 0;
+}
+
+void client_io_set_ticket_key(
+    struct client_io *io, const uint8_t key[CLIENT_IO_TICKET_KEY_LEN])
+{
+    if (io->ssl_ctx == NULL)
+        return;
+    if (io->ticket_key == NULL)
+        io->ticket_key = xmalloc(CLIENT_IO_TICKET_KEY_LEN);
+    memcpy(io->ticket_key, key, CLIENT_IO_TICKET_KEY_LEN);
+    client_tls_set_ticket_key(io->ssl_ctx, key);
 }
 
 static void on_reaper_closed(uv_handle_t *handle)
@@ -225,6 +238,7 @@ static void on_reaper_closed(uv_handle_t *handle)
 
     client_queue_free_spares(io);
     client_tls_free(io->ssl_ctx);
+    free(io->ticket_key);
     client_limits_fini(&io->limits);
     forwarded_trust_fini(&io->trust);
     free(io->www);

@@ -144,6 +144,13 @@ void client_io_adopt(struct client_io *io, int fd, const union addr *peer);
  * the old ones stay. */
 int client_io_reload_tls(struct client_io *io, char err[256]);
 
+/* What TLS session tickets are sealed with, from now on and over reloads. The
+ * same in several processes: a client may come back to any of them without a
+ * whole handshake. */
+#define CLIENT_IO_TICKET_KEY_LEN 80
+void client_io_set_ticket_key(
+    struct client_io *io, const uint8_t key[CLIENT_IO_TICKET_KEY_LEN]);
+
 /* Close everything. Clients still there get on_close() inside the call. Its
  * loop handles close on the following turns. */
 void client_io_free(struct client_io *io);

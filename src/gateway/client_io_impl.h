@@ -109,6 +109,7 @@ struct client_io {
     int fd;                  /* owned until client_io_listen(), then -1 */
     int fd_max;              /* descriptors from here on are refused */
     void *ssl_ctx;           /* owned SSL_CTX; NULL: no TLS */
+    uint8_t *ticket_key;     /* owned; NULL: each context's own */
     struct lws_context *lws; /* owned; NULL without www */
     struct lws_vhost *vhost; /* owned by lws */
     int wake_fd;             /* lws's own, to hold its number; or -1 */
@@ -163,6 +164,8 @@ int client_tls_new(
     void **out, const struct client_io_conf *conf, char err[256]);
 /* Connections that it began keep it. */
 void client_tls_free(void *ctx);
+void client_tls_set_ticket_key(
+    void *ctx, const uint8_t key[CLIENT_IO_TICKET_KEY_LEN]);
 
 /* The server's end of TLS on fd; NULL: no memory. */
 void *client_tls_begin(void *ctx, int fd);

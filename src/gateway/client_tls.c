@@ -98,6 +98,13 @@ int client_tls_new(void **out, const struct client_io_conf *conf, char err[256])
     return 0;
 }
 
+void client_tls_set_ticket_key(
+    void *ctx, const uint8_t key[CLIENT_IO_TICKET_KEY_LEN])
+{
+    /* OpenSSL only reads it. */
+    SSL_CTX_set_tlsext_ticket_keys(ctx, (void *)key, CLIENT_IO_TICKET_KEY_LEN);
+}
+
 void client_tls_free(void *ctx)
 {
     SSL_CTX_free(ctx);

@@ -490,6 +490,12 @@ int gateway_reload_tls(struct gateway *g, char err[256])
     return client_io_reload_tls(g->io, err);
 }
 
+void gateway_set_ticket_key(
+    struct gateway *g, const uint8_t key[CLIENT_IO_TICKET_KEY_LEN])
+{
+    client_io_set_ticket_key(g->io, key);
+}
+
 /* ---- what is to be seen from outside ---- */
 
 void gateway_status(const struct gateway *g, struct gateway_status *out)

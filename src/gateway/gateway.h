@@ -129,6 +129,10 @@ int gateway_adopt(struct gateway *g, int fd, const union addr *peer);
 /* Read certificates again. 0 or -errno with a line in err. */
 int gateway_reload_tls(struct gateway *g, char err[256]);
 
+/* As client_io_set_ticket_key(). */
+void gateway_set_ticket_key(
+    struct gateway *g, const uint8_t key[CLIENT_IO_TICKET_KEY_LEN]);
+
 /* At once. Not inside a callback of g. Its handles close on later turns. */
 void gateway_free(struct gateway *g);
 

@@ -43,6 +43,13 @@ void child_send(struct child *c, json_t *m)
         json_decref(m);
 }
 
+void child_send_ticket_key(struct child *c)
+{
+    if (strcmp(c->conf->role, "gateway") == 0)
+        child_send(c, json_pack("{s:s,s:s}", "type", "ticket_key", "key",
+                          c->master->ticket_key));
+}
+
 static void on_message(struct ctl *ctl, const json_t *m, void *arg)
 {
     struct child *c = arg;
@@ -257,6 +264,7 @@ void child_spawn(struct child *c)
     }
     if (pair[0] >= 0)
         c->ctl = ctl_open(m->turn, pair[0], &child_ctl_ops, c);
+    child_send_ticket_key(c);
     log_info(
         "child started child=%s pid=%d", child_title(title, c), c->process.pid);
 }

@@ -82,6 +82,18 @@ static bool hangs(const struct child *c, uint64_t now, uint64_t limit)
     return limit > 0 && now - c->heard_at > limit && (c->pinged || !c->ctl);
 }
 
+static void renew_ticket_key(struct master *m)
+{
+    uint8_t key[MASTER_TICKET_KEY_LEN];
+
+    uv_random(NULL, NULL, key, sizeof(key), 0, NULL);
+    for (size_t i = 0; i < sizeof(key); i++)
+        snprintf(m->ticket_key + 2 * i, 3, "%02x", key[i]);
+    m->ticket_key_at = clock_now(m->loop);
+    for (size_t i = 0; i < m->conf->nchildren; i++)
+        child_send_ticket_key(&m->children[i]);
+}
+
 /* Ask every child for a sign of life; end those that gave none for too long. */
 static void on_tick(uv_timer_t *timer)
 {
@@ -92,6 +104,8 @@ static void on_tick(uv_timer_t *timer)
     char title[CHILD_TITLE_SIZE];
 
     m->ticked_at = now;
+    if (now - m->ticket_key_at >= MASTER_TICKET_KEY_MS)
+        renew_ticket_key(m);
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         struct child *c = &m->children[i];
 
@@ -290,6 +304,7 @@ int master_new(struct master **out, uv_loop_t *loop,
     init_timer(m, &m->reload.timer);
     reload_init(m);
     init_children(m);
+    renew_ticket_key(m);
     result = control_open(m, err);
     if (result < 0) {
         master_free(m);

@@ -23,6 +23,10 @@
 /* Between two pings; a child that is later by more is "not answering". */
 #define MASTER_HEARTBEAT_MS 1000
 
+/* The gateways' TLS session tickets are sealed with a key that they share. */
+#define MASTER_TICKET_KEY_LEN 80        /* bytes, as OpenSSL wants it */
+#define MASTER_TICKET_KEY_MS  86400000u /* then there is a new one */
+
 #define MASTER_BACKOFF_MAX  30.0 /* seconds between two starts of a child */
 #define MASTER_CONTROLS_MAX 32   /* gwrun commands connected at once */
 
@@ -99,6 +103,8 @@ struct master {
     struct list commands;     /* of struct command, control.c */
     size_t ncommands;
     unsigned gathers; /* numbers the questions to children */
+    char ticket_key[2 * MASTER_TICKET_KEY_LEN + 1]; /* hexadecimal */
+    uint64_t ticket_key_at;                         /* ms */
 };
 
 /* children.c */
@@ -109,6 +115,8 @@ const char *child_title(char out[CHILD_TITLE_SIZE], const struct child *c);
 void child_spawn(struct child *c);
 /* Send a message of the child's; gives up the reference. */
 void child_send(struct child *c, json_t *m);
+/* If it is a gateway, which may ignore it. */
+void child_send_ticket_key(struct child *c);
 /* Tell it to stop; a child in back-off is down at once. */
 void child_stop(struct child *c, bool graceful);
 void child_kill(struct child *c);
