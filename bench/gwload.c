@@ -97,7 +97,7 @@ static struct {
     uint8_t *payload;
 } run;
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted; /* ends what is being waited for */
 
 static void on_signal(int signo)
 {
@@ -550,7 +550,7 @@ static void usage(void)
         "  -c N      clients (100)\n"
         "  -i N      messages in flight per client (1)\n"
         "  -s BYTES  size of a message, at least 34 (64)\n"
-        "  -t SEC    measure for so long (5)\n"
+        "  -t SEC    measure for so long, or until SIGINT (5)\n"
         "  -w SEC    warm up for so long first (1)\n"
         "  -p PIDS   server processes, comma separated: their CPU and memory\n"
         "  -u PATH   path of the websocket handshake (/)\n"
@@ -770,6 +770,7 @@ int main(int argc, char **argv)
     own = own_cpu_ns() - own;
     run.counting = false;
     run.stopping = true;
+    interrupted = 0; /* what is on its way is not lost yet */
     loop_until(now_ns() + 10000000000u, all_received);
     report(seconds, cpu, own, server_rss());
     return opt.check && (failed || run.closed || count_lost() ||
