@@ -1,6 +1,7 @@
 -- A whole gwrun system on free ports, in a folder of its own.
 local cjson = require "cjson"
 local uv = require "luv"
+local loop = require "loop"
 local process = require "process"
 
 local M = {}
@@ -121,6 +122,7 @@ end
 function M:up(seconds)
   self.master = process.spawn(self:command "start", { cwd = self.dir })
   self.master:wait_output("Press Ctrl+C", seconds)
+  self:wait_linked(seconds)
 end
 
 function M:log() return self.master.out end
@@ -135,6 +137,29 @@ function M:status()
   status.pid = math.tointeger(status.pid)
   for _, p in ipairs(status.processes) do p.pid = math.tointeger(p.pid) end
   return status
+end
+
+--- The counters of a process, asked for until it has answered in time.
+function M:counters(role, slot)
+  return loop.poll("the counters of " .. role .. "/" .. slot, function()
+    for _, p in ipairs(self:status().processes) do
+      if p.role == role and p.slot == slot then return p.counters end
+    end
+  end)
+end
+
+--- Wait until every worker reaches every gateway. Being ready does not say so: a
+--- gateway is when its first worker has come, a worker when its script is loaded.
+function M:wait_linked(seconds)
+  local gateways = 0
+  for _, g in ipairs(self.config.gateways or {}) do gateways = gateways + (g.count or 1) end
+  if gateways < 2 or (self.config.workers or {}).count == 1 then return end
+  loop.poll("all workers to reach " .. gateways .. " gateways", function()
+    for _, p in ipairs(self:status().processes) do
+      if p.role == "worker" and (p.counters or {}).gateways ~= gateways then return false end
+    end
+    return true
+  end, seconds)
 end
 
 function M:url(i) return "ws://127.0.0.1:" .. self.port[i or 1] .. "/" end

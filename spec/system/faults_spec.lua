@@ -59,6 +59,7 @@ describe("a fault", function()
       end
       return true
     end)
+    app:wait_linked()
   end
 
   it("in a handler is logged with file and line, and hurts nobody", function()
