@@ -9,8 +9,8 @@ local testbed = require "testbed"
 --- The gateways' counters, summed up.
 local function gateway_counters(app)
   local sum = setmetatable({}, { __index = function() return 0 end })
-  for _, p in ipairs(app:status().processes) do
-    for name, value in pairs(p.role == "gateway" and p.counters or {}) do
+  for slot = 0, #app.port - 1 do
+    for name, value in pairs(app:counters("gateway", slot)) do
       if type(value) == "number" then sum[name] = sum[name] + value end
     end
   end
@@ -25,7 +25,7 @@ local function kill_under_load(options)
   local loads, results, killed = {}, {}, {}
   for i, port in ipairs(app.port) do
     loads[i] = process.spawn {
-      testbed.gwload, "-c", "100", "-i", "4", "-t", "6", "-w", "0.1", "echo", "127.0.0.1:" .. port,
+      testbed.gwload, "-c", "100", "-i", "4", "-t", "600", "-w", "0", "echo", "127.0.0.1:" .. port,
     }
   end
   for _ = 1, options.kills do
@@ -40,10 +40,8 @@ local function kill_under_load(options)
     killed[victim] = true
     assert.equal(0, process.run { "kill", "-9", tostring(victim) })
   end
-  for _, load in ipairs(loads) do
-    assert.is_nil(load.code, "the load ended before the kills: " .. load.out)
-  end
   for i, load in ipairs(loads) do
+    load:kill "sigint" -- it waits for the answers that it has not got
     assert.equal(0, load:wait(), load.out)
     results[i] = cjson.decode(load.out:match "{.*}")
   end
