@@ -53,11 +53,15 @@ describe("gwrun exec", function()
   end)
 
   it("waits in its main chunk, and side by side", function()
-    gives(0, "1\t2\ttrue\n", [[
-      local function slowly(value) Timer.sleep(0.2) return value end
-      local began = gwrun.now()
-      local a, b = gwrun.parallel(function() return slowly(1) end, function() return slowly(2) end)
-      print(a, b, gwrun.now() - began < 0.35)
+    gives(0, "1\t2\n", [[
+      local begun = 0
+      local function meet(value)
+        begun = begun + 1
+        while begun < 2 do Timer.sleep(0.01) end
+        return value
+      end
+      Timer.sleep(0.01)
+      print(gwrun.parallel(function() return meet(1) end, function() return meet(2) end))
     ]])
   end)
 
@@ -75,18 +79,25 @@ describe("gwrun exec", function()
 
   it("ends when nothing is left: no spawned function, no timer", function()
     gives(0, "main\nspawned\ninner\nonce\nthird\n", [[
+      local function repeated()
+        local id, count = nil, 0
+        id = Timer.add(0.02, function()
+          count = count + 1
+          if count < 3 then return end
+          print "third"
+          Timer.del(id)
+        end)
+      end
       gwrun.spawn(function()
         Timer.sleep(0.02)
         print "spawned"
-        gwrun.spawn(function() print "inner" end)
-      end)
-      Timer.once(0.1, function() print "once" end)
-      local id, count = nil, 0
-      id = Timer.add(0.05, function()
-        count = count + 1
-        if count < 3 then return end
-        print "third"
-        Timer.del(id)
+        gwrun.spawn(function()
+          print "inner"
+          Timer.once(0.02, function()
+            print "once"
+            repeated()
+          end)
+        end)
       end)
       print "main"
     ]])
@@ -139,7 +150,12 @@ describe("gwrun exec", function()
   end)
 
   it("logs what a spawned function raises, and goes on", function()
-    fails(0, "program.lua:1: boom.*goes on", "gwrun.spawn(function() error 'boom' end) Timer.sleep(0.05) print 'goes on'")
+    fails(0, "program.lua:2: boom.*goes on", [[
+      local begun
+      gwrun.spawn(function() begun = true error 'boom' end)
+      repeat Timer.sleep(0.01) until begun
+      print 'goes on'
+    ]])
   end)
 
   it("ends at Ctrl-C, also in a loop", function()

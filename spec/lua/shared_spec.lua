@@ -27,11 +27,14 @@ describe("gwrun.shared", function()
     assert.same({ true, false, false, true, 2 }, { bed:run [[
       return shared.add("k", 1), shared.add("k", 1), shared.cas("k", 7, 2), shared.cas("k", 1, 2), shared.get "k"
     ]] })
-    assert.same({ true, false, true }, { bed:run [[
-      local first = shared.add("lock", "me", 0.02)
-      local second = shared.add("lock", "you", 0.02)
+    assert.same({ true, false, true, true }, { bed:run [[
+      local first = shared.add("lock", "me", 60)
+      local second = shared.add("lock", "you", 60)
+      shared.expire("lock", 0.02)
       Timer.sleep(0.03)
-      return first, second, shared.add("lock", "you", 0.02)
+      local third = shared.add("lock", "you", 0.02)
+      Timer.sleep(0.03)
+      return first, second, third, shared.add("lock", "me", 60)
     ]] })
     assert.same({ true, false }, { bed:run [[
       shared.set("e", 1)
