@@ -53,8 +53,8 @@ describe("the chat page", function()
     for _, page in ipairs { ann, bob } do
       page:call("fill", "#room-name", "lua")
       page:call("press", "#room-name", "Enter")
+      ann:call("waitForSelector", ".notice:has-text(\"" .. (page == ann and "Ann" or "Bob") .. " joined\")")
     end
-    ann:call("waitForSelector", ".notice:has-text(\"Bob\")")
     say(ann, "room talk")
     sees(bob, "room talk")
     bob:call "reload"
