@@ -48,7 +48,7 @@ LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
 objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
 libs    = $(foreach f,$(1),$(O)/lib$(f).a)
-say     = $(if $(V),,@printf '  %-4s %s\n' $(1) $@ &&)
+say     = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@ &&)
 
 .DEFAULT_GOAL := build
 .PHONY: docs build units fuzz bench examples start test lint check deps test-deps install clean
