@@ -218,13 +218,15 @@ describe("in a script", function()
       assert.equal('{"3":1}', bed:run "return json.encode { [3] = 1 }")
       local packed = bed:run "return json.encode(table.pack(1, nil, 3))" -- a gap, and n
       assert.same({ ["1"] = 1, ["3"] = 3, n = 3 }, cjson.decode(packed), packed)
-      local list = bed:run "local t = json.decode '[]' t.a = 1 return json.encode(t)" -- one no more
-      assert.equal('{"a":1}', list)
-      assert.same({ ["1"] = 1, ["5"] = 5 }, cjson.decode((bed:run [[
-        local t = json.decode "[1]"
-        t[5] = 5
-        return json.encode(t)
-      ]])))
+      local function changed(text, key, value)
+        return bed:run(("local t = json.decode '%s' t[%s] = %s return json.encode(t)"):format(text, key, value))
+      end
+      assert.equal('{"a":1}', changed("[]", "'a'", 1))
+      assert.equal("[null,null,3]", changed("[]", 3, 3))
+      assert.equal('{"5000":2}', changed("[]", 5000, 2))
+      assert.equal('{"-1":2}', changed("[]", -1, 2))
+      assert.same({ ["1"] = 1, x = 2 }, cjson.decode(changed("[1]", "'x'", 2)))
+      assert.equal("[1,null,3]", bed:run "return json.encode(json.array { 1, nil, 3 })")
       assert.equal("[null,1]", bed:run "return json.encode(json.array { json.null, 1 })")
       assert.equal('"\xef\xbf\xbd"', bed:run "return json.encode '\\xff'")
     end)

@@ -13,6 +13,7 @@
 #include "util/utf8.h"
 
 #define OUT_KEEP 65536 /* bytes of an idle buffer */
+#define HOLES    4     /* an array of n may have, beside n */
 
 /* ---- writing ---- */
 
@@ -86,37 +87,41 @@ static bool is_marked(lua_State *L, int index)
     return marked;
 }
 
-/* Whether the keys are exactly 1 … n. */
-static bool is_array(lua_State *L, int index)
+/* The table is written as an array of so many; -1: as an object. Its keys must
+ * be 1 … n, or, if it is marked, not many of them missing. */
+static lua_Integer array_len(lua_State *L, int index)
 {
-    lua_Unsigned n = lua_rawlen(L, index), count = 0;
+    bool marked = is_marked(L, index);
+    lua_Integer count = 0, last = 0;
 
-    if (n == 0 && !is_marked(L, index))
-        return false;
+    if (!marked && lua_rawlen(L, index) == 0)
+        return -1;
     lua_pushnil(L);
     while (lua_next(L, index)) {
+        lua_Integer key = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+
         lua_pop(L, 1);
-        if (!lua_isinteger(L, -1) ||
-            (lua_Unsigned)lua_tointeger(L, -1) - 1 >= n) {
+        if (key < 1) {
             lua_pop(L, 1);
-            return false;
+            return -1;
         }
+        if (key > last)
+            last = key;
         count++;
     }
-    return count == n;
+    return last == count || (marked && last / 2 <= count + HOLES) ? last : -1;
 }
 
 static void put_value(lua_State *L, struct buf *out, int index, int depth);
 
-static void put_array(lua_State *L, struct buf *out, int index, int depth)
+static void put_array(
+    lua_State *L, struct buf *out, int index, lua_Integer n, int depth)
 {
-    lua_Unsigned n = lua_rawlen(L, index);
-
     buf_append_byte(out, '[');
-    for (lua_Unsigned i = 1; i <= n; i++) {
+    for (lua_Integer i = 1; i <= n; i++) {
         if (i > 1)
             buf_append_byte(out, ',');
-        lua_rawgeti(L, index, (lua_Integer)i);
+        lua_rawgeti(L, index, i);
         put_value(L, out, lua_gettop(L), depth);
         lua_pop(L, 1);
     }
@@ -155,14 +160,17 @@ static void put_object(lua_State *L, struct buf *out, int index, int depth)
 
 static void put_table(lua_State *L, struct buf *out, int index, int depth)
 {
+    lua_Integer n;
+
     if (depth > LJSON_DEPTH_MAX)
         luaL_error(L,
             "json: more than %d tables in each other, or a table "
             "that contains itself",
             LJSON_DEPTH_MAX);
     luaL_checkstack(L, 6, "json");
-    if (is_array(L, index))
-        put_array(L, out, index, depth);
+    n = array_len(L, index);
+    if (n >= 0)
+        put_array(L, out, index, n, depth);
     else
         put_object(L, out, index, depth);
 }
@@ -527,7 +535,8 @@ static int json_decode(lua_State *L)
     return 3;
 }
 
-/* array(table): it is written as [] when it is empty; returns it */
+/* array(table): it is written as an array when it is empty or has holes;
+ * returns it */
 static int json_array(lua_State *L)
 {
     if (lua_isnoneornil(L, 1)) {
