@@ -257,6 +257,7 @@ static void introduce(const char *role, unsigned slot)
         uv_set_process_title(title);
     snprintf(comm, sizeof(comm), "gwrun %s", name);
     prctl(PR_SET_NAME, comm, 0, 0, 0);
+    log_to_stderr();
     for (int fd = PLAN_FD_CONTROL; fd <= PLAN_FD_CONFIG; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }

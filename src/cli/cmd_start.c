@@ -246,6 +246,7 @@ static int split_output(struct run *r)
     r->err = err >= 0 ? fdopen(err, "w") : NULL;
     if (!r->out || !r->err)
         return -EMFILE;
+    log_to_stderr();
     if (!r->daemon)
         return 0;
     make_log(r->config);

@@ -17,9 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VICTIM_SCORE  300 /* of 1000, added to oom_score_adj */
-#define LOCK_TRIES    5   /* a probing command holds the lock for a moment */
-#define LOCK_RETRY_MS 20  /* between two tries */
+#include "util/log.h"
+
+#define VICTIM_SCORE  50 /* of 1000, added to oom_score_adj */
+#define LOCK_TRIES    5  /* a probing command holds the lock for a moment */
+#define LOCK_RETRY_MS 20 /* between two tries */
 
 static int lock_with_patience(int fd)
 {
@@ -168,6 +170,7 @@ int daemon_redirect(const char *path)
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
         dup2(out, STDERR_FILENO) < 0)
         err = -errno;
+    log_to_stderr();
     if (in > STDERR_FILENO)
         close(in);
     if (out > STDERR_FILENO)

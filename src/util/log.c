@@ -2,13 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,7 +26,8 @@ static const char *const level_colors[] = {
 static struct {
     enum log_level level;
     int fd;
-    char *path; /* owned; NULL while stderr is the sink */
+    bool own;           /* fd is not stderr, and ours */
+    uint64_t waited_at; /* ms */
     uint64_t dropped;
     uint64_t unsaid; /* of these, since the last line that was written */
     bool torn;       /* the last line was written in part */
@@ -59,21 +59,37 @@ void log_set_color(bool on)
     sink.color = on;
 }
 
+/* The sink from now on; own: it is ours to close. */
+static void use(int fd, bool own)
+{
+    if (sink.own)
+        close(sink.fd);
+    sink.fd = fd;
+    sink.own = own;
+}
+
 int log_open(const char *path)
 {
-    int fd = open(
-        path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = open(path,
+        O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+        0644);
 
     if (fd < 0)
         return -errno;
-    if (sink.path)
-        close(sink.fd);
-    if (sink.path != path) {
-        free(sink.path);
-        sink.path = xstrdup(path);
-    }
-    sink.fd = fd;
+    use(fd, true);
     return 0;
+}
+
+void log_to_stderr(void)
+{
+    struct stat st;
+    int fd = -1;
+
+    if (fstat(STDERR_FILENO, &st) == 0 &&
+        (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+        fd = open(
+            "/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    use(fd < 0 ? STDERR_FILENO : fd, fd >= 0);
 }
 
 void log_set_sink(log_sink_cb function, void *arg)
@@ -152,25 +168,32 @@ static int put_head(char *line, size_t size, enum log_level level)
                         level_names[level], sink.color ? "\x1b[m" : "");
 }
 
-/* Whoever should read a pipe may be stopped, and must not stop us. Is there
- * room for PIPE_BUF bytes? */
-static bool has_room(void)
+static uint64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Wait for whoever reads a pipe or a terminal, but for a tenth of the time at
+ * most: he may be stopped, and must not stop us. */
+static bool wait_for_room(void)
 {
     struct pollfd p = {.fd = sink.fd, .events = POLLOUT};
+    uint64_t since = (now_ms() - sink.waited_at) / 10;
+    int result = poll(&p, 1, since < LOG_PATIENCE ? (int)since : LOG_PATIENCE);
 
-    return poll(&p, 1, sink.unsaid ? 0 : LOG_PATIENCE) != 0;
+    sink.waited_at = now_ms();
+    return result > 0;
 }
 
 static bool write_all(const char *data, size_t len)
 {
     while (len > 0) {
-        ssize_t n;
+        ssize_t n = write(sink.fd, data, len);
 
-        if (!has_room())
-            return false;
-        n = write(sink.fd, data, len < PIPE_BUF ? len : PIPE_BUF);
-
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EAGAIN && wait_for_room())))
             continue;
         if (n <= 0)
             return false;
@@ -259,15 +282,12 @@ void log_set_view(log_view_cb view, const void *arg)
 bool log_may(
     struct log_share *s, const char *about, unsigned lines, unsigned ms)
 {
-    struct timespec ts;
-    uint64_t now;
+    uint64_t now = now_ms();
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
     if (s->lines == 0 || now - s->began >= ms) {
-        if (s->left_out > 0)
-            log_warn(
-                "lines left out about=\"%s\" count=%u", about, s->left_out);
+        if (s->left_out > 0 && about)
+            log_warn("lines left out about=\"%s\" count=%u since_s=%llu", about,
+                s->left_out, (unsigned long long)(now - s->began) / 1000);
         *s = (struct log_share){.began = now};
     }
     if (s->lines < lines) {
@@ -334,10 +354,5 @@ void fatal(const char *fmt, ...)
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fputc('\n', stderr);
-    if (sink.path) {
-        va_start(ap, fmt);
-        put_line(LOG_ERROR, "", fmt, ap);
-        va_end(ap);
-    }
     exit(1);
 }

@@ -34,8 +34,14 @@ bool log_enabled(enum log_level level);
 /* Colour the level's name, for terminals. Default off. */
 void log_set_color(bool on);
 
-/* Append to path from now on. 0 or -errno; on failure the old sink stays. */
+/* Append to path from now on. 0 or -errno; then the old sink stays. */
 int log_open(const char *path);
+
+/* Write to what stderr is now. Where that is a pipe or a terminal it is opened
+ * once more, to have flags of its own: a reader that has stopped costs lines
+ * then, and no time. Before privileges are dropped. Without this call lines go
+ * to stderr as it is, and wait. */
+void log_to_stderr(void);
 
 /* Hand lines to a function instead of writing them; NULL ends that. who is the
  * file in front of the text; NULL for the block that belongs to the line before
@@ -55,7 +61,8 @@ struct log_share {
 
 /* Whether one more may be written, at most so many in ms milliseconds. For what
  * others can cause as often as they like. The first of a new period tells how
- * many lines about that were left out of the last one. */
+ * many lines were left out since the last one began; about NULL: it does not.
+ */
 bool log_may(
     struct log_share *s, const char *about, unsigned lines, unsigned ms);
 
@@ -77,8 +84,8 @@ void log_set_view(log_view_cb view, const void *arg);
  * control bytes and what is not UTF-8. */
 void log_block(enum log_level level, const char *text);
 
-/* A start-up error that a person must fix: "gwrun: message" on stderr (and the
- * log file), exit status 1. */
+/* A start-up error that a person must fix: "gwrun: message" on stderr, exit
+ * status 1. */
 void fatal(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), noreturn));
 
