@@ -19,6 +19,7 @@ struct fixture {
     union addr peer;
     size_t accepted;
     size_t close_after; /* accepts; listener_close() in the callback */
+    bool refuse;        /* listener_refund() in the callback */
     int flags;          /* of the last descriptor */
     char dir[TEMPDIR_SIZE];
     char path[TEMPDIR_SIZE + 8];
@@ -35,6 +36,8 @@ static void on_accept(
     if (fcntl(fd, F_GETFD) & FD_CLOEXEC)
         f->flags |= FD_CLOEXEC;
     close(fd);
+    if (f->refuse)
+        listener_refund(l);
     if (f->accepted == f->close_after) {
         listener_close(l);
         f->listener = NULL;
@@ -97,9 +100,14 @@ static void accepts_no_faster_than_its_rate(void **state)
     testloop_until(&f->t, f->accepted == 40);
     /* Ten at once, then one every 5 ms. */
     assert_true(uv_now(&f->t.loop) - began >= 145);
-    listener_set_rate(f->listener, 0);
+    listener_set_rate(f->listener, 1);
+    f->refuse = true; /* that costs nothing of the rate */
     dial_and_hang_up(&f->addr, 200);
     testloop_until(&f->t, f->accepted == 240);
+    listener_set_rate(f->listener, 0);
+    f->refuse = false;
+    dial_and_hang_up(&f->addr, 200);
+    testloop_until(&f->t, f->accepted == 440);
 }
 
 static void may_be_closed_by_a_connection(void **state)

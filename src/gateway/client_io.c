@@ -105,7 +105,13 @@ void client_io_adopt(struct client_io *io, int fd, const union addr *peer)
 static void on_accept(
     struct listener *l, int fd, const union addr *peer, void *arg)
 {
-    client_io_adopt(arg, fd, peer);
+    struct client_io *io = arg;
+    uint64_t refused = io->counters.refused;
+
+    client_io_adopt(io, fd, peer);
+    /* Else who is over his limit would use up what the others may have. */
+    if (io->counters.refused > refused)
+        listener_refund(l);
 }
 
 static int read_trust(struct client_io *io, char err[256])

@@ -135,7 +135,7 @@ static void rest(struct listener *l, uint64_t ms)
 
 static void rest_after_error(struct listener *l, int err)
 {
-    if (log_may(&l->errors, "accepting", 1, LISTENER_LOG_MS))
+    if (log_may(&l->errors, NULL, 1, LISTENER_LOG_MS))
         log_error(
             "cannot accept connections, they wait err=%s", uv_strerror(err));
     rest(l, LISTENER_REST_MS);
@@ -239,6 +239,11 @@ void listener_set_rate(struct listener *l, size_t per_second)
     l->rate = (double)per_second;
     l->allowed = burst_of(l);
     l->allowed_at = clock_now(l->poll.loop);
+}
+
+void listener_refund(struct listener *l)
+{
+    l->allowed++;
 }
 
 int listener_addr(const struct listener *l, union addr *out)
