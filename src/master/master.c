@@ -10,9 +10,6 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
-/* Then it was the master that did not run, and answers wait to be read. */
-#define LATE_TICK_MS (MASTER_HEARTBEAT_MS + 200)
-
 static uint64_t to_ms(double seconds)
 {
     return (uint64_t)(seconds * 1000);
@@ -94,25 +91,18 @@ static void renew_ticket_key(struct master *m)
         child_send_ticket_key(&m->children[i]);
 }
 
-/* Ask every child for a sign of life; end those that gave none for too long. */
-static void on_tick(uv_timer_t *timer)
+/* End those that gave no sign of life for too long; ask all for the next one.
+ */
+static void look_at_children(struct master *m, uint64_t now)
 {
-    struct master *m = timer->data;
-    uint64_t now = clock_now(m->loop);
     uint64_t limit = to_ms(m->conf->hang_timeout);
-    bool late = now - m->ticked_at > LATE_TICK_MS;
     char title[CHILD_TITLE_SIZE];
 
-    m->ticked_at = now;
-    if (now - m->ticket_key_at >= MASTER_TICKET_KEY_MS)
-        renew_ticket_key(m);
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         struct child *c = &m->children[i];
 
         if (!c->alive)
             continue;
-        if (late)
-            c->heard_at = now;
         if (!c->killed && hangs(c, now, limit)) {
             log_error("child hangs, killing it child=%s pid=%d silent_s=%.0f",
                 child_title(title, c), c->process.pid,
@@ -125,6 +115,39 @@ static void on_tick(uv_timer_t *timer)
             child_send(c, json_pack("{s:s}", "type", "ping"));
         }
     }
+}
+
+/* libuv calls this before it polls: the second time, what had come when the
+ * tick was due has been read. */
+static void on_look(uv_idle_t *idle)
+{
+    struct master *m = idle->data;
+
+    if (m->polled) {
+        uv_idle_stop(idle);
+        look_at_children(m, clock_now(m->loop));
+    }
+    m->polled = true;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct master *m = timer->data;
+    uint64_t now = clock_now(m->loop);
+    uint64_t gap = now - m->ticked_at;
+    uint64_t lost = gap > MASTER_HEARTBEAT_MS ? gap - MASTER_HEARTBEAT_MS : 0;
+
+    m->ticked_at = now;
+    if (now - m->ticket_key_at >= MASTER_TICKET_KEY_MS)
+        renew_ticket_key(m);
+    /* When this process did not run, perhaps none did. */
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
+        struct child *c = &m->children[i];
+
+        c->heard_at = c->heard_at + lost < now ? c->heard_at + lost : now;
+    }
+    m->polled = false;
+    uv_idle_start(&m->look, on_look);
 }
 
 /* Tell children[stop_from …] downwards, one role at a time, as soon as those
@@ -247,17 +270,17 @@ void master_reopen_logs(struct master *m)
             json_pack("{s:s,s:s}", "type", "reopen_log", "path", path));
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct master *m = handle->data;
 
-    m->timers--;
+    m->handles--;
     master_release(m);
 }
 
 void master_release(struct master *m)
 {
-    if (m->timers > 0 || m->alive > 0)
+    if (m->handles > 0 || m->alive > 0)
         return;
     for (size_t i = 0; i < m->conf->nchildren; i++)
         free(m->children[i].failure);
@@ -270,7 +293,7 @@ static void init_timer(struct master *m, uv_timer_t *timer)
 {
     uv_timer_init(m->loop, timer);
     timer->data = m;
-    m->timers++;
+    m->handles++;
 }
 
 static void init_children(struct master *m)
@@ -302,6 +325,9 @@ int master_new(struct master **out, uv_loop_t *loop,
     init_timer(m, &m->start_timer);
     init_timer(m, &m->stop_timer);
     init_timer(m, &m->reload.timer);
+    uv_idle_init(loop, &m->look);
+    m->look.data = m;
+    m->handles++;
     reload_init(m);
     init_children(m);
     renew_ticket_key(m);
@@ -331,5 +357,6 @@ void master_free(struct master *m)
         child_forget(&m->children[i]);
     turn_close(m->turn);
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
-        uv_close((uv_handle_t *)timers[i], on_timer_closed);
+        uv_close((uv_handle_t *)timers[i], on_handle_closed);
+    uv_close((uv_handle_t *)&m->look, on_handle_closed);
 }

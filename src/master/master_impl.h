@@ -97,7 +97,9 @@ struct master {
     bool stop_is_late;         /* half of stop_timeout is over */
     uint64_t began, ticked_at; /* ms */
     uv_timer_t tick, restart_timer, start_timer, stop_timer;
-    unsigned timers; /* open; they hold the memory of m, as processes do */
+    uv_idle_t look;   /* active from a tick until the sockets have been read */
+    bool polled;      /* they have */
+    unsigned handles; /* open; they hold the memory of m, as processes do */
     struct reload reload;
     struct listener *control; /* owned */
     struct list commands;     /* of struct command, control.c */
