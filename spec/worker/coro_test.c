@@ -31,7 +31,7 @@ static int run_code(lua_State *L)
 static void start(struct vm *vm, const char *code, struct result *r)
 {
     r->ended = false;
-    coro_start(vm, run_code, (void *)code, NULL, on_done, r);
+    coro_start(vm, "test", run_code, (void *)code, NULL, on_done, r);
 }
 
 /* code must end at once, with an error that has text in it. */
@@ -297,7 +297,7 @@ static void tells_what_nothing_else_could_run_beside(void **state)
         "wait 'x'",
         &r);
     assert_non_null(strstr(line, "nothing else could run ms="));
-    assert_non_null(strstr(line, "event=- client=- waits_at="));
+    assert_non_null(strstr(line, "in=\"test\" client=- at="));
     assert_string_equal(strrchr(line, ':'), ":3");
     line[0] = '\0';
     wake("x");
@@ -344,7 +344,7 @@ static void knows_the_client_that_it_serves(void **state)
         .id = {0x7f000001, 2900, 7}, .gateway_port = 8283};
     struct result r = {0};
 
-    coro_start(vm, run_code, (void *)"wait 'x'", &client, on_done, &r);
+    coro_start(vm, "test", run_code, (void *)"wait 'x'", &client, on_done, &r);
     assert_int_equal(vm->nclients, 1);
     assert_null(coro_client(vm_state(vm)));
     wake("x");
@@ -376,7 +376,7 @@ static void runs_hooks_once_when_it_will_not_go_on(void **state)
     struct result r = {0};
 
     hooks_run = 0;
-    coro_start(vm, run_hooked, (void *)"wait 'x'", NULL, on_done, &r);
+    coro_start(vm, "test", run_hooked, (void *)"wait 'x'", NULL, on_done, &r);
     assert_int_equal(hooks_run, 0);
     list_remove(&hooks[0].node); /* taken back */
     wake("x");
@@ -384,11 +384,11 @@ static void runs_hooks_once_when_it_will_not_go_on(void **state)
     expect_success(vm, "assert(true)"); /* the same coroutine, no hooks */
     assert_int_equal(hooks_run, 1);
     r.ended = false;
-    coro_start(vm, run_hooked, (void *)"error 'no'", NULL, on_done, &r);
+    coro_start(vm, "test", run_hooked, (void *)"error 'no'", NULL, on_done, &r);
     assert_int_equal(hooks_run, 3);
     free(r.error);
     r = (struct result){0};
-    coro_start(vm, run_hooked, (void *)"wait 'x'", NULL, on_done, &r);
+    coro_start(vm, "test", run_hooked, (void *)"wait 'x'", NULL, on_done, &r);
     vm_close(vm);
     assert_int_equal(hooks_run, 5);
     assert_false(r.ended);

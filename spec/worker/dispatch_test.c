@@ -289,7 +289,7 @@ static void watches_nobody_where_no_client_is_served(void **state)
     char expected[16];
 
     serve("Events = { onMessage = function() end }");
-    coro_start(vm, watch_nobody, NULL, NULL, NULL, NULL);
+    coro_start(vm, "test", watch_nobody, NULL, NULL, NULL, NULL);
     snprintf(expected, sizeof(expected), "%d ", -EINVAL);
     assert_string_equal(notes(), expected);
     unserve();

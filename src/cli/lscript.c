@@ -302,7 +302,7 @@ bool lscript_run(struct lscript *ls, unsigned worker, int first)
 
         if (vm_worker_index(vm) != worker || !vm_is_serving(vm))
             continue;
-        coro_start(vm, run_body, &r, NULL, on_run_end, NULL);
+        coro_start(vm, "a spec", run_body, &r, NULL, on_run_end, NULL);
         lua_settop(ls->test, top);
         return true;
     }

@@ -117,7 +117,7 @@ struct lconsole *lconsole_run(struct vm *vm, const char *code, size_t len,
     c->len = len;
     c->at_end.run = on_coro_end;
     c->starting = true;
-    coro_start(vm, run_code, c, NULL, on_done, c);
+    coro_start(vm, "gwrun attach", run_code, c, NULL, on_done, c);
     c->starting = false;
     if (!c->ended)
         return c;

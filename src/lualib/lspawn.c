@@ -65,7 +65,7 @@ static void on_turn(struct turn_task *task)
     while (ls->first <= last) {
         lua_Integer first = ls->first;
 
-        coro_start(ls->vm, run_function, ls, NULL, on_ended, ls);
+        coro_start(ls->vm, "gwrun.spawn", run_function, ls, NULL, on_ended, ls);
         if (ls->first == first)
             ls->first++; /* it could not even begin */
     }

@@ -144,7 +144,7 @@ static void on_due(uv_timer_t *uv)
     if (t->interval > 0)
         clock_start(uv, on_due, t->interval);
     if (!t->running && vm_is_serving(vm))
-        coro_start(vm, run_callback, t, NULL, on_failed, NULL);
+        coro_start(vm, "a timer", run_callback, t, NULL, on_failed, NULL);
 }
 
 static uint64_t check_ms(lua_State *L, int arg, double min)

@@ -17,6 +17,7 @@ struct coro {
     struct vm *vm;      /* borrowed, outlives it */
     lua_State *L;       /* in the registry by its own address */
     lua_Integer number; /* of this start */
+    const char *what;   /* static */
     bool has_client;
     struct coro_client client;
     coro_done_cb done;
@@ -175,40 +176,75 @@ static void finish(struct coro *co, char *error)
     free(error);
 }
 
-/* The line of the script where co waits, in its own files if there are any;
- * "-" once it has ended. */
-static const char *find_line(
-    const struct coro *co, char *out, size_t size, const char *lua_dir)
+/* Where the script is, as "events.lua:30". */
+struct place {
+    struct coro *co;
+    char text[LUA_IDSIZE + 16];
+};
+
+static void put_place(struct place *p, const lua_Debug *ar, int line)
+{
+    snprintf(p->text, sizeof(p->text), "%s:%d", ar->short_src, line);
+}
+
+/* A file that came with gwrun. */
+static bool is_ours(const struct place *p, const lua_Debug *ar)
+{
+    const char *dir = p->co->vm->env.conf->lua_dir;
+    size_t len = strlen(dir);
+
+    return strncmp(ar->source + 1, dir, len) == 0 && ar->source[1 + len] == '/';
+}
+
+/* The line at which it waits, if there is one in a file of the script's. */
+static void find_wait(struct place *p)
 {
     lua_Debug ar;
 
-    snprintf(out, size, "-");
-    for (int level = 0; co->waiting && lua_getstack(co->L, level, &ar);
-         level++) {
-        lua_getinfo(co->L, "Sl", &ar);
+    for (int level = 0; lua_getstack(p->co->L, level, &ar); level++) {
+        lua_getinfo(p->co->L, "Sl", &ar);
         if (ar.currentline < 0)
             continue;
-        snprintf(out, size, "%s:%d", ar.short_src, ar.currentline);
-        if (strncmp(ar.source + 1, lua_dir, strlen(lua_dir)) != 0)
-            break;
+        put_place(p, &ar, ar.currentline);
+        if (!is_ours(p, &ar))
+            return;
     }
-    return out;
+}
+
+/* Runs protected. It has ended: where its callback begins. */
+static int find_callback(lua_State *L)
+{
+    struct place *p = lua_touserdata(L, 1);
+    lua_Debug ar;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->co->vm->events_ref);
+    if (!lua_istable(L, -1))
+        return 0;
+    lua_pushstring(L, p->co->what);
+    lua_rawget(L, -2);
+    if (!lua_isfunction(L, -1))
+        return 0;
+    lua_getinfo(L, ">S", &ar);
+    put_place(p, &ar, ar.linedefined);
+    return 0;
 }
 
 /* Nothing else ran meanwhile: the first thing to know when all are slow. */
 static void tell_slow(struct coro *co, double seconds)
 {
-    const struct coro_client *client = &co->client;
+    struct place place = {co, "-"};
     char id[CLIENT_ID_LEN + 1] = "-";
-    char line[LUA_IDSIZE + 16];
 
     if (!log_may(&co->vm->slow, "slow handlers", SLOW_LINES, 1000))
         return;
-    if (co->has_client && !client->nobody)
-        client_id_format(id, &client->id);
-    log_warn("nothing else could run ms=%.0f event=%s client=%s waits_at=%s",
-        seconds * 1000, co->has_client && client->event ? client->event : "-",
-        id, find_line(co, line, sizeof(line), co->vm->env.conf->lua_dir));
+    if (co->has_client && !co->client.nobody)
+        client_id_format(id, &co->client.id);
+    if (co->waiting)
+        find_wait(&place);
+    else if (call_protected(co->vm, find_callback, &place) != LUA_OK)
+        lua_settop(co->vm->L, 0);
+    log_warn("nothing else could run ms=%.0f in=\"%s\" client=%s at=%s",
+        seconds * 1000, co->what, id, place.text);
 }
 
 /* Run co until it ends or waits. */
@@ -242,7 +278,7 @@ static void resume(struct coro *co, int nargs)
         finish(co, error);
 }
 
-void coro_start(struct vm *vm, lua_CFunction body, void *arg,
+void coro_start(struct vm *vm, const char *what, lua_CFunction body, void *arg,
     const struct coro_client *client, coro_done_cb done, void *done_arg)
 {
     struct coro *co = take(vm);
@@ -253,6 +289,7 @@ void coro_start(struct vm *vm, lua_CFunction body, void *arg,
         return;
     }
     co->number = ++vm->nstarted;
+    co->what = what;
     co->has_client = client != NULL;
     if (client)
         co->client = *client;

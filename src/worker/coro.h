@@ -21,7 +21,6 @@ struct coro;
 /* The client event that a coroutine serves. */
 struct coro_client {
     struct client_id id;
-    const char *event;                  /* "onMessage", static, or NULL */
     uint32_t client_ip;                 /* host order; 0 for IPv6 */
     uint8_t client_ip6[FRAME_IPV6_LEN]; /* all 0 for IPv4 or not known */
     uint16_t client_port;
@@ -38,8 +37,9 @@ typedef void (*coro_done_cb)(const char *error, void *arg);
 /* Run body(L) in a pooled coroutine, now, until it ends or waits. body finds
  * arg as light userdata at index 1, pushes what it needs and calls the script
  * with lua_callk(); what it raises is caught. done runs when it ended, perhaps
- * inside this call. client is copied; NULL when it serves none. */
-void coro_start(struct vm *vm, lua_CFunction body, void *arg,
+ * inside this call. client is copied; NULL when it serves none. what is for the
+ * log, static: the callback's name in Events, or words. */
+void coro_start(struct vm *vm, const char *what, lua_CFunction body, void *arg,
     const struct coro_client *client, coro_done_cb done, void *done_arg);
 
 /* The running coroutine. Raises "… cannot wait here: …" when L cannot yield: in

@@ -243,7 +243,6 @@ static void run(struct mailbox *m, const struct event *e)
     m->event = e;
     m->client = (struct coro_client){
         .id = {e->f.local_ip, e->f.local_port, e->f.connection_id},
-        .event = events_callback(m->cmd),
         .client_ip = e->f.client_ip,
         .client_port = e->f.client_port,
         .gateway_port = e->f.gateway_port,
@@ -255,7 +254,8 @@ static void run(struct mailbox *m, const struct event *e)
     if (e->f.flag & FRAME_FLAG_AGAIN)
         gateways_acknowledge(d->gateways);
     m->starting = true;
-    coro_start(d->vm, events_call, m, &m->client, on_handled, m);
+    coro_start(d->vm, events_callback(m->cmd), events_call, m, &m->client,
+        on_handled, m);
     m->starting = false;
     if (!m->vm)
         return;

@@ -98,8 +98,7 @@ static void on_decided(const char *error, void *arg)
 void handshakes_ask(
     struct dispatch *d, struct gateways_address from, const struct frame *f)
 {
-    static const struct coro_client nobody = {
-        .event = "onHandshake", .nobody = true};
+    static const struct coro_client nobody = {.nobody = true};
     struct handshake *h;
 
     if (!d->vm || d->nhandshakes >= DISPATCH_HANDSHAKES_MAX) {
@@ -117,7 +116,7 @@ void handshakes_ask(
     list_push_back(&d->handshakes, &h->node);
     d->nhandshakes++;
     d->events++;
-    coro_start(d->vm, call, h, &nobody, on_decided, h);
+    coro_start(d->vm, "onHandshake", call, h, &nobody, on_decided, h);
 }
 
 void handshakes_abandon(struct dispatch *d, const struct vm *vm)

@@ -297,7 +297,7 @@ static int call_program(lua_State *L)
 
 void vm_stop_script(struct vm *vm, coro_done_cb done, void *arg)
 {
-    coro_start(vm, call_worker_stop, NULL, NULL, done, arg);
+    coro_start(vm, "onWorkerStop", call_worker_stop, NULL, NULL, done, arg);
 }
 
 static void on_quiet(struct turn_task *task)
@@ -364,7 +364,7 @@ static void load(struct vm *vm)
     status = lua_pcall(vm->L, 0, 0, 0);
     deadline_leave(vm, outer);
     if (status == LUA_OK) {
-        coro_start(vm, start, NULL, NULL, on_started, vm);
+        coro_start(vm, "onWorkerStart", start, NULL, NULL, on_started, vm);
         return;
     }
     finish_loading(vm, lua_type(vm->L, -1) == LUA_TSTRING

@@ -13,7 +13,7 @@
 
 #define WORKER_MEMORY_MAX      (256 * 1024 * 1024) /* bytes of a Lua state */
 #define WORKER_HANDLER_TIMEOUT 10.0 /* CPU seconds without a wait */
-#define WORKER_SLOW_HANDLER    0.1  /* seconds of the same */
+#define WORKER_SLOW_HANDLER    0.1  /* seconds without a wait */
 #define WORKER_QUEUE_MAX       (64 * 1024 * 1024) /* bytes in mailboxes */
 #define WORKER_GATEWAY_HIGH_WATER                       \
     (10 * 1024 * 1024)         /* bytes queued per link \
