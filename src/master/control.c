@@ -146,7 +146,7 @@ static void ask_for_more(struct command *k, const json_t *m)
 {
     int64_t index = ctlmsg_int(m, "row", -1);
 
-    if (index < 0 || (size_t)index >= k->master->conf->nchildren ||
+    if (!k->parts || index < 0 || (size_t)index >= k->master->conf->nchildren ||
         k->parts[index] != PART_MORE)
         return; /* it has ended meanwhile */
     ask_child(k, (size_t)index);
@@ -155,11 +155,18 @@ static void ask_for_more(struct command *k, const json_t *m)
 
 static void forget_child(struct command *k, size_t index)
 {
-    if (!k->gather || k->parts[index] == PART_NONE)
+    if (!k->parts || k->parts[index] == PART_NONE)
         return;
     set_part(k, index, PART_NONE);
     if (k->nparts == 0)
         end_gathering(k);
+}
+
+/* It has ended, and with it what it had to say. */
+static void lose_child(struct command *k, size_t index)
+{
+    k->nsilent += k->parts && k->parts[index] != PART_NONE;
+    forget_child(k, index);
 }
 
 /* ---- eval: a question to one worker, answered in parts ---- */
@@ -226,7 +233,7 @@ void control_child_down(struct master *m, struct child *c)
             end_eval(k);
             refuse(k, "the worker has ended");
         } else if (!k->asked) {
-            forget_child(k, (size_t)(c - m->children));
+            lose_child(k, (size_t)(c - m->children));
         }
     }
 }
@@ -310,7 +317,7 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
     struct command *k = arg;
     const char *type = ctlmsg_type(m);
 
-    if (k->parts && strcmp(type, "more") == 0)
+    if (strcmp(type, "more") == 0)
         ask_for_more(k, m);
     else if (k->gather || k->reload_run)
         refuse(k, "one question at a time");
