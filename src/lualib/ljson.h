@@ -7,8 +7,9 @@
  *   []              empty table that json.array() marked
  *   {"1": 2}        table with string keys
  *
- * Any other empty table is {}; one with string keys is an object. So is one with
- * gaps, unless json.array() marked it or it came from []: then they are null.
+ * Any other empty table is {}; one with string keys is an object. So is one
+ * with gaps, unless json.array() marked it or it came from []: then they are
+ * null.
  *
  * Own code, for no library does this: lua-cjson 2.1 makes floats of integers,
  * writing 2^53 as 9.007199254741e+15, and {} of []. jansson refuses what
