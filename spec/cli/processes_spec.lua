@@ -291,7 +291,7 @@ describe("processes", function()
   it("lose a worker before a gateway when memory is out", function()
     app:up()
     local own = victim_score(app.master.pid)
-    assert.equal(math.min(1000, own + 300), victim_score(find("worker", 0).pid))
+    assert.equal(math.min(1000, own + 50), victim_score(find("worker", 0).pid))
     assert.equal(own, victim_score(find("gateway", 0).pid))
   end)
 

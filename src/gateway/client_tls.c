@@ -51,6 +51,7 @@ static int load(SSL_CTX **out, const struct client_io_conf *conf, char err[256])
             "tls key %s has a passphrase; remove it: openssl "
             "pkey -in OLD -out NEW",
             conf->tls_key);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
     if (rc < 0)
         SSL_CTX_free(ctx);
     else

@@ -45,8 +45,8 @@ void daemon_close_inherited(void);
 /* As many descriptors as the hard limit allows. */
 void daemon_raise_fd_limit(void);
 
-/* Of the processes of this program, the kernel should end this one first when
- * memory is out. */
+/* When memory is out the kernel should end this process before one of the same
+ * size that did not call this. */
 void daemon_prefer_as_victim(void);
 
 /* The process that listens on a TCP port, as "pid 4121 (nginx)", when /proc
