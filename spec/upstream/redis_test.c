@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "net/turn.h"
 #include "upstream/redis.h"
 #include "util/buf.h"
@@ -242,8 +243,10 @@ static void fails_all_calls_when_the_login_is_refused(void **state)
 
 static void ends_a_call_at_its_deadline_and_drops_its_late_reply(void **state)
 {
+    static struct clock clock;
     struct outcome a, b;
 
+    t.loop.data = &clock;
     open_redis((struct redis_conf){0});
     connect_with(&a);
     begin(&b, "SLOW", 1, 10);
@@ -252,6 +255,8 @@ static void ends_a_call_at_its_deadline_and_drops_its_late_reply(void **state)
      */
     say("+one\r\n");
     testloop_until(&t, a.told);
+    assert_int_equal(b.told, 0);
+    clock.now += 10;
     testloop_until(&t, b.told);
     assert_int_equal(b.err, -ETIMEDOUT);
     begin(&a, "NEXT", 1, 10000);
