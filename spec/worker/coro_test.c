@@ -205,8 +205,10 @@ static void stops_endless_loops(void **state)
         "local x <close> = setmetatable({}, {__close = function() while true "
         "do end end}) while true do end",
     };
-    struct vm *vm = open_vm(SCRIPT);
+    struct vm *vm;
 
+    fixture.conf.handler_timeout = 0.05;
+    vm = open_vm(SCRIPT);
     for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++)
         expect_error(vm, loops[i], "handler exceeded 0.05 s");
     expect_success(vm, "local n = 0 for i = 1, 1000000 do n = n + 1 end");
@@ -216,8 +218,10 @@ static void stops_endless_loops(void **state)
 /* A count hook would slow every instruction down. */
 static void runs_without_a_hook_until_the_deadline(void **state)
 {
-    struct vm *vm = open_vm(SCRIPT);
+    struct vm *vm;
 
+    fixture.conf.handler_timeout = 0.05;
+    vm = open_vm(SCRIPT);
     expect_success(vm, "assert(debug.gethook() == nil)");
     expect_success(vm, "outliving = coroutine.wrap(function() while true do "
                        "coroutine.yield(debug.gethook()) end end) "
@@ -243,13 +247,15 @@ static void passes_errors_and_values_through_coroutines(void **state)
 static void counts_no_time_of_waits_and_other_handlers(void **state)
 {
     static const char busy[] =
-        "for i = 1, 5 do local t = os.clock() repeat until os.clock() - t > "
-        "0.02 wait 'x' end";
-    struct vm *vm = open_vm(SCRIPT);
+        "for i = 1, 10 do local t = os.clock() repeat until os.clock() - t > "
+        "0.05 wait 'x' end";
+    struct vm *vm;
     struct result r = {0};
 
+    fixture.conf.handler_timeout = 0.4;
+    vm = open_vm(SCRIPT);
     start(vm, busy, &r);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 10; i++)
         wake("x");
     assert_true(r.ended);
     if (r.error)
@@ -259,9 +265,11 @@ static void counts_no_time_of_waits_and_other_handlers(void **state)
 
 static void stays_overdue_when_it_waits_while_unwinding(void **state)
 {
-    struct vm *vm = open_vm(SCRIPT);
+    struct vm *vm;
     struct result r = {0};
 
+    fixture.conf.handler_timeout = 0.05;
+    vm = open_vm(SCRIPT);
     start(vm,
         "pcall(function() local x <close> = setmetatable({}, {__close = "
         "function() wait 'x' end}) while true do end end) note 'swallowed'",
@@ -286,12 +294,12 @@ static void tells_what_nothing_else_could_run_beside(void **state)
     struct result r = {0};
     char line[256] = "";
 
-    fixture.conf.handler_timeout = 5;
-    fixture.conf.slow_handler = 0.03;
+    fixture.conf.slow_handler = 60; /* real time, not the processor's */
     vm = open_vm(SCRIPT);
     log_set_sink(remember_line, line);
     expect_success(vm, "note 'quick'");
     assert_string_equal(line, "");
+    fixture.conf.slow_handler = 0.03;
     start(vm,
         "local till = os.clock() + 0.1\nwhile os.clock() < till do end\n"
         "wait 'x'",
@@ -300,6 +308,7 @@ static void tells_what_nothing_else_could_run_beside(void **state)
     assert_non_null(strstr(line, "in=\"test\" client=- at="));
     assert_string_equal(strrchr(line, ':'), ":3");
     line[0] = '\0';
+    fixture.conf.slow_handler = 60;
     wake("x");
     assert_string_equal(line, "");
     log_set_sink(NULL, NULL);
@@ -310,7 +319,6 @@ static void a_memory_bomb_is_an_error(void **state)
 {
     struct vm *vm;
 
-    fixture.conf.handler_timeout = 5;
     vm = open_vm(SCRIPT);
     expect_error(vm, "local s = ('x'):rep(1e9)", "not enough memory");
     expect_error(vm, "local t = {} for i = 1, 1e9 do t[i] = {i} end",
@@ -328,7 +336,6 @@ static void deep_recursion_is_an_error(void **state)
 {
     struct vm *vm;
 
-    fixture.conf.handler_timeout = 5;
     fixture.conf.memory_max = 256 * 1024 * 1024;
     vm = open_vm(SCRIPT);
     expect_error(

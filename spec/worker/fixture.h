@@ -211,7 +211,7 @@ static inline int fixture_setup(void **state)
         .register_addresses = nowhere,
         .secret_key = "",
         .memory_max = 16 * 1024 * 1024,
-        .handler_timeout = 0.05,
+        .handler_timeout = 5,
         .lua_dir = "lua",
         .queue_max = 1024 * 1024,
         .drain_time = 0.2,

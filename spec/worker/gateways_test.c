@@ -328,14 +328,26 @@ static void skips_the_late_answer_of_a_query_that_timed_out(void **state)
     close_all();
 }
 
+static bool a_has_answered(void *arg)
+{
+    struct peer *p = gateways_find(g, at(&a).ip, at(&a).port);
+
+    return conn_bytes_in(p->commands) > 0;
+}
+
 static void gives_the_partial_result_at_a_timeout(void **state)
 {
+    static struct clock clock = {.parked = 1ULL << 48};
     struct answers r = {0};
     struct frame f = query("x");
 
     open_two();
+    fixture.loop.data = &clock;
     a.on_command = echo;
     gateways_ask(g, NULL, 0, &f, 0.5, on_answers, &r);
+    run_until(a_has_answered, NULL);
+    assert_false(r.done);
+    clock.now += 500;
     run_until_set(&r.done);
     assert_string_equal(r.text, "0:x -110: ");
     close_all();

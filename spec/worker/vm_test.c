@@ -18,6 +18,7 @@ static void expect_refused(const char *script, const char *text)
 
 static void refuses_broken_scripts_with_a_reason(void **state)
 {
+    fixture.conf.handler_timeout = 0.05;
     expect_refused("Events = {", "unexpected symbol near <eof>");
     expect_refused(
         "local function f() error 'boom' end f()", "boom\nstack traceback:");

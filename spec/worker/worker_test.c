@@ -268,6 +268,7 @@ static void a_new_script_takes_over_on_commit(void **state)
 
 static void running_handlers_finish_in_the_old_script(void **state)
 {
+    fixture.conf.drain_time = 60;
     start_and_connect(SCRIPT("a"));
     message(1, "wait");
     message(1, "next");
@@ -300,15 +301,20 @@ static void handlers_past_the_drain_time_are_cut_off(void **state)
 
 static void on_worker_stop_may_wait_but_not_for_ever(void **state)
 {
+    static struct clock clock = {.parked = 1ULL << 48};
+
     start_and_connect("Events = { onMessage = print, onWorkerStop = function() "
                       "wait 'stop' note 'stopped' wait 'for ever' end }");
     assert_null(prepare(SCRIPT("b")));
+    fixture.loop.data = &clock;
     worker_commit(w);
     run_until(is_waiting, NULL);
     wake("stop");
     run_until_noted("stopped");
-    while (fixture.cancelled == 0)
+    while (fixture.cancelled == 0) {
+        clock.now += 10;
         uv_run(&fixture.loop, UV_RUN_ONCE);
+    }
     notes();
     end();
 }
@@ -385,7 +391,7 @@ static void stop_lets_handlers_finish(void **state)
     message(1, "next");
     run_until(is_waiting, NULL);
     notes();
-    worker_stop(w, 5);
+    worker_stop(w, 60);
     run_turns(5);
     assert_false(stopped);
     wake("wait");
