@@ -708,16 +708,16 @@ static void who_broke_the_protocol_is_not_waited_for(void **state)
     };
     struct test *t = serve(CLIENT_IO_WEBSOCKET);
     struct buf in[2] = {{0}};
-    uint64_t begun = uv_hrtime();
+    struct clock clock = {0}; /* who is waited for is so for ever */
     int fd[2];
 
+    t->loop.data = &clock;
     for (unsigned i = 0; i < 2; i++) {
         fd[i] = dial_upgraded(t, &in[i]);
         put(t, fd[i], table[i].bytes, table[i].len);
         expect_close(t, fd[i], &in[i], table[i].code);
     }
     UNTIL(t, t->closed == 2); /* though they answer nothing and stay */
-    assert_true(uv_hrtime() - begun < 4000 * 1000000ULL);
     for (unsigned i = 0; i < 2; i++) {
         close(fd[i]);
         buf_fini(&in[i]);

@@ -343,10 +343,12 @@ static void a_silent_tls_client_is_there_after_its_handshake(void **state)
 {
     struct files f;
     struct test *t = prepare(CLIENT_IO_TEXT);
+    struct clock clock = {0};
     uint64_t begun;
     struct tls c;
 
     make_files(&f);
+    t->loop.data = &clock;
     t->conf.tls_cert = f.cert;
     t->conf.tls_key = f.key;
     t->conf.handshake_timeout = 0.2;
@@ -354,8 +356,9 @@ static void a_silent_tls_client_is_there_after_its_handshake(void **state)
     start(t);
     assert_true(tls_dial(t, &c, TLS1_3_VERSION));
     UNTIL(t, t->opened == 1);
+    clock.now += 400;
     begun = uv_hrtime();
-    while (uv_hrtime() - begun < 400 * 1000000ULL)
+    while (uv_hrtime() - begun < 100 * 1000000ULL)
         turn_once(t, begun);
     assert_int_equal(t->closed, 0);
     tls_put(t, &c, "hi\n", 3);
@@ -751,7 +754,6 @@ static char *fetch(struct test *t, const char *method, const char *path)
 {
     struct buf in = {0};
     char request[512], *answer;
-    uint64_t begun = uv_hrtime();
     int fd = dial(t);
 
     snprintf(request, sizeof(request),
@@ -759,7 +761,6 @@ static char *fetch(struct test *t, const char *method, const char *path)
         path);
     put_str(t, fd, request);
     get_all(t, fd, &in);
-    assert_true(uv_hrtime() - begun < 3000000000ULL); /* not kept alive */
     answer = xstrdup((const char *)in.data);
     close(fd);
     buf_fini(&in);
@@ -817,7 +818,9 @@ static void files_of_www_are_served_and_no_others(void **state)
     };
     char dir[TEMPDIR_SIZE], www[96], sub[96];
     struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct clock clock = {0}; /* who is kept alive is so for ever */
 
+    t->loop.data = &clock;
     tempdir_make(dir);
     snprintf(www, sizeof(www), "%s/www", dir);
     snprintf(sub, sizeof(sub), "%s/www/sub", dir);

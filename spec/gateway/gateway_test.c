@@ -368,31 +368,6 @@ static void makes_askers_who_do_not_read_wait(void **state)
     finish(t);
 }
 
-static void pings_silent_websockets_and_ends_dead_ones(void **state)
-{
-    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
-    struct peer *worker;
-    struct peer *client;
-
-    t->conf.ping_interval = 0.05;
-    t->conf.idle_timeout = 0.3;
-    start(t);
-    worker = join_as(t, "w:0", close_info);
-    client = dial(t, &t->outer);
-    upgrade(client);
-    expect_event(worker, "ON_CONNECT 1 ");
-    expect_event(worker, "ON_WEBSOCKET_CONNECT 1 ");
-    expect_bytes(client, "\x89\0", 2);
-    expect_bytes(client, "\x89\0", 2);
-    expect_event(worker,
-        "ON_CLOSE 1 a:4:{s:3:\"uid\";N;s:6:\"groups\";a:0:{}s:4:\"code\";"
-        "i:1006;s:6:\"reason\";s:7:\"timeout\";}");
-    UNTIL(t, has_ended(client));
-    hang_up(client);
-    hang_up(worker);
-    finish(t);
-}
-
 static struct peer *dial_upgraded(struct test *t)
 {
     struct peer *client = dial(t, &t->outer);
@@ -452,6 +427,26 @@ static struct test *start_pinging(struct clock *clock)
     return t;
 }
 
+static void pings_silent_websockets_and_ends_dead_ones(void **state)
+{
+    struct clock clock = {.now = 1000};
+    struct test *t = start_pinging(&clock);
+    struct peer *worker = join_as(t, "w:0", close_info);
+    struct peer *client = dial_upgraded(t);
+
+    expect_event(worker, "ON_CONNECT 1 ");
+    expect_event(worker, "ON_WEBSOCKET_CONNECT 1 ");
+    expect_ping(client, &clock);
+    expect_ping(client, &clock);
+    UNTIL(t, (clock.now += 5, has_ended(client)));
+    expect_event(worker,
+        "ON_CLOSE 1 a:4:{s:3:\"uid\";N;s:6:\"groups\";a:0:{}s:4:\"code\";"
+        "i:1006;s:6:\"reason\";s:7:\"timeout\";}");
+    hang_up(client);
+    hang_up(worker);
+    finish(t);
+}
+
 static void keeps_clients_that_answer_pings(void **state)
 {
     struct clock clock = {.now = 1000};
@@ -488,10 +483,13 @@ static void blames_no_client_for_its_own_pause(void **state)
 
 static void pings_with_data_as_gatewayworker(void **state)
 {
+    static const char pings[] = "{\"type\":\"ping\"}\n{\"type\":\"ping\"}\n";
     struct test *t = prepare(CLIENT_IO_TEXT);
+    struct clock clock = {.now = 1000};
     struct peer *worker;
     struct peer *client;
 
+    t->loop.data = &clock;
     t->conf.ping_interval = 0.1;
     t->conf.ping_data = "{\"type\":\"ping\"}";
     t->conf.ping_not_response_limit = 3;
@@ -499,7 +497,9 @@ static void pings_with_data_as_gatewayworker(void **state)
     worker = join(t);
     client = dial(t, &t->outer);
     expect_event(worker, "ON_CONNECT 1 ");
-    expect_str(client, "{\"type\":\"ping\"}\n{\"type\":\"ping\"}\n");
+    UNTIL(t, (clock.now += 5, has(client, strlen(pings))));
+    expect_str(client, pings);
+    UNTIL(t, (clock.now += 5, has_ended(client)));
     expect_event(worker, "ON_CLOSE 1 ");
     hang_up(client);
     hang_up(worker);
