@@ -198,21 +198,22 @@ static void tells_at_once_when_something_else_is_to_leave(void **state)
     unserve();
 }
 
-/* So that one that kills its worker kills at most two. */
+/* So that one that kills its worker kills at most two, and takes nothing else
+ * with it. */
 static void tells_before_it_begins_what_was_given_before(void **state)
 {
     serve(true);
     message(1, "out");
     fake_flagged_event(&gate, FRAME_ON_MESSAGE, FRAME_FLAG_AGAIN, 2, "out", "");
-    expect("[2 taken, 0 ended] SEND_TO_ALL::out SEND_TO_ALL::out "
-           "[0 taken, 2 ended] ");
+    expect("[2 taken, 0 ended] SEND_TO_ALL::out [0 taken, 1 ended] "
+           "SEND_TO_ALL::out [0 taken, 1 ended] ");
     assert_string_equal(notes(), "false true ");
     message(1, "wait");
     fake_flagged_event(&gate, FRAME_ON_MESSAGE, FRAME_FLAG_AGAIN, 1, "out", "");
     expect("[2 taken, 0 ended waits 1] ");
     wake("wait");
-    expect("[0 taken, 0 ended begins 1] SEND_TO_ALL::wait SEND_TO_ALL::out "
-           "[0 taken, 2 ended] ");
+    expect("[0 taken, 0 ended begins 1] SEND_TO_ALL::wait [0 taken, 1 ended] "
+           "SEND_TO_ALL::out [0 taken, 1 ended] ");
     unserve();
 }
 

@@ -519,6 +519,12 @@ void conn_send_first(struct conn *c, bool more)
         note_sent(c, (size_t)n);
 }
 
+void conn_send(struct conn *c)
+{
+    if (!c->closing && !c->lingering)
+        run_flush(&c->flush);
+}
+
 size_t conn_queued(const struct conn *c)
 {
     return collected(c) + uv_stream_get_write_queue_size(&c->io.stream);

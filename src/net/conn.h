@@ -78,6 +78,9 @@ struct buf *conn_out_first(struct conn *c);
  * has collected behind them. */
 void conn_send_first(struct conn *c, bool more);
 
+/* The same for all that has collected, instead of at the end of this turn. */
+void conn_send(struct conn *c);
+
 /* Bytes not yet taken by the kernel. */
 size_t conn_queued(const struct conn *c);
 bool conn_is_full(const struct conn *c);

@@ -84,6 +84,21 @@ void gateways_acknowledge(struct gateways *g)
     }
 }
 
+void gateways_send_done(struct gateways *g)
+{
+    struct list *node;
+
+    gateways_acknowledge(g);
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->link != 0)
+            put_ended(p);
+        if (p->commands)
+            conn_send(p->commands);
+    }
+}
+
 void acks_open(struct gateways *g)
 {
     list_init(&g->ack.node);

@@ -250,9 +250,10 @@ static void run(struct mailbox *m, const struct event *e)
     memcpy(m->client.client_ip6, e->f.client_ip6, FRAME_IPV6_LEN);
     session_begin(m);
     d->events++;
-    /* Should it be what kills workers, it must not get a third one. */
+    /* Should it be what kills workers, it must not get a third one, nor take
+     * what others did before it in this turn. */
     if (e->f.flag & FRAME_FLAG_AGAIN)
-        gateways_acknowledge(d->gateways);
+        gateways_send_done(d->gateways);
     m->starting = true;
     coro_start(d->vm, events_callback(m->cmd), events_call, m, &m->client,
         on_handled, m);
