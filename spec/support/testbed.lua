@@ -16,13 +16,23 @@ M.sanitized = build:find "san" ~= nil
 -- Below the kernel's own range, and far from another run's.
 local next_port = 15000 + uv.os_getpid() * 61 % 12000 // 1 | 0
 
+-- Bound for as long as we run, so that another run does not choose the same ports
+-- before they are in use.
+local claims = {}
+
+local function claim(port)
+  local udp = uv.new_udp()
+  claims[#claims + 1] = udp
+  return udp:bind("127.0.0.1", port)
+end
+
 --- The first of `count` ports in a row that nobody uses.
 function M.ports(count)
   local first = next_port
   local port = first
   while port < first + (count or 1) do
     local socket = uv.new_tcp()
-    local free = socket:bind("127.0.0.1", port) and socket:listen(1, function() end)
+    local free = socket:bind("127.0.0.1", port) and socket:listen(1, function() end) and claim(port)
     socket:close()
     uv.run "nowait"
     port = port + 1
