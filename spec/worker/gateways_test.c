@@ -135,6 +135,68 @@ static void says_who_it_is_on_the_event_link(void **state)
     close_all();
 }
 
+static bool has_event_link(void *arg)
+{
+    return ((struct fake_gateway *)arg)->events != NULL;
+}
+
+/* Run until a's event link is there; the ms that it took. The other gateway is
+ * at addr. */
+static uint64_t join_beside(const union addr *addr)
+{
+    char address[ADDR_TEXT_SIZE];
+    const char *addresses[] = {addr_format(address, addr), a.address};
+    uint64_t began;
+
+    memset(&a, 0, sizeof(a));
+    memset(&b, 0, sizeof(b));
+    fake_listen(&a);
+    g = gateways_new(fixture.turn, &fixture.conf, 2, &ops, NULL);
+    uv_update_time(&fixture.loop);
+    began = uv_now(&fixture.loop);
+    gateways_set_addresses(addresses, 2, g);
+    run_until(has_event_link, &a);
+    return uv_now(&fixture.loop) - began;
+}
+
+/* A backlog that is full: who else connects is not answered. */
+static void waits_for_a_slow_gateway_before_it_asks_for_events(void **state)
+{
+    union addr addr;
+    socklen_t len = sizeof(addr);
+    int fd, fds[4];
+
+    addr_parse(&addr, "127.0.0.1:0");
+    fd = listener_bind(&addr, false);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, &addr.sa, &len), 0);
+    for (int i = 0; i < 4; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(fds[i], &addr.sa, addr_len(&addr));
+    }
+    assert_true(join_beside(&addr) >= GATEWAYS_JOIN_MS);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    close(fd);
+    close_all();
+}
+
+static void does_not_wait_for_a_gateway_that_is_away(void **state)
+{
+    union addr addr;
+    socklen_t len = sizeof(addr);
+    int fd;
+
+    addr_parse(&addr, "127.0.0.1:0");
+    fd = listener_bind(&addr, false); /* bound, so nobody else listens there */
+    assert_int_equal(getsockname(fd, &addr.sa, &len), 0);
+    join_beside(&addr);
+    assert_true(dialer_has_failed(
+        gateways_find(g, addr_ipv4(&addr), addr_port(&addr))->dialer));
+    close(fd);
+    close_all();
+}
+
 static bool both_spoke(void *arg)
 {
     return strstr(buf_text(&a.got), "WORKER_CONNECT") &&
@@ -532,6 +594,8 @@ int main(void)
     cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(says_who_it_is_on_the_event_link),
+        CASE(waits_for_a_slow_gateway_before_it_asks_for_events),
+        CASE(does_not_wait_for_a_gateway_that_is_away),
         CASE(shows_the_secret_key_on_both_links),
         CASE(hands_on_events_and_skips_pings),
         CASE(pings_gateways_on_other_machines),

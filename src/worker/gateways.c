@@ -290,7 +290,29 @@ static struct dialer *dial(struct peer *p, dialer_connect_cb connected)
     return dialer_open(turn_loop(p->g->turn), &to, connected, p);
 }
 
-/* Commands first: when the first event comes, it can be answered. */
+/* Commands first: when the first event comes, it can be answered. And all of
+ * them: it may be answered to everybody. A gateway that is away is waited for
+ * until its connection fails, and for GATEWAYS_JOIN_MS at most. */
+static void dial_events(struct gateways *g)
+{
+    struct list *node;
+
+    if (!g->ops->on_event)
+        return;
+    if (!g->joined && !gateways_are_settled(g) &&
+        clock_now(turn_loop(g->turn)) < g->join_by) {
+        gateways_tick_within(g, GATEWAYS_TICK_JOIN_MS);
+        return;
+    }
+    g->joined = true;
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->commands && !p->event_dialer)
+            p->event_dialer = dial(p, on_events_connected);
+    }
+}
+
 static void on_commands_connected(struct dialer *d, int fd, void *arg)
 {
     struct peer *p = arg;
@@ -304,8 +326,7 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
         introduce(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
     list_connected(p->g);
     p->connected_at = clock_now(turn_loop(p->g->turn));
-    if (p->g->ops->on_event)
-        p->event_dialer = dial(p, on_events_connected);
+    dial_events(p->g);
 }
 
 /* ---- peers come and go ---- */
@@ -481,7 +502,10 @@ static void on_tick(uv_timer_t *timer)
     struct list *node, *tmp;
 
     gateways_tick_within(g, GATEWAYS_TICK_MS);
-    log_connected(g);
+    if (g->joined)
+        log_connected(g);
+    else if (g->join_by != 0)
+        dial_events(g);
     queries_expire(g, now);
     if (!list_empty(&g->queries))
         gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
@@ -545,7 +569,7 @@ bool gateways_are_settled(const struct gateways *g)
         if (!p->commands && !dialer_has_failed(p->dialer))
             return false;
     }
-    return reglink_is_settled(g->reglink);
+    return !g->reglink || reglink_is_settled(g->reglink);
 }
 
 /* "host:port" to an address. false: not IPv4, which the frame cannot name. */
@@ -570,6 +594,8 @@ void gateways_set_addresses(
     struct gateways *g = gateways;
     struct list *node, *tmp;
 
+    if (g->join_by == 0 && count > 0)
+        g->join_by = clock_now(turn_loop(g->turn)) + GATEWAYS_JOIN_MS;
     LIST_FOREACH (node, &g->peers)
         LIST_ENTRY(node, struct peer, node)->listed = false;
     for (size_t i = 0; i < count; i++) {

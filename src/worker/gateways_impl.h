@@ -27,6 +27,8 @@
 #define GATEWAYS_PING_MS       25000
 #define GATEWAYS_TICK_MS       1000 /* between looks at the clock, idle … */
 #define GATEWAYS_TICK_BUSY_MS  50   /* … and while a deadline runs */
+#define GATEWAYS_TICK_JOIN_MS  5 /* … and until events are asked for, … */
+#define GATEWAYS_JOIN_MS       1000 /* … this long after the first address */
 
 /* What became of an event that was handed on. */
 enum gateways_event {
@@ -103,8 +105,10 @@ struct gateways {
     struct list queries; /* not answered in full */
     uv_timer_t tick;
     uint64_t pinged_at;
-    bool held;    /* the event links are not read */
-    bool decides; /* the script has onHandshake */
+    uint64_t join_by; /* loop time, ms; 0: no gateway is known yet */
+    bool joined;      /* events were asked for */
+    bool held;        /* the event links are not read */
+    bool decides;     /* the script has onHandshake */
     struct losses losses;
     bool lost_more; /* made-up events wait for the next tick */
     uint64_t sends;
