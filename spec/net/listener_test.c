@@ -118,6 +118,7 @@ static void may_be_closed_by_a_connection(void **state)
 
     f->close_after = 3;
     dial_and_hang_up(&f->addr, 5);
+    testloop_until(&f->t, !f->listener);
     testloop_turns(&f->t, 5);
     assert_int_equal(f->accepted, 3);
     fd = listener_bind(&again, false); /* the port is free at once */

@@ -557,6 +557,32 @@ static void asks_a_gateway_that_came_back_who_is_still_there(void **state)
     close_all();
 }
 
+static bool has_lost_links(void *arg)
+{
+    return gateways_find(g, at(&a).ip, at(&a).port)->lost_at != 0;
+}
+
+/* The gateway is back before the worker, which was stopped, looks again. */
+static void loses_no_client_in_a_time_when_it_did_not_run(void **state)
+{
+    struct clock clock = {.now = 1000};
+
+    fixture.loop.data = &clock;
+    open_one();
+    fake_event(&a, FRAME_ON_CONNECT, 8, "", "");
+    run_until_noted("ON_CONNECT:8");
+    notes();
+    fake_die(&a);
+    run_until(has_lost_links, NULL);
+    clock.now += 60000;
+    a.on_command = still_there_only_8;
+    fake_listen(&a);
+    wait_for_links(1);
+    assert_string_equal(notes(), "");
+    close_all();
+    fixture.loop.data = NULL;
+}
+
 static void tells_the_end_of_a_client_once(void **state)
 {
     open_one();
@@ -618,6 +644,7 @@ int main(void)
         CASE(drops_an_unlisted_gateway_when_its_links_die),
         CASE(reports_the_clients_of_a_dead_gateway),
         CASE(asks_a_gateway_that_came_back_who_is_still_there),
+        CASE(loses_no_client_in_a_time_when_it_did_not_run),
         CASE(tells_the_end_of_a_client_once),
         CASE(holds_events_back),
     };

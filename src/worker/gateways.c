@@ -448,11 +448,13 @@ static void report_lost_clients(struct peer *p)
         p->g->lost_more = true;
 }
 
-/* A gateway that stays away: its clients are gone. */
-static void check_lost(struct peer *p, uint64_t now)
+/* A gateway that stays away: its clients are gone. late: ms in which this worker
+ * did not run; the gateway may have come back and waits to be seen. */
+static void check_lost(struct peer *p, uint64_t now, uint64_t late)
 {
     if (p->lost_at == 0)
         return;
+    p->lost_at = p->lost_at + late < now ? p->lost_at + late : now;
     if (p->commands || now - p->lost_at < GATEWAYS_LOST_GRACE_MS) {
         gateways_tick_within(p->g, GATEWAYS_TICK_BUSY_MS);
         return;
@@ -499,6 +501,7 @@ static void on_tick(uv_timer_t *timer)
     struct gateways *g = timer->data;
     uint64_t now = clock_now(timer->loop);
     bool ping_due = now - g->pinged_at >= GATEWAYS_PING_MS;
+    uint64_t late = now > g->tick_due ? now - g->tick_due : 0;
     struct list *node, *tmp;
 
     gateways_tick_within(g, GATEWAYS_TICK_MS);
@@ -515,7 +518,7 @@ static void on_tick(uv_timer_t *timer)
 
         if (ping_due)
             ping(p);
-        check_lost(p, now);
+        check_lost(p, now, late);
     }
     if (g->lost_more)
         gateways_tick_within(g, 0);
@@ -527,8 +530,10 @@ static void on_tick(uv_timer_t *timer)
 
 void gateways_tick_within(struct gateways *g, uint64_t ms)
 {
-    if (!uv_is_active((uv_handle_t *)&g->tick) || clock_due_in(&g->tick) > ms)
-        uv_timer_start(&g->tick, on_tick, ms, 0);
+    if (uv_is_active((uv_handle_t *)&g->tick) && clock_due_in(&g->tick) <= ms)
+        return;
+    uv_timer_start(&g->tick, on_tick, ms, 0);
+    g->tick_due = clock_now(turn_loop(g->turn)) + ms;
 }
 
 /* ---- the whole ---- */

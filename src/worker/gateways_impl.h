@@ -104,6 +104,7 @@ struct gateways {
     size_t nlogged;      /* … and as the log has it */
     struct list queries; /* not answered in full */
     uv_timer_t tick;
+    uint64_t tick_due; /* loop time, ms */
     uint64_t pinged_at;
     uint64_t join_by; /* loop time, ms; 0: no gateway is known yet */
     bool joined;      /* events were asked for */

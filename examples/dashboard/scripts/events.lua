@@ -26,9 +26,11 @@ end
 
 -- Messages since the last sample, of all workers.
 local function take_messages()
-  local count = shared.get "messages" or 0
-  shared.incr("messages", -count)
-  return count
+  local count
+  repeat -- until nobody else has counted meanwhile
+    count = shared.get "messages"
+  until not count or shared.cas("messages", count, 0)
+  return count or 0
 end
 
 -- What is measured: add a function and a card in www/index.html.
