@@ -448,8 +448,8 @@ static void report_lost_clients(struct peer *p)
         p->g->lost_more = true;
 }
 
-/* A gateway that stays away: its clients are gone. late: ms in which this worker
- * did not run; the gateway may have come back and waits to be seen. */
+/* A gateway that stays away: its clients are gone. late: ms in which this
+ * worker did not run; the gateway may have come back and waits to be seen. */
 static void check_lost(struct peer *p, uint64_t now, uint64_t late)
 {
     if (p->lost_at == 0)
