@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -210,6 +211,27 @@ static void does_not_wait_for_a_terminal_that_nobody_reads(void **state)
     log_error("room again");
 }
 
+/* As the journal's. */
+static void does_not_wait_for_a_socket_that_nobody_reads(void **state)
+{
+    uint64_t before = log_dropped();
+    int old = dup(STDERR_FILENO);
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    dup2(pair[0], STDERR_FILENO);
+    log_to_stderr();
+    for (int i = 0; i < 2000; i++)
+        log_error("%0*d", 2000, i);
+    dup2(old, STDERR_FILENO);
+    assert_in_range(log_dropped() - before, 1, 1999);
+    close(pair[0]);
+    close(pair[1]);
+    close(old);
+    log_open(path);
+    log_error("room again");
+}
+
 static void leaves_lines_out_and_counts_them(void **state)
 {
     struct log_share share = {0};
@@ -238,6 +260,7 @@ int main(void)
         TEST(ends_a_line_that_was_cut),
         TEST(does_not_wait_for_a_reader_that_has_stopped),
         TEST(does_not_wait_for_a_terminal_that_nobody_reads),
+        TEST(does_not_wait_for_a_socket_that_nobody_reads),
         TEST(leaves_lines_out_and_counts_them),
     };
 

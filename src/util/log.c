@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,11 +25,19 @@ static const char *const level_names[] = {
 static const char *const level_colors[] = {
     "\x1b[1;31m", "\x1b[33m", "\x1b[32m", "\x1b[36m", "\x1b[2m"};
 
+enum sink_kind {
+    SINK_PLAIN,   /* a file, or does not wait */
+    SINK_SOCKET,  /* of the journal, say */
+    SINK_FOREIGN, /* a pipe or terminal that may not be opened again */
+};
+
 static struct {
     enum log_level level;
     int fd;
+    enum sink_kind kind;
     bool own;           /* fd is not stderr, and ours */
-    uint64_t waited_at; /* ms */
+    uint64_t credit;    /* tenths of ms that may be waited, at … */
+    uint64_t credit_at; /* … ms */
     uint64_t dropped;
     uint64_t unsaid; /* of these, since the last line that was written */
     bool torn;       /* the last line was written in part */
@@ -60,12 +70,13 @@ void log_set_color(bool on)
 }
 
 /* The sink from now on; own: it is ours to close. */
-static void use(int fd, bool own)
+static void use(int fd, bool own, enum sink_kind kind)
 {
     if (sink.own)
         close(sink.fd);
     sink.fd = fd;
     sink.own = own;
+    sink.kind = kind;
 }
 
 int log_open(const char *path)
@@ -76,20 +87,27 @@ int log_open(const char *path)
 
     if (fd < 0)
         return -errno;
-    use(fd, true);
+    use(fd, true, SINK_PLAIN);
     return 0;
 }
 
 void log_to_stderr(void)
 {
     struct stat st;
-    int fd = -1;
+    int fd;
 
-    if (fstat(STDERR_FILENO, &st) == 0 &&
-        (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+    if (fstat(STDERR_FILENO, &st) < 0 || S_ISREG(st.st_mode)) {
+        use(STDERR_FILENO, false, SINK_PLAIN);
+    } else if (S_ISSOCK(st.st_mode)) {
+        use(STDERR_FILENO, false, SINK_SOCKET);
+    } else {
         fd = open(
             "/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    use(fd < 0 ? STDERR_FILENO : fd, fd >= 0);
+        if (fd >= 0)
+            use(fd, true, SINK_PLAIN);
+        else
+            use(STDERR_FILENO, false, SINK_FOREIGN);
+    }
 }
 
 void log_set_sink(log_sink_cb function, void *arg)
@@ -176,22 +194,47 @@ static uint64_t now_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* Wait for whoever reads a pipe or a terminal, but for a tenth of the time at
- * most: he may be stopped, and must not stop us. */
+/* Wait for whoever reads, but for a tenth of the time at most: he may be
+ * stopped, and must not stop us. Is it worth another try? */
 static bool wait_for_room(void)
 {
     struct pollfd p = {.fd = sink.fd, .events = POLLOUT};
-    uint64_t since = (now_ms() - sink.waited_at) / 10;
-    int result = poll(&p, 1, since < LOG_PATIENCE ? (int)since : LOG_PATIENCE);
+    uint64_t begin = now_ms(), cost;
+    int result;
 
-    sink.waited_at = now_ms();
-    return result > 0;
+    sink.credit += begin - sink.credit_at;
+    if (sink.credit > 10 * LOG_PATIENCE)
+        sink.credit = 10 * LOG_PATIENCE;
+    result = poll(&p, 1, (int)(sink.credit / 10));
+    sink.credit_at = now_ms();
+    cost = 10 * (sink.credit_at - begin);
+    sink.credit -= cost < sink.credit ? cost : sink.credit;
+    return result > 0 || (result < 0 && errno == EINTR);
+}
+
+/* As write(), without waiting where stderr lets us. */
+static ssize_t write_some(const char *data, size_t len)
+{
+    struct pollfd p = {.fd = sink.fd, .events = POLLOUT};
+
+    switch (sink.kind) {
+    case SINK_SOCKET:
+        return send(sink.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    case SINK_FOREIGN:
+        errno = EAGAIN;
+        if (poll(&p, 1, 0) <= 0)
+            return -1;
+        return write(sink.fd, data, len < PIPE_BUF ? len : PIPE_BUF);
+    case SINK_PLAIN:
+        break;
+    }
+    return write(sink.fd, data, len);
 }
 
 static bool write_all(const char *data, size_t len)
 {
     while (len > 0) {
-        ssize_t n = write(sink.fd, data, len);
+        ssize_t n = write_some(data, len);
 
         if (n < 0 && (errno == EINTR || (errno == EAGAIN && wait_for_room())))
             continue;

@@ -37,10 +37,10 @@ void log_set_color(bool on);
 /* Append to path from now on. 0 or -errno; then the old sink stays. */
 int log_open(const char *path);
 
-/* Write to what stderr is now. Where that is a pipe or a terminal it is opened
- * once more, to have flags of its own: a reader that has stopped costs lines
- * then, and no time. Before privileges are dropped. Without this call lines go
- * to stderr as it is, and wait. */
+/* Write to what stderr is now, so that a reader that has stopped costs lines
+ * and no time. A pipe or a terminal is opened once more, to have flags of its
+ * own: to be called before privileges are dropped. Without this call lines
+ * wait. */
 void log_to_stderr(void);
 
 /* Hand lines to a function instead of writing them; NULL ends that. who is the
