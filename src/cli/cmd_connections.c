@@ -89,7 +89,7 @@ static int collect(struct instance *in, struct table *t, bool as_json)
     json_decref(m);
     if (missing == 0)
         return CLI_DONE;
-    cli_error("the list is not complete: %lld processes did not answer",
+    cli_error("the list is not complete: %lld gateways did not answer",
         (long long)missing);
     return CLI_FAILED;
 }

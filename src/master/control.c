@@ -89,6 +89,12 @@ static void set_part(struct command *k, size_t index, enum part part)
     k->nasked += part == PART_ASKED;
 }
 
+/* Nobody else has clients to tell of. */
+static bool lists_clients(const struct child *c)
+{
+    return strcmp(c->conf->role, "gateway") == 0;
+}
+
 /* The child need not keep what it would list next. */
 static void leave_list(struct command *k, size_t index)
 {
@@ -107,7 +113,7 @@ static void on_gather_timeout(uv_timer_t *timer)
             continue;
         leave_list(k, i);
         set_part(k, i, PART_NONE);
-        k->nsilent++;
+        k->nsilent += lists_clients(&k->master->children[i]);
     }
     if (k->nparts == 0)
         end_gathering(k);
@@ -137,6 +143,8 @@ static void gather(struct command *k, const char *question, uint64_t timeout_ms)
         json_array_append_new(k->rows, describe(c));
         if (child_answers(c))
             ask_child(k, i);
+        else if (c->ctl) /* it hangs */
+            k->nsilent += lists_clients(c);
     }
     uv_timer_start(&k->timer, on_gather_timeout, k->nparts ? timeout_ms : 0, 0);
 }
@@ -165,7 +173,8 @@ static void forget_child(struct command *k, size_t index)
 /* It has ended, and with it what it had to say. */
 static void lose_child(struct command *k, size_t index)
 {
-    k->nsilent += k->parts && k->parts[index] != PART_NONE;
+    if (k->parts && k->parts[index] != PART_NONE)
+        k->nsilent += lists_clients(&k->master->children[index]);
     forget_child(k, index);
 }
 
