@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "../support/tempdir.h"
+#include "net/clock.h"
 #include "net/listener.h"
 
 struct fixture {
@@ -100,14 +101,25 @@ static void accepts_no_faster_than_its_rate(void **state)
     testloop_until(&f->t, f->accepted == 40);
     /* Ten at once, then one every 5 ms. */
     assert_true(uv_now(&f->t.loop) - began >= 145);
-    listener_set_rate(f->listener, 1);
-    f->refuse = true; /* that costs nothing of the rate */
+    listener_set_rate(f->listener, 0);
     dial_and_hang_up(&f->addr, 200);
     testloop_until(&f->t, f->accepted == 240);
-    listener_set_rate(f->listener, 0);
-    f->refuse = false;
-    dial_and_hang_up(&f->addr, 200);
-    testloop_until(&f->t, f->accepted == 440);
+}
+
+/* Ten may come at once, and time stands still. */
+static void refused_connections_count_a_tenth(void **state)
+{
+    struct fixture *f = *state;
+    struct clock clock = {.now = 1000};
+
+    f->t.loop.data = &clock;
+    f->refuse = true;
+    listener_set_rate(f->listener, 200);
+    dial_and_hang_up(&f->addr, 150);
+    testloop_until(&f->t, f->accepted >= 90);
+    testloop_turns(&f->t, 20);
+    assert_in_range(f->accepted, 90, 92);
+    f->t.loop.data = NULL;
 }
 
 static void may_be_closed_by_a_connection(void **state)
@@ -238,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(accepts_every_connection),
         TEST(accepts_no_faster_than_its_rate),
+        TEST(refused_connections_count_a_tenth),
         TEST(may_be_closed_by_a_connection),
         TEST(rests_when_there_are_no_descriptors),
         TEST(shares_a_port_only_when_asked_to),

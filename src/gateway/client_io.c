@@ -109,7 +109,7 @@ static void on_accept(
     uint64_t refused = io->counters.refused;
 
     client_io_adopt(io, fd, peer);
-    /* Else who is over his limit would use up what the others may have. */
+    /* Who is over his limit shall not use up what the others may have. */
     if (io->counters.refused > refused)
         listener_refund(l);
 }

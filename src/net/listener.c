@@ -243,7 +243,7 @@ void listener_set_rate(struct listener *l, size_t per_second)
 
 void listener_refund(struct listener *l)
 {
-    l->allowed++;
+    l->allowed += 0.9;
 }
 
 int listener_addr(const struct listener *l, union addr *out)

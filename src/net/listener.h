@@ -40,7 +40,7 @@ int listener_open(struct listener **out, uv_loop_t *loop, int fd,
  * others wait in the kernel's queue. 0, as in the beginning: any number. */
 void listener_set_rate(struct listener *l, size_t per_second);
 
-/* The connection just accepted was refused at once: it does not count. */
+/* The connection just accepted was refused at once: it counts a tenth. */
 void listener_refund(struct listener *l);
 
 /* The address it is bound to. */
