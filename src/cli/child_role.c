@@ -368,8 +368,11 @@ void child_role_set_ticket_key(struct child_role *r, const char *hex)
 
     if (r->ops->start != start_gateway || strlen(hex) != 2 * sizeof(key))
         return;
-    for (size_t i = 0; i < sizeof(key); i++)
-        sscanf(hex + 2 * i, "%2hhx", &key[i]);
+    for (size_t i = 0; i < sizeof(key); i++) {
+        char byte[3] = {hex[2 * i], hex[2 * i + 1]};
+
+        key[i] = (uint8_t)strtoul(byte, NULL, 16);
+    }
     gateway_set_ticket_key(r->gateway, key);
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,6 +75,7 @@ static int choose_alpn(SSL *ssl, const unsigned char **out,
 
 int client_tls_new(void **out, const struct client_io_conf *conf, char err[256])
 {
+    uint8_t name[SHA256_DIGEST_LENGTH];
     SSL_CTX *ctx;
     int rc;
 
@@ -94,6 +96,10 @@ int client_tls_new(void **out, const struct client_io_conf *conf, char err[256])
     /* One record a turn, also when it holds no data. */
     SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    /* All ports have one ticket key, but who was shown this certificate must
+     * not be served under another one. */
+    SHA256((const uint8_t *)conf->tls_cert, strlen(conf->tls_cert), name);
+    SSL_CTX_set_session_id_context(ctx, name, sizeof(name));
     SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
     *out = ctx;
     return 0;

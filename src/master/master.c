@@ -83,10 +83,11 @@ static void renew_ticket_key(struct master *m)
 {
     uint8_t key[MASTER_TICKET_KEY_LEN];
 
-    uv_random(NULL, NULL, key, sizeof(key), 0, NULL);
+    m->ticket_key_at = clock_now(m->loop);
+    if (uv_random(NULL, NULL, key, sizeof(key), 0, NULL) < 0)
+        return; /* the old one, or each gateway its own */
     for (size_t i = 0; i < sizeof(key); i++)
         snprintf(m->ticket_key + 2 * i, 3, "%02x", key[i]);
-    m->ticket_key_at = clock_now(m->loop);
     for (size_t i = 0; i < m->conf->nchildren; i++)
         child_send_ticket_key(&m->children[i]);
 }
