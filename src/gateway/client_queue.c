@@ -325,17 +325,34 @@ static void drop_rest(struct client_conn *c)
     }
 }
 
+/* Bytes of memory that the end of its queue would free. */
+static size_t held_alone(const struct client_conn *c)
+{
+    const struct client_queue *q = c->queue;
+    size_t sum;
+
+    if (q == NULL)
+        return c->single != NULL && c->single->refs == 1 ? c->single->len : 0;
+    sum = q->bytes.len;
+    for (size_t i = q->first; i < q->count; i++) {
+        const struct blob *blob = q->cuts[i].blob;
+
+        sum += blob != NULL && blob->refs == 1 ? blob->len : 0;
+    }
+    return sum;
+}
+
 /* When the process holds too much for all of them, those are slow that hold
  * more than their share of it. */
 static bool has_room(const struct client_conn *c)
 {
     const struct client_io *io = c->io;
-    size_t max = io->conf->queue_max, total = io->conf->queue_total_max;
+    size_t total = io->conf->queue_total_max;
 
-    if (total > 0 && io->counters.queued > total &&
-        max > total / io->counters.connections)
-        max = total / io->counters.connections;
-    return c->queued < max || c->queued == 0;
+    if (c->queued >= io->conf->queue_max)
+        return false;
+    return total == 0 || io->counters.queued <= total || c->queued == 0 ||
+           held_alone(c) < total / io->counters.connections;
 }
 
 /* Room for one more message? Else what the configuration wants happens. */
