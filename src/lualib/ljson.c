@@ -109,7 +109,8 @@ static lua_Integer array_len(lua_State *L, int index)
             last = key;
         count++;
     }
-    return last == count || (marked && last / 2 <= count + HOLES) ? last : -1;
+    return last == count || (marked && last - count <= count + HOLES) ? last
+                                                                      : -1;
 }
 
 static void put_value(lua_State *L, struct buf *out, int index, int depth);
