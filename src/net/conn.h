@@ -78,7 +78,8 @@ struct buf *conn_out_first(struct conn *c);
  * has collected behind them. */
 void conn_send_first(struct conn *c, bool more);
 
-/* The same for all that has collected, instead of at the end of this turn. */
+/* The same for all that has collected, instead of at the end of this turn; what
+ * the socket does not take leaves later. */
 void conn_send(struct conn *c);
 
 /* Bytes not yet taken by the kernel. */

@@ -96,6 +96,8 @@ void gateways_send_done(struct gateways *g)
             put_ended(p);
         if (p->commands)
             conn_send(p->commands);
+        if (p->events)
+            conn_send(p->events);
     }
 }
 

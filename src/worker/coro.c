@@ -193,7 +193,8 @@ static bool is_ours(const struct place *p, const lua_Debug *ar)
     const char *dir = p->co->vm->env.conf->lua_dir;
     size_t len = strlen(dir);
 
-    return strncmp(ar->source + 1, dir, len) == 0 && ar->source[1 + len] == '/';
+    return ar->source[0] == '@' && strncmp(ar->source + 1, dir, len) == 0 &&
+           ar->source[1 + len] == '/';
 }
 
 /* The line at which it waits, if there is one in a file of the script's. */
@@ -225,7 +226,8 @@ static int find_callback(lua_State *L)
     if (!lua_isfunction(L, -1))
         return 0;
     lua_getinfo(L, ">S", &ar);
-    put_place(p, &ar, ar.linedefined);
+    if (ar.linedefined > 0)
+        put_place(p, &ar, ar.linedefined);
     return 0;
 }
 

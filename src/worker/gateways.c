@@ -509,7 +509,7 @@ static void on_tick(uv_timer_t *timer)
         log_connected(g);
     else if (g->join_by != 0)
         dial_events(g);
-    queries_expire(g, now);
+    queries_expire(g, now - late);
     if (!list_empty(&g->queries))
         gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
     g->lost_more = false;

@@ -37,8 +37,8 @@ size_t gateways_send_all(
  * another worker would do the same once more. */
 void gateways_acknowledge(struct gateways *g);
 
-/* As above, and all that this turn's handlers have sent so far leaves now, too:
- * the next one may not come back. */
+/* As above, and what this turn's handlers have sent so far leaves now, as far
+ * as the sockets take it: the next one may not come back. */
 void gateways_send_done(struct gateways *g);
 
 /* The gateways connected at present, for loops over them. Borrowed, valid until
