@@ -266,14 +266,15 @@ void daemon_close_inherited(void)
 void daemon_prefer_as_victim(void)
 {
     FILE *f = fopen("/proc/self/oom_score_adj", "r+");
-    int score;
+    char text[16];
+    long score;
 
     if (!f)
         return;
-    if (fscanf(f, "%d", &score) == 1) {
+    if (fgets(text, sizeof(text), f)) {
+        score = strtol(text, NULL, 10) + VICTIM_SCORE;
         rewind(f);
-        fprintf(
-            f, "%d", score + VICTIM_SCORE < 1000 ? score + VICTIM_SCORE : 1000);
+        fprintf(f, "%ld", score < 1000 ? score : 1000);
     }
     fclose(f);
 }
