@@ -1,6 +1,8 @@
 # make start   build and run the chat demo      make test    run every test
 # make check   everything that CI runs          make lint    style and static analysis
 # make fuzz    each fuzzer, FUZZ_SECONDS each   make bench   measure against itself
+# make count   instructions of a message, against those stored
+# make soak    faults at random, SECONDS and SEED; counts every message
 # make examples   get examples/ ready to start  make clean
 # make install PREFIX=/usr/local
 # Variables: CC=clang, SAN=address,undefined, DEBUG=1, O=build folder, V=1 (show
@@ -14,17 +16,22 @@ O       ?= build$(if $(SAN),-san)$(if $(filter clang%,$(CC)),-clang)
 PREFIX  ?= /usr/local
 
 # Folders of src/, lowest first; each may use those that LIBS_<folder> names.
-FOLDERS       := util wire net proc upstream register gateway worker master lualib cli
+FOLDERS       := util wire net proc upstream discovery clients register gateway worker master lualib config role testing cli
 LIBS_util     :=
 LIBS_wire     := util
 LIBS_net      := util wire
 LIBS_proc     := util wire net
 LIBS_upstream := util net
+LIBS_discovery := util wire net proc
+LIBS_clients  := util wire net
 LIBS_register := util wire net proc
-LIBS_gateway  := util wire net proc
-LIBS_worker   := util wire net proc
+LIBS_gateway  := util wire net proc discovery clients
+LIBS_worker   := util wire net proc discovery
 LIBS_master   := util wire net proc
-LIBS_lualib   := util wire net proc upstream worker
+LIBS_lualib   := util wire net proc upstream discovery worker
+LIBS_config   := util wire net proc upstream discovery clients register gateway worker master lualib
+LIBS_role     := $(LIBS_config) config
+LIBS_testing  := $(LIBS_role) role
 LIBS_cli      := $(filter-out cli,$(FOLDERS))
 
 PKGS := libuv libwebsockets lua5.4 lua5.4-cjson jansson openssl hiredis libcurl libmariadb
@@ -50,12 +57,17 @@ objects = $(patsubst %.c,$(O)/%.o,$(wildcard src/$(1)/*.c))
 libs    = $(foreach f,$(1),$(O)/lib$(f).a)
 say     = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@ &&)
 
+# What the world of `gwrun test` takes from libuv's functions on its own loops
+# (src/testing/simloop.c): the program's calls of these go by there.
+SIM_CALLS := uv_timer_start uv_timer_stop uv_tcp_init uv_close uv_queue_work uv_getaddrinfo
+SIM_WRAP  := $(SIM_CALLS:%=-Wl,--wrap=%)
+
 .DEFAULT_GOAL := build
-.PHONY: docs build units fuzz bench examples start test lint check deps test-deps install clean
+.PHONY: docs build units fuzz bench count soak examples start test lint check deps test-deps install clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
-	$(call say,LINK) $(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
+	$(call say,LINK) $(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
 
 define folder_rules
 $(O)/lib$(1).a: $(call objects,$(1))
@@ -72,11 +84,12 @@ $(O)/%.o: %.c
 # may use and nothing else.
 UNITS := $(patsubst %.c,$(O)/%,$(wildcard spec/*/*_test.c))
 units: $(UNITS)
+$(O)/spec/testing/%: UNIT_WRAP := $(SIM_WRAP)
 .SECONDEXPANSION:
 unit_folder = $(firstword $(subst /, ,$(1)))
 $(UNITS): $(O)/spec/%_test: $(O)/spec/%_test.o \
           $$(call libs,$$(call unit_folder,$$*) $$(LIBS_$$(call unit_folder,$$*)))
-	$(call say,LINK) $(CC) $(filter-out -flto=auto,$(LDFLAGS)) -fno-lto -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
+	$(call say,LINK) $(CC) $(filter-out -flto=auto,$(LDFLAGS)) -fno-lto $(UNIT_WRAP) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
 
 FUZZERS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))
 FUZZ_SECONDS ?= 60
@@ -99,6 +112,18 @@ $(O)/gwindex: $(O)/bench/index.o $(call libs,gateway $(LIBS_gateway))
 bench: build $(O)/gwload $(O)/gwindex
 	@bench/run $(O)
 	@$(O)/gwindex | tee -a $(O)/bench.jsonl
+
+SECONDS ?= 600
+soak: test-deps
+	@$(MAKE) --no-print-directory build
+	@GWRUN_BUILD=$(O) LUA_PATH='./?.lua;./spec/support/?.lua;;' \
+	  ASAN_OPTIONS=detect_leaks=1:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	  LSAN_OPTIONS=suppressions=.ci/lsan.supp:print_suppressions=0 \
+	  lua5.4 spec/fault/soak.lua $(SECONDS) $(SEED)
+
+count: test-deps
+	@$(MAKE) --no-print-directory build
+	@bench/count $(O)
 
 start: deps
 	@$(MAKE) --no-print-directory build

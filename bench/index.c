@@ -27,8 +27,8 @@
 struct bench {
     size_t clients, groups;
     struct commands commands;
-    struct clients *cs;  /* = commands.clients */
-    struct client **all; /* owned; in order of arrival */
+    struct roster *roster; /* = commands.roster */
+    struct client **all;   /* owned; in order of arrival */
     uint32_t random;
     struct buf answer;
     size_t seen; /* keeps the work from being optimized away */
@@ -84,14 +84,14 @@ static void add(struct bench *b, size_t i)
 {
     static const union addr nowhere = {.sa.sa_family = AF_INET};
 
-    b->all[i] = clients_add(b->cs, NULL, &nowhere, 0);
+    b->all[i] = roster_add(b->roster, NULL, &nowhere, 0);
 }
 
 static void bind_uid(struct bench *b, size_t i)
 {
     char uid[32];
 
-    clients_bind_uid(b->cs, b->all[i], uid, (size_t)name_of(uid, "user", i));
+    roster_bind_uid(b->roster, b->all[i], uid, (size_t)name_of(uid, "user", i));
 }
 
 static void join_random(struct bench *b, size_t i)
@@ -99,7 +99,7 @@ static void join_random(struct bench *b, size_t i)
     char group[32];
     int len = name_of(group, "group", draw(b) % b->groups);
 
-    clients_join(b->cs, b->all[i % b->clients], group, (size_t)len);
+    roster_join(b->roster, b->all[i % b->clients], group, (size_t)len);
 }
 
 static void join_busy(struct bench *b, size_t i)
@@ -107,7 +107,7 @@ static void join_busy(struct bench *b, size_t i)
     char group[32];
     int len = name_of(group, "busy", i % BUSY_GROUPS);
 
-    clients_join(b->cs, b->all[i / BUSY_GROUPS], group, (size_t)len);
+    roster_join(b->roster, b->all[i / BUSY_GROUPS], group, (size_t)len);
 }
 
 /* From the middle of the client's list. */
@@ -116,27 +116,28 @@ static void leave_busy(struct bench *b, size_t i)
     char group[32];
     int len = name_of(group, "busy", (i + BUSY_GROUPS / 2) % BUSY_GROUPS);
 
-    clients_leave(b->cs, b->all[i / BUSY_GROUPS], group, (size_t)len);
+    roster_leave(b->roster, b->all[i / BUSY_GROUPS], group, (size_t)len);
 }
 
 static void join_room(struct bench *b, size_t i)
 {
-    clients_join(b->cs, b->all[i * ROOM_PART], ROOM, sizeof(ROOM) - 1);
+    roster_join(b->roster, b->all[i * ROOM_PART], ROOM, sizeof(ROOM) - 1);
 }
 
 static void leave_room(struct bench *b, size_t i)
 {
-    clients_leave(b->cs, b->all[i * ROOM_PART], ROOM, sizeof(ROOM) - 1);
+    roster_leave(b->roster, b->all[i * ROOM_PART], ROOM, sizeof(ROOM) - 1);
 }
 
 static void ungroup(struct bench *b, size_t i)
 {
-    clients_ungroup(b->cs, ROOM, sizeof(ROOM) - 1);
+    roster_ungroup(b->roster, ROOM, sizeof(ROOM) - 1);
 }
 
 static void find_id(struct bench *b, size_t i)
 {
-    b->seen += clients_find(b->cs, 1 + draw(b) % (uint32_t)b->clients) != NULL;
+    b->seen +=
+        roster_find(b->roster, 1 + draw(b) % (uint32_t)b->clients) != NULL;
 }
 
 static void find_uid(struct bench *b, size_t i)
@@ -144,7 +145,7 @@ static void find_uid(struct bench *b, size_t i)
     char uid[32];
     int len = name_of(uid, "user", draw(b) % b->clients);
 
-    b->seen += clients_uid(b->cs, uid, (size_t)len)->count;
+    b->seen += roster_uid(b->roster, uid, (size_t)len)->count;
 }
 
 static void find_group(struct bench *b, size_t i)
@@ -152,12 +153,12 @@ static void find_group(struct bench *b, size_t i)
     char group[32];
     int len = name_of(group, "group", draw(b) % b->groups);
 
-    b->seen += clients_group(b->cs, group, (size_t)len) != NULL;
+    b->seen += roster_group(b->roster, group, (size_t)len) != NULL;
 }
 
 static void pick_all(struct bench *b, size_t i)
 {
-    picked_begin(&b->commands.picked, b->cs);
+    picked_begin(&b->commands.picked, b->roster);
     picked_add_all(&b->commands.picked);
     b->seen += b->commands.picked.count;
     picked_end(&b->commands.picked);
@@ -165,9 +166,9 @@ static void pick_all(struct bench *b, size_t i)
 
 static void pick_room(struct bench *b, size_t i)
 {
-    picked_begin(&b->commands.picked, b->cs);
+    picked_begin(&b->commands.picked, b->roster);
     picked_add_name(
-        &b->commands.picked, clients_group(b->cs, ROOM, sizeof(ROOM) - 1));
+        &b->commands.picked, roster_group(b->roster, ROOM, sizeof(ROOM) - 1));
     b->seen += b->commands.picked.count;
     picked_end(&b->commands.picked);
 }
@@ -196,8 +197,8 @@ static void select_room(struct bench *b, size_t i)
 
 static void leave(struct bench *b, size_t i)
 {
-    clients_remove(b->cs, b->all[i]);
-    clients_release(b->all[i]);
+    roster_remove(b->roster, b->all[i]);
+    roster_release(b->all[i]);
 }
 
 /* ---- the cases ---- */
@@ -239,9 +240,9 @@ static void bench(size_t clients, size_t groups)
     size_t room = clients / ROOM_PART;
 
     b.all = xcalloc(clients, sizeof(struct client *));
-    if (clients_new(&b.cs, -1) < 0)
+    if (roster_new(&b.roster, -1) < 0)
         abort();
-    b.commands.clients = b.cs;
+    b.commands.roster = b.roster;
     b.commands.router = router_new(&conf);
     fill(&b);
     run(&b, "find by id", clients, find_id);
@@ -263,12 +264,12 @@ static void bench(size_t clients, size_t groups)
     run(&b, "join 1000 before all leave", BUSY_CLIENTS * BUSY_GROUPS,
         join_busy);
     run(&b, "client leaves", clients, leave);
-    if (b.seen == 0 || clients_group_count(b.cs) != 0)
+    if (b.seen == 0 || roster_group_count(b.roster) != 0)
         abort();
     buf_fini(&b.answer);
     router_free(b.commands.router);
     commands_fini(&b.commands);
-    clients_free(b.cs);
+    roster_free(b.roster);
     free(b.all);
 }
 

@@ -13,6 +13,8 @@ return {
       lan_ip = "127.0.0.1", -- where workers reach them, at …
       start_port = 2900, -- … this port, and one more for each process
       www = "www", -- files that browsers get from the same port
+      client_ping = '{"type":"ping"}', -- the page's heartbeat, which
+      client_pong = '{"type":"pong"}', -- … the gateway answers by itself
     },
     {
       name = "TelnetGateway",

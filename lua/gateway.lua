@@ -6,6 +6,7 @@
 --
 -- Loaded by lualib/linit.c with the table of commands and the core (lquery.c).
 local Gateway, core = ...
+local error = require("gwrun.raise").error
 
 -- Check an argument with one of the core's functions, in our caller's name.
 local function check(checker, value, arg, name)
@@ -16,15 +17,22 @@ end
 
 local function client_id(prefix, connection_id) return prefix .. ("%08x"):format(connection_id) end
 
+local function check_timeout(timeout)
+  if timeout ~= nil and (type(timeout) ~= "number" or not (timeout > 0 and timeout <= 86400)) then
+    error "bad timeout (timeout in seconds expected, above 0 and at most a day)"
+  end
+end
+
 -- Put one command to all gateways and hand every answer of the right type to
 -- add(value, prefix). Returns result, which add fills.
 local function gather(result, kind, add, cmd, ext, timeout)
+  check_timeout(timeout)
   local answers, message, code = core.ask(cmd, ext, nil, timeout)
   for _, answer in ipairs(answers) do
     if type(answer.value) == kind then
       add(answer.value, answer.prefix)
     elseif answer.value == false then
-      message, code = "a gateway would have to answer with more than 64 MiB", "emsgsize"
+      message, code = "a gateway would have to answer with more than max_packet", "emsgsize"
     else
       message, code = "a gateway's answer has the wrong type", "eproto"
     end
@@ -59,6 +67,7 @@ end
 
 -- Ask the gateway of one client: true, value | nil, message, code.
 local function ask_owner(cmd, id, ext, timeout)
+  check_timeout(timeout)
   local answers, message, code = core.ask(cmd, ext, id, timeout)
   if message then return nil, message, code end
   return true, answers[1].value
@@ -154,14 +163,38 @@ function Gateway.isUidOnline(uid, timeout)
   return false
 end
 
--- Send the last message (if there is one) to all clients of the uid and close
--- them. Returns how many; a gateway that does not answer saves nobody else's.
-function Gateway.closeUid(uid, message, timeout)
-  local ids, err, code, partial = find_uid(check(core.name, uid, 1, "closeUid"), timeout)
-  local found = ids or partial
-  for _, id in ipairs(found) do Gateway.closeClient(id, message) end
-  if not ids then return nil, err, code, #found end
-  return #ids
+-- What closeUid and closeGroup are given behind the names, checked: how to close
+-- each client, and how long to ask who they are. A number is the timeout alone.
+local function close_options(message, options, name)
+  check(core.message, message, 2, name)
+  if options == nil or type(options) == "number" then return nil, options end
+  check(core.close_options, options, 3, name)
+  if type(options) ~= "table" then return options end
+  local each = {} -- the table may be another call's by the time that the answers are there
+  for key, value in pairs(options) do each[key] = value end
+  each.timeout = nil
+  return each, options.timeout
+end
+
+local close_client = Gateway.closeClient
+
+-- Send the last message (if there is one) to clients and close them: how many. A
+-- gateway that does not answer saves nobody else's.
+local function close_all(message, each, ids, err, code, partial)
+  local closed = 0
+  for _, id in pairs(ids or partial) do
+    local ok, why, what = close_client(id, message, each)
+    if ok then closed = closed + 1 end
+    err, code = err or why, code or what
+  end
+  if err then return nil, err, code, closed end
+  return closed
+end
+
+function Gateway.closeUid(uid, message, options)
+  local name = check(core.name, uid, 1, "closeUid")
+  local each, timeout = close_options(message, options, "closeUid")
+  return close_all(message, each, find_uid(name, timeout))
 end
 
 -- Ask about many names at once, the keys of result: add(answer for the name,
@@ -233,6 +266,12 @@ function Gateway.getAllClientIdList(timeout) return list_clients(nil, timeout) e
 function Gateway.getClientIdListByGroup(group, timeout)
   check(core.names, group, 1, "getClientIdListByGroup")
   return list_clients(group, timeout)
+end
+
+function Gateway.closeGroup(group, message, options)
+  check(core.names, group, 1, "closeGroup")
+  local each, timeout = close_options(message, options, "closeGroup")
+  return close_all(message, each, list_clients(group, timeout))
 end
 
 function Gateway.getAllClientIdCount(timeout)

@@ -1,7 +1,7 @@
 -- The chat demo: everything that happens to a client calls a function here.
 -- 聊天示例:客户端的每个事件都会调用这里的一个函数。
 -- Edit it and run "gwrun reload": nobody is disconnected.
-local cjson = require "cjson"
+local cjson = require "cjson" -- numbers become floats of 14 digits; gwrun.json keeps integers
 local cjson_safe = require "cjson.safe" -- decode() gives nil instead of an error
 
 Events = {}

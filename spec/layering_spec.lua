@@ -5,30 +5,41 @@ local allowed = {
   net = { "util", "wire", "net" },
   proc = { "util", "wire", "net", "proc" },
   upstream = { "util", "net", "upstream" },
+  discovery = { "util", "wire", "net", "proc", "discovery" },
+  clients = { "util", "wire", "net", "clients" },
   register = { "util", "wire", "net", "proc", "register" },
-  gateway = { "util", "wire", "net", "proc", "gateway" },
-  worker = { "util", "wire", "net", "proc", "worker" },
+  gateway = { "util", "wire", "net", "proc", "discovery", "clients", "gateway" },
+  worker = { "util", "wire", "net", "proc", "discovery", "worker" },
   master = { "util", "wire", "net", "proc", "master" },
-  lualib = { "util", "wire", "net", "proc", "upstream", "worker", "lualib" },
-  cli = { "util", "wire", "net", "proc", "register", "gateway", "worker", "master", "lualib", "cli" },
+  lualib = { "util", "wire", "net", "proc", "upstream", "discovery", "worker", "lualib" },
+  config = { "util", "wire", "net", "proc", "discovery", "clients", "register", "gateway", "worker", "master", "lualib",
+    "config" },
+  role = { "util", "wire", "net", "proc", "discovery", "clients", "register", "gateway", "worker", "master", "lualib",
+    "config", "role" },
+  testing = { "util", "wire", "net", "proc", "discovery", "clients", "register", "gateway", "worker", "master", "lualib",
+    "config", "role", "testing" },
+  cli = { "util", "wire", "net", "proc", "discovery", "clients", "register", "gateway", "worker", "master", "lualib",
+    "config", "role", "testing", "cli" },
 }
 
 -- Third-party headers and the folders (or single files) that may see them.
 local libraries = {
   ["uthash.h"] = { "util" },
   ["jansson.h"] = { "wire" },
-  ["uv.h"] = { "net", "proc", "upstream", "register", "gateway", "worker", "master", "lualib", "cli" },
-  ["libwebsockets.h"] = { "gateway/client_files.c" },
+  ["uv.h"] = { "net", "proc", "upstream", "discovery", "clients", "register", "gateway", "worker", "master", "lualib",
+    "config", "role", "testing", "cli" },
+  ["libwebsockets.h"] = { "clients/files.c" },
   ["hiredis/read.h"] = { "upstream/redisvalue.c" },
   ["mysql.h"] = { "upstream/mysqlconn_impl.h" },
   ["errmsg.h"] = { "upstream/mysqlconn.c" },
   ["mysqld_error.h"] = { "upstream/mysqlconn.c" },
   ["curl/curl.h"] = { "upstream/http.c" },
-  ["openssl/evp.h"] = { "gateway/client_request.c", "lualib/lcrypto.c", "lualib/lscrypt.c" },
-  ["openssl/ssl.h"] = { "gateway/client_tls.c" },
-  ["lua.h"] = { "worker", "lualib", "cli" },
-  ["lauxlib.h"] = { "worker", "lualib", "cli" },
-  ["lualib.h"] = { "worker", "lualib", "cli" },
+  ["openssl/crypto.h"] = { "util/secret.c", "lualib/lscrypt.c" },
+  ["openssl/evp.h"] = { "clients/response.c", "lualib/lcrypto.c", "lualib/lscrypt.c" },
+  ["openssl/ssl.h"] = { "net/tls.c", "clients/certificates.c" },
+  ["lua.h"] = { "worker", "lualib", "config", "role", "testing", "cli" },
+  ["lauxlib.h"] = { "worker", "lualib", "config", "role", "testing", "cli" },
+  ["lualib.h"] = { "worker", "lualib", "config", "role", "testing", "cli" },
   ["lua-cjson.h"] = { "lualib" },
 }
 
@@ -68,6 +79,32 @@ describe("layering", function()
         end
       end
     end
+    assert.same({}, wrong)
+  end)
+
+  -- foo.c, foo.h and foo_impl.h are one: foo.
+  it("has no files of a folder that include each other in a circle", function()
+    local function unit(path) return (path:gsub("%.[ch]$", ""):gsub("_impl$", "")) end
+    local included, path, wrong = {}, {}, {}
+    for _, file in ipairs(files) do
+      local from = unit(file:gsub("^src/", ""))
+      included[from] = included[from] or {}
+      for line in io.lines(file) do
+        local to = line:match '^%s*#%s*include%s+"([^"]+)"'
+        if to and unit(to) ~= from and to:match "^%w+" == from:match "^%w+" then included[from][unit(to)] = true end
+      end
+    end
+    local function visit(name)
+      if path[name] == "over" then return end
+      for i, before in ipairs(path) do
+        if before == name then wrong[#wrong + 1] = table.concat(path, " > ", i) .. " > " .. name end
+      end
+      if path[name] then return end
+      path[name], path[#path + 1] = "on", name
+      for other in pairs(included[name] or {}) do visit(other) end
+      path[name], path[#path] = "over", nil
+    end
+    for name in pairs(included) do visit(name) end
     assert.same({}, wrong)
   end)
 
@@ -113,6 +150,24 @@ describe("layering", function()
       local n = 0
       for _ in io.lines(file) do n = n + 1 end
       if n > 800 then wrong[#wrong + 1] = file .. " has " .. n .. " lines" end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("is told by src/README.md file by file", function()
+    local text, wrong = table.concat(lines_of "cat src/README.md", "\n"), {}
+    for _, file in ipairs(files) do
+      local folder, name, kind = file:match "^src/(%w+)/([%w_]+)%.([ch])$"
+      local row = text:match("\n| `" .. folder .. "/` [^\n]*") or ""
+      local told = kind == "h" -- told by the .c
+      for word in row:gmatch "`([%w_]+%*?)`" do
+        told = told or word == name or (word:sub(-1) == "*" and name:find(word:sub(1, -2), 1, true) == 1)
+      end
+      if not told then wrong[#wrong + 1] = file .. " is not in the row of " .. folder .. "/" end
+    end
+    for path in text:gmatch "`([%w_]+/[%w_/]+%.[%w]+)`" do
+      local there = path:find "NAME" or io.open("src/" .. path) or io.open(path)
+      if not there then wrong[#wrong + 1] = "src/README.md names " .. path end
     end
     assert.same({}, wrong)
   end)

@@ -78,6 +78,12 @@ function scrollDown() {
   main.scrollTop = main.scrollHeight;
 }
 
+/** Whether the newest message is in view. Who reads further up is not pulled down. */
+function isAtEnd() {
+  const main = document.querySelector("main");
+  return main.scrollTop + main.clientHeight >= main.scrollHeight - 40;
+}
+
 function renderRooms() {
   $("rooms").replaceChildren(...visit.rooms.map((room) => {
     const button = element("button");
@@ -122,10 +128,11 @@ function add(room, message) {
     renderRooms();
     return;
   }
+  const follow = isAtEnd() || message.id === myId;
   if (list.length === 1) $("messages").replaceChildren();
   $("messages").append(renderMessage(message));
   while ($("messages").children.length > HISTORY_MAX) $("messages").firstChild.remove();
-  scrollDown();
+  if (follow) scrollDown();
 }
 
 function enterRoom(room) {

@@ -18,7 +18,8 @@ CREATE TABLE messages (
   text TEXT NOT NULL,
   time BIGINT NOT NULL,             -- seconds since 1970
   KEY (place, id),
-  KEY (recipient)
+  KEY (recipient),
+  KEY (sender, recipient)
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE secrets (

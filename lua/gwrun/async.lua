@@ -3,9 +3,11 @@
 --
 -- Loaded by lualib/linit.c with the core (lspawn.c, llimit.c).
 local core = ...
+local error = require("gwrun.raise").error
 
 local M = {
-  ticket = core.ticket, is_serving = core.is_serving, now = core.now, _report = core.report,
+  ticket = core.ticket, is_serving = core.is_serving, isServing = core.is_serving, now = core.now,
+  _report = core.report,
 }
 
 package.loaded.gwrun = M

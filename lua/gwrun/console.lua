@@ -10,10 +10,17 @@ local function escape(bytes)
   return (bytes:gsub(".", function(c) return ("\\%03d"):format(c:byte()) end))
 end
 
--- Nothing but tabs and newlines moves a terminal's cursor; valid UTF-8 remains.
+-- Controls, and marks that turn the direction of text, as util/utf8.h has them.
+local commands = {
+  "[\0-\8\11-\31\127]", "\xC2[\x80-\x9F]", "\u{61C}", "\xE2\x80[\x8E\x8F\xA8-\xAE]",
+  "\xE2\x81[\xA6-\xAF]", "\u{FEFF}",
+}
+
+-- Nothing but tabs and newlines moves a terminal's cursor; other UTF-8 remains.
 local function clean(text)
   if not utf8.len(text) then text = text:gsub("[\x80-\xFF]", escape) end
-  return (text:gsub("[\0-\8\11-\31\127]", escape):gsub("\xC2[\x80-\x9F]", escape))
+  for _, pattern in ipairs(commands) do text = text:gsub(pattern, escape) end
+  return text
 end
 
 local function quote(s)

@@ -4,6 +4,8 @@
 --
 -- Loaded by lualib/linit.c.
 local async = require "gwrun.async"
+local raise = require "gwrun.raise"
+local error = raise.error
 
 local M = {}
 
@@ -28,7 +30,14 @@ local shorthands = {
 }
 
 local search_days = 366 * 8 + 1 -- February 29 can be 8 years away
+local quarter = 15 * 60 -- seconds; zones change their offset at multiples of it
+local day_length = 24 * 60 * 60
 local wait_max = 60 -- seconds; the clock may be set meanwhile
+
+-- A clock that is set back by at most so much repeats no time that was taken:
+-- seconds, for expressions with chosen hours and for those that run in every
+-- hour (these would stand still meanwhile).
+local set_back_max, set_back_max_hourly = 3 * 60 * 60, 60
 
 local function number(field, text)
   local n = field.names and field.names[text:lower()]
@@ -64,10 +73,6 @@ local function parse_field(field, text)
     add_item(field, item, set)
   end
   if field.name == "weekday" and set[7] then set[0] = true end
-  set.list = {}
-  for n = field.first, field.last do
-    if set[n] then table.insert(set.list, n) end
-  end
   return set
 end
 
@@ -82,6 +87,8 @@ function M.parse(text)
   end
   local plan = {}
   for i, field in ipairs(fields) do plan[field.name] = parse_field(field, words[i]) end
+  plan.is_hourly = true
+  for hour = 0, 23 do plan.is_hourly = plan.is_hourly and plan.hour[hour] or false end
   return plan
 end
 
@@ -93,33 +100,55 @@ local function is_day(plan, date)
   return day or weekday
 end
 
--- The first time of that day after `after`, whose own date is `now` if it is the
--- same day (then what has passed is not tried one by one).
-local function time_of_day(plan, date, after, now)
-  for _, hour in ipairs(plan.hour.list) do
-    local is_past = now and hour < now.hour
-    for _, min in ipairs(is_past and {} or plan.minute.list) do
-      local is_over = now and hour == now.hour and min < now.min
-      for _, sec in ipairs(is_over and {} or plan.second.list) do
-        local time = os.time {
-          year = date.year, month = date.month, day = date.day, hour = hour, min = min, sec = sec,
-        }
-        -- an hour that summer time leaves out has no such time
-        if time > after and os.date("*t", time).hour == hour then return time end
-      end
-    end
-  end
+-- Seconds that local time is ahead of UTC.
+local function offset_at(time)
+  local sign, hours, minutes = os.date("%z", time):match "^([+-])(%d%d)(%d%d)$"
+  local offset = hours * 3600 + minutes * 60
+  return sign == "-" and -offset or offset
 end
 
--- The first time (of os.time()) after `after`; nil when there is none.
+-- Whether the clocks have shown this time before, because they were put back
+-- within the day in front of it.
+local function is_repeated(time)
+  local back = offset_at(time - day_length) - offset_at(time)
+  return back > 0 and offset_at(time - back) == offset_at(time) + back
+end
+
+-- The first instant of the day behind `date`, which is that of `time`; or a later
+-- one of the same day, where a zone leaves midnight out. One that has midnight
+-- twice gets the first.
+local function next_day(time, date)
+  local first = os.time { year = date.year, month = date.month, day = date.day + 1, hour = 0 }
+  while first - quarter > time and os.date("*t", first - quarter).day ~= date.day do
+    first = first - quarter
+  end
+  return math.max(first, time + quarter - (date.min * 60 + date.sec) % quarter)
+end
+
+-- The first number of the set behind n, or the next multiple of `limit`.
+local function behind(set, n, limit)
+  repeat n = n + 1 until set[n] or n % limit == 0
+  return n
+end
+
+-- The first instant (of os.time()) after `after`; nil when there is none. It goes
+-- through instants and asks for the local time of each: hours that a zone leaves
+-- out do not come, those that it has twice do. An expression that runs in every
+-- hour runs in both; otherwise the second is left out.
 function M.next(plan, after)
-  local today = os.date("*t", after)
-  for offset = 0, search_days do
-    local day = { year = today.year, month = today.month, day = today.day + offset, hour = 12 }
-    local date = os.date("*t", os.time(day))
-    if is_day(plan, date) then
-      local time = time_of_day(plan, date, after, offset == 0 and today or nil)
-      if time then return time end
+  local time, last = after + 1, after + search_days * day_length
+  while time <= last do
+    local date = os.date("*t", time)
+    if not is_day(plan, date) then
+      time = next_day(time, date)
+    elseif not plan.hour[date.hour] then
+      time = time + quarter - (date.min * 60 + date.sec) % quarter
+    elseif not plan.minute[date.min] then
+      time = time + (behind(plan.minute, date.min, quarter // 60) - date.min) * 60 - date.sec
+    elseif not plan.second[date.sec] or not plan.is_hourly and is_repeated(time) then
+      time = time + behind(plan.second, date.sec, 60) - date.sec
+    else
+      return time
     end
   end
 end
@@ -144,11 +173,19 @@ local function run(id, entry)
   end)
 end
 
+-- The time behind which the next one is looked for, now that those until `taken`
+-- (nil: none yet) were taken. The clock may have been set.
+local function search_start(plan, taken)
+  local now = os.time()
+  local limit = plan.is_hourly and set_back_max_hourly or set_back_max
+  return taken and taken > now and taken - now <= limit and taken or now
+end
+
 local function on_timer(id, entry)
   if entries[id] ~= entry then return end
   local is_due = async.now() >= entry.due
-  -- The clock may have been set.
-  entry.due = M.next(entry.plan, is_due and math.max(entry.due, os.time()) or os.time())
+  if is_due then entry.taken = entry.due end
+  entry.due = M.next(entry.plan, search_start(entry.plan, entry.taken))
   schedule(id, entry)
   if is_due then run(id, entry) end -- last: it raises when too many functions run
 end
@@ -169,6 +206,7 @@ function Timer.cron(expression, fn, args)
   if type(fn) ~= "function" then
     error("bad argument #2 to 'cron' (function expected, got " .. type(fn) .. ")", 2)
   end
+  if args ~= nil then raise.check(args, "table", 3, "cron") end
   local due = M.next(plan, os.time())
   if not due then error("bad argument #1 to 'cron' (there is no such day)", 2) end
   last_id = last_id - 1 -- apart from those of other timers
@@ -179,7 +217,7 @@ end
 
 function Timer.del(id)
   local entry = entries[id]
-  if not entry then return del(id) end
+  if not entry then return raise.call("del", 0, del, id) end
   entries[id] = nil
   del(entry.timer)
   return true

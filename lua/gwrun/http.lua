@@ -3,6 +3,8 @@
 -- Loaded by lualib/linit.c with the core (lhttp.c).
 local core = ...
 local json = require "gwrun.json"
+local raise = require "gwrun.raise"
+local error = raise.error
 
 local M = {}
 
@@ -47,15 +49,34 @@ local function check(options, level)
   end
 end
 
--- A text as part of a url.
-function M.escape(text)
-  return (tostring(text):gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+local texts = { string = true, number = true, boolean = true }
+
+-- A value as text: 1001.0, as cjson decodes it, is "1001". What has no text
+-- would be sent as "table: 0x5586…".
+local function text_of(value, what)
+  if math.type(value) == "float" and value - value == 0 then return json.encode(value) end
+  local meta = getmetatable(value)
+  if texts[type(value)] or type(meta) == "table" and meta.__tostring then return tostring(value) end
+  fail(2, "%s is a %s; give text, a number or a boolean", what, type(value))
 end
+
+local function escape(value, what)
+  return (text_of(value, what):gsub("[^%w%-._~]", function(c)
+    return ("%%%02X"):format(c:byte())
+  end))
+end
+
+-- A text as part of a url.
+function M.escape(text) return (escape(text, "the text")) end
 
 -- "a=1&b=2" of a table, keys in order.
 function M.encode(values)
+  raise.check(values, "table", 1, "encode")
   local list = {}
-  for key, value in pairs(values) do list[#list + 1] = M.escape(key) .. "=" .. M.escape(value) end
+  for key, value in pairs(values) do
+    local name = escape(key, "a name")
+    list[#list + 1] = name .. "=" .. escape(value, ("the value of '%s'"):format(name))
+  end
   table.sort(list)
   return table.concat(list, "&")
 end
@@ -69,7 +90,7 @@ local function header_lines(headers, level)
     end
     seen[name:lower()] = true
     for _, v in ipairs(type(value) == "table" and value or { value }) do
-      v = tostring(v)
+      v = text_of(v, ("header '%s'"):format(name))
       if v:find "[%z\r\n]" then fail(level + 1, "header '%s' has a line break", name) end
       lines[#lines + 1] = v == "" and name .. ";" or name .. ": " .. v
     end
@@ -155,6 +176,7 @@ local function with(method, url, options, body)
   local all = { method = method, url = url }
   if type(url) ~= "string" then fail(3, "a url expected, got a %s", type(url)) end
   if type(body) == "table" then all.json = body else all.body = body end
+  if options ~= nil and type(options) ~= "table" then fail(3, "a table of options expected") end
   for name, value in pairs(options or {}) do all[name] = value end
   return all
 end

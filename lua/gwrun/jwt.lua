@@ -4,6 +4,7 @@
 -- in PEM format is for RS256 … ES384, any other string is a secret for HS256 …
 local crypto = require "gwrun.crypto"
 local json = require "gwrun.json"
+local error = require("gwrun.raise").error
 
 local M = {}
 

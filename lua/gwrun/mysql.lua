@@ -3,6 +3,8 @@
 --
 -- Loaded by lualib/linit.c with the core of lmysql.c.
 local core = ...
+local raise = require "gwrun.raise"
+local error = raise.error
 
 local builder = {} -- filled below: SELECT, INSERT, UPDATE, DELETE
 local Mysql = { null = require "cjson".null }
@@ -32,6 +34,25 @@ local function skip(sql, i)
   end
 end
 
+-- What stands in the statement for each parameter when its value is an empty list.
+-- "x IN (:list)" gets a subquery without rows: it is false, and NOT IN true, as
+-- they must be (of "IN (NULL)" both are unknown). In FIELD(x, :list) NULL is like
+-- nothing. false: no text is right there.
+local function empty_marks(texts)
+  local marks, before = {}, ""
+  for i = 1, #texts - 1 do
+    before = before .. texts[i]
+    local bare = before:gsub("/%*.-%*/", " "):gsub("%-%-%s[^\n]*\n", " "):gsub("#[^\n]*\n", " ")
+    if bare:find "%f[%w_][Ii][Nn]%s*%(%s*$" and texts[i + 1]:find "^%s*%)" then
+      marks[i] = "SELECT NULL FROM DUAL WHERE FALSE"
+    else
+      marks[i] = bare:find "%f[%w_][Ff][Ii][Ee][Ll][Dd]%([^()]*,%s*$" and "NULL"
+    end
+    before = before .. "?"
+  end
+  return marks
+end
+
 -- sql cut at its parameters: texts[1], names[1], texts[2] …; a name is a string
 -- for ":name" and the number k for the k-th "?".
 local function parse(sql)
@@ -55,7 +76,10 @@ local function parse(sql)
     i = (stop or i) + 1
   end
   texts[#texts + 1] = sql:sub(start)
-  return { texts = texts, names = names, plain = table.concat(texts, "?"), positional = positional }
+  return {
+    texts = texts, names = names, plain = table.concat(texts, "?"), positional = positional,
+    empty = empty_marks(texts),
+  }
 end
 
 local templates, ntemplates = {}, 0
@@ -100,8 +124,15 @@ local function bind(sql, params, level)
       error(("a %s cannot be the value of %s"):format(type(value), shown(name)), level)
     end
     if type(value) == "table" then
+      if #value == 0 and next(value) ~= nil then
+        error(("the table of %s is no list"):format(shown(name)), level)
+      end
       marks = marks or {}
-      marks[i] = #value > 0 and ("?, "):rep(#value - 1) .. "?" or "NULL"
+      marks[i] = #value > 0 and ("?, "):rep(#value - 1) .. "?" or t.empty[i]
+      if not marks[i] then
+        error(("the list of %s is empty; only one that stands alone in IN (…) may be")
+          :format(shown(name)), level)
+      end
       table.move(value, 1, #value, n + 1, args)
       n = n + #value
     else
@@ -149,11 +180,15 @@ local function text_of(value)
   return type(value) == "table" and value.toSql and value or nil
 end
 
--- rows or affected, insert id | nil, message, code, info
+-- rows or affected, insert id, a list of a CALL's further results | nil, message,
+-- code, info
 local function run(db, sql, params, timeout, column, level)
   local args
   if text_of(sql) then sql, params = sql:toSql() end
   if type(sql) ~= "string" then error("SQL text expected", level + 1) end
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout <= 0) then
+    error "timeout: seconds expected"
+  end
   local word = (sql:match "^%s*(%a+)" or ""):upper()
   if unshared[word] and sql ~= START then
     local text = "%s would change a connection that others use; %s"
@@ -165,17 +200,27 @@ local function run(db, sql, params, timeout, column, level)
   end
   local co = coroutine.running()
   last[co] = { sql = sql, insert_id = 0, handler = core.handler() }
-  local result, insert_id, code, info =
+  local result, insert_id, more, info =
     db.pool:run(sql, args, timeout or db.timeout, column or false, db.hold)
   if result ~= nil then last[co].insert_id = insert_id end
-  return result, insert_id, code, info
+  return result, insert_id, more, info
 end
 
---- Run a statement: the rows; for an INSERT the insert id and the rows affected;
---- for another the rows affected.
+-- As run(), of a statement that has one result.
+local function run_single(db, sql, params, timeout, column)
+  local result, insert_id, more, info = run(db, sql, params, timeout, column, 3)
+  if result == nil or not more then return result, insert_id, more, info end
+  local text = "the statement gave %d results; db:query() returns them all"
+  return nil, text:format(#more + 1), "results",
+    { sqlstate = "HY000", errno = 0, sql = last[coroutine.running()].sql }
+end
+
+--- Run a statement: the rows (of a CALL all results, one after the other); for an
+--- INSERT the insert id and the rows affected; for another the rows affected.
 function Db:query(sql, params, timeout)
-  local result, insert_id, code, info = run(self, sql, params, timeout, false, 2)
-  if result == nil then return nil, insert_id, code, info end
+  local result, insert_id, more, info = run(self, sql, params, timeout, false, 2)
+  if result == nil then return nil, insert_id, more, info end
+  if more then return result, table.unpack(more) end
   local inserts = last[coroutine.running()].sql:find "^%s*[Ii][Nn][Ss][Ee][Rr][Tt]"
   if type(result) == "number" and inserts then return result > 0 and insert_id or 0, result end
   return result
@@ -183,14 +228,14 @@ end
 
 --- The first row; nil when there is none.
 function Db:row(sql, params, timeout)
-  local rows, message, code, info = run(self, sql, params, timeout, false, 2)
+  local rows, message, code, info = run_single(self, sql, params, timeout, false)
   if type(rows) == "table" then return rows[1] end
   if rows == nil then return nil, message, code, info end
 end
 
 --- The first column of all rows.
 function Db:column(sql, params, timeout)
-  local values, message, code, info = run(self, sql, params, timeout, true, 2)
+  local values, message, code, info = run_single(self, sql, params, timeout, true)
   if type(values) == "table" then return values end
   if values ~= nil then return {} end
   return nil, message, code, info
@@ -198,7 +243,7 @@ end
 
 --- The first column of the first row; nil when there is none.
 function Db:single(sql, params, timeout)
-  local values, message, code, info = run(self, sql, params, timeout, true, 2)
+  local values, message, code, info = run_single(self, sql, params, timeout, true)
   if type(values) == "table" then return values[1] end
   if values == nil then return nil, message, code, info end
 end
@@ -269,6 +314,7 @@ function Db:rollBackTrans() return finish(self, "ROLLBACK", 2) end
 --- Call fn(tx, ...) in a transaction and return what it returns. It is committed,
 --- unless fn raises or returns nil or false with a message.
 function Db:transaction(fn, ...)
+  raise.check(fn, "function", 1, "transaction")
   local hold, message, code, info = begin(self, 2)
   if not hold then return nil, message, code, info end
   local _ <close> = setmetatable({ pool = self.pool, hold = hold }, Release)
@@ -290,8 +336,15 @@ local Query = {}
 Query.__index = Query
 Query.__name = "gwrun.mysql.query"
 
+local function need_text(text, what)
+  if type(text) ~= "string" and (type(text) ~= "number" or what == "a name") then
+    error(("%s expected, got %s"):format(what, text == nil and "nothing" or "a " .. type(text)))
+  end
+end
+
 -- Quote plain names: "t", "t.c", "t AS x", "t x"; leave expressions alone.
 local function quote(name)
+  need_text(name, "a name")
   local first, alias = name:match "^%s*([%w_.]+)%s+[Aa][Ss]%s+([%w_]+)%s*$"
   if not first then first, alias = name:match "^%s*([%w_.]+)%s+([%w_]+)%s*$" end
   first = first or name:match "^%s*([%w_.]+)%s*$" or name:match "^%s*([%w_.]*%.%*)%s*$"
@@ -313,6 +366,7 @@ local function each(list, f)
     for part in list:gmatch "[^,]+" do parts[#parts + 1] = part end
     list = parts
   end
+  if type(list) ~= "table" then need_text(list, "a name") end
   for i, item in ipairs(list) do out[i] = f(item) end
   return out
 end
@@ -334,11 +388,12 @@ end
 
 -- The text with its "?" bound to the values that came with it.
 local function with_values(self, text, ...)
+  need_text(text, "SQL text")
   local n = select("#", ...)
   if n == 0 then return text end
   local t, values, parts, k = parse(text), { ... }, {}, 0
   if t.positional ~= n then
-    error(("%d values for %d question marks"):format(n, t.positional), 4)
+    error(("%d values for %d question marks"):format(n, t.positional), 3)
   end
   for i, piece in ipairs(t.texts) do
     local name = t.names[i]
@@ -368,7 +423,7 @@ local function condition(self, list, word, cond, ...)
   if type(cond) == "table" then
     local parts = {}
     for key in pairs(cond) do
-      if type(key) ~= "string" then error("a condition's table has columns as keys", 3) end
+      if type(key) ~= "string" then error("a condition's table has columns as keys", 2) end
     end
     for i, key in ipairs(sorted_names(cond)) do
       if cond[key] == Mysql.null then
@@ -378,6 +433,9 @@ local function condition(self, list, word, cond, ...)
       else
         parts[i] = column(key) .. " = " .. auto(self, cond[key])
       end
+    end
+    if #parts == 0 and (self.kind ~= "SELECT" or word == "OR") then
+      error("the condition's table is empty, which is true for every row", 2)
     end
     text = #parts > 0 and table.concat(parts, " AND ") or "TRUE"
   else
@@ -396,6 +454,7 @@ end
 Query.table, Query.into = Query.from, Query.from
 
 function Query:fromRaw(text)
+  need_text(text, "SQL text")
   self.source = text
   return self
 end
@@ -411,6 +470,7 @@ function Query:forUpdate(on)
 end
 
 function Query:join(kind, name, cond, ...)
+  need_text(kind, "a kind of join")
   self.joins[#self.joins + 1] = ("%s JOIN %s%s"):format(
     kind:upper(), quote(name), cond and " ON " .. with_values(self, cond, ...) or "")
   return self
@@ -487,6 +547,7 @@ end
 
 --- Columns to write: name = value, or names whose values bindValues() gives.
 function Query:cols(columns)
+  raise.check(columns, "table", 1, "cols")
   for _, name in ipairs(columns) do
     self.assignments[#self.assignments + 1] = { name = name, text = ":" .. name }
   end
@@ -498,6 +559,7 @@ end
 
 --- Set a column to an expression, such as set("n", "n + 1") or set("n", "n + ?", 2).
 function Query:set(name, text, ...)
+  need_text(name, "a column")
   self.assignments[#self.assignments + 1] = { name = name, text = with_values(self, text, ...) }
   return self
 end
@@ -513,12 +575,14 @@ function Query:bindValue(name, value)
 end
 
 function Query:bindValues(values)
+  raise.check(values, "table", 1, "bindValues")
   for name, value in pairs(values) do self.values[name] = value end
   return self
 end
 
 --- Seconds for the call, waiting for a connection included.
 function Query:timeout(seconds)
+  raise.check(seconds, "number", 1, "timeout")
   self.seconds = seconds
   return self
 end
@@ -546,7 +610,7 @@ local function tail_text(self)
   return text
 end
 
-local function need_table(self) return self.source or error("the query names no table", 4) end
+local function need_table(self) return self.source or error "the query names no table" end
 
 function builder.SELECT(self)
   local text = "SELECT " .. (self.is_distinct and "DISTINCT " or "")

@@ -7,6 +7,8 @@
 -- Loaded by lualib/linit.c with the core (lredis.c).
 local core = ...
 local async = require "gwrun.async"
+local raise = require "gwrun.raise"
+local error = raise.error
 local null = require("gwrun.json").null
 
 local M = { null = null }
@@ -112,6 +114,9 @@ function Batch.call(self, command, ...)
 end
 
 local function collect(f, ...)
+  if type(f) ~= "function" then
+    error("redis: a function expected, got a " .. type(f))
+  end
   local batch = setmetatable({}, batch_meta)
   f(batch, ...)
   return batch
@@ -276,9 +281,13 @@ end
 local function try_transaction(self, conn, keys, f)
   local ok, message, code = conn:call(self.seconds, "WATCH", table.unpack(keys))
   if not ok then return false, nil, message, code end
+  local losses = conn:losses()
   local batch = collect(function(tx) f(tx, view(self, conn)) end)
   if #batch == 0 then
     return (conn:call(self.seconds, "UNWATCH")) == "OK", {}
+  end
+  if conn:losses() ~= losses then -- and with it the watch
+    return false, nil, "redis: the connection was lost during the transaction", "econnreset"
   end
   local replies
   replies, message, code = conn:pipeline(self.seconds, as_transaction(batch))
@@ -291,6 +300,7 @@ end
 function Client:transaction(keys, f)
   if self.shared.is_own then error("redis: a transaction within a transaction", 2) end
   if type(keys) ~= "table" then keys = { keys } end
+  raise.check(f, "function", 2, "transaction")
   local result, message, code
   for _ = 1, attempts do
     result, message, code = with_connection(self, function(conn)
@@ -303,6 +313,9 @@ end
 
 -- Run a script (EVALSHA, or EVAL when the server does not know it yet).
 function Client:script(text, keys, args)
+  raise.check(text, "string", 1, "script")
+  if keys ~= nil then raise.check(keys, "table", 2, "script") end
+  if args ~= nil then raise.check(args, "table", 3, "script") end
   local words = { #(keys or {}) }
   table.move(keys or {}, 1, words[1], 2, words)
   table.move(args or {}, 1, #(args or {}), #words + 1, words)
@@ -463,6 +476,7 @@ end
 -- A client for one server. It connects when it is first used, and again when the
 -- connection was lost.
 function M.connect(options)
+  if options ~= nil then raise.check(options, "table", 1, "connect") end
   local conf = {}
   for name, value in pairs(defaults) do conf[name] = value or nil end
   for name, value in pairs(options or {}) do

@@ -60,34 +60,85 @@ local function gateway_entries(given)
   for i, entry in ipairs(given) do
     if type(entry) == "string" then entry = { listen = entry } end
     entries[i] = merge({ listen = "websocket" }, entry)
+    entries[i].listen = tostring(entries[i].listen):lower()
     if not protocols[entries[i].listen] then
-      error(("testing.start: gateways[%d]: listen is %s; give \"websocket\", \"text\", \"frame\" "
-        .. "or \"tcp\""):format(i, tostring(entries[i].listen)), 0)
+      error(("testing.start: gateways[%d]: listen is %s; give \"websocket\", \"http\", \"text\", "
+        .. "\"frame\" or \"tcp\""):format(i, entries[i].listen), 0)
+    end
+    local port = entries[i].port
+    if port and (math.type(port) ~= "integer" or port < 1 or port > 65535) then
+      error(("testing.start: gateways[%d]: port is %s; give a number from 1 to 65535")
+        :format(i, tostring(port)), 0)
     end
   end
   return entries
 end
 
-local function configuration(options, entries, register, ports)
+-- In place of the file of a script that is a text.
+local no_file = debug.getinfo(1, "S").source:sub(2)
+
+-- workers = 2, or { { name = "Chat", script = "chat.lua" }, { name = "Billing", text = "…" } }:
+-- the configuration's workers, and the list of texts.
+local function worker_entries(options)
+  local given = options.workers
+  if type(given) ~= "table" then
+    local entry = { name = "Worker", count = given or 1, script = options.script or no_file }
+    return entry, { options.text or false }
+  end
+  local entries, texts = {}, {}
+  for i, entry in ipairs(given) do
+    entries[i] = merge({ script = no_file }, entry)
+    entries[i].text = nil
+    texts[i] = entry.text or false
+  end
+  return entries, texts
+end
+
+local function configuration(options, entries, workers, register, ports)
   local address = "127.0.0.1:" .. register
   local config = {
     register = { listen = address },
     gateways = {},
-    workers = { name = "Worker", count = options.workers or 1,
-      script = options.script or package.searchpath("gwrun.testing", package.path) },
+    workers = workers,
   }
   for i, entry in ipairs(entries) do
     config.gateways[i] = merge({ name = "Gateway" .. i, start_port = ports[i][2] }, entry)
     config.gateways[i].listen = ("%s://127.0.0.1:%d"):format(entry.listen, ports[i][1])
+    config.gateways[i].port = nil
   end
+  config.programs = options.programs
   merge(config, options.config)
   return "return " .. table.concat(write(config, {}))
 end
 
 local known = {
-  script = "string", text = "string", gateways = true, workers = "number", config = "table",
+  script = "string", text = "string", gateways = true, workers = true, config = "table",
+  programs = "table",
   time = "number", errors = "string", mysql = "function", redis = true, http = "function",
 }
+
+local function check_script(where, has)
+  if (has.script == nil) == (has.text == nil) then
+    error(("testing.start: %sgive script = \"file\", or text = \"Lua text\""):format(where), 4)
+  end
+end
+
+local function check_workers(options)
+  local given = options.workers
+  if given ~= nil and type(given) ~= "number" and type(given) ~= "table" then
+    error("testing.start: option workers must be a number, or a list of kinds", 4)
+  end
+  if type(given) ~= "table" then return check_script("", options) end
+  if options.script or options.text then
+    error("testing.start: with a list of workers each of them has its own script or text", 4)
+  end
+  for i, entry in ipairs(given) do
+    if type(entry) ~= "table" then
+      error(("testing.start: workers[%d] must be a table"):format(i), 4)
+    end
+    check_script(("workers[%d]: "):format(i), entry)
+  end
+end
 
 local function check_options(options)
   for name, value in pairs(options) do
@@ -97,9 +148,7 @@ local function check_options(options)
       error(("testing.start: option %s must be a %s"):format(name, kind), 3)
     end
   end
-  if (options.script == nil) == (options.text == nil) then
-    error("testing.start: give script = \"file\", or text = \"Lua text\"", 3)
-  end
+  check_workers(options)
   if options.errors and options.errors ~= "collect" and options.errors ~= "raise" then
     error("testing.start: errors is \"raise\" or \"collect\"", 3)
   end
@@ -110,14 +159,19 @@ function M.start(options)
   check_options(options)
   local entries = gateway_entries(options.gateways)
   local app = setmetatable({
-    entries = entries, open = {}, all = {}, lines = {}, failures = {}, results = {},
-    collects = options.errors == "collect", last_result = 0, last_port = 40000,
+    entries = entries, open = {}, nameless = {}, lines = {}, failures = {}, results = {},
+    collects = options.errors == "collect", last_result = 0, connected = 0,
   }, App)
   fakes.install(app, options)
   local sim = assert(core.new(#entries))
   app.sim = sim
-  local config = configuration(options, entries, sim:ports())
-  local ok, message = sim:start(config, options.time or os.time(), options.text)
+  for i, entry in ipairs(entries) do
+    if entry.port then sim:show_port(i, entry.port) end
+  end
+  local workers, texts = worker_entries(options)
+  local config = configuration(options, entries, workers, sim:ports())
+  app.kinds = workers[1] and workers or { workers }
+  local ok, message = sim:start(config, options.time or os.time(), texts)
   if not ok then
     sim:close()
     error(message:gsub("\n$", ""), 0)
@@ -128,6 +182,8 @@ function M.start(options)
     sim:close()
     error("the script cannot be loaded: " .. message, 0)
   end
+  sim:open_programs()
+  flow.settle(app)
   flow.complain(app)
   return app
 end
@@ -174,32 +230,71 @@ function App:errors()
   return failures
 end
 
---- Run Lua text in the first worker's state and return what it returns; it finds
---- the other arguments in "...".
-function App:run(text, ...)
-  flow.check(self, 2)
-  flow.act(self)
-  self.last_result = self.last_result + 1
-  local id = self.last_result
-  local worker
-  for i, there in ipairs(self.sim:workers()) do
-    if there and not worker then worker = i end
+-- The kind of workers of that name, by its place.
+local function find_kind(app, name, what)
+  local names = {}
+  for i, kind in ipairs(app.kinds) do
+    if kind.name == name then return i end
+    names[i] = kind.name
   end
-  if not worker then error("app:run: no worker is there", 2) end
-  self.sim:run(worker, id, text, ...)
-  flow.act(self)
-  local result = self.results[id]
-  if not result then error("app:run: it waits for time to pass; use gwrun.spawn() for that", 2) end
-  self.results[id] = nil
+  error(("%s: no workers are named %s, only %s"):format(what, name, table.concat(names, ", ")), 3)
+end
+
+-- A worker by its number, or as "Chat:1"; the first of a kind as "Chat".
+local function worker_number(app, which, what)
+  if type(which) ~= "string" then return which end
+  local name, slot = which:match "^(.*):(%d+)$"
+  local index = find_kind(app, name or which, what)
+  local number = 1 + (tonumber(slot) or 0)
+  if number > (app.kinds[index].count or 1) then
+    error(("%s: there is no worker %s"):format(what, which), 3)
+  end
+  for i = 1, index - 1 do number = number + (app.kinds[i].count or 1) end
+  return number
+end
+
+local function run(app, worker, what, text, ...)
+  flow.act(app)
+  app.last_result = app.last_result + 1
+  local id = app.last_result
+  app.sim:run(worker, id, text, ...)
+  flow.act(app)
+  local result = app.results[id]
+  if not result then error(what .. ": it waits for time to pass; use gwrun.spawn() for that", 3) end
+  app.results[id] = nil
   if not result[1] then error(result[2], 0) end
   return table.unpack(result, 2, result.n + 1)
 end
 
---- Load the script anew, or from this text: true | false, why the old one goes on.
-function App:reload(text)
+--- Run Lua text in the first worker's state and return what it returns; it finds
+--- the other arguments in "...".
+function App:run(text, ...)
   flow.check(self, 2)
+  for i, there in ipairs(self.sim:workers()) do
+    if there then return run(self, i, "app:run", text, ...) end
+  end
+  error("app:run: no worker is there", 2)
+end
+
+--- The same in one worker: its number, "Chat:1", or "Chat" for the first of them.
+function App:run_in(worker, text, ...)
+  flow.check(self, 2)
+  local number = worker_number(self, worker, "app:run_in")
+  if not self.sim:workers()[number] then error("app:run_in: that worker is not there", 2) end
+  return run(self, number, "app:run_in", text, ...)
+end
+
+--- Load the scripts anew, or that of the workers of one name; from this text when
+--- it is given: true | false, why the old ones go on.
+function App:reload(text, name)
+  flow.check(self, 2)
+  local kind = type(name) == "string" and find_kind(self, name, "app:reload") -- else of text:gsub()
+  if text and not kind then
+    if #self.kinds > 1 then error("app:reload: name the workers whose script that is", 2) end
+    kind = 1
+  end
   flow.act(self)
-  self.sim:prepare(text)
+  self.sim:prepare(kind or nil, text)
   flow.wait_until(self, function() return not self.sim:busy() end, "onWorkerStart")
   local message = self.sim:verdict()
   flow.act(self)
@@ -221,16 +316,18 @@ function App:start_gateway(number)
   flow.complain(self)
 end
 
-function App:kill_worker(number)
+function App:kill_worker(worker)
   flow.check(self, 2)
+  local number = worker_number(self, worker, "app:kill_worker")
   flow.act(self)
   self.sim:kill_worker(number)
   flow.act(self)
 end
 
-function App:start_worker(number)
+function App:start_worker(worker)
   flow.check(self, 2)
-  if self.sim:workers()[number] then error("worker " .. number .. " runs", 2) end
+  local number = worker_number(self, worker, "app:start_worker")
+  if self.sim:workers()[number] then error("worker " .. worker .. " runs", 2) end
   self.sim:start_worker(number)
   flow.wait_until(self, function() return not self.sim:busy() end, "onWorkerStart")
   local message = self.sim:failure()
@@ -238,25 +335,34 @@ function App:start_worker(number)
   flow.complain(self)
 end
 
---- A new client; gateways take turns unless one is named by its number. A
---- WebSocket that is refused is closed, with its HTTP status in closed.status.
-function App:connect(options) return clients.connect(self, options) end
+--- A new client; gateways take turns unless one is named by its number, or the
+--- workers whose clients it has. A WebSocket that is refused is closed, with its
+--- HTTP status in closed.status.
+function App:connect(options)
+  return (clients.connect(self, options)) -- no tail call: errors count the levels up to the spec
+end
+
+--- The answer to a request: { status, headers, body, json() }. Time passes until
+--- it is there.
+function App:request(options)
+  return (clients.request(self, options))
+end
 
 --- The clients that are connected.
 function App:clients()
   flow.check(self, 2)
   flow.act(self)
   local list = {}
-  for _, client in ipairs(self.open) do
+  for _, client in pairs(self.open) do
     if not client.closed then list[#list + 1] = client end
   end
-  return list
+  return flow.in_order(list)
 end
 
 --- The client does not read any more, so its queue fills; false: it does again.
 function App:slow(client, slow)
   flow.check(self, 2)
-  client.slow = slow ~= false
+  if client.fd then self.sim:watch(client.fd, slow == false) end
   flow.act(self)
 end
 
@@ -270,9 +376,11 @@ end
 function App:stop()
   if not self.sim then return end
   local sim = self.sim
-  for _, client in ipairs(self.open) do
-    sim:hang_up(client.fd)
-    client.fd, client.closed = nil, client.closed or { code = 1006, reason = "" }
+  local list = {}
+  for _, client in pairs(self.open) do list[#list + 1] = client end
+  for _, client in ipairs(flow.in_order(list)) do
+    flow.hang_up(self, client)
+    client.closed = client.closed or { code = 1006, reason = "" }
   end
   flow.settle(self)
   sim:stop_workers()

@@ -1,15 +1,18 @@
 -- Clients of an app of gwrun.testing.
-local cjson = require "cjson"
 local flow = require "gwrun.testing_flow"
+local json = require "gwrun.json"
 local protocols = require "gwrun.testing_protocols"
 
 local M = {}
+
+local first_port = 40001 -- of the first client, counted up; then again
 
 local Client = {}
 Client.__index = Client
 Client.__name = "gwrun.testing.client"
 
-local function next_gateway(app, number)
+-- workers: whose client it is to be; nil: anybody's.
+local function next_gateway(app, number, workers)
   local there = app.sim:gateways()
   if number then
     if not there[number] then error(("app:connect: gateway %s does not run"):format(number), 4) end
@@ -17,9 +20,12 @@ local function next_gateway(app, number)
   end
   for _ = 1, #there do
     app.turn = (app.turn or 0) % #there + 1
-    if there[app.turn] then return app.turn end
+    if there[app.turn] and (not workers or app.entries[app.turn].workers == workers) then
+      return app.turn
+    end
   end
-  error("app:connect: no gateway runs", 4)
+  local wanted = workers and (" with workers = %q"):format(workers) or ""
+  error(("app:connect: no gateway%s runs"):format(wanted), 4)
 end
 
 -- Write all, while the gateway reads.
@@ -39,43 +45,123 @@ local function write_all(app, client, bytes)
   end
 end
 
+-- What is wrong with the options of a call, at the level that called it.
+local function check_options(call, kinds, options, level)
+  local function blame(text, ...) error(call .. ": " .. text:format(...), level + 2) end
+  if type(options) ~= "table" then blame("a table of options expected, got a %s", type(options)) end
+  for name, value in pairs(options) do
+    local kind = kinds[name]
+    if not kind then blame("there is no option %q", tostring(name)) end
+    if type(value) ~= kind and kind ~= "any" then blame("%s must be a %s", name, kind) end
+  end
+end
+
+-- A connection, for the call of that name.
+local function dial(app, call, gateway, ip, protocol)
+  local port = first_port + app.connected % (65536 - first_port)
+  local fd, message = app.sim:connect(gateway, ip or "127.0.0.1", port)
+  if not fd then error(call .. ": " .. message, 4) end
+  app.connected = app.connected + 1
+  local client = setmetatable({
+    app = app, number = app.connected, fd = fd, port = port, gateway = gateway,
+    protocol = protocol, rest = "", pieces = {}, inbox = {},
+  }, Client)
+  app.open[fd] = client
+  return client
+end
+
 local connect_options = {
   gateway = "number", path = "string", headers = "table", subprotocol = "string", ip = "string",
+  workers = "string",
 }
 
---- Connect; gateways take turns unless one is named by its number. A WebSocket
---- that is refused is closed, with its HTTP status in client.closed.status.
+--- Connect; gateways take turns unless one is named by its number, or the workers
+--- whose clients it has. A WebSocket that is refused is closed, with its HTTP
+--- status in client.closed.status.
 function M.connect(app, options)
   flow.check(app, 3)
   options = options or {}
-  for name, value in pairs(options) do
-    local kind = connect_options[name]
-    if not kind then error(("app:connect: there is no option %q"):format(tostring(name)), 3) end
-    if type(value) ~= kind then error(("app:connect: %s must be a %s"):format(name, kind), 3) end
-  end
+  check_options("app:connect", connect_options, options, 3)
   flow.act(app)
-  local number = next_gateway(app, options.gateway)
-  app.last_port = app.last_port + 1
-  local protocol = protocols[app.entries[number].listen]
-  local fd, message = app.sim:connect(number, options.ip or "127.0.0.1", app.last_port)
-  if not fd then error("app:connect: " .. message, 3) end
-  local client = setmetatable({
-    app = app, fd = fd, port = app.last_port, gateway = number, protocol = protocol,
-    rest = "", pieces = {}, inbox = {},
-  }, Client)
-  app.open[#app.open + 1] = client
+  local gateway = next_gateway(app, options.gateway, options.workers)
+  local protocol = protocols[app.entries[gateway].listen]
+  local client = dial(app, "app:connect", gateway, options.ip, protocol)
+  app.nameless[client.number] = client
   local greeting = protocol.greeting(options)
   if greeting ~= "" then write_all(app, client, greeting) end
   while not client.id and app.sim:turn() do
-    client.id = app.sim:client_id(number, client.port)
+    flow.name_clients(app)
   end
   flow.act(app)
   return client
 end
 
+local request_options = {
+  gateway = "number", workers = "string", ip = "string", method = "string", path = "string",
+  headers = "table", body = "string", form = "table", json = "any",
+}
+
+local function escape(text)
+  return (tostring(text):gsub("[^%w._~-]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+local function form_text(form)
+  local parts = {}
+  for name, value in pairs(form) do parts[#parts + 1] = escape(name) .. "=" .. escape(value) end
+  table.sort(parts)
+  return table.concat(parts, "&")
+end
+
+-- The body, and the type that it has by itself.
+local function body_of(options)
+  if options.json ~= nil then return json.encode(options.json), "application/json" end
+  if options.form then return form_text(options.form), "application/x-www-form-urlencoded" end
+  return options.body
+end
+
+local function request_text(options)
+  local body, content_type = body_of(options)
+  local method = options.method or (body and "POST" or "GET")
+  local headers = { host = "localhost", ["content-type"] = content_type, connection = "close" }
+  for name, value in pairs(options.headers or {}) do headers[name:lower()] = value end
+  if body then headers["content-length"] = #body end
+  local names, lines = {}, {}
+  for name in pairs(headers) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do lines[#lines + 1] = name .. ": " .. headers[name] .. "\r\n" end
+  return method, ("%s %s HTTP/1.1\r\n%s\r\n%s"):format(
+    method, options.path or "/", table.concat(lines), body or "")
+end
+
+local Answer = {}
+Answer.__index = Answer
+
+function Answer:json() return json.decode(self.body) end
+
+--- Ask as no client does, and wait for the answer: time passes as it must.
+function M.request(app, options)
+  flow.check(app, 3)
+  options = options or {}
+  check_options("app:request", request_options, options, 3)
+  flow.act(app)
+  local gateway = next_gateway(app, options.gateway, options.workers)
+  local method, text = request_text(options)
+  local client = dial(app, "app:request", gateway, options.ip, protocols.http)
+  client.headless = method == "HEAD"
+  write_all(app, client, text)
+  flow.wait_until(app, function() return client.answered or not client.fd end, "the answer")
+  if client.fd then flow.hang_up(app, client) end
+  flow.act(app)
+  return setmetatable({
+    status = client.status, headers = client.headers, body = client.body,
+  }, Answer)
+end
+
 -- What the protocol tells.
 
-function Client:message(text) self.inbox[#self.inbox + 1] = text end
+function Client:message(text, binary)
+  self.inbox[#self.inbox + 1] = { text = text, binary = binary }
+end
 
 function Client:reply(bytes)
   if self.fd then self.app.sim:send(self.fd, bytes, 1) end
@@ -93,12 +179,15 @@ local function check_open(client)
   end
 end
 
+local send_options = { binary = "boolean" }
+
 --- Send a message; a table as JSON.
 function Client:send(message, options)
   check_open(self)
-  if type(message) == "table" then message = cjson.encode(message) end
-  local binary = options and options.binary
-  write_all(self.app, self, self.protocol.encode(tostring(message), binary))
+  if type(message) ~= "string" then message = json.encode(message) end
+  options = options or {}
+  check_options("client:send", send_options, options, 2)
+  write_all(self.app, self, self.protocol.encode(message, options.binary))
   flow.act(self.app)
 end
 
@@ -109,13 +198,21 @@ function Client:send_raw(bytes)
   flow.act(self.app)
 end
 
---- The messages since the last call: a list of strings.
-function Client:received()
+--- The messages since the last call, with their types: a list of
+--- { text = "…", binary = true, false or nil }.
+function Client:messages()
   flow.check(self.app, 2)
   flow.act(self.app)
   local messages = self.inbox
   self.inbox = {}
   return messages
+end
+
+--- The messages since the last call: a list of strings.
+function Client:received()
+  local list = self:messages()
+  for i, message in ipairs(list) do list[i] = message.text end
+  return list
 end
 
 --- The last of them, or nil.
@@ -128,20 +225,37 @@ end
 function Client:json()
   local list = self:received()
   for i, text in ipairs(list) do
-    local ok, value = pcall(cjson.decode, text)
-    if not ok then error(("message %d is no JSON: %s"):format(i, text), 2) end
+    local value = json.decode(text)
+    if value == nil then error(("message %d is no JSON: %s"):format(i, text), 2) end
     list[i] = value
   end
   return list
 end
 
---- Leave as a browser does: with a Close frame on a WebSocket.
+-- What its gateway has of a client: a query of Gateway's.
+local function ask(client, query)
+  flow.check(client.app, 3)
+  if not client.id then return nil end
+  return (client.app:run(("return (Gateway.%s(...))"):format(query), client.id))
+end
+
+--- Its session; nil once it is gone.
+function Client:session() return ask(self, "getSession") end
+
+--- Its uid, or nil.
+function Client:uid() return ask(self, "getUidByClientId") end
+
+--- The groups that it is in, sorted; nil once it is gone.
+function Client:groups() return ask(self, "getGroupsByClientId") end
+
+--- Leave as a browser does: with a Close frame on a WebSocket, which has no code
+--- unless one is given (the script sees 1005).
 function Client:close(code, reason)
   flow.check(self.app, 2)
   if not self.fd then return end
   if self.protocol.goodbye and self.upgraded then
     self.said_goodbye = true
-    write_all(self.app, self, self.protocol.goodbye(code or 1000, reason))
+    write_all(self.app, self, self.protocol.goodbye(code or reason and 1000, reason))
     flow.settle(self.app)
   end
   self:vanish()
@@ -151,8 +265,7 @@ end
 function Client:vanish()
   flow.check(self.app, 2)
   if self.fd then
-    self.app.sim:hang_up(self.fd)
-    self.fd = nil
+    flow.hang_up(self.app, self)
     self.closed = self.closed or { code = 1006, reason = "" }
   end
   flow.act(self.app)

@@ -3,7 +3,9 @@
 -- of its own and may wait on the app's clock.
 local M = {}
 
-local null = require("cjson").null
+local json = require "gwrun.json"
+
+local null = json.null
 
 local names = {
   mysql = 'mysql = function(sql, params) return rows end',
@@ -88,7 +90,11 @@ local transaction = {
 
 local function params_list(params)
   local list = {}
-  for i = 1, params.n do list[i] = params[i] == nil and null or params[i] end
+  for i = 1, params.n do
+    local value = params[i]
+    if math.type(value) == "float" then value = math.tointeger(value) or value end
+    list[i] = value == nil and null or value
+  end
   return list
 end
 
@@ -143,7 +149,7 @@ local function answer_http(app, job, question)
     return finish(app, job, true, nil, message, code or "econnrefused")
   end
   local body, head = response.body or "", { "HTTP/1.1 " .. (response.status or 200) }
-  if response.json ~= nil then body = require("cjson").encode(response.json) end
+  if response.json ~= nil then body = json.encode(response.json) end
   for name, value in pairs(response.headers or {}) do head[#head + 1] = name .. ": " .. value end
   return finish(app, job, true, response.status or 200, table.concat(head, "\r\n") .. "\r\n\r\n",
     body, options.url)
@@ -156,15 +162,43 @@ local function error_reply(message)
   return { error = message, code = (message:match "^(%S+)" or "err"):lower() }
 end
 
+-- Call the store in memory; a command that may wait does, until keys change or
+-- its time is over.
+local function call_store(app, job, command)
+  local block, pinned = app.fakes.redis:block_of(command)
+  local value, message = app.fakes.redis:call(table.unpack(pinned))
+  if not block or not job then return value, message end
+  local ends = block > 0 and app.sim:now() + block / 1000 or math.huge
+  while value == nil and not message and app.sim:now() < ends and not job.done do
+    job.waits = true
+    coroutine.yield(math.ceil(math.min((ends - app.sim:now()) * 1000, 1e12)))
+    job.waits = false
+    value, message = app.fakes.redis:call(table.unpack(pinned))
+  end
+  return value, message
+end
+
+--- Keys have changed: whoever waits for that looks again. False: nobody did.
+function M.look_again(app)
+  local jobs, found = app.jobs, false
+  if not app.redis_changed then return false end
+  app.redis_changed, app.jobs = false, {}
+  for _, job in ipairs(jobs) do
+    found = found or job.waits
+    if job.waits then go_on(app, job) else table.insert(app.jobs, job) end
+  end
+  return found or false
+end
+
 -- A fake is a function, or a store in memory.
-local function redis_reply(app, command)
+local function redis_reply(app, command, job)
   table.insert(app.redis.commands, command)
   local fake = app.fakes.redis
   local value, message
   if type(fake) == "function" then
     value, message = fake(table.unpack(command))
   else
-    value, message = fake:call(table.unpack(command))
+    value, message = call_store(app, job, command)
   end
   if value == nil and message then return error_reply(message) end
   return value == nil and null or value
@@ -177,7 +211,7 @@ local function run_queue(app, queue)
 end
 
 -- What MULTI collects runs when EXEC comes, unless a watched key has changed.
-local function run_commands(app, connection, commands)
+local function run_commands(app, job, connection, commands)
   local replies, queue = {}, nil
   local store = type(app.fakes.redis) == "table" and app.fakes.redis or nil
   for i, command in ipairs(commands) do
@@ -195,14 +229,14 @@ local function run_commands(app, connection, commands)
     elseif queue then
       queue[#queue + 1], replies[i] = command, "QUEUED"
     else
-      replies[i] = redis_reply(app, command)
+      replies[i] = redis_reply(app, command, job)
     end
   end
   return replies
 end
 
 local function answer_redis(app, job, question)
-  finish(app, job, true, run_commands(app, question[3], question[4]))
+  finish(app, job, true, run_commands(app, job, question[3], question[4]))
 end
 
 local function answer_listen(app, job, question)
@@ -248,6 +282,7 @@ end
 --- The fakes of an app, from the options of testing.start().
 function M.install(app, options)
   if type(options.redis) == "table" then
+    options.redis.on_change = function() app.redis_changed = true end
     options.redis.now = function() return app.sim and app.sim:now() or os.time() end
   end
   app.jobs = {}

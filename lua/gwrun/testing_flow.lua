@@ -8,6 +8,19 @@ local M = {}
 local patience = 60 -- seconds on the app's clock that a script may take to start
 local rest_time = 20 -- real seconds in which everything must have happened
 
+--- The clients of a list, sorted as they came.
+function M.in_order(list)
+  table.sort(list, function(a, b) return a.number < b.number end)
+  return list
+end
+
+--- The connected clients, in no order: app.open.
+function M.hang_up(app, client)
+  app.sim:hang_up(client.fd)
+  app.open[client.fd], app.nameless[client.number] = nil, nil
+  client.fd = nil
+end
+
 -- The script's errors and lines out of the log.
 local function read_log(app)
   local failure
@@ -32,25 +45,18 @@ local function read_client(app, client)
   local data, ended = app.sim:receive(client.fd)
   client.protocol.feed(client, data)
   if not ended then return end
-  app.sim:hang_up(client.fd)
-  client.fd = nil
+  M.hang_up(app, client)
   if not client.closed then
-    client.closed = { code = 1006, reason = client.refusal or "", status = client.status }
+    client.closed = { code = 1006, reason = client.body or "", status = client.status }
   end
 end
 
 -- What gateways have sent; false when there is nothing.
 local function read_clients(app)
-  local fds, by_fd = {}, {}
-  for _, client in ipairs(app.open) do
-    if client.fd and not client.slow then
-      fds[#fds + 1] = client.fd
-      by_fd[client.fd] = client
-    end
-  end
-  local readable = app.sim:readable(fds)
-  for _, fd in ipairs(readable) do read_client(app, by_fd[fd]) end
-  return #readable > 0
+  local list = app.sim:readable()
+  for i, fd in ipairs(list) do list[i] = app.open[fd] end
+  for _, client in ipairs(M.in_order(list)) do read_client(app, client) end
+  return #list > 0
 end
 
 local function read_inbox(app)
@@ -65,15 +71,17 @@ local function read_inbox(app)
   return #questions > 0
 end
 
-local function forget_closed(app)
-  local open = {}
-  for _, client in ipairs(app.open) do
-    if client.fd then open[#open + 1] = client end
-    if client.fd and not client.id then
-      client.id = app.sim:client_id(client.gateway, client.port)
+--- Tell clients the client_ids that gateways gave them.
+function M.name_clients(app)
+  for gateway = 1, #app.entries do
+    local id, number = app.sim:newcomer(gateway)
+    while id do
+      local client = app.nameless[number]
+      if client then client.id = id end
+      app.nameless[number] = nil
+      id, number = app.sim:newcomer(gateway)
     end
   end
-  app.open = open
 end
 
 --- Until nothing is left to do.
@@ -85,8 +93,9 @@ function M.settle(app)
     end
     local busy = read_clients(app)
     busy = read_inbox(app) or busy
+    busy = fakes.look_again(app) or busy
   until not busy
-  forget_closed(app)
+  M.name_clients(app)
   read_log(app)
 end
 

@@ -3,8 +3,9 @@
 --
 --   greeting(options)  the bytes that a connection begins with
 --   encode(text, binary)  a message as bytes
---   feed(client, data)  takes what came: client:message(text), client:reply(bytes),
---                       client:ended(code, reason)
+--   feed(client, data)  takes what came: client:message(text, binary),
+--                       client:reply(bytes), client:ended(code, reason); binary
+--                       is nil where messages have no types
 local M = {}
 
 -- Lines; a message has none in it.
@@ -59,7 +60,7 @@ end
 
 M.websocket = {}
 
-local TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+local CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 -- A mask of zeros is one, too: the bytes stay as they are.
 local function frame(opcode, text)
@@ -103,18 +104,33 @@ function M.websocket.goodbye(code, reason)
   return frame(CLOSE, code and (">I2"):pack(code) .. (reason or "") or "")
 end
 
+-- Names in lower case; set-cookie is a list.
+local function parse_headers(head)
+  local headers = {}
+  for name, value in head:gmatch "\r\n([^:\r]+):[ \t]*([^\r]*)" do
+    name = name:lower()
+    if name == "set-cookie" then
+      headers[name] = headers[name] or {}
+      table.insert(headers[name], value)
+    else
+      headers[name] = value
+    end
+  end
+  return headers
+end
+
 -- The answer to the greeting.
 local function take_answer(client)
   local head, rest = client.rest:match "^(.-\r\n)\r\n(.*)$"
   if not head then return false end
-  client.head = head
   client.status = tonumber(head:match "^HTTP/1%.1 (%d+)")
-  client.subprotocol = head:match "\r\n[Ss]ec%-[Ww]eb[Ss]ocket%-[Pp]rotocol: ([^\r]*)"
+  client.headers = parse_headers(head)
+  client.subprotocol = client.headers["sec-websocket-protocol"]
   if client.status == 101 then
     client.upgraded, client.rest = true, rest
     return true
   end
-  client.refusal = rest
+  client.body = rest
   return false
 end
 
@@ -129,9 +145,10 @@ local function take_frame(client, opcode, text, final)
       client:ended(1005, "")
     end
   elseif opcode < CLOSE then
+    if opcode ~= CONTINUATION then client.binary = opcode == BINARY end
     client.pieces[#client.pieces + 1] = text
     if not final then return end
-    client:message(table.concat(client.pieces))
+    client:message(table.concat(client.pieces), client.binary)
     client.pieces = {}
   end
 end
@@ -153,6 +170,24 @@ local function next_frame(client)
   client.rest = data:sub(from + size)
   take_frame(client, first & 15, data:sub(from, from + size - 1), first >= 0x80)
   return true
+end
+
+-- Requests (RFC 9112): the answer to one.
+
+M.http = {}
+
+function M.http.greeting() return "" end
+
+function M.http.encode(text) return text end
+
+function M.http.feed(client, data)
+  client.rest = client.rest .. data
+  local head, body = client.rest:match "^(.-\r\n)\r\n(.*)$"
+  if not head then return end
+  client.status = tonumber(head:match "^HTTP/1%.1 (%d+)")
+  client.headers = parse_headers(head)
+  client.body = body
+  client.answered = client.headless or #body >= tonumber(client.headers["content-length"] or 0)
 end
 
 function M.websocket.feed(client, data)

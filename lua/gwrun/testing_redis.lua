@@ -19,6 +19,7 @@ end
 local empty = {
   string = function() return "" end, hash = function() return {} end,
   list = function() return {} end, set = function() return {} end, zset = function() return {} end,
+  stream = function() return { entries = {}, groups = {}, ms = 0, seq = 0 } end,
 }
 
 -- The value at key if it is of this kind; nil when there is none.
@@ -31,7 +32,10 @@ local function get(store, key, kind)
   return entry.value
 end
 
-local function touch(store, key) store.versions[key] = (store.versions[key] or 0) + 1 end
+local function touch(store, key)
+  store.versions[key] = (store.versions[key] or 0) + 1
+  if store.on_change then store.on_change() end
+end
 
 -- The same, made when there is none; it is about to change.
 local function make(store, key, kind)
@@ -75,8 +79,14 @@ local function float(text)
   return n
 end
 
+-- The shortest text that reads back the same, as the real client writes numbers.
 local function number_text(n)
-  return math.tointeger(n) and ("%d"):format(n) or ("%.17g"):format(n)
+  if math.tointeger(n) then return ("%d"):format(n) end
+  for digits = 15, 17 do
+    local text = ("%." .. digits .. "g"):format(n)
+    if tonumber(text) == n then return text end
+  end
+  return tostring(n)
 end
 
 -- A range's first and last place in a list of so many.
@@ -664,6 +674,16 @@ function Store:unwatch(connection)
   return changed
 end
 
+-- ---- scripts and streams ----
+
+require "gwrun.testing_redis_scripts"(C, fail)
+local streams = require "gwrun.testing_redis_streams"(C, fail, get, make, function(store)
+  return store.now()
+end)
+
+--- How long a command of a connection may wait: see testing_redis_streams.lua.
+function Store:block_of(command) return streams.block_of(self, command) end
+
 -- ---- calls ----
 
 --- Run a command: its reply | nil, message.
@@ -674,7 +694,9 @@ function Store:call(name, ...)
       :format(tostring(name))
   end
   local words = { ... }
-  for i, word in ipairs(words) do words[i] = tostring(word) end
+  for i, word in ipairs(words) do
+    words[i] = type(word) == "number" and number_text(word) or tostring(word)
+  end
   local results = table.pack(pcall(f, self, table.unpack(words)))
   if results[1] then return results[2] end
   if type(results[2]) == "table" and results[2].reply then return nil, results[2].reply end
@@ -696,7 +718,8 @@ local meta = {
 --- A new one, empty.
 local function new()
   return setmetatable({
-    entries = {}, versions = {}, watches = {}, subscribers = {}, now = os.time,
+    entries = {}, versions = {}, watches = {}, subscribers = {}, scripts = {}, now = os.time,
+    on_change = false,
   }, meta)
 end
 

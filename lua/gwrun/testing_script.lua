@@ -130,6 +130,8 @@ function Connection:pipeline(seconds, commands)
   return core.ask("redis", seconds, self.id, commands)
 end
 
+function Connection:losses() return 0 end -- luacheck: no self
+
 function Connection:listen(seconds, commands)
   check_open(self)
   return core.ask("redis_listen", seconds, self.id, commands)

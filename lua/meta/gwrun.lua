@@ -16,15 +16,22 @@
 ---A string or an integer, not empty and not 0. Results have them as strings.
 ---@alias group string|integer
 
----A message; numbers are sent as text. Encode tables, e.g. with cjson.encode.
+---A message; numbers are sent as text. Encode tables, e.g. with json.encode.
 ---@alias message string|number
 
----null inside a value from PHP or JSON is cjson.null, a null alone is nil.
+---null inside a session, or another value of a script's or of PHP's, is
+---json.null, and alone it is nil. What gwrun tells by itself and does not know
+---is nil.
 ---@alias session table<string|integer, any>
 
 ---The session of the client whose event is handled: a table, empty at first.
----It is saved when the handler ends or waits and something in it has changed.
----Strings, numbers, booleans and tables of them can be saved. nil in timers.
+---What was changed in it is saved when the handler ends or waits, key by key:
+---other keys stay what others make them meanwhile. More than max_session bytes
+---of the gateway's configuration are an error.
+---Strings, numbers, booleans and tables of them can be saved. A key that is the
+---text of an integer is that integer: _SESSION["42"] means _SESSION[42], and
+---pairs() shows 42. Take out of it what you want to keep elsewhere: its tables
+---are the session's, in the client's next events, too. nil in timers.
 ---@type session
 _SESSION = {}
 
@@ -33,6 +40,7 @@ _SESSION = {}
 ---@field REMOTE_PORT integer
 ---@field GATEWAY_ADDR string inner address (lan_ip) of the client's gateway
 ---@field GATEWAY_PORT integer the port that the client connected to
+---@field GATEWAY_NAME? string the name of its entry in gateways of the configuration; nil: GatewayWorker's gateways do not tell
 ---@field GATEWAY_CLIENT_ID client_id
 
 ---The connection of the client whose event is handled; nil in timers.
@@ -40,12 +48,12 @@ _SESSION = {}
 _SERVER = {}
 
 ---@class worker
----@field id integer 0 … count-1 in its group
+---@field id integer 0 … count-1 on its machine; every machine with workers has a 0
 ---@field name string
 
 ---@class websocket_request
 ---@field get table<string, any> the query's parameters
----@field server table<string, any> REQUEST_URI, REMOTE_ADDR, HTTP_USER_AGENT …
+---@field server table<string, any> REQUEST_URI, REMOTE_ADDR, HTTP_USER_AGENT …; WEBSOCKET_PROTOCOL, once one was chosen by the listener's protocols or by onHandshake
 ---@field cookie table<string, string>
 
 ---@class handshake_request: websocket_request
@@ -54,24 +62,70 @@ _SERVER = {}
 ---@field remote_addr string address of who asks
 ---@field headers table<string, string> all headers; names in lower case
 
+---@class handshake_admission what a client that is let in begins with
+---@field protocol? string the subprotocol, one of those that it offers
+---@field headers? table<string, string|integer|string[]> of the answer; Set-Cookie may be a list
+---@field session? session
+---@field uid? string|integer
+---@field groups? (string|integer)[]|string
+
+---@class handshake_refusal
+---@field status integer 300 to 599
+---@field headers? table<string, string|integer|string[]> of the answer; Set-Cookie may be a list
+---@field body? string without a Content-Type plain text; otherwise the status's own words
+
+---What onRequest gets: each part is decoded when it is first read.
+---@class http_request: handshake_request
+---@field method string "GET"
+---@field body string "" when there is none
+---@field json fun(self): any, string?, string? the body's value
+---@field form fun(self): table?, string?, string? the fields of a form, urlencoded or multipart; a file is { name, filename, type, data }
+---@field headerList fun(self, name: string): string[] all lines of one header
+
+---What onRequest may return; one of body, json and redirect.
+---@class http_answer
+---@field status? integer 200 to 599; without it 200, with redirect 302
+---@field headers? table<string, string|integer|string[]> Set-Cookie may be a list
+---@field body? string without a Content-Type plain text
+---@field json? any is sent as JSON
+---@field redirect? string a path or a URL
+
 ---@class close_info
 ---@field session? session as it was saved last
 ---@field uid? string what was bound
 ---@field groups? string[] what it was in
----@field reason? string why it is gone, "gateway_lost" when its gateway is
----@field code? integer the websocket's close code
+---@field by? "client"|"script"|"server"|"lost" who ended it; "lost": its gateway is gone
+---@field cause? string why: one of gwrun's own words (docs/scripts.md), which no client can choose: "client", "kicked", "destroyed", "timeout", "overflow", "too_large", "protocol_error", "busy", "restart", "gateway_lost"
+---@field code? integer of the websocket's Close frame, 1005 when it has none, 1006 without a frame; what closeClient was given on any kind of port
+---@field reason? string of the same Close frame: whatever a client says when it ends the connection, up to a NUL
+---@field dropped? integer messages that it did not get: its queue was full, or they waited when it went away
 
 ---Your callbacks; define the ones you need. The events of one client run one
 ---after the other, in order; a handler that waits holds up its own client only.
 ---@class Events
 ---@field onWorkerStart? fun(worker: worker) once, before events come
----@field onHandshake? fun(request: handshake_request): (boolean|integer|nil), string? before a websocket is let in: return nothing or true to accept, false or a status (400 to 599) and a reason to refuse. May wait, for the listener's handshake_timeout at most (then 503); an error is 500
+---@field onHandshake? fun(request: handshake_request): (boolean|integer|handshake_admission|handshake_refusal|nil), string? before a websocket is let in: return nothing or true to accept, false or a status (400 to 599) and a reason to refuse, or a table that says more (docs/handshakes.md). May wait, for the listener's handshake_timeout at most (then 503); an error is 500
+---@field onRequest? fun(request: http_request): (integer|string|http_answer|nil), table?, string? a request that is no websocket's and no file's: return status, headers, body, or a text, or a table, or nothing for 404 (docs/requests.md). Belongs to no client; may wait, for the listener's request_timeout at most (then 504); an error is 500
 ---@field onConnect? fun(client_id: client_id) a new client; a websocket's handshake is valid by now
 ---@field onWebSocketConnect? fun(client_id: client_id, request: websocket_request) after the handshake
----@field onMessage? fun(client_id: client_id, message: string)
+---@field onMessage? fun(client_id: client_id, message: string, binary?: boolean) binary: false for a text, which is UTF-8, true for any bytes, nil where the client's port has no types (or its gateway, GatewayWorker's, does not tell). Later versions may add arguments
 ---@field onClose? fun(client_id: client_id, info: close_info) gone, whoever closed it
 ---@field onWorkerStop? fun(worker: worker) the script ends: the worker stops or has a newer one
 Events = {}
+
+---How a message is sent. A table may be kept and used again.
+---@class send_options
+---@field raw? boolean without the protocol's framing
+---@field binary? boolean websockets get it as a binary message (true) or as text (false), whatever send of the configuration says; the other protocols have no types. GatewayWorker's gateways cannot: nil, message, "enotsup"
+
+---How a client is closed, and its last message sent.
+---@class close_options: send_options
+---@field code? integer of the Close frame: 1000 to 1003, 1007 to 1014 or 3000 to 4999; without it 1000. Ports without Close frames, and GatewayWorker's gateways, have none: only onClose is told, and not by those
+---@field reason? string of the same, UTF-8 of at most 123 bytes
+
+---How all clients of a uid or group are closed.
+---@class close_many_options: close_options
+---@field timeout? number seconds to wait for who they are
 
 ---Send to clients and ask about them, whichever gateway of the system they are
 ---on. Sends return true when the link to the gateway took them (to a client
@@ -86,31 +140,32 @@ Gateway = {}
 ---@param message message
 ---@param client_ids? client_id[]|client_id nil: all clients; {}: nobody
 ---@param exclude? client_id[]|client_id not to these
----@param raw? boolean without the protocol's framing
+---@param options? boolean|send_options true: raw
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Gateway.sendToAll(message, client_ids, exclude, raw) end
+function Gateway.sendToAll(message, client_ids, exclude, options) end
 
 ---Send to one client.
 ---```lua
 ---assert(Gateway.sendToClient(client_id, "welcome"))
+---Gateway.sendToClient(client_id, "\0\1\xff", { binary = true })
 ---```
 ---@param client_id client_id
 ---@param message message
----@param raw? boolean without the protocol's framing
+---@param options? boolean|send_options true: raw
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Gateway.sendToClient(client_id, message, raw) end
+function Gateway.sendToClient(client_id, message, options) end
 
 ---Send to the client whose event is handled. Raises where there is none.
 ---@param message message
----@param raw? boolean without the protocol's framing
+---@param options? boolean|send_options true: raw
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Gateway.sendToCurrentClient(message, raw) end
+function Gateway.sendToCurrentClient(message, options) end
 
 ---Send to all clients of a uid, or of several.
 ---```lua
@@ -119,11 +174,11 @@ function Gateway.sendToCurrentClient(message, raw) end
 ---```
 ---@param uid uid|uid[]
 ---@param message message
----@param raw? boolean without the protocol's framing
+---@param options? boolean|send_options true: raw
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Gateway.sendToUid(uid, message, raw) end
+function Gateway.sendToUid(uid, message, options) end
 
 ---Send to the members of a group, or of several: once to who is in two of them.
 ---```lua
@@ -132,31 +187,32 @@ function Gateway.sendToUid(uid, message, raw) end
 ---@param group group|group[]
 ---@param message message
 ---@param exclude? client_id[]|client_id not to these
----@param raw? boolean without the protocol's framing
+---@param options? boolean|send_options true: raw
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Gateway.sendToGroup(group, message, exclude, raw) end
+function Gateway.sendToGroup(group, message, exclude, options) end
 
 ---Close after a last message and all that was sent before.
 ---```lua
----Gateway.closeClient(client_id, "somebody else logged in with your name")
+---Gateway.closeClient(client_id, "somebody else logged in with your name",
+---  { code = 4001, reason = "logged in elsewhere" })
 ---```
 ---@param client_id client_id
 ---@param message? message
----@param raw? boolean without the protocol's framing
+---@param options? boolean|close_options true: raw
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Gateway.closeClient(client_id, message, raw) end
+function Gateway.closeClient(client_id, message, options) end
 
 ---Close the client whose event is handled. Raises where there is none.
 ---@param message? message
----@param raw? boolean without the protocol's framing
+---@param options? boolean|close_options true: raw
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Gateway.closeCurrentClient(message, raw) end
+function Gateway.closeCurrentClient(message, options) end
 
 ---Close at once; what is still queued for it is lost.
 ---@param client_id client_id
@@ -188,12 +244,26 @@ function Gateway.destoryCurrentClient() end
 ---others are closed all the same.
 ---@param uid uid
 ---@param message? message
----@param timeout? number
+---@param options? number|boolean|close_many_options a number: timeout; true: raw
 ---@return integer? count of the clients
 ---@return string? message
 ---@return string? code
 ---@return integer? partial the count, when there is a message
-function Gateway.closeUid(uid, message, timeout) end
+function Gateway.closeUid(uid, message, options) end
+
+---Close all members of a group, or of several, likewise. Waits. Who joins
+---meanwhile stays.
+---```lua
+---Gateway.closeGroup("match 7", "the match is over", { code = 4000 })
+---```
+---@param group group|group[]
+---@param message? message
+---@param options? number|boolean|close_many_options a number: timeout; true: raw
+---@return integer? count of the clients
+---@return string? message
+---@return string? code
+---@return integer? partial the count, when there is a message
+function Gateway.closeGroup(group, message, options) end
 
 ---Name the client's user. A client has one uid, the last; a uid may have many
 ---clients. Ends with the connection.
@@ -221,6 +291,9 @@ function Gateway.unbindUid(client_id, uid, timeout) end
 ---```lua
 ---Gateway.joinGroup(client_id, { "lobby", "room 7" })
 ---```
+---A list of more groups than a client may be in (`max_groups`) is refused whole:
+---`nil, message, "e2big"`. Only the gateway knows in which groups it is already:
+---one that would be too much there is counted (`groups_refused`) and logged.
 ---@param client_id client_id
 ---@param group group|group[]
 ---@return true? ok
@@ -244,7 +317,7 @@ function Gateway.leaveGroup(client_id, group) end
 function Gateway.ungroup(group) end
 
 ---Replace a client's session. For the client whose event is handled _SESSION
----follows.
+---follows. "emsgsize": it is larger than max_session of the configuration.
 ---```lua
 ---Gateway.setSession(client_id, { name = "Alice", level = 3 })
 ---```
@@ -256,7 +329,9 @@ function Gateway.ungroup(group) end
 function Gateway.setSession(client_id, session) end
 
 ---Merge into a client's session, tables in it key by key. For the client whose
----event is handled _SESSION follows.
+---event is handled _SESSION follows. "emsgsize": it would be larger than
+---max_session; of another client only its gateway can tell, which then counts it
+---in sessions_refused.
 ---```lua
 ---Gateway.updateSession(client_id, { level = 4 }) -- the name stays
 ---```
@@ -623,13 +698,15 @@ function Timer.cron(expression, fn, args) end
 ---@field wait fun(self, timeout?: number): boolean whether it was set in time
 
 ---Functions that run side by side, and gwrun's modules by name: gwrun.redis,
----gwrun.http, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json, gwrun.log.
+---gwrun.http, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json, gwrun.log,
+---gwrun.routes.
 ---@class gwrun
 ---@field redis Redis
 ---@field http Http
 ---@field shared gwrun.shared
 ---@field crypto gwrun.crypto
 ---@field jwt gwrun.jwt
+---@field routes gwrun.routes
 ---@field json gwrun.json
 ---@field log Log
 gwrun = {}
@@ -684,6 +761,10 @@ function gwrun.whileConnected(fn, ...) end
 function gwrun.ticket() end
 
 ---Whether this script still serves: false once a reload has replaced it. Ends loops.
+---@return boolean serving
+function gwrun.isServing() end
+
+---The same; its older name.
 ---@return boolean serving
 function gwrun.is_serving() end
 
@@ -844,7 +925,8 @@ function Http.encode(values) end
 ---@field hashPassword fun(password: string): string?, string?, string? what to store of it. Waits
 ---@field verifyPassword fun(password: string, hash: string): boolean?, string?, string? whether it is the password. Waits
 
----require "gwrun.shared": a small table that all workers of a machine share.
+---require "gwrun.shared": a small table that all workers of a machine share. When it
+---is full, new keys are refused with nil, message, "enospc": let limits refuse then.
 ---@class gwrun.shared
 ---@field get fun(key: string): string|number|nil, string?, string?
 ---@field set fun(key: string, value: string|number|nil, seconds?: number): boolean?, string?, string?
@@ -858,6 +940,20 @@ function Http.encode(values) end
 ---@class gwrun.jwt
 ---@field verify fun(token: string, key: string, options?: table): table?, string?, string?
 ---@field sign fun(claims: table, secret: string, algorithm?: string): string
+
+---require "gwrun.routes": which function answers which request. See docs/requests.md.
+---@class gwrun.routes
+---@field new fun(): routes
+
+---@class routes
+---@field on fun(self, method: string, path: string, f: fun(request: http_request, params: table<string, string>): ...): routes
+---@field get fun(self, path: string, f: fun(request: http_request, params: table<string, string>): ...): routes
+---@field post fun(self, path: string, f: fun(request: http_request, params: table<string, string>): ...): routes
+---@field put fun(self, path: string, f: fun(request: http_request, params: table<string, string>): ...): routes
+---@field patch fun(self, path: string, f: fun(request: http_request, params: table<string, string>): ...): routes
+---@field delete fun(self, path: string, f: fun(request: http_request, params: table<string, string>): ...): routes
+---@field use fun(self, f: fun(request: http_request, next: fun(): ...): ...): routes
+---@field handler fun(self): fun(request: http_request): ...
 
 ---require "gwrun.json"
 ---@class gwrun.json
@@ -913,7 +1009,7 @@ function Mysql.Connection(host, port, user, password, database) end
 local Db = {}
 
 ---Run a statement. SELECT: the rows. INSERT: the insert id, and how many rows.
----Others: how many rows. Waits.
+---Others: how many rows. CALL: all its results, one after the other. Waits.
 ---@param sql string|mysql_query
 ---@param params? mysql_params for ":name" and "?"; a list stands for its values
 ---@param timeout? number seconds

@@ -9,13 +9,20 @@ local testing = {}
 ---@field script? string path of the script
 ---@field text? string the script itself
 ---@field gateways? integer|(string|table)[] how many, or a list of "websocket", "text", "frame", "tcp" or entries
----@field workers? integer
+---@field workers? integer|testing_workers[] how many, or a list of kinds
+---@field programs? { name: string, file: string, args?: string|string[], restart?: "always"|"on-failure"|"never" }[]
 ---@field config? table other keys of the configuration
 ---@field time? number seconds since 1970
 ---@field errors? "raise"|"collect"
 ---@field mysql? fun(sql: string, params: any[]): table|integer|nil, any
 ---@field redis? testing_redis|fun(command: string, ...: any): any, string?
 ---@field http? fun(request: testing_request): testing_response?, string?, string?
+
+---@class testing_workers
+---@field name string
+---@field script? string path of its script
+---@field text? string the script itself
+---@field count? integer
 
 ---@class testing_request
 ---@field method string
@@ -64,11 +71,34 @@ local App = {}
 ---@field subprotocol? string
 ---@field ip? string who it seems to come from
 ---@field gateway? integer its number; otherwise they take turns
+---@field workers? string whose client it is to be: a gateway of theirs
 
 ---A new client.
 ---@param options? testing_connect_options
 ---@return testing_client
 function App:connect(options) end
+
+---@class testing_request_options
+---@field method? string "GET", or "POST" with a body
+---@field path? string "/?a=1"
+---@field headers? table<string, string>
+---@field body? string
+---@field json? any the body as JSON
+---@field form? table<string, string|number> the body as an urlencoded form
+---@field ip? string who it seems to come from
+---@field gateway? integer its number; otherwise they take turns
+---@field workers? string whose it is to be: a gateway of theirs
+
+---@class testing_answer
+---@field status integer
+---@field headers table<string, string|string[]> names in lower case; set-cookie is a list
+---@field body string
+---@field json fun(self): any, string?, string?
+
+---The answer to a request that is no client's; time passes until it is there.
+---@param options? testing_request_options
+---@return testing_answer
+function App:request(options) end
 
 ---Let time pass; timers run at their times and in their order.
 ---@param seconds number
@@ -93,10 +123,19 @@ function App:errors() end
 ---@return any ...
 function App:run(text, ...) end
 
+---The same in one worker: its number from 1, "Billing:0", or "Billing".
+---@param worker integer|string
+---@param text string
+---@param ... any plain values
+---@return any ...
+function App:run_in(worker, text, ...) end
+
 ---Load the script again, or this text: true, or false and why the old one goes on.
+---With a name: only that of these workers.
 ---@param text? string
+---@param name? string
 ---@return boolean ok, string? message
-function App:reload(text) end
+function App:reload(text, name) end
 
 ---Clients that are connected.
 ---@return testing_client[]
@@ -118,11 +157,11 @@ function App:kill_gateway(number) end
 ---@param number integer from 1
 function App:start_gateway(number) end
 
----@param number integer from 1
-function App:kill_worker(number) end
+---@param worker integer|string from 1, or "Billing:0"
+function App:kill_worker(worker) end
 
----@param number integer from 1
-function App:start_worker(number) end
+---@param worker integer|string
+function App:start_worker(worker) end
 
 ---Clients leave, onWorkerStop runs.
 function App:stop() end
@@ -131,6 +170,8 @@ function App:stop() end
 ---@field id client_id? nil while its handshake is not over
 ---@field gateway integer number of its gateway
 ---@field status integer? of the answer to its handshake
+---@field headers table<string, string|string[]>? of that answer; names in lower case, set-cookie a list
+---@field body string? of that answer, when it was refused
 ---@field subprotocol string? that was chosen
 ---@field closed { code: integer, reason: string, status: integer? }? why it is closed
 local Client = {}
@@ -148,6 +189,10 @@ function Client:send_raw(bytes) end
 ---@return string[]
 function Client:received() end
 
+---The messages since the last call, with their types; nil on ports without types.
+---@return { text: string, binary: boolean? }[]
+function Client:messages() end
+
 ---The last of the messages since the last call.
 ---@return string?
 function Client:last() end
@@ -156,8 +201,20 @@ function Client:last() end
 ---@return any[]
 function Client:json() end
 
+---Its session, as its gateway has it; nil once it is gone.
+---@return session?
+function Client:session() end
+
+---The uid that is bound to it.
+---@return string?
+function Client:uid() end
+
+---The groups that it is in, sorted; nil once it is gone.
+---@return string[]?
+function Client:groups() end
+
 ---Leave, on a websocket with a Close frame.
----@param code? integer 1000
+---@param code? integer none: an empty frame, of which onClose hears as 1005
 ---@param reason? string
 function Client:close(code, reason) end
 

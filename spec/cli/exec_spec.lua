@@ -245,6 +245,20 @@ describe("gwrun exec", function()
       client:receive "from beside\n"
     end)
 
+    it("and is refused what the client's gateway does not allow", function()
+      start(function(c) c.gateways[1].max_groups, c.gateways[1].max_session = 3, 2048 end)
+      local id = push([[print(Gateway.getClientIdByUid("ann")[1])]]):match "%x+"
+      assert.equal(table.concat({
+        "nil\ta client may be in at most 3 groups (max_groups), not in 4\te2big",
+        "nil\tthe session would be 3027 bytes, more than the 2048 that its gateway takes (max_session)\temsgsize", "true\n" }, "\n"),
+      push(([[
+        local id = %q
+        print(Gateway.joinGroup(id, { "a", "b", "c", "d" }))
+        print(Gateway.setSession(id, { text = ("x"):rep(3000) }))
+        print(Gateway.joinGroup(id, { "a", "b", "c", "a" }))
+      ]]):format(id)))
+    end)
+
     it("with the secret key", function()
       start(function(c) c.secret_key = "a very secret key" end)
       push "assert(Gateway.sendToAll 'keyed')"
@@ -260,7 +274,8 @@ describe("gwrun exec", function()
     it("as its page shows", function()
       start()
       local count = 0
-      for block in testbed.read_file("docs/exec.md"):gmatch "\n```lua\n(.-)\n```" do
+      local page = testbed.read_file "docs/exec.md":match "^(.-)\n## Programs that are kept running"
+      for block in page:gmatch "\n```lua\n(.-)\n```" do
         count = count + 1
         write((block:gsub("sleep%(60%)", "sleep(0.01)")))
         local program = process.spawn({ testbed.program, "exec", "program.lua" }, { cwd = app.dir })

@@ -1,12 +1,62 @@
 -- How the program is linked: what makes its mistakes harder to use.
 local process = require "process"
 local testbed = require "testbed"
+local uv = require "luv"
 
 local function readelf(what)
   local code, out = process.run { "readelf", "-W", what, testbed.program }
   assert(code == 0, out)
   return out
 end
+
+-- The one that docs/deployment.md shows.
+describe("the systemd unit", function()
+  local dir, unit
+
+  setup(function()
+    dir = testbed.new {}
+    unit = dir.dir .. "/gwrun.service"
+    local text = testbed.read_file("docs/deployment.md"):match "```ini\n(.-)```"
+    testbed.write_file(unit, (text:gsub("/usr/local/bin/gwrun", "/bin/true")))
+  end)
+
+  teardown(function() dir:remove() end)
+
+  it("is one that systemd understands, to the last line", function()
+    local code, out = process.run { "systemd-analyze", "verify", unit }
+    assert.equal(0, code, out)
+    assert.equal("", out)
+  end)
+
+  it("starts as its user, with the folders and the key that the page gives him", function()
+    if uv.getuid() ~= 0 then return pending "needs root" end
+    local page = testbed.read_file "docs/deployment.md"
+    local app = testbed.new { gateways = { { listen = "text" } }, config = function(c) c.secret_key_file = "conf/secret" end }
+    testbed.write_file(app.dir .. "/conf/secret", ("s"):rep(32) .. "\n")
+    assert(uv.fs_chmod(app.dir .. "/conf/secret", 384)) -- as gwrun new leaves it
+    local lines = page:match "\n  (install %-d .-)\n  ```"
+    lines = lines:gsub("/srv/chat", app.dir):gsub("%-o gwrun %-g gwrun", "-o nobody -g nogroup"):gsub("chown gwrun", "chown nobody")
+    assert.equal(0, (process.run { "sh", "-ec", [[
+      mkdir "$1/build" && cp "$2" "$1/build" && cp -r lua "$1" && chmod a+x "$1" "$1/conf"
+      chmod -R a+rX "$1/lua" "$1/build" "$1/scripts" "$1"/conf/*.lua
+    ]] .. lines, "sh", app.dir, testbed.program }))
+    app.program = app.dir .. "/build/gwrun"
+    local caps = page:match "\nCapabilityBoundingSet=CAP_(%u+[%u_]*)\n":lower()
+    app.prefix = { "setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--no-new-privs",
+      "--bounding-set=-all,+" .. caps, "--inh-caps=-all,+" .. caps, "--ambient-caps=-all,+" .. caps }
+    app:up()
+    assert.same({ 0, 0 }, { (app:cli "reload"), (app:cli "status") })
+    assert.equal(0, (app:cli "stop"))
+    app.prefix = {}
+    app:remove()
+  end)
+
+  it("leaves little that a broken process could do", function()
+    local _, out = process.run { "systemd-analyze", "security", "--offline=true", "--no-pager", unit }
+    local exposure = tonumber(out:match "exposure level for gwrun.service: ([%d.]+)")
+    assert.is_true(exposure <= 2.1, out)
+  end)
+end)
 
 describe("the program", function()
   it("lies at another address each time, and its tables cannot be written", function()

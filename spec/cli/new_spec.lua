@@ -69,7 +69,8 @@ describe("gwrun new", function()
   it("makes a project that serves a page, and passes its own checks", function()
     local out = make(testbed.program)
     assert.matches('cd "my chat"\n  gwrun dev ', out, 1, true)
-    assert.equal(lines_of "cd lua/new && find . | sort", lines_of("cd '" .. project .. "' && find . | sort"))
+    local files = "find . ! -path ./conf/secret | sort"
+    assert.equal(lines_of("cd lua/new && " .. files), lines_of("cd '" .. project .. "' && " .. files))
     assert.matches("# my chat\n", testbed.read_file(project .. "/README.md"), 1, true)
     assert.is_nil(lines_of("grep -r '@[A-Z_]*@' '" .. project .. "'"):match ".")
     local code, warnings = process.run({ "luacheck", "-q", "." }, { cwd = project })
@@ -115,6 +116,21 @@ describe("gwrun new", function()
     code, out = run(testbed.program, "new", "no/such")
     assert.equal(1, code)
     assert.matches("cannot make no/such: No such file", out, 1, true)
+  end)
+
+  it("gives each project a key of its own, which nobody else can read", function()
+    make(testbed.program)
+    local path = project .. "/conf/secret"
+    local key = testbed.read_file(path)
+    assert.matches("^" .. ("%x"):rep(64) .. "\n$", key)
+    assert.equal(384, assert(uv.fs_stat(path)).mode & 511) -- 0600
+    assert.matches("/conf/secret\n", testbed.read_file(project .. "/.gitignore"), 1, true)
+    local code, out = run(testbed.program, "check")
+    assert.equal(0, code, out)
+    assert.is_nil(out:find("secret_key", 1, true), out)
+    project = dir .. "/other"
+    assert.equal(0, (process.run({ testbed.program, "new", "other" }, { cwd = dir })))
+    assert.is_true(key ~= testbed.read_file(project .. "/conf/secret"))
   end)
 
   it("fills an empty folder", function()

@@ -46,12 +46,36 @@ describe("processes", function()
     local pid = find("worker", 1).pid
     signal(pid, "sigstop")
     local code, out = app:cli "status" -- it waits for nobody
-    assert.equal(0, code)
-    assert.matches("not answering", out, 1, true)
+    assert.equal(1, code)
+    assert.matches("gwrun: worker/1 ChatWorker: not answering\n", out, 1, true)
+    assert.same({ "worker/1 ChatWorker: not answering" }, app:status().problems)
     assert.is_table(app:counters("worker", 0))
     assert.is_false(find("worker", 1).answering)
     signal(pid, "sigcont")
     loop.poll("it to answer again", function() return find("worker", 1).answering end)
+  end)
+
+  it("tell systemd when all of them are ready, and when they stop", function()
+    local path = app.dir .. "/notify"
+    local socket = require("socket.unix").dgram()
+    assert(socket:bind(path))
+    socket:settimeout(0)
+    local function hear(text)
+      loop.poll(text, function() return socket:receive() == text end)
+    end
+    app.env = { NOTIFY_SOCKET = path }
+    app:up()
+    hear "READY=1"
+    for _, p in ipairs(app:status().processes) do
+      assert.is_nil(testbed.read_file("/proc/" .. p.pid .. "/environ"):find("NOTIFY_SOCKET", 1, true))
+    end
+    local code, out = app:cli "restart" -- would make it a child of the terminal
+    assert.equal(2, code)
+    assert.matches("is a service of systemd", out, 1, true)
+    assert.equal(0, (app:cli "status"))
+    assert.equal(0, (app:cli "stop"))
+    hear "STOPPING=1"
+    socket:close()
   end)
 
   it("say which of them a register is missing for", function()
@@ -60,8 +84,8 @@ describe("processes", function()
     app:up()
     loop.poll("a gateway and two workers to say so", function()
       local code, out = app:cli "status"
-      assert.equal(0, code, out)
-      return select(2, out:gsub("register missing", "")) == 3
+      assert.equal(1, code, out)
+      return select(2, out:gsub("register missing\n", "")) == 6 -- in the table, and below it
     end)
     assert.equal(1, app:counters("worker", 1).registers_missing)
   end)
@@ -122,6 +146,7 @@ describe("processes", function()
     signal(find("worker", 0).pid, "sigstop")
     assert.equal(0, (app:cli "stop")) -- it does not wait much longer itself
     app:wait_log "does not stop, killing it"
+    assert.equal(0, app.master:wait())
   end)
 
   it("bring what they were sent to its end when they are stopped", function()
@@ -161,6 +186,26 @@ describe("processes", function()
     c:close()
     assert.equal(0, stop:wait(), stop.out)
     assert.equal(0, app.master:wait())
+  end)
+
+  it("wait for the clients also at SIGQUIT to the master, as PHP's do", function()
+    app:up()
+    local c = tcp.connect(app.port[1])
+    echoes(c, "hello")
+    app.master:kill "sigquit"
+    loop.poll("the gateway to refuse others", function() return find("gateway", 0).state == "stopping" end)
+    echoes(c, "still served")
+    c:close()
+    assert.equal(0, app.master:wait())
+  end)
+
+  it("stop at SIGINT, whoever is connected", function()
+    app:up()
+    local c = tcp.connect(app.port[1])
+    echoes(c, "hello")
+    app.master:kill "sigint"
+    assert.equal(0, app.master:wait())
+    c:close()
   end)
 
   it("list their clients a page at a time, without those that leave or come meanwhile", function()
@@ -226,6 +271,35 @@ describe("processes", function()
     assert.equal(1300, count)
     load:kill "sigkill"
     load:wait()
+  end)
+
+  it("list no name that commands a terminal, or turns its text round", function()
+    app:write_script "Events = {} function Events.onMessage(id, name) Gateway.bindUid(id, name) end"
+    app:up()
+    local name = "\u{202E}Ann\u{9B}\u{FEFF}你\u{2028}\127"
+    local c = tcp.connect(app.port[1])
+    c:send(name .. "\n")
+    local out
+    loop.poll("the name", function()
+      out = select(2, app:cli("connections", "--json"))
+      return cjson.decode(out).uid == name
+    end)
+    assert.matches([["\u202eAnn\u009b\ufeff你\u2028\u007f"]], out, 1, true)
+    assert.matches("???Ann?????你????", select(2, app:cli "connections"), 1, true)
+    c:close()
+  end)
+
+  it("say when every user of the machine can send them commands, and what to do", function()
+    local _, out = app:cli "check"
+    assert.matches("no secret_key", out, 1, true)
+    assert.matches('secret_key_file = "conf/secret"', out, 1, true)
+    app:up()
+    app:wait_log "no secret_key: every user of this machine can send commands"
+    app:stop()
+    app = testbed.new { script = echo, config = function(c) c.secret_key = "between us" end }
+    app:up()
+    assert.is_nil(app:log():find("secret_key", 1, true))
+    assert.is_nil(select(2, app:cli "check"):find("secret_key", 1, true))
   end)
 
   it("are restarted at once, then after a while", function()
@@ -302,6 +376,66 @@ describe("processes", function()
     assert.equal("precious", testbed.read_file(app.dir .. "/victim"))
   end)
 
+  it("do not follow links in run_dir to folders and files of connection ids", function()
+    local run = app.dir .. "/run"
+    assert(uv.fs_mkdir(run, 493))
+    assert(uv.fs_mkdir(app.dir .. "/victim", 493))
+    assert(uv.fs_symlink(app.dir .. "/victim", run .. "/ids"))
+    local code, out = app:cli("start", "-d")
+    assert.equal(1, code)
+    assert.matches("cannot open run/ids", out, 1, true)
+    assert.is_nil(uv.fs_scandir_next(uv.fs_scandir(app.dir .. "/victim")))
+    assert(uv.fs_unlink(run .. "/ids"))
+    assert(uv.fs_mkdir(run .. "/ids", 493))
+    local victim, ids = app.dir .. "/victim/file", run .. "/ids/127.0.0.1-" .. app.config.gateways[1].start_port
+    testbed.write_file(victim, "precious")
+    for _, link in ipairs { uv.fs_symlink, uv.fs_link } do
+      assert(link(victim, ids))
+      code, out = app:cli("start", "-d")
+      assert.equal(1, code)
+      assert.matches("cannot open run/ids/127.0.0.1-", out, 1, true)
+      assert(uv.fs_unlink(ids))
+    end
+    assert.equal("precious", testbed.read_file(victim))
+  end)
+
+  it("neither run in nor ask in a run_dir that everybody can write to", function()
+    app:up()
+    assert(uv.fs_chmod(app.dir .. "/run", 1023)) -- 01777
+    for _, command in ipairs { "status", "stop", "reload", "connections" } do
+      local code, out = app:cli(command)
+      assert.equal(1, code)
+      assert.matches("everybody can write to the folder run", out, 1, true)
+    end
+    app.master:kill "sigterm"
+    assert.equal(0, app.master:wait())
+    local code, out = app:cli("start", "-d")
+    assert.equal(1, code)
+    assert.matches("everybody can write to the folder run", out, 1, true)
+    assert(uv.fs_chmod(app.dir .. "/run", 493))
+    app:up()
+  end)
+
+  it("do not take a stranger's socket for the master's", function()
+    if uv.getuid() ~= 0 then return pending "needs root" end
+    app:up()
+    local run = app.dir .. "/run"
+    assert(uv.fs_unlink(run .. "/gwrun.sock"))
+    for _, folder in ipairs { app.dir, run } do assert(uv.fs_chmod(folder, 493)) end
+    assert(uv.fs_chown(run, 65534, 65534)) -- as it may be where the system runs as that user
+    local stranger = process.spawn { "setpriv", "--reuid=65534", "--clear-groups", "node", "-e", [[
+      require("net").createServer(() => console.log("somebody came"))
+        .listen(process.argv[1], () => console.log("listens"))]], run .. "/gwrun.sock" }
+    stranger:wait_output "listens"
+    for _, command in ipairs { "status", "stop" } do
+      local code, out = app:cli(command)
+      assert.equal(1, code)
+      assert.matches("gwrun.sock is not the master's", out, 1, true)
+    end
+    stranger:kill "sigterm"
+    stranger:wait()
+  end)
+
   it("fail with an error of any bytes", function()
     local bad = echo .. 'function Events.onWorkerStart() error("\xff\xfe odd") end'
     app:write_script(bad)
@@ -341,8 +475,45 @@ describe("processes", function()
       local status = testbed.read_file("/proc/" .. p.pid .. "/status")
       assert.matches(("Uid:\t%s\t%s\t%s\t%s\n"):format(uid, uid, uid, uid), status, 1, true)
       assert.matches("NoNewPrivs:\t1\n", status, 1, true)
+      for _, set in ipairs { "Inh", "Prm", "Eff", "Bnd", "Amb" } do
+        assert.matches("Cap" .. set .. ":\t0000000000000000\n", status, 1, true)
+      end
     end
     assert.is_true(victim_score(find("worker", 0).pid) > victim_score(app.master.pid))
+  end)
+
+  it("of another user are kept by a master that can do little else", function()
+    if uv.getuid() ~= 0 then return pending "needs root" end
+    local copy = 'mkdir "$1/build" && cp "$2" "$1/build" && cp -r lua "$1" && chmod -R a+rX "$1"'
+    assert.equal(0, (process.run { "sh", "-c", copy, "sh", app.dir, testbed.program }))
+    app.program = app.dir .. "/build/gwrun"
+    app.config.user = "nobody"
+    app:save_config()
+    assert.equal(0, (app:cli("start", "-d")))
+    local master = tonumber(testbed.read_file(app.dir .. "/run/gwrun.lock"))
+    -- chown, dac_override, dac_read_search, kill, setgid, setuid, setpcap
+    local few = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8
+    local status = testbed.read_file("/proc/" .. master .. "/status")
+    for _, set in ipairs { "Prm", "Eff", "Bnd" } do
+      local bits = tonumber(status:match("Cap" .. set .. ":\t(%x+)"), 16)
+      assert.equal(0, bits & ~few, set)
+    end
+    assert.matches("NoNewPrivs:\t1\n", status, 1, true)
+    -- it replaces what was killed, and opens its log again
+    local pid = find("worker", 0).pid
+    signal(pid, "sigkill")
+    loop.poll("another worker", function()
+      local p = find("worker", 0)
+      return p.state == "ready" and p.pid ~= pid
+    end)
+    local log = app.dir .. "/log/gwrun.log"
+    assert(uv.fs_rename(log, log .. ".1"))
+    signal(master, "sighup")
+    loop.poll("another log", function() return uv.fs_stat(log) end)
+    assert.equal(0, (app:cli "reload"))
+    signal(find("worker", 1).pid, "sigstop") -- to be killed at the stop
+    assert.equal(0, (app:cli "stop"))
+    assert.equal(1, (app:cli "status"))
   end)
 
   it("stop on SIGTERM to the master, and are replaced on SIGTERM to one of them", function()

@@ -59,8 +59,9 @@ static void lets_no_text_command_the_terminal(void **state)
 {
     struct table *t = table_new("l");
 
-    table_add(t, "\033[2Jbad\n");
-    check(t, "?[2Jbad?\n");
+    table_add(t, "\033[2Jbad\n\t\xc2\x9b");
+    table_add(t, "\xe2\x80\xaetxt");
+    check(t, "?[2Jbad????\n???txt\n");
 }
 
 int main(void)

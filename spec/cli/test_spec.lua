@@ -54,6 +54,20 @@ describe("gwrun test", function()
     assert.matches("apt install lua-busted", out, 1, true)
   end)
 
+  it("may have as many descriptors as the machine lets it, as gwrun start", function()
+    local spec = write("a_spec.lua", [[
+      local testing = require "gwrun.testing"
+      it("connects", function()
+        local app = testing.start { text = "Events = { onMessage = print }" }
+        for _ = 1, 100 do app:connect() end
+        assert.equal(100, #app:clients())
+      end)
+    ]])
+    local code, out = process.run { "sh", "-c", 'ulimit -Sn 100 && exec "$0" test "$1"',
+      testbed.program, spec }
+    assert.equal(0, code, out)
+  end)
+
   it("shows the script's own error where a spec runs into it", function()
     local spec = write("a_spec.lua", [[
       local testing = require "gwrun.testing"

@@ -9,12 +9,14 @@
 
 static bool rewrite_auth(struct buf *out, const uint8_t *data, size_t len)
 {
+    struct cmdjson_tokens tokens;
     struct cmdjson_auth a;
 
     if (cmdjson_parse_auth(&a, data, len) < 0)
         return false;
+    tokens = (struct cmdjson_tokens){a.process, a.pair, a.machine};
     cmdjson_put_auth(out, a.worker_key, a.secret_key,
-        a.gwrun ? (const char *const *)a.features : NULL, a.commands_port);
+        a.gwrun ? (const char *const *)a.features : NULL, &tokens);
     for (size_t i = 0; i < a.nfeatures; i++)
         assert(cmdjson_has_feature(&a, a.features[i]));
     cmdjson_fini_auth(&a);

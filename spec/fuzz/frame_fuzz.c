@@ -5,13 +5,16 @@
 
 static void reencode(struct buf *out, const uint8_t *packet, size_t len)
 {
-    size_t before = out->len;
+    size_t before = out->len, body_len = 0;
+    const uint8_t *body = frame_body(packet, len, &body_len);
     struct frame f;
 
     if (frame_decode(&f, packet, len) < 0) {
         buf_append_byte(out, '!'); /* a refusal must not depend on the cut */
+        assert(!body);
         return;
     }
+    assert(body == f.body && body_len == f.body_len);
     frame_encode(out, &f);
     assert(out->len - before == len);
     assert(memcmp(out->data + before, packet, len) == 0);

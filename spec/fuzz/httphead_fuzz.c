@@ -7,11 +7,13 @@
 
 #include "wire/httphead.h"
 
-#define MAX 8192
+#define MAX        8192
+#define FIELDS_MAX 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static struct httphead h;
+    static struct httphead_field fields[FIELDS_MAX];
+    struct httphead h = {.fields = fields, .max = FIELDS_MAX};
     ssize_t head = httphead_measure(data, len, MAX);
     char *copy;
 
@@ -25,9 +27,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     memcpy(copy, data, (size_t)head);
     if (httphead_parse(&h, copy, (size_t)head) == 0) {
         assert(h.target > h.method && h.target < copy + head);
-        assert(h.nfields <= HTTPHEAD_FIELDS_MAX);
+        assert(h.nfields <= FIELDS_MAX);
         for (size_t i = 0; i < h.nfields; i++) {
-            assert(h.fields[i].name[0] != '\0');
+            const char *name = h.fields[i].name;
+            const char *only;
+
+            assert(httphead_is_token(name, strlen(name)));
+            assert(strchr(name, '_') == NULL);
+            assert(httphead_find_only(&h, name, &only) == (only != NULL));
+            assert(only == NULL || only == h.fields[i].value);
             assert(h.fields[i].value >= h.fields[i].name);
             assert(h.fields[i].value + strlen(h.fields[i].value) < copy + head);
             assert(httphead_find(&h, h.fields[i].name) != NULL);

@@ -124,11 +124,42 @@ static void put_session(struct buf *out, struct program *p, unsigned depth)
 
 static void put_introduction(struct buf *out, struct program *p)
 {
-    static const char *const offer[] = {"close_info", "on_handshake", NULL};
+    static const char *const offer[] = {
+        "close_info", "on_handshake", "limits", "ack", NULL};
+    struct cmdjson_tokens tokens = {0};
     unsigned parts = take(p);
 
+    if (parts & 8)
+        tokens.process = take_name(p);
+    if (parts & 16)
+        tokens.pair = take_name(p);
+    if (parts & 32)
+        tokens.machine = parts & 64 ? WORLD_MACHINE : take_name(p);
     cmdjson_put_auth(out, parts & 1 ? take_name(p) : NULL,
-        parts & 2 ? "wrong" : WORLD_KEY, parts & 4 ? offer : NULL, 0);
+        parts & 2 ? "wrong" : WORLD_KEY, parts & 4 ? offer : NULL, &tokens);
+}
+
+/* What lets somebody in, or not. */
+static void put_answer(struct buf *out, struct program *p)
+{
+    unsigned parts = take(p);
+    size_t start;
+
+    answer_put_status(out, parts & 1 ? 401 : 0);
+    if (parts & 2)
+        answer_put(out, ANSWER_HEADER, "A: b", 4);
+    if (parts & 4)
+        answer_put(out, ANSWER_BODY, "no", 2);
+    if (parts & 8) {
+        start = answer_begin(out, ANSWER_SESSION);
+        put_session(out, p, 3);
+        answer_end(out, start);
+    }
+    for (unsigned i = 0; i < parts / 16 % 4; i++) {
+        const char *name = take_name(p);
+
+        answer_put(out, i % 2 ? ANSWER_UID : ANSWER_GROUP, name, strlen(name));
+    }
 }
 
 static void put_text(struct buf *out, struct program *p)
@@ -162,7 +193,10 @@ static void put_text(struct buf *out, struct program *p)
         buf_printf(out, "%u no", take(p) * 4U);
         break;
     default:
-        take_bytes(out, p, take(p));
+        if (kind / 9 % 4 == 1)
+            put_answer(out, p);
+        else
+            take_bytes(out, p, take(p));
     }
     if (kind >= 192 && out->len > 0) /* damage it */
         out->data[take(p) % out->len] ^= take(p);
@@ -185,7 +219,7 @@ static uint8_t take_cmd(struct program *p)
         FRAME_WORKER_CONNECT, FRAME_PING, FRAME_GATEWAY_CLIENT_CONNECT,
         FRAME_GET_SESSION_BY_CLIENT_ID, FRAME_SET_SESSION,
         FRAME_ON_WEBSOCKET_CONNECT, FRAME_HANDSHAKE_WATCH, FRAME_HANDSHAKE,
-        FRAME_ACK};
+        FRAME_ACK, FRAME_PATCH_SESSION, FRAME_HANGS};
     uint8_t byte = take(p);
 
     if (byte < 128)

@@ -8,10 +8,12 @@
 #define SPEC_FUZZ_INNER_WORLD_H
 
 #include "../gateway/fakes.h"
+#include "../gateway/shares.h"
 
 #include <assert.h>
 
-#include "gateway/asks.h"
+#include "gateway/admissions.h"
+#include "gateway/calls.h"
 #include "gateway/commands.h"
 #include "gateway/inner.h"
 #include "net/listener.h"
@@ -19,12 +21,16 @@
 #include "wire/framing.h"
 #include "wire/phpser.h"
 
-#define WORLD_SOCKETS 8
-#define WORLD_LINKS   4
-#define WORLD_IDS     1024 /* clients that may come, one after another */
-#define WORLD_KEY     "secret"
-#define WORLD_PORT    7000 /* from which the first link comes */
-#define WORLD_PARTNER 2    /* between the places of a worker's two links */
+#define WORLD_SOCKETS  8
+#define WORLD_LINKS    4
+#define WORLD_IDS      1024 /* clients that may come, one after another */
+#define WORLD_KEY      "secret"
+#define WORLD_NAME     "Gateway"
+#define WORLD_MACHINE  "machine"
+#define WORLD_PORT     7000 /* from which the first link comes */
+#define WORLD_GROUPS   3    /* that a client may be given at its handshake */
+#define WORLD_RESPONSE 64   /* bytes of an answer to a request */
+#define WORLD_PARTNER  2    /* between the places of a worker's two links */
 
 /* One end of an inner connection, in place of net/conn.c. */
 struct link_end {
@@ -44,9 +50,11 @@ struct link_end {
 /* A client's socket: a client, or one that waits for a worker's word. */
 struct socket {
     struct client_conn conn; /* as ../gateway/fakes.h has it */
-    struct client *client;   /* NULL while ask is not */
-    struct ask *ask;
-    uint32_t spoken; /* messages so far */
+    struct client *client;   /* NULL while admission is not */
+    struct admission *admission;
+    bool answered;
+    const struct answer *said; /* what lets it in, until admission ends */
+    uint32_t spoken;           /* messages so far */
 };
 
 /* What the workers heard of a client: ON_CONNECT, messages, ON_CLOSE. */
@@ -63,7 +71,9 @@ struct listener {
 struct world {
     struct turn *turn; /* borrowed */
     struct commands commands;
-    struct asks *asks;
+    struct admissions *admissions;
+    struct calls *calls;
+    struct call *call; /* the one that waits; NULL: none */
     struct inner *inner;
     struct listener listener;
     struct link_end *links[WORLD_LINKS];   /* owned; NULL: none */
@@ -123,9 +133,25 @@ void conn_resume(struct conn *c)
     link_of(c)->paused = false;
 }
 
+bool conn_has_ended(const struct conn *c)
+{
+    return link_of(c)->closed;
+}
+
+/* All links of this world count as silent. */
+uint64_t conn_bytes_in(const struct conn *c)
+{
+    return 0;
+}
+
 const union addr *conn_peer(const struct conn *c)
 {
     return &link_of(c)->peer;
+}
+
+void conn_call_peer(struct conn *c, const union addr *name)
+{
+    link_of(c)->peer = *name;
 }
 
 int listener_open(struct listener **out, uv_loop_t *loop, int fd,
@@ -141,14 +167,25 @@ void listener_close(struct listener *l)
     l->accept_cb = NULL;
 }
 
-/* In place of client_io.c; each question gets one answer. */
-void client_answer(struct client_conn *c, unsigned status, const char *reason)
+/* In place of port.c, which takes the first answer to each question. */
+void request_answer(struct client_conn *c, unsigned status, const char *reason)
 {
     struct socket *s = LIST_ENTRY(c, struct socket, conn);
 
-    assert(s->ask);
+    assert(s->admission);
     assert(status == 0 || (status >= 400 && status <= 599));
-    s->ask = NULL;
+    s->answered = true;
+}
+
+void request_answer_with(struct client_conn *c, const struct answer *said)
+{
+    struct socket *s = LIST_ENTRY(c, struct socket, conn);
+
+    assert(s->admission && !s->answered);
+    assert(said->status == 0 || (said->status >= 300 && said->status <= 599));
+    s->answered = true;
+    if (said->status == 0)
+        s->said = said;
 }
 
 /* ---- what must hold ---- */
@@ -185,6 +222,15 @@ static void check_event(const struct frame *f)
     }
 }
 
+/* What a gateway says of itself to a worker that offered to understand it. */
+static bool is_about_no_client(uint8_t cmd)
+{
+    static const uint8_t cmds[] = {
+        FRAME_HANDSHAKE_WATCH, FRAME_REQUEST_WATCH, FRAME_LIMITS, FRAME_TYPES};
+
+    return memchr(cmds, cmd, sizeof(cmds)) != NULL;
+}
+
 static void check_events(struct link_end *l)
 {
     struct buf *out = &l->conn.out;
@@ -197,10 +243,17 @@ static void check_events(struct link_end *l)
         assert(frame_decode(&f, out->data, (size_t)n) == 0);
         if (f.cmd == FRAME_ACK)
             l->acking = world.acks = true;
-        else if (f.cmd != FRAME_HANDSHAKE && f.cmd != FRAME_HANDSHAKE_WATCH &&
-                 l->acking)
+        else if (f.cmd == FRAME_SESSION)
+            assert(f.ext_len == 0 || phpser_check(f.ext, f.ext_len) == 0);
+        else if (f.cmd == FRAME_NAME)
+            assert(f.body_len == strlen(WORLD_NAME));
+        else if (is_about_no_client(f.cmd))
+            assert(f.connection_id == 0);
+        else if (f.cmd == FRAME_HANDSHAKE || f.cmd == FRAME_REQUEST)
+            ; /* a question, not an event */
+        else if (l->acking)
             buf_append(&l->given, out->data, (size_t)n);
-        else if (f.cmd != FRAME_HANDSHAKE && f.cmd != FRAME_HANDSHAKE_WATCH)
+        else
             check_event(&f);
         buf_consume(out, (size_t)n);
     }
@@ -232,45 +285,44 @@ static void check_reply(struct link_end *l, bool must)
 
 /* A name and its members point at each other. Returns the memberships. */
 static size_t check_name(
-    const struct clients_name *n, const struct clients_name *found, bool is_uid)
+    const struct roster_name *n, const struct roster_name *found, bool is_uid)
 {
     assert(n == found);
     assert(n->count > 0 && n->count <= n->cap);
     for (uint32_t i = 0; i < n->count; i++) {
         const struct client *c = n->members[i].client;
         uint32_t slot = n->members[i].slot;
-        const struct clients_membership *m =
-            is_uid ? &c->uid : &c->groups[slot];
+        const struct roster_membership *m = is_uid ? &c->uid : &c->groups[slot];
 
-        assert(is_uid ? slot == CLIENTS_SLOT_UID : slot < c->ngroups);
+        assert(is_uid ? slot == ROSTER_SLOT_UID : slot < c->ngroups);
         assert(m->name == n && m->pos == i);
     }
     return n->count;
 }
 
-static void check_clients(const struct clients *cs)
+static void check_clients(const struct roster *roster)
 {
-    const struct clients_name *n;
+    const struct roster_name *n;
     size_t joined = 0, members = 0, groups = 0;
 
-    for (size_t i = 0; i < clients_count(cs); i++) {
-        const struct client *c = clients_at(cs, i);
+    for (size_t i = 0; i < roster_count(roster); i++) {
+        const struct client *c = roster_at(roster, i);
 
         assert(c->slot == i && c->conn && !c->gone);
-        assert(clients_find(cs, c->id) == c);
-        assert(c->session_len <= CLIENTS_SESSION_MAX);
+        assert(roster_find(roster, c->id) == c);
+        assert(c->session_len <= GATEWAY_SESSION_MAX);
         assert(!c->session || phpser_check(c->session, c->session_len) == 0);
         joined += c->ngroups;
         n = c->uid.name;
         if (n)
-            check_name(n, clients_uid(cs, n->text, n->len), true);
+            check_name(n, roster_uid(roster, n->text, n->len), true);
     }
-    for (n = clients_first_group(cs); n; n = clients_next_group(n)) {
-        members += check_name(n, clients_group(cs, n->text, n->len), false);
+    for (n = roster_first_group(roster); n; n = roster_next_group(n)) {
+        members += check_name(n, roster_group(roster, n->text, n->len), false);
         groups++;
     }
     assert(joined == members);
-    assert(groups == clients_group_count(cs));
+    assert(groups == roster_group_count(roster));
 }
 
 /* Nothing waits while every worker has room. One that acknowledges may have
@@ -284,8 +336,9 @@ static void check_router(const struct router *r)
         full |= world.links[i] && world.links[i]->conn.full;
     for (size_t i = 0; i < WORLD_SOCKETS; i++)
         if (world.sockets[i] && world.sockets[i]->client)
-            paused += world.sockets[i]->client->paused;
+            paused += world.sockets[i]->client->paused != 0;
     assert(paused == router_paused_count(r));
+    assert(shares_are_exact(r, world.commands.roster));
     if (router_worker_count(r) > 0 && !full)
         assert(paused == 0 && router_held_count(r) == 0);
 }
@@ -309,7 +362,7 @@ static void world_check(void)
     for (size_t i = 0; i < WORLD_SOCKETS; i++)
         if (world.sockets[i])
             buf_clear(&world.sockets[i]->conn.received);
-    check_clients(world.commands.clients);
+    check_clients(world.commands.roster);
     check_router(world.commands.router);
 }
 
@@ -327,6 +380,17 @@ static bool is_query(uint8_t cmd)
     return memchr(queries, cmd, sizeof(queries)) != NULL;
 }
 
+/* What a program that offers "limits" hears first is no reply. */
+static void drop_limits(struct link_end *l)
+{
+    static const uint8_t begin[] = {0, 0, 0, 13, FRAME_LIMITS};
+    struct buf *out = &l->conn.out;
+
+    if (out->len >= sizeof(begin) &&
+        memcmp(out->data, begin, sizeof(begin)) == 0)
+        buf_consume(out, 4 + 13);
+}
+
 /* As conn.c hands packets out. */
 static void link_deliver(struct link_end *l)
 {
@@ -341,8 +405,10 @@ static void link_deliver(struct link_end *l)
         if (n <= 0 || (size_t)n > l->in.len)
             break;
         cmd = l->in.data[4];
-        world.lied |= cmd == FRAME_ACK && !world.honest;
+        world.lied |= (cmd == FRAME_ACK || cmd == FRAME_HANGS) && !world.honest;
         l->ops->on_packet(&l->conn, l->in.data, (size_t)n, l->arg);
+        if (cmd == FRAME_GATEWAY_CLIENT_CONNECT)
+            drop_limits(l);
         if (is_query(cmd))
             check_reply(l, world.open && !l->closed);
         check_all_events();
@@ -394,30 +460,57 @@ static void socket_open(size_t i, bool ipv6)
     union addr peer;
 
     addr_parse(&peer, ipv6 ? "[2001:db8::7]:4321" : "192.0.2.7:4321");
-    s->client = clients_add(world.commands.clients, &s->conn, &peer, 0);
+    s->client = roster_add(world.commands.roster, &s->conn, &peer, 0);
     assert(s->client->id == ++world.last_id && world.last_id < WORLD_IDS);
     world.sockets[i] = s;
-    assert(router_forward(world.commands.router, s->client, FRAME_ON_CONNECT,
+    assert(router_forward(world.commands.router, s->client, FRAME_ON_CONNECT, 0,
                NULL, 0) == 0);
 }
 
 static void socket_ask(size_t i)
 {
+    static const struct httpcall request = {.remote_addr = "127.0.0.1",
+        .head = {.method = "GET", .target = "/", .minor = 1}};
     struct socket *s = xcalloc(1, sizeof(*s));
 
-    s->ask = asks_begin(world.asks, &s->conn, (const uint8_t *)"a:0:{}", 6);
-    if (s->ask)
+    s->admission = admissions_begin(
+        world.admissions, &s->conn, (const uint8_t *)"a:0:{}", 6);
+    if (!world.call)
+        world.call = calls_begin(world.calls, &world, &request);
+    if (s->admission)
         world.sockets[i] = s;
     else
         free(s);
 }
 
+/* It was let in by an answer with parts: now it is a client. */
+static void socket_admit(struct socket *s)
+{
+    struct roster *roster = world.commands.roster;
+    union addr peer;
+
+    addr_parse(&peer, "192.0.2.7:4321");
+    s->client = roster_add(roster, &s->conn, &peer, 0);
+    assert(s->client->id == ++world.last_id && world.last_id < WORLD_IDS);
+    assert(admissions_apply(s->admission, roster, s->client) == 0);
+    assert(s->client->ngroups <= WORLD_GROUPS);
+    admissions_forget(world.admissions, s->admission);
+    s->admission = NULL;
+    s->said = NULL;
+    assert(router_forward(world.commands.router, s->client, FRAME_ON_CONNECT, 0,
+               NULL, 0) == 0);
+}
+
 /* While it is paused its socket is not read. */
 static void socket_speak(struct socket *s)
 {
+    if (s->said) {
+        socket_admit(s);
+        return;
+    }
     if (!s->client || s->client->gone || s->conn.paused)
         return;
-    assert(router_forward(world.commands.router, s->client, FRAME_ON_MESSAGE,
+    assert(router_forward(world.commands.router, s->client, FRAME_ON_MESSAGE, 0,
                &s->spoken, sizeof(s->spoken)) == 0);
     s->spoken++;
 }
@@ -428,13 +521,16 @@ static void socket_close(size_t i)
     struct client *c = s->client;
 
     world.sockets[i] = NULL;
-    if (s->ask)
-        asks_forget(world.asks, s->ask);
+    if (s->admission)
+        admissions_forget(world.admissions, s->admission);
     if (c) {
-        router_close(world.commands.router, c, 1006, "client");
-        clients_remove(world.commands.clients, c);
+        const struct client_conn_end left = {
+            CLIENT_CONN_LEFT, 1006, i % 2 ? "bye" : NULL, i};
+
+        router_close(world.commands.router, c, &left);
+        roster_remove(world.commands.roster, c);
         c->conn = NULL;
-        clients_release(c);
+        roster_release(c);
     }
     fake_fini(&s->conn);
     free(s);
@@ -515,18 +611,13 @@ static void link_acknowledge(struct link_end *l, struct link_end *commands,
     buf_fini(&packet);
 }
 
-/* A well-formed introduction. partner: the place of the link with its commands,
- * if it is to acknowledge. */
-static void link_introduce(
-    struct link_end *l, const char *name, bool plain, size_t partner)
+static void link_say(struct link_end *l, uint8_t cmd, const char *name,
+    const char *const *features, const struct cmdjson_tokens *tokens)
 {
-    static const char *const offer[] = {
-        "close_info", "client_addr", "handshake", "ack", "on_handshake", NULL};
-    struct frame f = {.cmd = FRAME_WORKER_CONNECT};
+    struct frame f = {.cmd = cmd};
     struct buf body = {0}, packet = {0};
 
-    cmdjson_put_auth(&body, name, WORLD_KEY, plain ? NULL : offer,
-        partner < WORLD_LINKS ? (uint16_t)(WORLD_PORT + partner) : 0);
+    cmdjson_put_auth(&body, name, WORLD_KEY, features, tokens);
     f.body = body.data;
     f.body_len = body.len;
     frame_encode(&packet, &f);
@@ -535,39 +626,92 @@ static void link_introduce(
     buf_fini(&packet);
 }
 
+/* A well-formed introduction. partner: the place of the link with its commands,
+ * if it is to acknowledge. */
+static void link_introduce(
+    struct link_end *l, const char *name, bool plain, size_t partner)
+{
+    static const char *const offer[] = {"close_info", "client_addr",
+        "handshake", "ack", "session", "name", "handshake_answer",
+        "on_handshake", "limits", "types", "request", "on_request", NULL};
+    static const char *const nothing[] = {NULL};
+    char pair[16];
+    struct cmdjson_tokens tokens = {
+        .pair = partner < WORLD_LINKS ? pair : NULL, .machine = WORLD_MACHINE};
+
+    snprintf(pair, sizeof(pair), "%zu", partner);
+    if (tokens.pair && !plain && world.links[partner])
+        link_say(world.links[partner], FRAME_GATEWAY_CLIENT_CONNECT, NULL,
+            nothing, &tokens);
+    link_say(l, FRAME_WORKER_CONNECT, name, plain ? NULL : offer, &tokens);
+}
+
 static void on_worker(void *arg)
 {
 }
 
 static void on_decision(const struct frame *f, uint32_t serial, void *arg)
 {
-    asks_answer(world.asks, f, serial);
+    admissions_answer(world.admissions, f, serial);
 }
 
 static void on_worker_gone(uint32_t serial, void *arg)
 {
-    asks_worker_gone(world.asks, serial);
+    admissions_worker_gone(world.admissions, serial);
+}
+
+static void on_called(void *asker, const struct answer *said, unsigned status)
+{
+    assert(asker == &world && world.call);
+    assert(said ? said->status == status : status == 502 || status == 503);
+    calls_forget(world.calls, world.call);
+    world.call = NULL;
+}
+
+static void on_reply(const struct frame *f, uint32_t serial, void *arg)
+{
+    calls_answer(world.calls, f, serial);
+}
+
+static void on_request_begun(const struct frame *f, uint32_t serial, void *arg)
+{
+    calls_begun(world.calls, serial, f->body, f->body_len);
+}
+
+static void on_worker_settled(uint32_t serial, bool certain, void *arg)
+{
+    calls_worker_settled(world.calls, serial, certain);
 }
 
 static void world_start(struct turn *turn, enum gateway_router mode, bool open)
 {
-    struct router_conf conf = {
-        .mode = mode, .local_ip = 0x7f000001, .high_water = 150};
+    struct router_conf conf = {.mode = mode,
+        .local_ip = 0x7f000001,
+        .high_water = 1600,
+        .client_share = 100};
     struct inner_conf inner = {
         .turn = turn,
         .commands = &world.commands,
+        .name = WORLD_NAME,
         .secret_key = open ? "" : WORLD_KEY,
+        .machine = WORLD_MACHINE,
         .on_worker = on_worker,
         .on_decision = on_decision,
         .on_worker_gone = on_worker_gone,
+        .on_reply = on_reply,
+        .on_request_begun = on_request_begun,
+        .on_worker_settled = on_worker_settled,
     };
 
     world = (struct world){
         .turn = turn, .open = open, .by_uid = mode == GATEWAY_ROUTER_HASH_UID};
-    assert(clients_new(&world.commands.clients, -1) == 0);
+    assert(roster_new(&world.commands.roster, -1) == 0);
     world.commands.router = inner.router = router_new(&conf);
-    world.asks = asks_new(inner.router);
-    assert(inner_open(&world.inner, -1, &inner) == 0);
+    world.calls = calls_new(
+        &(struct calls_conf){inner.router, WORLD_RESPONSE, on_called});
+    world.admissions = admissions_new(inner.router,
+        &(struct admissions_limits){GATEWAY_SESSION_MAX, WORLD_GROUPS});
+    assert(inner_open(&world.inner, -1, 0, &inner) == 0);
 }
 
 /* All clients leave, and a worker hears of every one of them. */
@@ -586,13 +730,14 @@ static void world_finish(void)
     for (uint32_t id = 1; id <= world.last_id; id++)
         assert(world.heard[id].closed || anything_goes());
     assert(router_held_count(world.commands.router) == 0);
-    assert(clients_group_count(world.commands.clients) == 0);
-    assert(clients_uid_count(world.commands.clients) == 0);
+    assert(roster_group_count(world.commands.roster) == 0);
+    assert(roster_uid_count(world.commands.roster) == 0);
     inner_close(world.inner);
     world_check();
-    asks_free(world.asks);
+    calls_free(world.calls);
+    admissions_free(world.admissions);
     router_free(world.commands.router);
-    clients_free(world.commands.clients);
+    roster_free(world.commands.roster);
     commands_fini(&world.commands);
 }
 

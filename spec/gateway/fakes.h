@@ -1,5 +1,5 @@
 /* fakes.h - client sockets and worker links that only note what happens to
- * them, in place of client_io.c and net/conn.c.
+ * them, in place of port.c and net/conn.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,8 +14,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
-#include "gateway/client_io.h"
+#include "clients/port.h"
 #include "net/conn.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -23,6 +25,8 @@
 struct client_conn {
     struct buf received; /* messages, each with a "\n" */
     int closed;          /* code; 0: open */
+    char reason[128];    /* with it */
+    enum client_conn_cause cause;
     bool destroyed;
     bool paused;
 };
@@ -30,6 +34,7 @@ struct client_conn {
 struct conn {
     struct buf out;
     bool full;
+    size_t full_at; /* bytes in out from which on it is; 0: never */
 };
 
 static inline void fake_fini(struct client_conn *c)
@@ -37,45 +42,88 @@ static inline void fake_fini(struct client_conn *c)
     buf_fini(&c->received);
 }
 
-struct blob *client_io_frame(
-    struct client_io *io, const void *data, size_t len, bool raw)
+static const struct client_protocol fake_websocket = {.has_types = true};
+static const struct client_protocol *fake_protocol = &fake_websocket;
+
+const struct client_protocol *port_protocol(const struct port *io)
 {
-    struct blob *b = blob_new(len, NULL);
+    return fake_protocol;
+}
+
+static unsigned fake_framed; /* messages framed for many */
+
+static const char *fake_ending(enum protocol_form form)
+{
+    static const char *const endings[] = {[PROTOCOL_AS_USUAL] = "\n",
+        [PROTOCOL_AS_TEXT] = " text\n",
+        [PROTOCOL_AS_BINARY] = " binary\n",
+        [PROTOCOL_AS_IS] = " raw\n"};
+
+    return endings[form];
+}
+
+static struct blob *fake_frame(
+    const void *data, size_t len, enum protocol_form form)
+{
+    const char *ending = fake_ending(form);
+    struct blob *b = blob_new(len + strlen(ending), NULL);
 
     memcpy(b->data, data, len);
+    memcpy(b->data + len, ending, strlen(ending));
     return b;
 }
 
-int client_send(struct client_conn *c, const void *data, size_t len, bool raw)
+struct blob *port_frame(
+    struct port *io, const void *data, size_t len, enum protocol_form form)
+{
+    fake_framed++;
+    return fake_frame(data, len, form);
+}
+
+int client_conn_send_blob(struct client_conn *c, struct blob *framed)
 {
     if (c->closed || c->destroyed)
         return -ENOTCONN;
-    buf_append(&c->received, data, len);
-    buf_append_str(&c->received, raw ? " raw\n" : "\n");
+    buf_append(&c->received, framed->data, framed->len);
     return 0;
 }
 
-int client_send_blob(struct client_conn *c, struct blob *framed)
+int client_conn_send(struct client_conn *c, const void *data, size_t len,
+    enum protocol_form form)
 {
-    return client_send(c, framed->data, framed->len, false);
+    struct blob *b = fake_frame(data, len, form);
+    int err = client_conn_send_blob(c, b);
+
+    blob_unref(b);
+    return err;
 }
 
-void client_close(struct client_conn *c, int code, const char *reason)
+void client_conn_close(struct client_conn *c, enum client_conn_cause cause,
+    int code, const char *reason)
 {
     c->closed = code;
+    c->cause = cause;
+    snprintf(c->reason, sizeof(c->reason), "%s", reason ? reason : "");
 }
 
-void client_destroy(struct client_conn *c, const char *reason)
+void client_conn_destroy(struct client_conn *c, enum client_conn_cause cause)
 {
     c->destroyed = true;
+    c->cause = cause;
 }
 
-void client_pause(struct client_conn *c)
+struct client_conn_end client_conn_how_ended(const struct client_conn *c)
+{
+    return (struct client_conn_end){
+        c->cause, c->destroyed ? 1006 : c->closed, c->reason, 0};
+}
+
+void client_conn_pause(struct client_conn *c)
 {
     c->paused = true;
 }
 
-void client_resume(struct client_conn *c)
+void client_conn_resume(struct client_conn *c)
 {
     c->paused = false;
 }
@@ -87,7 +135,7 @@ struct buf *conn_out(struct conn *c)
 
 bool conn_is_full(const struct conn *c)
 {
-    return c->full;
+    return c->full || (c->full_at > 0 && c->out.len >= c->full_at);
 }
 
 size_t conn_queued(const struct conn *c)

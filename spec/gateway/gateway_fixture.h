@@ -68,7 +68,8 @@ static inline void on_stopped(void *arg)
     ((struct test *)arg)->stopped++;
 }
 
-static const struct gateway_events events = {on_ready, on_stopped};
+static const struct gateway_events events = {
+    .on_ready = on_ready, .on_stopped = on_stopped};
 
 /* A socket that is bound to a number, and so keeps it. */
 static inline int bind_any(union addr *out)
@@ -87,7 +88,7 @@ static inline int bind_any(union addr *out)
     return fd;
 }
 
-static inline struct test *prepare(enum client_io_protocol protocol)
+static inline struct test *prepare(const struct client_protocol *protocol)
 {
     struct test *t = xcalloc(1, sizeof(*t));
 
@@ -100,11 +101,15 @@ static inline struct test *prepare(enum client_io_protocol protocol)
     t->conf = (struct gateway_conf){
         .name = "Test",
         .clients = {.protocol = protocol,
-            .message_max = CLIENT_IO_MESSAGE_MAX,
-            .queue_max = CLIENT_IO_QUEUE_MAX,
-            .handshake_timeout = CLIENT_IO_HANDSHAKE_TIMEOUT,
-            .max_connections = CLIENT_IO_MAX_CONNECTIONS,
-            .max_connections_per_ip = CLIENT_IO_MAX_PER_IP},
+            .message_timeout = PORT_MESSAGE_TIMEOUT,
+            .unfinished_total_max = PORT_UNFINISHED_MAX,
+            .head_max = PORT_HEAD_MAX,
+            .headers_max = PORT_HEADERS_MAX,
+            .message_max = PORT_MESSAGE_MAX,
+            .queue_max = PORT_QUEUE_MAX,
+            .handshake_timeout = PORT_HANDSHAKE_TIMEOUT,
+            .max_connections = PORT_MAX_CONNECTIONS,
+            .max_connections_per_ip = PORT_MAX_PER_IP},
         .lan_ip = "127.0.0.1",
         .secret_key = "",
         .ping_interval = GATEWAY_PING_INTERVAL,
@@ -318,7 +323,7 @@ static inline struct peer *join_as(
     size_t before = status(t).workers;
     struct buf json = {0};
 
-    cmdjson_put_auth(&json, key, t->conf.secret_key, features, 0);
+    cmdjson_put_auth(&json, key, t->conf.secret_key, features, NULL);
     buf_append_byte(&json, 0);
     command(p, FRAME_WORKER_CONNECT, 0, "", (char *)json.data);
     buf_fini(&json);
@@ -332,7 +337,7 @@ static inline struct peer *join(struct test *t)
     return join_as(t, "w:0", NULL);
 }
 
-static inline struct test *serve(enum client_io_protocol protocol)
+static inline struct test *serve(const struct client_protocol *protocol)
 {
     struct test *t = prepare(protocol);
 

@@ -5,7 +5,7 @@
 
 static void listens_when_the_first_worker_is_there(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct peer *worker;
 
@@ -23,7 +23,7 @@ static void listens_when_the_first_worker_is_there(void **state)
 
 static void carries_messages_both_ways(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *worker = join(t);
     struct peer *client = dial(t, &t->outer);
 
@@ -44,7 +44,7 @@ static void carries_messages_both_ways(void **state)
 
 static void answers_in_order_on_one_link(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *worker = join(t);
     struct peer *asker = dial(t, &t->inner);
     struct peer *client = dial(t, &t->outer);
@@ -91,7 +91,7 @@ static void upgrade(struct peer *client)
 
 static void tells_of_the_websocket_handshake(void **state)
 {
-    struct test *t = serve(CLIENT_IO_WEBSOCKET);
+    struct test *t = serve(&proto_websocket);
     struct peer *worker = join_as(t, "w:0", close_info);
     struct peer *client = dial(t, &t->outer);
 
@@ -107,8 +107,10 @@ static void tells_of_the_websocket_handshake(void **state)
         "\x81\x03"
         "bye\x88\x08\x03\xe8kicked",
         15);
-    expect_event(worker, "ON_CLOSE 1 a:4:{s:3:\"uid\";N;s:6:\"groups\";a:0:{}"
-                         "s:4:\"code\";i:1000;s:6:\"reason\";s:6:\"kicked\";}");
+    expect_event(worker, "ON_CLOSE 1 a:7:{s:3:\"uid\";N;s:6:\"groups\";a:0:{}"
+                         "s:2:\"by\";s:6:\"script\";s:5:\"cause\";s:6:"
+                         "\"kicked\";s:4:\"code\";i:1000;s:7:\"dropped\";i:0;"
+                         "s:6:\"reason\";s:6:\"kicked\";}");
     hang_up(client);
     hang_up(worker);
     finish(t);
@@ -116,7 +118,7 @@ static void tells_of_the_websocket_handshake(void **state)
 
 static struct test *serve_with_key(void)
 {
-    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct test *t = prepare(&proto_text);
 
     t->conf.secret_key = "the key";
     start(t);
@@ -189,7 +191,7 @@ static void closes_links_that_send_garbage(void **state)
 {
     static const uint8_t bad[][4] = {{0, 0, 0, 0}, {0, 0, 0, 27},
         {0xff, 0xff, 0xff, 0xff}, {0x7f, 0xff, 0xff, 0xff}};
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *p;
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -207,7 +209,7 @@ static void closes_links_that_send_garbage(void **state)
 
 static void gives_a_lost_workers_clients_to_another(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *first = join_as(t, "w:0", NULL);
     struct peer *client = dial(t, &t->outer);
     struct peer *second;
@@ -231,7 +233,7 @@ static void gives_a_lost_workers_clients_to_another(void **state)
 
 static void tells_of_closes_that_no_worker_saw(void **state)
 {
-    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct test *t = prepare(&proto_text);
     struct peer *left;
     struct peer *thrown_out;
     struct peer *asker;
@@ -262,7 +264,7 @@ static void tells_of_closes_that_no_worker_saw(void **state)
 
 static void replaces_a_worker_that_comes_again(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *old = join(t);
     struct peer *client = dial(t, &t->outer);
     struct peer *again = dial(t, &t->inner);
@@ -283,7 +285,7 @@ static void replaces_a_worker_that_comes_again(void **state)
 /* A worker that does not read: the flood waits in its client's socket. */
 static void holds_back_a_flood_without_loss(void **state)
 {
-    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct test *t = prepare(&proto_text);
     struct peer *worker;
     struct peer *client;
     char line[1024];
@@ -324,7 +326,7 @@ static void holds_back_a_flood_without_loss(void **state)
 /* One who asks without reading the answers is not read from in the end. */
 static void makes_askers_who_do_not_read_wait(void **state)
 {
-    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct test *t = prepare(&proto_text);
     struct buf session = {0};
     struct frame f = {.cmd = FRAME_GET_SESSION_BY_CLIENT_ID,
         .flag = FRAME_FLAG_STRING,
@@ -380,13 +382,13 @@ static struct peer *dial_upgraded(struct test *t)
 static void ends_silent_clients_where_it_is_told_to(void **state)
 {
     static const struct {
-        enum client_io_protocol protocol;
+        const struct client_protocol *protocol;
         double ping_interval;
     } cases[] = {
-        {CLIENT_IO_TEXT, GATEWAY_PING_INTERVAL},
-        {CLIENT_IO_TEXT, 0},
-        {CLIENT_IO_WEBSOCKET, 0},
-        {CLIENT_IO_WEBSOCKET, 3600},
+        {&proto_text, GATEWAY_PING_INTERVAL},
+        {&proto_text, 0},
+        {&proto_websocket, 0},
+        {&proto_websocket, 3600},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -398,8 +400,8 @@ static void ends_silent_clients_where_it_is_told_to(void **state)
         t->conf.idle_timeout = 0.2;
         start(t);
         worker = join(t);
-        client = cases[i].protocol == CLIENT_IO_WEBSOCKET ? dial_upgraded(t)
-                                                          : dial(t, &t->outer);
+        client = cases[i].protocol == &proto_websocket ? dial_upgraded(t)
+                                                       : dial(t, &t->outer);
         expect_event(worker, "ON_CONNECT 1 ");
         UNTIL(t, has_ended(client));
         hang_up(client);
@@ -418,7 +420,7 @@ static void expect_ping(struct peer *client, struct clock *clock)
 /* A gateway that pings often, on a clock of the test's. */
 static struct test *start_pinging(struct clock *clock)
 {
-    struct test *t = prepare(CLIENT_IO_WEBSOCKET);
+    struct test *t = prepare(&proto_websocket);
 
     t->loop.data = clock;
     t->conf.ping_interval = 0.05;
@@ -440,8 +442,9 @@ static void pings_silent_websockets_and_ends_dead_ones(void **state)
     expect_ping(client, &clock);
     UNTIL(t, (clock.now += 5, has_ended(client)));
     expect_event(worker,
-        "ON_CLOSE 1 a:4:{s:3:\"uid\";N;s:6:\"groups\";a:0:{}s:4:\"code\";"
-        "i:1006;s:6:\"reason\";s:7:\"timeout\";}");
+        "ON_CLOSE 1 a:6:{s:3:\"uid\";N;s:6:\"groups\";a:0:{}s:2:\"by\";"
+        "s:6:\"server\";s:5:\"cause\";s:7:\"timeout\";s:4:\"code\";i:1006;"
+        "s:7:\"dropped\";i:0;}");
     hang_up(client);
     hang_up(worker);
     finish(t);
@@ -484,7 +487,7 @@ static void blames_no_client_for_its_own_pause(void **state)
 static void pings_with_data_as_gatewayworker(void **state)
 {
     static const char pings[] = "{\"type\":\"ping\"}\n{\"type\":\"ping\"}\n";
-    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct test *t = prepare(&proto_text);
     struct clock clock = {.now = 1000};
     struct peer *worker;
     struct peer *client;
@@ -506,9 +509,67 @@ static void pings_with_data_as_gatewayworker(void **state)
     finish(t);
 }
 
+/* One word in each round, however late in it. */
+static void sends_no_ping_data_to_who_spoke_since_the_last_one(void **state)
+{
+    for (unsigned limit = 0; limit < 2; limit++) {
+        struct test *t = prepare(&proto_text);
+        struct clock clock = {.now = 1000};
+        struct peer *worker;
+        struct peer *client;
+
+        t->loop.data = &clock;
+        t->conf.ping_interval = 0.1;
+        t->conf.ping_data = "ping";
+        t->conf.ping_not_response_limit = limit;
+        start(t);
+        worker = join(t);
+        client = dial(t, &t->outer);
+        expect_event(worker, "ON_CONNECT 1 ");
+        clock.now += 50;
+        for (int i = 0; i < 10; i++) {
+            put_str(client, "here\n");
+            expect_event(worker, "ON_MESSAGE 1 here");
+            for (int ms = 0; ms < 100; ms += 5) {
+                clock.now += 5;
+                uv_run(&t->loop, UV_RUN_ONCE);
+            }
+        }
+        assert_false(has(client, 1));
+        UNTIL(t, (clock.now += 5, has(client, 5)));
+        expect_str(client, "ping\n");
+        hang_up(client);
+        hang_up(worker);
+        finish(t);
+    }
+}
+
+static void answers_a_clients_heartbeat_itself(void **state)
+{
+    static const char said[] = "ping\npings\npin\nping\n";
+    struct test *t = prepare(&proto_text);
+    struct peer *worker;
+    struct peer *client;
+
+    t->conf.client_ping = "ping";
+    t->conf.client_pong = "pong";
+    start(t);
+    worker = join(t);
+    client = dial(t, &t->outer);
+    expect_event(worker, "ON_CONNECT 1 ");
+    put(client, said, strlen(said));
+    expect_str(client, "pong\npong\n");
+    expect_event(worker, "ON_MESSAGE 1 pings");
+    expect_event(worker, "ON_MESSAGE 1 pin");
+    hang_up(client);
+    expect_event(worker, "ON_CLOSE 1 ");
+    hang_up(worker);
+    finish(t);
+}
+
 static void says_goodbye_and_delivers_every_close(void **state)
 {
-    struct test *t = serve(CLIENT_IO_WEBSOCKET);
+    struct test *t = serve(&proto_websocket);
     struct peer *worker = join(t);
     struct peer *clients[3];
 
@@ -542,7 +603,7 @@ static void says_goodbye_and_delivers_every_close(void **state)
 
 static void gives_up_on_clients_that_stay_at_the_end(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *worker = join(t);
     struct peer *client = dial(t, &t->outer);
 
@@ -568,7 +629,7 @@ static void expect_nobody_listens(struct test *t)
 
 static void a_port_that_is_left_can_be_listened_on_again(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *worker = join(t);
 
     UNTIL(t, t->ready);
@@ -582,7 +643,7 @@ static void a_port_that_is_left_can_be_listened_on_again(void **state)
 
 static void waits_until_the_last_client_has_left(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *worker = join(t);
     struct peer *client = dial(t, &t->outer);
 
@@ -602,7 +663,7 @@ static void waits_until_the_last_client_has_left(void **state)
 static void never_gives_an_id_twice_over_restarts(void **state)
 {
     char path[] = "ids-XXXXXX";
-    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct test *t = prepare(&proto_text);
 
     t->ids_fd = mkstemp(path);
     unlink(path);
@@ -625,7 +686,7 @@ static void never_gives_an_id_twice_over_restarts(void **state)
 
 static void shows_its_clients(void **state)
 {
-    struct test *t = serve(CLIENT_IO_TEXT);
+    struct test *t = serve(&proto_text);
     struct peer *worker = join(t);
     struct peer *client = dial(t, &t->outer);
     struct gateway_client_row row;
@@ -656,7 +717,7 @@ static void shows_its_clients(void **state)
 
 static void leaves_the_sockets_to_the_caller_when_it_cannot_start(void **state)
 {
-    struct test *t = prepare(CLIENT_IO_TEXT);
+    struct test *t = prepare(&proto_text);
     char path[] = "ids-XXXXXX";
     struct gateway_slot slot = {
         .client_fd = bind_any(&t->outer),
@@ -702,6 +763,8 @@ int main(void)
         cmocka_unit_test(keeps_clients_that_answer_pings),
         cmocka_unit_test(blames_no_client_for_its_own_pause),
         cmocka_unit_test(pings_with_data_as_gatewayworker),
+        cmocka_unit_test(sends_no_ping_data_to_who_spoke_since_the_last_one),
+        cmocka_unit_test(answers_a_clients_heartbeat_itself),
         cmocka_unit_test(says_goodbye_and_delivers_every_close),
         cmocka_unit_test(gives_up_on_clients_that_stay_at_the_end),
         cmocka_unit_test(waits_until_the_last_client_has_left),

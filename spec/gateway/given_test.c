@@ -8,6 +8,7 @@
 #include "wire/frame.h"
 
 static struct given *given;
+static struct buf gone; /* "id:bytes …" of what went last */
 static struct buf waits, begins;
 
 static int set_up(void **state)
@@ -21,6 +22,7 @@ static int tear_down(void **state)
     given_free(given);
     buf_fini(&waits);
     buf_fini(&begins);
+    buf_fini(&gone);
     return 0;
 }
 
@@ -37,6 +39,17 @@ static void give(uint32_t id, const char *text)
     buf_fini(&packet);
 }
 
+static void note_gone(uint32_t id, size_t len, void *arg)
+{
+    buf_printf(&gone, "%u:%zu ", id, len);
+}
+
+static const char *gone_text(void)
+{
+    buf_append_byte(&gone, 0);
+    return (const char *)gone.data;
+}
+
 /* taken of them; those in waits and begins are used up. */
 static ssize_t take(uint32_t taken)
 {
@@ -46,7 +59,8 @@ static ssize_t take(uint32_t taken)
 
     ack_put(&body, taken, 0, &waits, &begins);
     assert_int_equal(ack_parse(&ack, body.data, body.len), 0);
-    n = given_take(given, &ack);
+    buf_clear(&gone);
+    n = given_take(given, &ack, note_gone, NULL);
     buf_fini(&body);
     buf_clear(&waits);
     buf_clear(&begins);
@@ -99,10 +113,14 @@ static void keeps_what_waits_until_it_begins(void **state)
     ack_put_number(&waits, 1);
     ack_put_number(&waits, 3);
     assert_int_equal(take(4), 2);
+    assert_string_equal(gone_text(), "1:29 2:29 ");
+    assert_int_equal(given_untaken(given), 29);
     expect("1:b 1:d 2:e ");
     assert_int_equal(given_count(given), 3);
     ack_put_number(&begins, 1);
     assert_int_equal(take(1), 2);
+    assert_string_equal(gone_text(), "2:29 1:29 ");
+    assert_int_equal(given_untaken(given), 0);
     expect("1:d ");
     ack_put_number(&begins, 1);
     assert_int_equal(take(0), 1);
@@ -117,6 +135,38 @@ static void takes_what_waits_and_begins_in_one_go(void **state)
     ack_put_number(&begins, 7);
     assert_int_equal(take(1), 1);
     expect("");
+}
+
+static bool drop(uint32_t number, const char *want)
+{
+    struct buf text = {0};
+    bool found = given_drop(given, number, note, &text);
+
+    buf_append_byte(&text, 0);
+    assert_string_equal(text.data, want);
+    buf_fini(&text);
+    return found;
+}
+
+static void drops_one_event_by_its_number(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    give(2, "c");
+    give(1, "d");
+    give(2, "e");
+    ack_put_number(&waits, 1);
+    assert_int_equal(take(2), 1); /* a begins, b waits */
+    assert_false(drop(0, ""));
+    assert_false(drop(1, ""));
+    assert_false(drop(6, ""));
+    assert_true(drop(4, "1:d "));
+    expect("1:b 2:c 2:e ");
+    assert_true(drop(2, "1:b "));
+    assert_false(drop(2, ""));
+    expect("2:c 2:e ");
+    assert_int_equal(given_count(given), 2);
+    assert_int_equal(given_bytes(given), 2 * (FRAME_HEAD_LEN + 1));
 }
 
 static void notices_talk_of_other_events(void **state)
@@ -157,6 +207,7 @@ int main(void)
         TEST(forgets_what_begins_in_the_order_given),
         TEST(keeps_what_waits_until_it_begins),
         TEST(takes_what_waits_and_begins_in_one_go),
+        TEST(drops_one_event_by_its_number),
         TEST(notices_talk_of_other_events),
         TEST(stays_small_over_many_events),
     };

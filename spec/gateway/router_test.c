@@ -1,122 +1,6 @@
-#include "fakes.h"
+#include "router_fixture.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "gateway/router.h"
-#include "wire/ack.h"
-#include "wire/frame.h"
-
-#define CLIENTS 8
-#define WORKERS 4
-
-struct test {
-    struct clients *clients;
-    struct router *router;
-    struct client_conn sockets[CLIENTS];
-    struct client *client[CLIENTS];
-    struct conn links[WORKERS];
-    struct router_worker *workers[WORKERS];
-};
-
-static struct test *start_choosing(
-    enum gateway_router mode, gateway_choose_cb choose, void *arg)
-{
-    struct test *t = xcalloc(1, sizeof(*t));
-    struct router_conf conf = {.mode = mode,
-        .choose = choose,
-        .choose_arg = arg,
-        .local_ip = 0x7f000001,
-        .local_port = 2900,
-        .gateway_port = 8282,
-        .high_water = 400};
-
-    log_set_level(LOG_ERROR);
-    assert_int_equal(clients_new(&t->clients, -1), 0);
-    t->router = router_new(&conf);
-    for (int i = 0; i < CLIENTS; i++) {
-        union addr peer;
-        char text[ADDR_TEXT_SIZE];
-
-        snprintf(text, sizeof(text), "10.0.0.%d:%d", i + 1, 4000 + i);
-        assert_int_equal(addr_parse(&peer, text), 0);
-        t->client[i] = clients_add(t->clients, &t->sockets[i], &peer, 0);
-    }
-    return t;
-}
-
-static struct test *start(enum gateway_router mode)
-{
-    return start_choosing(mode, NULL, NULL);
-}
-
-static void finish(struct test *t)
-{
-    router_free(t->router);
-    clients_free(t->clients);
-    for (int i = 0; i < CLIENTS; i++)
-        fake_fini(&t->sockets[i]);
-    for (int i = 0; i < WORKERS; i++)
-        buf_fini(&t->links[i].out);
-    free(t);
-}
-
-static struct conn *add_worker_with(
-    struct test *t, int i, struct router_features features)
-{
-    char key[32];
-    struct conn *replaced;
-
-    snprintf(key, sizeof(key), "127.0.0.1:w:%d", i);
-    t->workers[i] =
-        router_add_worker(t->router, &t->links[i], key, features, &replaced);
-    assert_non_null(t->workers[i]);
-    return replaced;
-}
-
-static struct conn *add_worker(struct test *t, int i, bool gwrun)
-{
-    struct router_features features = {
-        .close_info = gwrun, .client_addr = gwrun};
-
-    return add_worker_with(t, i, features);
-}
-
-static void say(struct test *t, int i, const char *text)
-{
-    assert_int_equal(router_forward(t->router, t->client[i], FRAME_ON_MESSAGE,
-                         text, strlen(text)),
-        0);
-}
-
-/* The next event in a link as "cmd id body", or "" when there is none. */
-static const char *next_event(struct conn *link)
-{
-    static char text[512];
-    struct frame f;
-    ssize_t n = frame_measure(link->out.data, link->out.len, FRAME_MAX_LEN);
-
-    if (n == 0)
-        return "";
-    assert_true(n > 0 && (size_t)n <= link->out.len);
-    assert_int_equal(frame_decode(&f, link->out.data, (size_t)n), 0);
-    snprintf(text, sizeof(text), "%s %u %.*s", frame_cmd_name(f.cmd),
-        f.connection_id, (int)f.body_len, (const char *)f.body);
-    buf_consume(&link->out, (size_t)n);
-    return text;
-}
-
-/* As gateway.c does when a socket is gone. */
-static void leave(struct test *t, int i)
-{
-    struct client *c = t->client[i];
-
-    router_close(t->router, c, 1006, "client");
-    clients_remove(t->clients, c);
-    c->conn = NULL;
-    clients_release(c);
-    t->client[i] = NULL;
-}
+#include <time.h>
 
 static void names_the_client_in_the_head(void **state)
 {
@@ -124,7 +8,8 @@ static void names_the_client_in_the_head(void **state)
     struct frame f;
 
     add_worker(t, 0, false);
-    assert_int_equal(clients_set_session(t->client[1], "a:0:{}", 6), 0);
+    assert_int_equal(
+        roster_set_session(t->roster, t->client[1], "a:0:{}", 6), 0);
     say(t, 1, "hi");
     assert_int_equal(
         frame_decode(&f, t->links[0].out.data, t->links[0].out.len), 0);
@@ -140,6 +25,30 @@ static void names_the_client_in_the_head(void **state)
     assert_memory_equal(f.ext, "a:0:{}", 6);
     assert_memory_equal(f.body, "hi", 2);
     finish(t);
+}
+
+static void tells_types_to_those_who_want_them(void **state)
+{
+    static const uint8_t types[] = {0, FRAME_FLAG_TEXT, FRAME_FLAG_BINARY};
+
+    for (int wants = 0; wants < 2; wants++) {
+        struct test *t = start(GATEWAY_ROUTER_LEAST);
+        struct router_features features = {.types = wants};
+
+        for (size_t i = 0; i < 3; i++)
+            say_typed(t, 0, types[i], "held");
+        add_worker_with(t, 0, features);
+        if (wants)
+            assert_string_equal(next_event(&t->links[0]), "TYPES 0 ");
+        for (size_t i = 0; i < 3; i++)
+            say_typed(t, 0, types[i], "now");
+        for (size_t i = 0; i < 6; i++) {
+            assert_int_equal(next_flag(&t->links[0]),
+                FRAME_FLAG_STRING | (wants ? types[i % 3] : 0));
+            next_event(&t->links[0]);
+        }
+        finish(t);
+    }
 }
 
 static void gives_new_clients_to_the_least_busy_and_keeps_them(void **state)
@@ -172,9 +81,9 @@ static void holds_events_until_a_worker_comes(void **state)
 {
     struct test *t = start(GATEWAY_ROUTER_LEAST);
 
-    router_forward(t->router, t->client[0], FRAME_ON_CONNECT, NULL, 0);
+    router_forward(t->router, t->client[0], FRAME_ON_CONNECT, 0, NULL, 0);
     say(t, 0, "one");
-    router_forward(t->router, t->client[1], FRAME_ON_CONNECT, NULL, 0);
+    router_forward(t->router, t->client[1], FRAME_ON_CONNECT, 0, NULL, 0);
     say(t, 0, "two");
     leave(t, 1);
     assert_true(t->sockets[0].paused);
@@ -183,8 +92,8 @@ static void holds_events_until_a_worker_comes(void **state)
     add_worker(t, 0, false);
     assert_string_equal(next_event(&t->links[0]), "ON_CONNECT 1 ");
     assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 one");
-    assert_string_equal(next_event(&t->links[0]), "ON_CONNECT 2 ");
     assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 two");
+    assert_string_equal(next_event(&t->links[0]), "ON_CONNECT 2 ");
     assert_string_equal(next_event(&t->links[0]), "ON_CLOSE 2 ");
     assert_string_equal(next_event(&t->links[0]), "");
     assert_false(t->sockets[0].paused);
@@ -211,8 +120,8 @@ static void stops_reading_while_the_link_is_full(void **state)
     assert_false(t->sockets[0].paused || t->sockets[1].paused);
     assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 a");
     assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 b");
-    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 2 c");
     assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 d");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 2 c");
     finish(t);
 }
 
@@ -284,15 +193,16 @@ static void tells_what_was_bound_only_to_those_who_asked(void **state)
     say(t, 1, "x");
     for (int i = 0; i < 2; i++) {
         next_event(&t->links[i]);
-        clients_bind_uid(t->clients, t->client[i], "1001", 4);
-        clients_join(t->clients, t->client[i], "room", 4);
-        clients_join(t->clients, t->client[i], "7", 1);
+        roster_bind_uid(t->roster, t->client[i], "1001", 4);
+        roster_join(t->roster, t->client[i], "room", 4);
+        roster_join(t->roster, t->client[i], "7", 1);
         leave(t, i);
     }
     assert_string_equal(next_event(&t->links[0]),
-        "ON_CLOSE 1 a:4:{s:3:\"uid\";s:4:\"1001\";s:6:\"groups\";a:2:{i:0;"
-        "s:4:\"room\";i:1;s:1:\"7\";}s:4:\"code\";i:1006;s:6:\"reason\";"
-        "s:6:\"client\";}");
+        "ON_CLOSE 1 a:7:{s:3:\"uid\";s:4:\"1001\";s:6:\"groups\";a:2:{i:0;"
+        "s:4:\"room\";i:1;s:1:\"7\";}s:2:\"by\";s:6:\"client\";s:5:\"cause\";"
+        "s:6:\"client\";s:4:\"code\";i:1006;s:7:\"dropped\";i:3;"
+        "s:6:\"reason\";s:12:\"gateway_lost\";}");
     assert_string_equal(next_event(&t->links[1]), "ON_CLOSE 2 ");
     finish(t);
 }
@@ -322,35 +232,48 @@ static void names_ipv6_clients_only_to_those_who_asked(void **state)
     finish(t);
 }
 
-static void refuses_events_but_never_a_close_when_too_much_waits(void **state)
+static int send_bytes(struct test *t, int i, size_t len)
 {
-    struct test *t = start(GATEWAY_ROUTER_LEAST);
-    size_t len = 16 * 1024 * 1024;
     char *big = xcalloc(1, len);
+    int err =
+        router_forward(t->router, t->client[i], FRAME_ON_MESSAGE, 0, big, len);
 
-    for (int i = 0; i < 4; i++) {
-        assert_false(router_is_full(t->router));
-        assert_int_equal(
-            router_forward(t->router, t->client[0], FRAME_ON_MESSAGE, big, len),
-            0);
-    }
-    assert_true(router_is_full(t->router));
-    assert_int_equal(
-        router_forward(t->router, t->client[1], FRAME_ON_MESSAGE, "x", 1),
-        -ENOBUFS);
-    assert_int_equal(router_counters(t->router)->refused, 1);
-    leave(t, 0);
-    assert_int_equal(router_held_count(t->router), 5);
     free(big);
+    return err;
+}
+
+static void closes_those_of_which_most_waits_when_too_much_does(void **state)
+{
+    const size_t mega = 1024 * 1024;
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(send_bytes(t, i, 16 * mega), 0);
+    assert_int_equal(send_bytes(t, 3, 15 * mega), 0);
+    assert_int_equal(send_bytes(t, 4, 16 * mega), -ENOBUFS); /* as large */
+    assert_int_equal(router_counters(t->router)->refused, 1);
+    assert_int_equal(t->sockets[0].closed, 0);
+    assert_int_equal(send_bytes(t, 5, mega), 0);
+    assert_int_equal(t->sockets[0].closed, 1013); /* the first of them */
+    assert_int_equal(t->sockets[1].closed, 0);
+    assert_int_equal(router_counters(t->router)->refused, 2);
+    assert_int_equal(router_held_count(t->router), 4);
+    assert_int_equal(send_bytes(t, 6, 1), 0);
+    leave(t, 0); /* is never refused */
+    assert_int_equal(router_held_count(t->router), 6);
+    add_acking(t, 0);
+    assert_memory_equal(next_event(&t->links[0]), "ON_CLOSE 1 ", 11);
     finish(t);
 }
 
 static void closes_once(void **state)
 {
+    static const struct client_conn_end kicked = {
+        CLIENT_CONN_KICKED, 1000, NULL, 0};
     struct test *t = start(GATEWAY_ROUTER_LEAST);
 
     add_worker(t, 0, false);
-    router_close(t->router, t->client[0], 1000, "kicked");
+    router_close(t->router, t->client[0], &kicked);
     say(t, 0, "late");
     leave(t, 0);
     assert_string_equal(next_event(&t->links[0]), "ON_CLOSE 1 ");
@@ -403,7 +326,7 @@ static void hashes_by_uid_from_the_binding_on(void **state)
 
         say(t, i, "x");
         who_has_it(t);
-        clients_bind_uid(t->clients, t->client[i], "alice", 5);
+        roster_bind_uid(t->roster, t->client[i], "alice", 5);
         router_uid_bound(t->router, t->client[i]);
         say(t, i, "y");
         worker = who_has_it(t);
@@ -456,10 +379,20 @@ static int choose_place(const struct gateway_candidate *workers, size_t count,
     return ch->place;
 }
 
+static struct test *start_choosing(struct chooser *ch)
+{
+    struct router_conf conf = router_defaults;
+
+    conf.mode = GATEWAY_ROUTER_FUNCTION;
+    conf.choose = choose_place;
+    conf.choose_arg = ch;
+    return start_with(conf);
+}
+
 static void asks_a_function_once_for_each_binding(void **state)
 {
     struct chooser ch = {.place = 1};
-    struct test *t = start_choosing(GATEWAY_ROUTER_FUNCTION, choose_place, &ch);
+    struct test *t = start_choosing(&ch);
 
     for (int i = 0; i < 3; i++)
         add_worker(t, i, false);
@@ -471,7 +404,7 @@ static void asks_a_function_once_for_each_binding(void **state)
     say(t, 0, "y");
     assert_int_equal(who_has_it(t), 2);
     assert_int_equal(ch.calls, 1);
-    clients_bind_uid(t->clients, t->client[0], "alice", 5);
+    roster_bind_uid(t->roster, t->client[0], "alice", 5);
     router_uid_bound(t->router, t->client[0]);
     router_remove_worker(t->router, t->workers[2]);
     t->links[1].full = false;
@@ -488,7 +421,7 @@ static void asks_a_function_once_for_each_binding(void **state)
 static void asks_a_function_only_when_a_worker_has_room(void **state)
 {
     struct chooser ch = {.place = 0};
-    struct test *t = start_choosing(GATEWAY_ROUTER_FUNCTION, choose_place, &ch);
+    struct test *t = start_choosing(&ch);
 
     say(t, 0, "x");
     add_worker(t, 0, false);
@@ -509,7 +442,7 @@ static void takes_the_least_busy_when_a_function_names_none(void **state)
 {
     static const int nonsense[] = {-1, 2, 1000000, -7};
     struct chooser ch = {.place = 1};
-    struct test *t = start_choosing(GATEWAY_ROUTER_FUNCTION, choose_place, &ch);
+    struct test *t = start_choosing(&ch);
 
     add_worker(t, 0, false);
     add_worker(t, 1, false);
@@ -526,36 +459,6 @@ static void takes_the_least_busy_when_a_function_names_none(void **state)
 }
 
 /* ---- workers that acknowledge ---- */
-
-static void add_acking(struct test *t, int i)
-{
-    struct router_features features = {
-        .close_info = true, .client_addr = true, .acks = true};
-
-    add_worker_with(t, i, features);
-    assert_true(router_acknowledges(t->workers[i]));
-    assert_string_equal(next_event(&t->links[i]), "ACK 0 ");
-}
-
-/* It took so many, and so many handlers are through. */
-static int acknowledge(struct test *t, int i, uint32_t taken, uint32_t ended)
-{
-    struct buf none = {0}, body = {0};
-    int err;
-
-    ack_put(&body, taken, ended, &none, &none);
-    err = router_acknowledge(t->router, t->workers[i], body.data, body.len);
-    buf_fini(&body);
-    return err;
-}
-
-/* Both links of worker i are gone. */
-static void lose(struct test *t, int i, bool certain)
-{
-    router_remove_worker(t->router, t->workers[i]);
-    router_settle(t->router, t->workers[i], t->clients, certain);
-    buf_clear(&t->links[i].out);
-}
 
 static void asks_before_the_first_event_for_acknowledgements(void **state)
 {
@@ -611,7 +514,7 @@ static void keeps_later_events_behind_those_not_begun(void **state)
     router_drained(t->router);
     assert_string_equal(next_event(&t->links[1]), "");
     assert_true(t->sockets[0].paused);
-    router_settle(t->router, t->workers[0], t->clients, true);
+    router_settle(t->router, t->workers[0], t->roster, true);
     assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 b");
     assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 c");
     assert_string_equal(next_event(&t->links[1]), "");
@@ -635,6 +538,29 @@ static void holds_what_was_not_begun_until_a_worker_comes(void **state)
     add_worker(t, 2, false); /* one that does not acknowledge */
     assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 a");
     assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 b");
+    finish(t);
+}
+
+/* The second one had room for the first of them only. */
+static void keeps_their_order_when_the_next_worker_is_lost_too(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    say(t, 0, "b");
+    router_remove_worker(t->router, t->workers[0]);
+    say(t, 0, "c");
+    t->links[1].full_at = t->links[1].out.len + 1;
+    add_acking(t, 1);
+    router_settle(t->router, t->workers[0], t->roster, true);
+    assert_int_equal(router_held_count(t->router), 2);
+    lose(t, 1, true);
+    add_acking(t, 2);
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 a");
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 b");
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 c");
+    assert_string_equal(next_event(&t->links[2]), "");
     finish(t);
 }
 
@@ -667,6 +593,22 @@ static void marks_what_is_given_again(void **state)
     finish(t);
 }
 
+static void keeps_the_type_of_what_is_given_again(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct router_features features = {.acks = true, .types = true};
+
+    add_worker_with(t, 0, features);
+    say_typed(t, 0, FRAME_FLAG_BINARY, "a");
+    lose(t, 0, true);
+    add_worker_with(t, 1, features);
+    assert_string_equal(next_event(&t->links[1]), "TYPES 0 ");
+    assert_string_equal(next_event(&t->links[1]), "ACK 0 ");
+    assert_int_equal(next_flag(&t->links[1]),
+        FRAME_FLAG_STRING | FRAME_FLAG_AGAIN | FRAME_FLAG_BINARY);
+    finish(t);
+}
+
 /* Two ways to leave: before the worker is lost, and before it is settled. */
 static void gives_again_the_events_of_clients_that_left(void **state)
 {
@@ -674,15 +616,18 @@ static void gives_again_the_events_of_clients_that_left(void **state)
     struct frame f;
 
     assert_int_equal(addr_parse(&t->client[0]->peer, "[2001:db8::1]:4000"), 0);
-    assert_int_equal(clients_set_session(t->client[0], "a:0:{}", 6), 0);
+    assert_int_equal(
+        roster_set_session(t->roster, t->client[0], "a:0:{}", 6), 0);
     add_acking(t, 0);
     say(t, 0, "a");
     say(t, 1, "b");
     leave(t, 0);
     router_remove_worker(t->router, t->workers[0]);
     leave(t, 1);
-    router_settle(t->router, t->workers[0], t->clients, true);
+    router_settle(t->router, t->workers[0], t->roster, true);
     add_acking(t, 1);
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 b");
+    assert_memory_equal(next_event(&t->links[1]), "ON_CLOSE 2 a:7:", 15);
     assert_int_equal(frame_decode(&f, t->links[1].out.data,
                          FRAME_HEAD_LEN + FRAME_IPV6_LEN + 7),
         0);
@@ -690,9 +635,7 @@ static void gives_again_the_events_of_clients_that_left(void **state)
     assert_int_equal(f.client_ip6[15], 1);
     assert_memory_equal(f.ext, "a:0:{}", 6);
     assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 a");
-    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 b");
-    assert_memory_equal(next_event(&t->links[1]), "ON_CLOSE 1 a:4:", 15);
-    assert_memory_equal(next_event(&t->links[1]), "ON_CLOSE 2 a:4:", 15);
+    assert_memory_equal(next_event(&t->links[1]), "ON_CLOSE 1 a:7:", 15);
     assert_string_equal(next_event(&t->links[1]), "");
     finish(t);
 }
@@ -705,7 +648,7 @@ static void gives_again_the_last_session_of_clients_that_left(void **state)
 
     add_acking(t, 0);
     say(t, 0, "a");
-    assert_int_equal(clients_set_session(t->client[0], "i:1;", 4), 0);
+    assert_int_equal(roster_set_session(t->roster, t->client[0], "i:1;", 4), 0);
     leave(t, 0);
     lose(t, 0, true);
     add_acking(t, 1);
@@ -736,23 +679,74 @@ static void drops_and_counts_when_nobody_knows_what_was_begun(void **state)
     finish(t);
 }
 
-/* 29 bytes each. */
-static void pauses_the_clients_of_a_worker_that_does_not_begin(void **state)
+/* 60 events of 1028 bytes, which is all that the worker may have, of one whose
+ * share they are within. */
+static struct test *start_full(char text[1001])
 {
-    struct test *t = start(GATEWAY_ROUTER_LEAST);
-    int given = 0;
+    struct router_conf conf = router_defaults;
+    struct test *t;
 
+    conf.high_water = 60 * 1028;
+    conf.client_share = 1 << 20;
+    t = start_with(conf);
+    memset(text, 'x', 1000);
+    text[1000] = '\0';
     add_acking(t, 0);
-    for (; !t->sockets[0].paused; given++)
-        say(t, 0, "x");
-    assert_int_equal(given, 400 / 29 + 2); /* the last one waits */
-    buf_clear(&t->links[0].out);           /* it has them all */
-    acknowledge(t, 0, 9, 0);
-    assert_true(t->sockets[0].paused);
-    acknowledge(t, 0, 2, 0);
-    assert_false(t->sockets[0].paused);
-    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 x");
+    for (int n = 0; n < 60; n++)
+        say(t, 0, text);
+    buf_clear(&t->links[0].out);
+    return t;
+}
+
+static void pauses_the_clients_of_a_worker_that_does_not_take(void **state)
+{
+    char text[1001];
+    struct test *t = start_full(text);
+
+    say(t, 1, "a"); /* little passes, now it has more than it may */
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 2 a");
+    say(t, 2, "b");
+    assert_true(t->sockets[2].paused);
+    acknowledge(t, 0, 45, 0);
+    assert_true(t->sockets[2].paused);
+    acknowledge(t, 0, 1, 0);
+    assert_false(t->sockets[2].paused);
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 3 b");
     assert_string_equal(next_event(&t->links[0]), "");
+    finish(t);
+}
+
+static void holds_what_a_worker_has_no_room_for(void **state)
+{
+    char text[1001];
+    struct test *t = start_full(text);
+
+    say(t, 1, text);
+    assert_true(t->sockets[1].paused);
+    say(t, 2, "a");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 3 a");
+    acknowledge(t, 0, 30, 0);
+    assert_true(t->sockets[1].paused);
+    acknowledge(t, 0, 1, 0);
+    assert_false(t->sockets[1].paused); /* half is free */
+    assert_memory_equal(next_event(&t->links[0]), "ON_MESSAGE 2 x", 14);
+    assert_string_equal(next_event(&t->links[0]), "");
+    finish(t);
+}
+
+/* The mark is still full when what it waits for begins. */
+static void gives_a_client_more_when_its_little_has_begun(void **state)
+{
+    char text[1001];
+    struct test *t = start_full(text);
+
+    text[400] = '\0';
+    say(t, 1, text);
+    say(t, 1, text);
+    assert_int_equal(router_held_count(t->router), 1);
+    assert_int_equal(acknowledge_waits(t, 0, 60), 0); /* it is taken */
+    assert_int_equal(acknowledge(t, 0, 1, 0), 0);     /* and begins */
+    assert_int_equal(router_held_count(t->router), 0);
     finish(t);
 }
 
@@ -763,7 +757,8 @@ static void notices_a_worker_that_lies(void **state)
     add_acking(t, 0);
     say(t, 0, "a");
     assert_int_equal(
-        router_acknowledge(t->router, t->workers[0], "x", 1), -EPROTO);
+        router_acknowledge(t->router, t->workers[0], t->roster, "x", 1),
+        -EPROTO);
     assert_int_equal(acknowledge(t, 0, 1, 2), -EPROTO);
     assert_int_equal(acknowledge(t, 0, 1, 0), -EPROTO);
     finish(t);
@@ -781,10 +776,94 @@ static void pings_every_worker(void **state)
     finish(t);
 }
 
+/* The least CPU time, in seconds, of ten drains of worker 1 while n clients
+ * wait for worker 0, which has no room. */
+static double drain_beside(size_t n)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+    struct client_conn *sockets = xcalloc(n, sizeof(*sockets));
+    struct client **clients = xcalloc(n, sizeof(struct client *));
+    const union addr peer = {.in = {.sin_family = AF_INET}};
+    double least = 1e9;
+
+    add_worker(t, 0, false);
+    for (size_t i = 0; i < n; i++) {
+        clients[i] = roster_add(t->roster, &sockets[i], &peer, 0);
+        router_forward(t->router, clients[i], FRAME_ON_MESSAGE, 0, "x", 1);
+    }
+    t->links[0].full = true;
+    add_worker(t, 1, false);
+    for (size_t i = 0; i < n; i++)
+        router_forward(t->router, clients[i], FRAME_ON_MESSAGE, 0, "y", 1);
+    router_drained(t->router);
+    for (int batch = 0; batch < 10; batch++) {
+        clock_t before = clock();
+
+        for (int i = 0; i < 1000; i++)
+            router_drained(t->router);
+        if ((double)(clock() - before) / CLOCKS_PER_SEC < least)
+            least = (double)(clock() - before) / CLOCKS_PER_SEC;
+    }
+    assert_int_equal(router_held_count(t->router), n);
+    t->links[0].full = false;
+    buf_clear(&t->links[0].out);
+    router_drained(t->router);
+    assert_int_equal(router_held_count(t->router), 0);
+    for (size_t i = 0; i < n; i++) { /* in the order in which they came */
+        char expected[32];
+
+        snprintf(expected, sizeof(expected), "ON_MESSAGE %u y", clients[i]->id);
+        assert_string_equal(next_event(&t->links[0]), expected);
+    }
+    for (size_t i = 0; i < n; i++) {
+        roster_remove(t->roster, clients[i]);
+        clients[i]->conn = NULL;
+        roster_release(clients[i]);
+    }
+    free(clients);
+    free(sockets);
+    finish(t);
+    return least;
+}
+
+static void does_not_pass_those_of_a_full_worker_again(void **state)
+{
+    double few = drain_beside(100);
+    double many = drain_beside(10000);
+
+    assert_true(many < 5 * few + 1e-3);
+}
+
+static void frees_a_client_from_a_full_worker_with_its_uid(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_HASH_UID);
+    int first;
+
+    add_worker(t, 0, false);
+    say(t, 0, "x");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 x");
+    t->links[0].full = true;
+    add_worker(t, 1, false);
+    say(t, 0, "y");
+    router_drained(t->router);
+    assert_int_equal(router_held_count(t->router), 1);
+    for (first = 0; router_held_count(t->router) == 1 && first < 100; first++) {
+        char uid[16];
+
+        snprintf(uid, sizeof(uid), "uid %d", first);
+        roster_bind_uid(t->roster, t->client[0], uid, strlen(uid));
+        router_uid_bound(t->router, t->client[0]);
+        router_drained(t->router);
+    }
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 y");
+    finish(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_the_client_in_the_head),
+        cmocka_unit_test(tells_types_to_those_who_want_them),
         cmocka_unit_test(gives_new_clients_to_the_least_busy_and_keeps_them),
         cmocka_unit_test(holds_events_until_a_worker_comes),
         cmocka_unit_test(stops_reading_while_the_link_is_full),
@@ -793,7 +872,7 @@ int main(void)
         cmocka_unit_test(lets_a_worker_with_the_same_key_go_on),
         cmocka_unit_test(tells_what_was_bound_only_to_those_who_asked),
         cmocka_unit_test(names_ipv6_clients_only_to_those_who_asked),
-        cmocka_unit_test(refuses_events_but_never_a_close_when_too_much_waits),
+        cmocka_unit_test(closes_those_of_which_most_waits_when_too_much_does),
         cmocka_unit_test(closes_once),
         cmocka_unit_test(hashes_alike_wherever_a_worker_stands),
         cmocka_unit_test(hashes_by_uid_from_the_binding_on),
@@ -806,12 +885,18 @@ int main(void)
         cmocka_unit_test(gives_others_what_a_lost_worker_did_not_begin),
         cmocka_unit_test(keeps_later_events_behind_those_not_begun),
         cmocka_unit_test(holds_what_was_not_begun_until_a_worker_comes),
+        cmocka_unit_test(keeps_their_order_when_the_next_worker_is_lost_too),
         cmocka_unit_test(marks_what_is_given_again),
+        cmocka_unit_test(keeps_the_type_of_what_is_given_again),
         cmocka_unit_test(gives_again_the_events_of_clients_that_left),
         cmocka_unit_test(gives_again_the_last_session_of_clients_that_left),
         cmocka_unit_test(drops_and_counts_when_nobody_knows_what_was_begun),
-        cmocka_unit_test(pauses_the_clients_of_a_worker_that_does_not_begin),
+        cmocka_unit_test(pauses_the_clients_of_a_worker_that_does_not_take),
+        cmocka_unit_test(holds_what_a_worker_has_no_room_for),
+        cmocka_unit_test(gives_a_client_more_when_its_little_has_begun),
         cmocka_unit_test(notices_a_worker_that_lies),
+        cmocka_unit_test(does_not_pass_those_of_a_full_worker_again),
+        cmocka_unit_test(frees_a_client_from_a_full_worker_with_its_uid),
     };
 
     return cmocka_run_group_tests_name("gateway.router", tests, NULL, NULL);

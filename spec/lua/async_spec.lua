@@ -101,6 +101,7 @@ describe("Timer.cron", function()
   local function next_times(expression, after, zone, count)
     local code, out = process.run({ "lua5.4", "-e", ([[
       Timer = {}
+      package.loaded["gwrun.raise"] = dofile "lua/gwrun/raise.lua"
       package.loaded["gwrun.async"] = {}
       local cron = dofile "lua/gwrun/cron.lua"
       local y, m, d, h, min, s = (%q):match "(%%d+)-(%%d+)-(%%d+) (%%d+):(%%d+):(%%d+)"
@@ -144,6 +145,120 @@ describe("Timer.cron", function()
     assert.equal("2026-03-28 02:30:00\n2026-03-30 02:30:00", next_times("30 2 * * *", "2026-03-27 12:00:00", "Europe/Berlin", 2))
     assert.equal("2026-10-24 02:30:00\n2026-10-25 02:30:00\n2026-10-26 02:30:00",
       next_times("30 2 * * *", "2026-10-23 12:00:00", "Europe/Berlin", 3))
+  end)
+
+  -- What cron.lua takes in 2026 in a zone against a walk in steps of five minutes:
+  -- expressions for every hour take each that matches, others each local time once.
+  it("takes every time of a year once, and every hour of those that run hourly", function()
+    for _, zone in ipairs { "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana" } do
+      local code, out = process.run({ "lua5.4", "-e", [[
+        Timer = {}
+        package.loaded["gwrun.raise"] = dofile "lua/gwrun/raise.lua"
+        package.loaded["gwrun.async"] = {}
+        local cron = dofile "lua/gwrun/cron.lua"
+        local first = os.time { year = 2026, month = 1, day = 1, hour = 0 }
+        local last = os.time { year = 2027, month = 1, day = 1, hour = 0 } - 300
+        local dates = {}
+        for time = first, last, 300 do dates[#dates + 1] = os.date("*t", time) end
+        for expression, wanted in pairs {
+          ["*/30 * * * *"] = function(date) return date.min % 30 == 0 end,
+          ["45 0-23 * * *"] = function(date) return date.min == 45 end,
+          ["@hourly"] = function(date) return date.min == 0 end,
+          ["0 2 * * *"] = function(date) return date.hour == 2 and date.min == 0 end,
+          ["*/20 1,2 * * *"] = function(date) return (date.hour == 1 or date.hour == 2) and date.min % 20 == 0 end,
+          ["0 */2 * * *"] = function(date) return date.hour % 2 == 0 and date.min == 0 end,
+          ["@daily"] = function(date) return date.hour == 0 and date.min == 0 end,
+          ["5 0 1 * sun"] = function(date)
+            return (date.day == 1 or date.wday == 1) and date.hour == 0 and date.min == 5
+          end,
+        } do
+          local plan, time, seen = cron.parse(expression), first - 1, {}
+          for i, date in ipairs(dates) do
+            local name = ("%d-%d %d:%d"):format(date.month, date.day, date.hour, date.min)
+            if wanted(date) and (plan.is_hourly or not seen[name]) then
+              time = cron.next(plan, time)
+              assert(time == first + (i - 1) * 300, expression .. " " .. os.date("%F %T %Z", time))
+            end
+            seen[name] = true
+          end
+          assert(cron.next(plan, time) > last, expression)
+        end
+      ]] }, { env = { TZ = zone } })
+      assert.equal(0, code, zone .. ": " .. out)
+    end
+  end)
+
+  -- The times at which a job runs while a clock of the spec's goes on and is set;
+  -- each step is an instant (UTC) to which it goes on, or `set =` for a jump.
+  local function times_of_job(expression, zone, steps)
+    local code, out = process.run({ "lua5.4", "-e", ([[
+      local clock, pending = 0, nil
+      Timer = { once = function(seconds, fn, args) pending = { at = clock + seconds, fn = fn, args = args } end }
+      package.loaded["gwrun.raise"] = dofile "lua/gwrun/raise.lua"
+      package.loaded["gwrun.async"] = { now = os.time, spawn = function(fn) fn() end }
+      local time = os.time
+      os.time = function(date) return date and time(date) or clock end
+      package.loaded["gwrun.async"].now = os.time
+      local function utc(text)
+        local y, m, d, h, min = text:match "(%%d+)-(%%d+)-(%%d+) (%%d+):(%%d+)"
+        local t = time { year = y, month = m, day = d, hour = h, min = min, isdst = false }
+        local shown = os.date("!*t", t)
+        shown.isdst = false
+        return t + (t - time(shown))
+      end
+      local steps = { %s }
+      clock = utc(steps[1])
+      local function load_script()
+        package.loaded["gwrun.cron"] = nil
+        dofile "lua/gwrun/cron.lua"
+        Timer.cron(%q, function() print(os.date("%%H:%%M:%%S %%Z", clock)) end)
+      end
+      load_script()
+      for i = 2, #steps do
+        local step = steps[i]
+        if step == "reload" then
+          load_script()
+        elseif type(step) == "table" then
+          local jump = utc(step.set) - clock
+          clock, pending.at = clock + jump, pending.at + jump
+        else
+          while pending.at <= utc(step) do
+            local timer = pending
+            clock = timer.at
+            timer.fn(table.unpack(timer.args))
+          end
+          clock = utc(step)
+        end
+      end
+    ]]):format(steps, expression) }, { env = { TZ = zone } })
+    assert.equal(0, code, out)
+    return (out:gsub("\n$", ""))
+  end
+
+  it("takes a daily job once in the night when summer time ends", function()
+    assert.equal("02:00:00 CEST\n02:00:00 CET",
+      times_of_job("0 2 * * *", "Europe/Berlin", "'2026-10-24 23:20', '2026-10-26 02:00'"))
+    assert.equal("02:30:00 CEST",
+      times_of_job("30 2 * * *", "Europe/Berlin", "'2026-10-24 23:20', '2026-10-25 01:10', 'reload', '2026-10-25 20:00'"))
+    assert.equal("01:30:00 CEST\n02:00:00 CEST\n02:30:00 CEST\n02:00:00 CET\n02:30:00 CET\n03:00:00 CET",
+      times_of_job("*/30 * * * *", "Europe/Berlin", "'2026-10-24 23:20', '2026-10-25 02:10'"))
+  end)
+
+  it("repeats no job when the clock is set back a little", function()
+    -- two hours of a job at a chosen hour, a few seconds of any other
+    assert.equal("12:00:00 UTC\n12:00:00 UTC", times_of_job("0 12 * * *", "UTC",
+      "'2026-05-01 11:00', '2026-05-01 12:30', { set = '2026-05-01 11:30' }, '2026-05-02 12:30'"))
+    assert.equal("12:00:00 UTC\n12:01:00 UTC", times_of_job("* * * * *", "UTC",
+      "'2026-05-01 11:59', '2026-05-01 12:00', { set = '2026-05-01 11:59' }, '2026-05-01 12:01'"))
+  end)
+
+  it("follows the clock when it is set back far or set forward", function()
+    assert.equal("12:00:00 UTC\n12:00:00 UTC", times_of_job("0 12 * * *", "UTC",
+      "'2026-05-01 11:00', '2026-05-01 12:30', { set = '2026-03-01 11:30' }, '2026-03-01 12:30'"))
+    assert.equal("12:00:00 UTC\n11:30:00 UTC\n12:00:00 UTC", times_of_job("0,30 * * * *", "UTC",
+      "'2026-05-01 11:50', '2026-05-01 12:10', { set = '2026-05-01 11:10' }, '2026-05-01 12:10'"))
+    assert.equal("13:00:00 UTC", times_of_job("0 12 * * *", "UTC",
+      "'2026-05-01 11:00', { set = '2026-05-01 12:59' }, '2026-05-01 14:00'"))
   end)
 
   it("says what is wrong", function()

@@ -200,11 +200,22 @@ describe("in a script", function()
     it("keeps integers, floats, nulls and empty arrays", function()
       local function round(text) return bed:run("return json.encode(json.decode %q)", text) end
       for _, text in ipairs {
-        "1", "-9223372036854775808", "9223372036854775807", "1.0", "0.1", "1e+300", "null", "true", "false", '""', "[]", "{}",
+        "1", "-9223372036854775808", "9223372036854775807", "0.1", "1.0E+300", "null", "true", "false", '""', "[]", "{}",
         "[1,[],{}]", '{"a":[null,false]}', '"\\"\\\\\\b\\f\\n\\r\\t\\u0001"', '"ä€😀"', "[[[[[]]]]]", "0.30000000000000004",
       } do
         assert.equal(text, round(text))
       end
+      assert.equal('[7,1700000000123456,-7,1000000000000000,0.1,-0]',
+        bed:run "return json.encode { 7.0, 1700000000123456.0, -7.0, 1e15, 0.1, -0.0 }")
+      assert.equal('{"id":1700000000123456,"uid":1001}',
+        bed:run [[
+          local d = require("cjson").decode '{"uid":1001,"id":1700000000123456}'
+          return (json.encode { id = d.id }):sub(1, -2) .. "," .. json.encode({ uid = d.uid }):sub(2)]])
+      assert.equal("1001", bed:run [[
+        local secret = ("s"):rep(32)
+        local token = jwt.sign({ sub = 1001.0 }, secret)
+        return crypto.base64UrlDecode(token:match "%.([^.]+)%."):match '"sub":([^,}]+)']])
+      assert.is_true(bed:run "return crypto.sha256(1001.0) == crypto.sha256('1001')")
       assert.equal('"ä😀/\xef\xbf\xbd"', round '"\\u00e4\\ud83d\\ude00\\/\\ud800"')
       assert.equal("[1,2]", round " [ 1 ,\t2 ] ")
       assert.equal("float", bed:run "return math.type(json.decode '12345678901234567890')")

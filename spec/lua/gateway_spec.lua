@@ -19,13 +19,22 @@ describe("lua/gateway.lua", function()
         return tostring(name)
       end,
       names = function() return "json" end,
+      message = function() end,
+      close_options = function(options)
+        if type(options) == "table" and options.bad then error "bad argument #1 to '?' (there is no option)" end
+      end,
       select = function(fields) return fields end,
       unserialize = function(text) return text ~= "" and { text = text } or nil end,
     }
     setmetatable(core, { __index = function(_, name) return name end })
     Gateway = {
       unbindUid = function(id) closed[#closed + 1] = id return true end,
-      closeClient = function(id, message) closed[#closed + 1] = id .. message end,
+      closeClient = function(id, message, options)
+        if id:sub(-8) == "000000ff" then return nil, "gateway is not connected", "enotconn" end
+        closed[#closed + 1] = id .. message
+        closed.options = options
+        return true
+      end,
     }
     assert(loadfile "lua/gateway.lua")(Gateway, core)
   end)
@@ -103,7 +112,7 @@ describe("lua/gateway.lua", function()
 
   it("says when a gateway's answer would be too large", function()
     answer(false, { [1] = "x" })
-    assert.same({ nil, "a gateway would have to answer with more than 64 MiB", "emsgsize",
+    assert.same({ nil, "a gateway would have to answer with more than max_packet", "emsgsize",
       { [Q .. "00000001"] = { text = "x" } }, n = 4 }, table.pack(Gateway.getAllClientSessions()))
   end)
 
@@ -145,6 +154,50 @@ describe("lua/gateway.lua", function()
     failure = "late"
     assert.same({ nil, "late", "etimedout", 1, n = 4 }, table.pack(Gateway.closeUid("ann", "!")))
     assert.equal(P .. "00000003!", closed[3])
+  end)
+
+  it("closes a group, and counts those whose gateways took it", function()
+    answer({ [1] = { uid = "ann" } }, { [2] = {} })
+    assert.equal(2, Gateway.closeGroup("room", "!"))
+    table.sort(closed)
+    assert.same({ P .. "00000001!", Q .. "00000002!" }, closed)
+    answer({ [1] = {}, [255] = {} })
+    assert.same({ nil, "gateway is not connected", "enotconn", 1, n = 4 },
+      table.pack(Gateway.closeGroup("room", "!")))
+  end)
+
+  it("asks for as long as a close says, and closes as it says", function()
+    answer { 1 }
+    local options = { code = 4000, timeout = 2 }
+    for _, name in ipairs { "closeUid", "closeGroup" } do
+      answer(name == "closeUid" and { 1 } or { [1] = {} })
+      Gateway[name]("x", "!", options)
+      assert.equal(2, asked.timeout)
+      assert.same({ code = 4000 }, closed.options)
+      Gateway[name]("x", "!", 3)
+      assert.equal(3, asked.timeout)
+      assert.is_nil(closed.options)
+      Gateway[name]("x", "!", true)
+      assert.is_true(closed.options)
+      assert.has_error(function() Gateway[name]("x", "!", { bad = true }) end)
+      assert.has_error(function() Gateway[name]("x", "!", { timeout = 0 }) end)
+    end
+    assert.same({ code = 4000, timeout = 2 }, options) -- it may be used again
+  end)
+
+  it("closes as its options said when it was called, whatever they say later", function()
+    local options = { code = 4000 }
+    local ask = core.ask
+    core.ask = function(...)
+      options.code = 4001 -- another handler's turn, with the same table
+      return ask(...)
+    end
+    for _, name in ipairs { "closeUid", "closeGroup" } do
+      answer(name == "closeUid" and { 1 } or { [1] = {} })
+      options.code = 4000
+      Gateway[name]("x", "!", options)
+      assert.same({ code = 4000 }, closed.options)
+    end
   end)
 
   it("blames the caller for a wrong argument, by the function's name", function()

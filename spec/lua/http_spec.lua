@@ -85,6 +85,10 @@ describe("gwrun.http", function()
     assert.same({ "n=1&q=a%20b%26c", "application/x-www-form-urlencoded" }, { echo.body, echo.headers["content-type"] })
     echo = bed:run [[return Http.get(url .. "/echo", { query = { q = "ä", z = 1 } }):json()]]
     assert.equal("/echo?q=%C3%A4&z=1", echo.url)
+    assert.equal("a=1001&b=0.1&c=1700000000123456",
+      bed:run "return Http.encode { a = 1001.0, b = 0.1, c = 1700000000123456.0 }")
+    echo = bed:run [[return Http.get(url .. "/echo", { headers = { ["X-Id"] = 1700000000123456.0 } }):json()]]
+    assert.equal("1700000000123456", echo.headers["x-id"])
     echo = bed:run [[return Http.post(url .. "/echo"):json()]]
     assert.same({ "POST", "0", "" }, { echo.method, echo.headers["content-length"], echo.body })
     assert.equal("OPTIONS", bed:run [[return Http.request({ url = url .. "/echo", method = "OPTIONS" }):json().method]])
@@ -157,6 +161,11 @@ describe("gwrun.http", function()
       ["Http.get(url, { headers = { ['a\\n'] = 'b' } })"] = "spec:1: http: bad header name",
       ["Http.post(url, { print })"] = "spec:1: http: option 'json': json: a function cannot be written",
       ["Http.request { url = url, method = 'GET /x' }"] = "spec:1: http: option 'method' must be in capitals",
+      ["Http.get(url, { query = { tags = { 1 } } })"] = "spec:1: http: the value of 'tags' is a table; give text",
+      ["Http.request { url = url, form = { a = require 'cjson'.null } }"] = "spec:1: http: the value of 'a' is a userdata",
+      ["Http.get(url, { headers = { a = print } })"] = "spec:1: http: header 'a' is a function; give text",
+      ["Http.encode { [print] = 1 }"] = "spec:1: http: a name is a function; give text",
+      ["Http.escape(nil)"] = "spec:1: http: the text is a nil; give text",
       ["Http.request {}"] = "spec:1: http: option 'url' is missing",
     } do
       assert.error_matches(function() bed:run(text) end, message)

@@ -136,7 +136,34 @@ describe("lua/gwrun/mysql.lua", function()
 
     it("lists", function()
       assert.same({ "x IN (?, ?, ?) AND y = ?", 1, 2, 3, 4 }, { bound("x IN (:l) AND y = :y", { l = { 1, 2, 3 }, y = 4 }) })
-      assert.same({ "x IN (NULL)" }, { bound("x IN (?)", { {} }) })
+      local none = "SELECT NULL FROM DUAL WHERE FALSE"
+      assert.same({ "x IN (" .. none .. ")" }, { bound("x IN (?)", { {} }) })
+      assert.same({ "x not in(" .. none .. ") AND y IN (?)", 1 }, { bound("x not in(:l) AND y IN (:m)", { l = {}, m = { 1 } }) })
+      assert.same({ "FIELD(x, NULL)" }, { bound("FIELD(x, ?)", { {} }) })
+      for _, text in ipairs { "IN /* y (? */ (?)", "IN -- y\n(?)", "IN ( # (\n ?)" } do
+        assert.same({ (text:gsub("%?%)$", none .. ")")) }, { bound(text, { {} }) })
+      end
+      for _, text in ipairs {
+        "x IN (1, :l)", "x IN (:l, 1)", "x IN (:l, :m)", "x NOT IN ((:l))", "x <> :l", "GREATEST(:l)",
+        "INSERT INTO t VALUES (:l)", "INSERT INTO t VALUES (1, :l)", "FIELD(:l)", "-- IN (\n:l)", "xin(:l)",
+      } do
+        assert.error_matches(function()
+          bound(text, { l = {}, m = text:find ":m" and 1 or nil })
+        end, "the list of parameter :l is empty; only one that stands alone in IN %(…%) may be")
+      end
+      assert.error_matches(function() bound("x IN (:l)", { l = { a = 1 } }) end, "the table of parameter :l is no list")
+    end)
+
+    it("no condition that is empty where it would mean every row", function()
+      for _, query in ipairs {
+        function() db:delete("t"):where {} end, function() db:update("t"):where {} end,
+        function() db:select():from("t"):where({ a = 1 }):orWhere {} end,
+      } do
+        local ok, message = pcall(query)
+        assert.is_false(ok)
+        assert.matches("mysql_builder_spec.lua:%d+: the condition's table is empty", message)
+      end
+      assert.equal("SELECT * FROM `t` WHERE (TRUE)", (db:select():from("t"):where({}):toSql()))
     end)
 
     it("every parameter once, or says which is wrong", function()
@@ -144,7 +171,8 @@ describe("lua/gwrun/mysql.lua", function()
       assert.error_matches(function() bound("? ?", { 1 }) end, "no value for parameter 2")
       assert.error_matches(function() bound(":a", { a = 1, b = 2 }) end, "has no parameter :b")
       assert.error_matches(function() bound("?", { print }) end, "a function cannot be the value of parameter 1")
-      assert.error_matches(function() db:select():where("a = ? AND b = ?", 1) end, "1 values for 2 question marks")
+      local _, message = pcall(function() db:select():where("a = ? AND b = ?", 1) end)
+      assert.matches("mysql_builder_spec.lua:%d+: 1 values for 2 question marks", message)
     end)
 
     it("nothing without parameters: the text goes as it is", function()

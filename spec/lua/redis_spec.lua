@@ -38,6 +38,17 @@ describe("gwrun.redis", function()
     assert.same({ cjson.null, 1 }, { bed:run "local t = table.pack(r:get('missing')) return t[1], t.n" })
   end)
 
+  it("writes numbers as integers where they are, else as short as they can be read back", function()
+    for number, text in pairs {
+      ["1001.0"] = "1001", ["1700000000123456.0"] = "1700000000123456", ["1700000000123456"] = "1700000000123456",
+      ["0.1"] = "0.1", ["0.1 + 0.2"] = "0.30000000000000004", ["-7.0"] = "-7", ["1e15"] = "1000000000000000",
+    } do
+      assert.equal(text, bed:run("r:set('n', %s) return r:get 'n'", number))
+    end
+    assert.equal(1002, bed:run "r:set('n', 1001.0) return r:incr 'n'")
+    assert.equal("x", bed:run "r:hset('h', 7.0, 'x') return r:hget('h', '7')")
+  end)
+
   it("returns nil, message and code for an error", function()
     local none, message, code = bed:run "r:set('k', 'x') return r:incr('k')"
     assert.equal(cjson.null, none)
@@ -98,6 +109,31 @@ describe("gwrun.redis", function()
     assert.equal("eagain", select(3, bed:run [[
       return r:transaction({ "n" }, function(tx, c) r:incr("n") tx:set("n", 0) end)
     ]]))
+  end)
+
+  it("leaves a server that became a replica", function()
+    assert.same({ "readonly", true, "OK" }, { bed:run [[
+      local id = r:call("CLIENT", "ID")
+      r:call("REPLICAOF", "127.0.0.1", "1")
+      local code = select(3, r:set("n", 1))
+      r:call("REPLICAOF", "NO", "ONE")
+      return code, r:call("CLIENT", "ID") ~= id, r:set("n", 1)
+    ]] })
+  end)
+
+  it("does not run a transaction whose watch was lost with its connection", function()
+    local none, message, code, n = bed:run [[
+      r:set("n", 1)
+      local result, message, code = r:transaction("n", function(tx, c)
+        c:call("REPLICAOF", "127.0.0.1", "1")
+        c:set("n", 2) -- refused, and the connection is left
+        c:call("REPLICAOF", "NO", "ONE")
+        tx:set("n", 3)
+      end)
+      return result, message, code, r:get "n"
+    ]]
+    assert.same({ cjson.null, "econnreset", "1" }, { none, code, n })
+    assert.matches("the connection was lost during the transaction", message)
   end)
 
   it("has every command within a transaction, too", function()

@@ -240,15 +240,29 @@ static void current_client_is_an_error_elsewhere(void **state)
 
 static void sends_numbers_as_text(void **state)
 {
-    run("Gateway.sendToClient(a, 42)");
-    assert_string_equal(sent(), "SEND_TO_ONE::42 ");
+    static const char *const numbers[][2] = {{"42", "42"}, {"7.0", "7"},
+        {"-2^53", "-9007199254740992"}, {"1700000000123456", NULL},
+        {"1700000000123456.0", "1700000000123456"}, {"0.1", "0.1"},
+        {"0.1 + 0.2", "0.30000000000000004"}, {"-0.0", "-0"},
+        {"1e300", "1.0E+300"}, {"math.mininteger", "-9223372036854775808"}};
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        const char *text = numbers[i][1] ? numbers[i][1] : numbers[i][0];
+        char code[128], wanted[128];
+
+        snprintf(
+            code, sizeof(code), "Gateway.sendToClient(a, %s)", numbers[i][0]);
+        snprintf(wanted, sizeof(wanted), "SEND_TO_ONE::%s ", text);
+        run(code);
+        assert_string_equal(sent(), wanted);
+    }
 }
 
 static void names_wrong_arguments(void **state)
 {
     assert_string_equal(run("Gateway.sendToAll({})"),
         "test:1: bad argument #1 to 'sendToAll' (a table cannot be sent: "
-        "encode it first, e.g. with cjson.encode)");
+        "encode it first, e.g. with json.encode of gwrun.json)");
     assert_string_equal(run("Gateway.sendToAll(nil)"),
         "test:1: bad argument #1 to 'sendToAll' (string expected, got nil)");
     assert_string_equal(run("Gateway.sendToClient('xyz', 'm')"),
@@ -266,6 +280,12 @@ static void names_wrong_arguments(void **state)
     assert_string_equal(run("Gateway.bindUid(a, 0)"),
         "test:1: bad argument #2 to 'bindUid' (must not be empty or 0, and "
         "not longer than 255 bytes)");
+    assert_string_equal(run("Gateway.bindUid(a, 'B\\xe9')"),
+        "test:1: bad argument #2 to 'bindUid' (the name is not UTF-8, and many "
+        "calls carry names as JSON)");
+    assert_string_equal(run("Gateway.sendToGroup({ 'x', '\\xff' }, 'm')"),
+        "test:1: bad argument #1 to 'sendToGroup' (the name is not UTF-8, and "
+        "many calls carry names as JSON)");
     assert_string_equal(run("Gateway.joinGroup(a, { 'x', print })"),
         "test:1: bad argument #2 to 'joinGroup' (string or integer expected, "
         "got function)");
@@ -283,6 +303,133 @@ static void names_wrong_arguments(void **state)
 static bool is_alone(void *arg)
 {
     return gateways->npeers == 0;
+}
+
+static void reads_options_where_raw_stands(void **state)
+{
+    static const char *const sends[][2] = {
+        {"sendToClient(a, 'x', O)", "SEND_TO_ONE%s::x "},
+        {"sendToCurrentClient('x', O)", "SEND_TO_ONE%s::x "},
+        {"sendToUid('u', 'x', O)", "SEND_TO_UID%s:[\"u\"]:x "},
+        {"sendToGroup('g', 'x', nil, O)",
+            "SEND_TO_GROUP%s:{\"group\":[\"g\"],\"exclude\":null}:x "},
+        {"sendToAll('x', nil, nil, O)", "SEND_TO_ALL%s::x "},
+        {"closeClient(a, 'x', O)", "KICK%s::x "},
+        {"closeCurrentClient('x', O)", "KICK%s::x "},
+    };
+    static const char *const options[][2] = {{"nil", ""}, {"false", ""},
+        {"true", "/raw"}, {"{}", ""}, {"{ raw = true }", "/raw"},
+        {"{ raw = false }", ""}, {"{ binary = true }", "/binary"},
+        {"{ binary = false }", "/text"},
+        {"{ raw = false, binary = true }", "/binary"}};
+    char code[256], want[256];
+
+    for (size_t i = 0; i < sizeof(sends) / sizeof(sends[0]); i++) {
+        for (size_t o = 0; o < sizeof(options) / sizeof(options[0]); o++) {
+            const char *at = strchr(sends[i][1], '%');
+
+            snprintf(code, sizeof(code), "local O = %s return Gateway.%s",
+                options[o][0], sends[i][0]);
+            assert_string_equal(run(code), "true");
+            snprintf(want, sizeof(want), "%.*s%s%s", (int)(at - sends[i][1]),
+                sends[i][1], options[o][1], at + 2);
+            assert_string_equal(sent(), want);
+        }
+    }
+}
+
+static void names_what_is_wrong_with_options(void **state)
+{
+    static const char *const wrong[][2] = {
+        {"sendToClient(a, 'x', 1)",
+            "#3 to 'sendToClient' (true, false or a table of options expected, "
+            "got number)"},
+        {"sendToClient(a, 'x', { binry = true })",
+            "#3 to 'sendToClient' (there is no option \"binry\"; did you mean "
+            "\"binary\"?)"},
+        {"sendToClient(a, 'x', { ['raw\\0'] = true })",
+            "#3 to 'sendToClient' (there is no option \"raw\\x00\"; did you mean "
+            "\"raw\"?)"},
+        {"sendToClient(a, 'x', setmetatable({}, { __index = { raw = true } }))",
+            "#3 to 'sendToClient' (options must stand in the table itself, not "
+            "behind __index of its metatable)"},
+        {"sendToUid('u', 'x', { colour = 1 })",
+            "#3 to 'sendToUid' (there is no option \"colour\")"},
+        {"sendToGroup('g', 'x', nil, { a, b })",
+            "#4 to 'sendToGroup' (options have names, as in { raw = true }; "
+            "got a number as one)"},
+        {"sendToAll('x', nil, nil, { raw = 1 })",
+            "#4 to 'sendToAll' (option raw must be true or false, got number)"},
+        {"sendToCurrentClient('x', { binary = 'yes' })",
+            "#2 to 'sendToCurrentClient' (option binary must be true or false, "
+            "got string)"},
+        {"closeClient(a, 'x', { raw = true, binary = true })",
+            "#3 to 'closeClient' (raw bytes have no type: give raw or binary)"},
+        {"sendToClient(a, 'x', { code = 4000 })",
+            "#3 to 'sendToClient' (there is no option \"code\")"},
+        {"closeClient(a, 'x', { resaon = 'y' })",
+            "#3 to 'closeClient' (there is no option \"resaon\"; did you mean "
+            "\"reason\"?)"},
+        {"closeClient(a, 'x', { code = 1005 })",
+            "#3 to 'closeClient' (option code must be 1000 to 1003, 1007 to "
+            "1014 or 3000 to 4999, not 1005)"},
+        {"closeClient(a, nil, { code = 4000.5 })",
+            "#3 to 'closeClient' (option code must be 1000 to 1003, 1007 to "
+            "1014 or 3000 to 4999, not 4000.5)"},
+        {"closeClient(a, nil, { code = '4000' })",
+            "#3 to 'closeClient' (option code must be a number, got string)"},
+        {"closeCurrentClient(nil, { reason = ('x'):rep(124) })",
+            "#2 to 'closeCurrentClient' (option reason may have 123 bytes, not "
+            "124)"},
+        {"closeClient(a, nil, { reason = '\\xff' })",
+            "#3 to 'closeClient' (option reason must be UTF-8, without a NUL)"},
+        {"closeClient(a, { code = 4000 })",
+            "#2 to 'closeClient' (a table cannot be sent; options are argument "
+            "#3, behind the last message or nil)"},
+        {"closeUid('u', nil, { code = 1 })",
+            "#3 to 'closeUid' (option code must be 1000 to 1003, 1007 to 1014 "
+            "or 3000 to 4999, not 1)"},
+        {"closeUid('u', { code = 4000 })",
+            "#2 to 'closeUid' (a table cannot be sent; options are argument "
+            "#3, behind the last message or nil)"},
+        {"closeGroup('g', nil, { timeot = 1 })",
+            "#3 to 'closeGroup' (there is no option \"timeot\"; did you mean "
+            "\"timeout\"?)"},
+        {"closeGroup('', nil)",
+            "#1 to 'closeGroup' (must not be empty or 0, and not longer than "
+            "255 bytes)"},
+        {"sendToAll('x', { binary = true })",
+            "#2 to 'sendToAll' (client ids expected, got a table with binary = "
+            "true; options are argument #4)"},
+        {"sendToAll('x', nil, { raw = true })",
+            "#3 to 'sendToAll' (client ids expected, got a table with raw = "
+            "true; options are argument #4)"},
+        {"sendToGroup('g', 'x', { raw = true })",
+            "#3 to 'sendToGroup' (client ids expected, got a table with raw = "
+            "true; options are argument #4)"},
+    };
+    char code[256], want[256];
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(code, sizeof(code), "Gateway.%s", wrong[i][0]);
+        snprintf(want, sizeof(want), "test:1: bad argument %s", wrong[i][1]);
+        assert_string_equal(run(code), want);
+    }
+    assert_silent();
+}
+
+/* A table that is kept costs no memory for each message. */
+static void allocates_nothing_for_options(void **state)
+{
+    assert_string_equal(
+        run("local kept = { binary = true } "
+            "local function send() Gateway.sendToClient(a, 'x', kept) end "
+            "send() collectgarbage() collectgarbage 'stop' "
+            "local before = collectgarbage 'count' "
+            "for _ = 1, 100 do send() end "
+            "local more = collectgarbage 'count' - before "
+            "collectgarbage 'restart' return more == 0"),
+        "true");
 }
 
 static void says_when_no_gateway_is_connected(void **state)
@@ -329,9 +476,9 @@ static void gives_up_on_a_silent_gateway(void **state)
 
 static void reports_answers_that_make_no_sense(void **state)
 {
-    answer("O:1:\"X\":0:{}");
+    answer("O:1:\"X\":0:{");
     assert_string_equal(
-        run("return select(3, Gateway.getSession(a))"), "enotsup");
+        run("return select(3, Gateway.getSession(a))"), "eproto");
     answer("s:1:\"x\";");
     assert_string_equal(run("return Gateway.getAllUidList()"),
         "nil a gateway's answer has the wrong type eproto {}");
@@ -382,6 +529,33 @@ static void closes_all_clients_of_a_uid(void **state)
     assert_string_equal(run("return Gateway.closeUid('ann', 'bye')"), "2");
     assert_string_equal(sent(), "GET_CLIENT_ID_BY_UID:ann: ");
     assert_string_equal(sent(), "KICK::bye KICK::bye ");
+}
+
+static void closes_with_a_code_and_a_reason(void **state)
+{
+    run("Gateway.closeClient(a, 'bye', { code = 4000 })");
+    assert_string_equal(sent(), "KICK:\x0f\xa0:bye ");
+    run("Gateway.closeClient(a, nil, { code = 4001, reason = 'no' })");
+    assert_string_equal(sent(), "KICK:\x0f\xa1no: ");
+    run("Gateway.closeCurrentClient('x', { reason = 'no', binary = true })");
+    assert_string_equal(sent(), "KICK/binary:\x03\xe8no:x ");
+    answer("a:2:{i:0;i:1;i:1;i:3;}");
+    run("Gateway.closeUid('ann', nil, { code = 4000, timeout = 3 })");
+    assert_string_equal(sent(), "GET_CLIENT_ID_BY_UID:ann: ");
+    assert_string_equal(sent(), "KICK:\x0f\xa0: KICK:\x0f\xa0: ");
+    assert_string_equal(run("return (select(2, pcall(Gateway.closeUid, 'ann', "
+                            "nil, { timeout = -1 })):match 'bad timeout')"),
+        "bad timeout");
+}
+
+static void closes_all_clients_of_a_group(void **state)
+{
+    answer("a:2:{i:1;a:1:{s:3:\"uid\";N;}i:3;a:1:{s:3:\"uid\";N;}}");
+    assert_string_equal(
+        run("return Gateway.closeGroup('room', 'bye', { code = 4000 })"), "2");
+    assert_string_equal(sent(),
+        "SELECT:{\"fields\":[\"uid\"],\"where\":{\"groups\":[\"room\"]}}: ");
+    assert_string_equal(sent(), "KICK:\x0f\xa0:bye KICK:\x0f\xa0:bye ");
 }
 
 static void takes_maps_of_its_own_results_as_lists(void **state)
@@ -459,6 +633,9 @@ int main(void)
         TEST(current_client_is_an_error_elsewhere),
         TEST(sends_numbers_as_text),
         TEST(names_wrong_arguments),
+        TEST(reads_options_where_raw_stands),
+        TEST(names_what_is_wrong_with_options),
+        TEST(allocates_nothing_for_options),
         TEST(says_when_no_gateway_is_connected),
         TEST(says_when_one_gateway_is_not_connected),
         TEST(gives_up_on_a_silent_gateway),
@@ -468,6 +645,8 @@ int main(void)
         TEST(lists_a_clients_groups),
         TEST(has_no_uid_for_unbound_and_offline_clients),
         TEST(closes_all_clients_of_a_uid),
+        TEST(closes_with_a_code_and_a_reason),
+        TEST(closes_all_clients_of_a_group),
         TEST(takes_maps_of_its_own_results_as_lists),
         TEST(leaves_excluded_clients_out_of_a_list),
         TEST(joins_and_leaves_several_groups),

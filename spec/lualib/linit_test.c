@@ -117,11 +117,12 @@ static void has_cjson(void **state)
 
 static void prints_one_safe_line(void **state)
 {
-    load("print('a', 1, nil, 'x\\ny\\27[2J\\r\\0z\\194\\155') "
+    load("print('a', 1, nil, 'x\\ny\\27[2J\\r\\0z\\194\\155\\u{202E}\\255') "
          "Log.warn 'careful' Log.debug 'hidden' Log.error('你好') "
          "warn 'x\\ny\\27[2J'");
     assert_string_equal(logged(),
-        "notice print: a\t1\tnil\tx\\ny\\x1b[2J\\x0d\\x00z\\xc2\\x9b\n"
+        "notice print: a\t1\tnil\tx\\ny\\x1b[2J\\x0d\\x00z\\xc2\\x9b"
+        "\\xe2\\x80\\xae\\xff\n"
         "warn script: careful\n"
         "error script: 你好\n"
         "warn vm: lua warning: \"x\\ny\\x1b[2J\"\n");

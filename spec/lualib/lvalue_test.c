@@ -118,6 +118,16 @@ static void carries_good_vectors_through_lua(void **state)
     json_decref(root);
 }
 
+static void leaves_out_what_php_alone_can_build(void **state)
+{
+    assert_reads("O:1:\"A\":1:{s:1:\"x\";i:1;}", "v == nil");
+    assert_reads("a:2:{s:1:\"o\";O:1:\"A\":0:{}s:1:\"n\";i:1;}",
+        "v.n == 1 and v.o == nil and next(v, next(v)) == nil");
+    assert_reads("a:3:{i:0;i:1;i:1;E:3:\"A:B\";i:2;i:3;}",
+        "v[0] == 1 and v[1] == nil and v[2] == 3");
+    assert_reads("a:2:{i:0;i:1;i:1;R:2;}", "#v == 1 and v[1] == 1");
+}
+
 static void refuses_bad_vectors_and_leaves_the_stack(void **state)
 {
     json_t *root = vectors_load("spec/vectors/php-serialize.json");
@@ -167,6 +177,19 @@ static void keeps_the_keys_of_other_arrays(void **state)
         "v[0] == 1 and v[1] == 2 and v[3] == 4");
     assert_reads(
         "a:2:{i:-5;b:1;s:2:\"07\";b:0;}", "v[-5] == true and v['07'] == false");
+    assert_reads("a:2:{s:1:\"7\";i:1;s:2:\"-5\";i:2;}",
+        "v[7] == 1 and v[-5] == 2 and v['7'] == nil");
+}
+
+/* To PHP the array is a list: what was 0 must not come back as 1. */
+static void comes_back_with_the_key_0_when_it_had_one(void **state)
+{
+    assert_writes("{ [0] = 'x' }", "a:1:{s:1:\"0\";s:1:\"x\";}");
+    assert_writes("{ ['0'] = 1, ['1'] = { [0] = 2 } }",
+        "a:2:{s:1:\"0\";i:1;i:1;a:1:{s:1:\"0\";i:2;}}");
+    assert_writes("{ [0] = 1, k = 2 }", "a:2:{s:1:\"0\";i:1;s:1:\"k\";i:2;}");
+    assert_reads("a:2:{s:1:\"0\";i:1;i:1;a:1:{s:1:\"0\";i:2;}}",
+        "v[0] == 1 and v[1][0] == 2 and v[2] == nil and v['0'] == nil");
 }
 
 static void reads_null_as_nil_alone_and_as_a_sentinel_inside(void **state)
@@ -308,10 +331,12 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(carries_good_vectors_through_lua),
+        cmocka_unit_test(leaves_out_what_php_alone_can_build),
         cmocka_unit_test(refuses_bad_vectors_and_leaves_the_stack),
         cmocka_unit_test(refuses_a_value_cut_anywhere),
         cmocka_unit_test(reads_lists_as_sequences),
         cmocka_unit_test(keeps_the_keys_of_other_arrays),
+        cmocka_unit_test(comes_back_with_the_key_0_when_it_had_one),
         cmocka_unit_test(reads_null_as_nil_alone_and_as_a_sentinel_inside),
         cmocka_unit_test(keeps_integers_and_floats_apart),
         cmocka_unit_test(writes_sequences_as_lists),

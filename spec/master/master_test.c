@@ -32,9 +32,11 @@
 
 enum behaviour {
     SERVE,
+    END_WELL,       /* is ready, and ends with 0 */
     FAIL,           /* says why it cannot start */
     CRASH,          /* ends before it is ready */
     CRASH_READY,    /* ends after it was ready */
+    WEAR_OUT,       /* likewise, and says why another one is to serve */
     FREEZE,         /* is ready, then stopped */
     IGNORE_STOP,    /* has to be killed */
     REFUSE_RELOAD,  /* has a script that does not load */
@@ -49,6 +51,7 @@ struct page {
     unsigned pings[CHILDREN];
     bool hold[CHILDREN]; /* the answer to a ping */
     int commits[CHILDREN], aborts[CHILDREN];
+    int parts[CHILDREN]; /* what came with "prepare" */
     int pages[CHILDREN]; /* of lists of clients; each list has three */
     int lists_left[CHILDREN];
     int stopped_at[CHILDREN]; /* place in the order of stopping, from 1 */
@@ -109,6 +112,7 @@ static void child_obey(struct page *page, int slot, const json_t *m)
     } else if (strcmp(type, "connections_left") == 0) {
         page->lists_left[slot]++;
     } else if (strcmp(type, "prepare") == 0) {
+        page->parts[slot] = (int)ctlmsg_int(m, "part", 0);
         child_prepare(page, slot, run);
     } else if (strcmp(type, "commit") == 0) {
         page->commits[slot]++;
@@ -135,6 +139,12 @@ static void child_begin(struct page *page, int slot)
     say(json_pack("{s:s}", "type", "ready"));
     if (behaviour == CRASH_READY)
         exit(5);
+    if (behaviour == END_WELL)
+        exit(0);
+    if (behaviour == WEAR_OUT) {
+        say(json_pack("{s:s,s:s}", "type", "worn", "message", "memory full"));
+        exit(0);
+    }
     if (behaviour == FREEZE)
         raise(SIGSTOP);
 }
@@ -178,7 +188,9 @@ struct world {
     struct master_conf conf;
     struct master *master;
     bool started, stopped;
-    char *message; /* owned; of on_started */
+    char *message;       /* owned; of on_started */
+    const char *refusal; /* of every reload; NULL: none */
+    int taken, left;     /* reloads */
 };
 
 /* A gwrun command. */
@@ -204,6 +216,29 @@ static void on_stopped(void *arg)
 {
     ((struct world *)arg)->stopped = true;
 }
+
+static char *on_reload(void *arg)
+{
+    struct world *w = arg;
+
+    return w->refusal ? xstrdup(w->refusal) : NULL;
+}
+
+static json_t *reload_part(size_t index, void *arg)
+{
+    return index == 0 ? NULL : json_pack("{s:i}", "part", (int)index);
+}
+
+static void on_reloaded(bool taken, void *arg)
+{
+    struct world *w = arg;
+
+    w->taken += taken;
+    w->left += !taken;
+}
+
+static const struct master_events events = {
+    on_started, on_stopped, on_reload, reload_part, on_reloaded};
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -253,7 +288,6 @@ static void setup(struct world *w)
 
 static void begin(struct world *w)
 {
-    static const struct master_events events = {on_started, on_stopped};
     char err[256] = "";
 
     assert_int_equal(
@@ -463,6 +497,33 @@ static void restarts_a_child_at_once_then_backs_off(void **unused)
     finish(&w);
 }
 
+static void replaces_a_child_that_wears_out_without_back_off(void **unused)
+{
+    struct world w;
+    struct asker a;
+
+    setup(&w);
+    w.loop.data = &w.clock;
+    begin_and_wait(&w);
+    w.page->behaviour[2] = WEAR_OUT;
+    kill_child(&w, 2);
+    for (int i = 0; i < 2 * MASTER_RESTARTS; i++) {
+        wait_until(&w, w.page->starts[2] == 2 + i);
+        wait_until(&w, strcmp(state_of(&w, 2), "back-off") == 0);
+        assert_int_equal(w.page->starts[2], 2 + i);
+        w.clock.now += 1000;
+    }
+    w.page->behaviour[2] = SERVE;
+    wait_until(&w, master_child_ready(w.master, 2));
+    ask(&w, &a, status_question());
+    wait_until(&w, a.answer);
+    assert_string_equal(
+        ctlmsg_string(process(&a, 2), "last_end", ""), "memory full");
+    assert_null(ctlmsg_string(process(&a, 1), "last_end", NULL));
+    leave(&a);
+    finish(&w);
+}
+
 static void stops_the_last_role_first(void **unused)
 {
     struct world w;
@@ -663,8 +724,36 @@ static void commits_a_reload_that_all_have_prepared(void **unused)
     assert_true(json_is_true(json_object_get(a.answer, "ok")));
     assert_int_equal(ctlmsg_int(a.answer, "workers", 0), CHILDREN);
     assert_int_equal(ctlmsg_int(a.answer, "generation", 0), 2);
-    for (size_t i = 0; i < CHILDREN; i++)
+    for (int i = 0; i < CHILDREN; i++) {
         assert_int_equal(w.page->commits[i], 1);
+        assert_int_equal(w.page->parts[i], i);
+    }
+    assert_int_equal(w.taken, 1);
+    leave(&a);
+    finish(&w);
+}
+
+static void refuses_a_reload_whose_files_are_bad(void **unused)
+{
+    struct world w;
+    struct asker a;
+
+    setup(&w);
+    begin_and_wait(&w);
+    w.refusal = "the key is no key";
+    ask(&w, &a, reload_question());
+    wait_until(&w, a.answer);
+    assert_true(json_is_false(json_object_get(a.answer, "ok")));
+    assert_string_equal(
+        ctlmsg_string(a.answer, "message", ""), "the key is no key");
+    assert_int_equal(w.left, 1);
+    leave(&a);
+    w.refusal = NULL;
+    ask(&w, &a, reload_question());
+    wait_until(&w, a.answer);
+    assert_true(json_is_true(json_object_get(a.answer, "ok")));
+    for (size_t i = 0; i < CHILDREN; i++)
+        assert_int_equal(w.page->aborts[i], 0); /* nobody was asked */
     leave(&a);
     finish(&w);
 }
@@ -685,6 +774,7 @@ static void aborts_a_reload_that_one_refuses(void **unused)
     wait_until(&w, w.page->aborts[0] && w.page->aborts[1]);
     for (size_t i = 0; i < CHILDREN; i++)
         assert_int_equal(w.page->commits[i], 0);
+    assert_int_equal(w.left, 1);
     leave(&a);
     finish(&w);
 }
@@ -731,6 +821,161 @@ static void aborts_a_reload_during_which_one_ends(void **unused)
     finish(&w);
 }
 
+static json_t *reload_of(const char *name)
+{
+    return json_pack("{s:s,s:s}", "type", "reload", "name", name);
+}
+
+static void reloads_workers_of_one_name_and_nothing_else(void **unused)
+{
+    struct world w;
+    struct asker a, b;
+
+    setup(&w);
+    w.children[1].name = "Chat";
+    w.children[2].name = "Billing";
+    begin_and_wait(&w);
+    w.refusal = "the certificate has expired"; /* nobody looks at it */
+    ask(&w, &a, reload_of("Billing"));
+    wait_until(&w, a.answer);
+    assert_true(json_is_true(json_object_get(a.answer, "ok")));
+    assert_int_equal(ctlmsg_int(a.answer, "workers", 0), 1);
+    assert_int_equal(w.page->commits[0] + w.page->commits[1], 0);
+    assert_int_equal(w.page->commits[2], 1);
+    assert_int_equal(w.taken, 0);
+    leave(&a);
+    ask(&w, &b, reload_of("name")); /* the hub's, which is no worker */
+    wait_until(&w, b.answer);
+    assert_string_equal(ctlmsg_type(b.answer), "error");
+    leave(&b);
+    finish(&w);
+}
+
+/* The last child is a program. */
+static void setup_program(
+    struct world *w, enum master_restart restart, enum behaviour behaviour)
+{
+    setup(w);
+    w->children[2].role = "program";
+    w->children[2].name = "feed";
+    w->children[2].restart = restart;
+    w->page->behaviour[2] = behaviour;
+}
+
+static void lets_a_program_end_for_good(void **unused)
+{
+    static const struct {
+        enum master_restart restart;
+        enum behaviour behaviour;
+        const char *state;
+    } rows[] = {
+        {MASTER_ON_FAILURE, END_WELL, "ended"},
+        {MASTER_NEVER, END_WELL, "ended"},
+        {MASTER_NEVER, CRASH_READY, "failed"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world w;
+
+        setup_program(&w, rows[i].restart, rows[i].behaviour);
+        begin_and_wait(&w);
+        wait_until(&w, strcmp(state_of(&w, 2), rows[i].state) == 0);
+        assert_int_equal(w.page->starts[2], 1);
+        assert_true(
+            master_child_ready(w.master, 2) == (rows[i].behaviour == END_WELL));
+        finish(&w);
+    }
+}
+
+static void backs_off_a_program_that_ends_at_once(void **unused)
+{
+    static const enum behaviour behaviours[] = {END_WELL, CRASH_READY};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct world w;
+
+        setup_program(&w,
+            behaviours[i] == END_WELL ? MASTER_ALWAYS : MASTER_ON_FAILURE,
+            behaviours[i]);
+        w.loop.data = &w.clock; /* the back-off does not end by itself */
+        begin_and_wait(&w);
+        wait_until(&w, w.page->starts[2] == 1 + MASTER_RESTARTS);
+        wait_until(&w, strcmp(state_of(&w, 2), "back-off") == 0);
+        finish(&w);
+    }
+}
+
+static void reloads_programs_with_the_scripts(void **unused)
+{
+    struct world w;
+    struct asker a;
+
+    setup_program(&w, MASTER_ALWAYS, SERVE);
+    begin_and_wait(&w);
+    ask(&w, &a, reload_question());
+    wait_until(&w, a.answer);
+    assert_int_equal(ctlmsg_int(a.answer, "programs", 0), 1);
+    assert_int_equal(w.page->commits[2], 1);
+    leave(&a);
+    w.page->behaviour[2] = REFUSE_RELOAD;
+    ask(&w, &a, reload_question());
+    wait_until(&w, a.answer);
+    assert_true(json_is_false(json_object_get(a.answer, "ok")));
+    leave(&a);
+    finish(&w);
+}
+
+static void begins_a_program_that_has_ended_when_it_is_named(void **unused)
+{
+    struct world w;
+    struct asker a;
+
+    setup_program(&w, MASTER_NEVER, END_WELL);
+    begin_and_wait(&w);
+    wait_until(&w, strcmp(state_of(&w, 2), "ended") == 0);
+    ask(&w, &a, reload_question()); /* does not mean it */
+    wait_until(&w, a.answer);
+    assert_int_equal(ctlmsg_int(a.answer, "programs", -1), 0);
+    leave(&a);
+    assert_int_equal(w.page->starts[2], 1);
+    w.page->behaviour[2] = SERVE;
+    ask(&w, &a, reload_of("feed"));
+    wait_until(&w, a.answer);
+    assert_int_equal(ctlmsg_int(a.answer, "programs", -1), 0);
+    assert_int_equal(ctlmsg_int(a.answer, "started", 0), 1);
+    leave(&a);
+    wait_until(&w, strcmp(state_of(&w, 2), "ready") == 0);
+    ask(&w, &a, reload_question()); /* nor while it runs */
+    wait_until(&w, a.answer);
+    assert_int_equal(w.page->commits[2], 0);
+    leave(&a);
+    finish(&w);
+}
+
+static void unites_the_reloads_that_wait(void **unused)
+{
+    struct world w;
+    struct asker a, b, c;
+
+    setup(&w);
+    w.children[1].name = "Chat";
+    w.children[2].name = "Billing";
+    begin_and_wait(&w);
+    ask(&w, &a, reload_of("Chat"));
+    ask(&w, &b, reload_of("Chat"));
+    ask(&w, &c, reload_of("Billing"));
+    wait_until(&w, a.answer && b.answer && c.answer);
+    assert_int_equal(ctlmsg_int(a.answer, "workers", 0), 1);
+    assert_int_equal(ctlmsg_int(c.answer, "workers", 0), 2);
+    assert_int_equal(w.page->commits[0], 0);
+    assert_int_equal(w.page->commits[1], 2);
+    assert_int_equal(w.page->commits[2], 1);
+    leave(&a);
+    leave(&b);
+    leave(&c);
+    finish(&w);
+}
+
 static void queues_one_reload_behind_another(void **unused)
 {
     struct world w;
@@ -770,6 +1015,7 @@ static void starts_waiting_children_with_the_new_script(void **unused)
     ask(&w, &a, reload_question());
     wait_until(&w, a.answer);
     assert_int_equal(ctlmsg_int(a.answer, "workers", 0), CHILDREN - 1);
+    assert_int_equal(ctlmsg_int(a.answer, "started", 0), 1);
     wait_until(&w, master_child_ready(w.master, 1));
     leave(&a);
     finish(&w);
@@ -817,7 +1063,6 @@ static void keeps_the_control_socket_for_its_own_user(void **unused)
 
 static void names_the_control_socket_that_cannot_be_had(void **unused)
 {
-    static const struct master_events events = {on_started, on_stopped};
     struct world w;
     struct master *m = NULL;
     char err[256] = "";
@@ -851,6 +1096,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gives_up_a_start_when_a_child_ends_without_a_word),
         cmocka_unit_test(gives_up_a_start_when_the_program_cannot_run),
         cmocka_unit_test(restarts_a_child_at_once_then_backs_off),
+        cmocka_unit_test(replaces_a_child_that_wears_out_without_back_off),
         cmocka_unit_test(stops_the_last_role_first),
         cmocka_unit_test(kills_what_does_not_stop),
         cmocka_unit_test(waits_for_ever_when_stopping_gracefully),
@@ -861,9 +1107,16 @@ int main(int argc, char **argv)
         cmocka_unit_test(joins_the_connections_of_all_children),
         cmocka_unit_test(lists_no_more_connections_than_somebody_reads),
         cmocka_unit_test(commits_a_reload_that_all_have_prepared),
+        cmocka_unit_test(refuses_a_reload_whose_files_are_bad),
         cmocka_unit_test(aborts_a_reload_that_one_refuses),
         cmocka_unit_test(aborts_a_reload_without_waiting_for_all),
         cmocka_unit_test(aborts_a_reload_during_which_one_ends),
+        cmocka_unit_test(reloads_workers_of_one_name_and_nothing_else),
+        cmocka_unit_test(lets_a_program_end_for_good),
+        cmocka_unit_test(backs_off_a_program_that_ends_at_once),
+        cmocka_unit_test(reloads_programs_with_the_scripts),
+        cmocka_unit_test(begins_a_program_that_has_ended_when_it_is_named),
+        cmocka_unit_test(unites_the_reloads_that_wait),
         cmocka_unit_test(queues_one_reload_behind_another),
         cmocka_unit_test(starts_waiting_children_with_the_new_script),
         cmocka_unit_test(stops_by_command_and_says_so_first),

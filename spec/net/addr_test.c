@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <string.h>
 
 #include "net/addr.h"
 
@@ -226,6 +227,40 @@ static void refuses_what_is_no_network(void **state)
     assert_false(addr_net_has(&net, &none));
 }
 
+static void tells_names_from_what_looks_like_an_address(void **state)
+{
+    static const char *const good[] = {"a:1", "register.internal:1237",
+        "my_host-2.x1:65535", "4you.example:80", "1.2.3.x:80"};
+    static const char *const bad[] = {"", ":80", "a", "a:", "a:65536", "a:x",
+        "1.2.3:80", "127.0.0.1:80", "300.1.1.1:80", "[::1]:80", "::1:80",
+        "-a:80", "a..b:80", ".a:80", "a.:80", "a b:80", "a/b:80",
+        "\xc3\xa4.de:80"};
+    char text[ADDR_NAME_SIZE + 80], name[ADDR_NAME_SIZE];
+    uint16_t port;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (addr_parse_name(name, &port, good[i]) < 0)
+            fail_msg("%s", good[i]);
+        assert_memory_equal(name, good[i], strlen(name));
+        assert_int_equal(good[i][strlen(name)], ':');
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (addr_parse_name(name, &port, bad[i]) != -EINVAL)
+            fail_msg("%s", bad[i]);
+    }
+    for (size_t len = 1; len < 320; len++) { /* labels of 60 letters */
+        for (size_t i = 0; i < len; i++)
+            text[i] = i % 61 == 60 ? '.' : 'a';
+        strcpy(text + len, ":1");
+        assert_int_equal(addr_parse_name(name, &port, text),
+            len <= 253 && len % 61 != 0 ? 0 : -EINVAL);
+    }
+    memset(text, 'a', 64); /* a label of 64 */
+    strcpy(text + 64, ":1");
+    assert_int_equal(addr_parse_name(name, &port, text), -EINVAL);
+    assert_int_equal(addr_parse_name(name, &port, text + 1), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +275,7 @@ int main(void)
         cmocka_unit_test(parses_a_bare_host),
         cmocka_unit_test(tells_who_is_in_a_network),
         cmocka_unit_test(refuses_what_is_no_network),
+        cmocka_unit_test(tells_names_from_what_looks_like_an_address),
     };
 
     return cmocka_run_group_tests_name("net.addr", tests, NULL, NULL);

@@ -52,6 +52,14 @@ static inline void testloop_open(struct testloop *t)
         uv_run(&(t)->loop, UV_RUN_ONCE); \
     }
 
+/* The same for what a timer brings about: a turn of the other runs the timer
+ * and then waits for something else to happen. */
+#define testloop_spin(t, condition)        \
+    while (!(condition)) {                 \
+        assert_false((t)->expired);        \
+        uv_run(&(t)->loop, UV_RUN_NOWAIT); \
+    }
+
 /* A few turns without waiting, for what is under way on this machine. */
 static inline void testloop_turns(struct testloop *t, int count)
 {

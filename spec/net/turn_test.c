@@ -8,7 +8,8 @@
 struct probe {
     struct turn_task task;
     struct turn *turn;
-    struct probe *next; /* scheduled by run; NULL for none */
+    struct probe *next;  /* scheduled by run; NULL for none */
+    struct probe *later; /* the same, for the next turn */
     char name;
     bool closes; /* run closes the turn */
 };
@@ -22,6 +23,8 @@ static void run_probe(struct turn_task *task)
     strncat(ran, &p->name, 1);
     if (p->next)
         turn_schedule(p->turn, &p->next->task);
+    if (p->later)
+        turn_schedule_later(p->turn, &p->later->task);
     if (p->closes)
         turn_close(p->turn);
 }
@@ -101,6 +104,31 @@ static void runs_what_a_task_schedules_in_the_same_turn(void **state)
     assert_string_equal(ran, "ab");
     turn_close(turn);
     testloop_close(t);
+}
+
+static void runs_later_tasks_in_the_next_turn_without_a_wait(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct probe a, b;
+
+    init_probe(&a, turn, 'a');
+    init_probe(&b, turn, 'b');
+    b.later = &a;
+    turn_schedule(turn, &b.task);
+    testloop_turns(t, 1);
+    assert_string_equal(ran, "b");
+    turn_schedule(turn, &a.task);     /* it is scheduled already */
+    testloop_until(t, ran[1] == 'a'); /* asleep, only the deadline wakes it */
+    assert_false(t->expired);
+    turn_schedule_later(turn, &a.task);
+    turn_cancel(&a.task);
+    testloop_turns(t, 2);
+    assert_string_equal(ran, "ba");
+    turn_schedule_later(turn, &a.task);
+    turn_close(turn);
+    testloop_close(t);
+    assert_string_equal(ran, "ba");
 }
 
 static void does_not_run_what_was_taken_back(void **state)
@@ -211,6 +239,8 @@ int main(void)
         cmocka_unit_test_setup(runs_first_what_is_to_go_first, open_loop),
         cmocka_unit_test_setup(
             runs_what_a_task_schedules_in_the_same_turn, open_loop),
+        cmocka_unit_test_setup(
+            runs_later_tasks_in_the_next_turn_without_a_wait, open_loop),
         cmocka_unit_test_setup(does_not_run_what_was_taken_back, open_loop),
         cmocka_unit_test_setup(runs_nothing_after_it_was_closed, open_loop),
         cmocka_unit_test_setup(keeps_the_loop_awake_for_late_tasks, open_loop),

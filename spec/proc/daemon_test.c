@@ -71,6 +71,7 @@ static void holds_the_lock_until_it_is_closed(void **state)
 {
     struct place p;
     char err[256], text[256];
+    struct stat st;
     int fd;
 
     setup(&p);
@@ -78,6 +79,8 @@ static void holds_the_lock_until_it_is_closed(void **state)
     fd = daemon_lock(p.lock, err);
     assert_true(fd >= 0);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(stat(p.lock, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600); /* nobody else can hold it */
     assert_int_equal(daemon_lock_owner(p.lock), getpid());
     read_file(p.lock, text);
     assert_int_equal(atoi(text), getpid());
@@ -138,7 +141,7 @@ static void refuses_links_and_leaves_their_targets_alone(void **state)
     assert_non_null(strstr(err, "symbolic link"));
     unlink(p.lock);
     assert_int_equal(link(p.other, p.lock), 0);
-    assert_int_equal(daemon_lock(p.lock, err), -EINVAL);
+    assert_int_equal(daemon_lock(p.lock, err), -EMLINK);
     read_file(p.other, text);
     assert_string_equal(text, "precious");
 }
@@ -209,6 +212,59 @@ static void does_not_follow_a_link_to_a_log(void **state)
     write_file(p.other, "precious");
     assert_int_equal(symlink(p.other, p.lock), 0);
     assert_int_equal(daemon_redirect(p.lock), -ELOOP);
+}
+
+static void does_not_write_to_what_has_another_name(void **state)
+{
+    struct place p;
+
+    setup(&p);
+    write_file(p.other, "precious");
+    assert_int_equal(link(p.other, p.lock), 0);
+    assert_int_equal(daemon_redirect(p.lock), -EMLINK);
+    unlink(p.lock);
+    assert_int_equal(mkfifo(p.lock, 0600), 0);
+    assert_int_equal(daemon_redirect(p.lock), -ENXIO); /* without waiting */
+}
+
+static int check_as_nobody(void *arg)
+{
+    char err[256] = "";
+
+    if (setuid(65534) < 0)
+        return 99;
+    return -daemon_check_folder(arg, 65534, err);
+}
+
+static void trusts_no_folder_that_others_write_to(void **state)
+{
+    struct place p;
+    char err[256], inner[TEMPDIR_SIZE + 16];
+
+    setup(&p);
+    assert_int_equal(daemon_check_folder(p.lock, getuid(), err), 0); /* none */
+    assert_int_equal(daemon_check_folder(p.dir, getuid(), err), 0);
+    assert_int_equal(chmod(p.dir, 01777), 0);
+    assert_int_equal(daemon_check_folder(p.dir, getuid(), err), -EPERM);
+    assert_non_null(strstr(err, "everybody can write to"));
+    assert_int_equal(mkdir(p.lock, 0755), 0); /* ours, in it */
+    assert_int_equal(daemon_check_folder(p.lock, getuid(), err), 0);
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(p.lock, 4711, 4711), 0); /* planted */
+    assert_int_equal(daemon_check_folder(p.lock, getuid(), err), -EPERM);
+    assert_non_null(strstr(err, "another user's (uid 4711)"));
+    assert_int_equal(daemon_check_folder(p.lock, 4711, err), 0);
+    snprintf(inner, sizeof(inner), "%s/inner", p.lock);
+    assert_int_equal(mkdir(inner, 0755), 0); /* root's, in a planted one */
+    assert_int_equal(daemon_check_folder(inner, getuid(), err), -EPERM);
+    assert_int_equal(symlink("/etc", p.other), 0);
+    assert_int_equal(lchown(p.other, 4711, 4711), 0);
+    assert_int_equal(daemon_check_folder(p.other, getuid(), err), -EPERM);
+    /* who may write to the folder above has put it there */
+    assert_int_equal(chmod(p.dir, 0755), 0);
+    assert_int_equal(daemon_check_folder(p.lock, getuid(), err), 0);
+    assert_int_equal(in_child(check_as_nobody, p.lock), 0);
 }
 
 static void finds_users_by_name_and_number(void **state)
@@ -344,6 +400,8 @@ int main(void)
         cmocka_unit_test(takes_a_daemon_that_dies_early_for_a_failure),
         cmocka_unit_test(sends_all_output_to_the_end_of_a_file),
         cmocka_unit_test(does_not_follow_a_link_to_a_log),
+        cmocka_unit_test(does_not_write_to_what_has_another_name),
+        cmocka_unit_test(trusts_no_folder_that_others_write_to),
         cmocka_unit_test(finds_users_by_name_and_number),
         cmocka_unit_test(lets_only_root_change_the_user),
         cmocka_unit_test(drops_privileges_for_good),

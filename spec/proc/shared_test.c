@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -17,11 +18,13 @@
 
 #include "proc/shared.h"
 
+#define ROOM 1000 /* keys */
+
 static struct shared *s;
 
 static int setup(void **state)
 {
-    s = shared_open(-1);
+    s = shared_new(ROOM);
     assert_non_null(s);
     return 0;
 }
@@ -140,14 +143,14 @@ static void is_bounded(void **state)
     assert_int_equal(shared_delete(s, &key), -EMSGSIZE);
     key.len = SHARED_KEY_MAX;
     assert_int_equal(shared_set(s, &key, &v, 0), -EMSGSIZE);
-    for (int i = 0; i < SHARED_SLOTS; i++) {
+    for (int i = 0; i < ROOM; i++) {
         snprintf(name, sizeof(name), "%d", i);
         key = key_of(name);
         assert_int_equal(shared_incr(s, &key, i, 0, &out), 1);
     }
     key = key_of("more");
     assert_int_equal(shared_incr(s, &key, 1, 0, &out), -ENOSPC);
-    for (int i = 0; i < SHARED_SLOTS; i++) {
+    for (int i = 0; i < ROOM; i++) {
         snprintf(name, sizeof(name), "%d", i);
         key = key_of(name);
         assert_int_equal(shared_incr(s, &key, 0, 0, &out), 1);
@@ -155,6 +158,108 @@ static void is_bounded(void **state)
         assert_int_equal(shared_delete(s, &key), 1);
     }
     assert_int_equal(shared_incr(s, &key, 1, 0, &out), 1);
+}
+
+static int add_key(int number, uint64_t ttl_ms)
+{
+    char name[16];
+    struct shared_key key = {
+        name, (size_t)snprintf(name, sizeof(name), "key%d", number)};
+    int64_t out;
+
+    return shared_incr(s, &key, 1, ttl_ms, &out);
+}
+
+static bool has_key(int number)
+{
+    char name[16];
+    struct shared_key key = {
+        name, (size_t)snprintf(name, sizeof(name), "key%d", number)};
+    struct shared_value v;
+
+    return shared_get(s, &key, &v) == 1;
+}
+
+/* Keys end in another order than they came, some have their end put off, some
+ * are deleted: a full table has room for exactly as many as are over. */
+static void uses_the_room_of_what_is_over_at_once(void **state)
+{
+    uint64_t now = 1000;
+    int alive = 0;
+
+    shared_use_clock(s, &now);
+    for (int i = 0; i < ROOM; i++)
+        assert_int_equal(add_key(i, 1 + (uint64_t)(i * 7919 % ROOM)), 1);
+    assert_int_equal(add_key(ROOM, 5), -ENOSPC);
+    for (int i = 0; i < 10; i++) { /* these are the first */
+        struct shared_key key = {(char[16]){0}, 0};
+
+        for (int k = 0; k < ROOM; k++) {
+            if (k * 7919 % ROOM != i)
+                continue;
+            key.len = (size_t)snprintf((char *)key.text, 16, "key%d", k);
+        }
+        assert_int_equal(shared_expire(s, &key, i < 5 ? 0 : ROOM + 10), 1);
+    }
+    now += 10;
+    assert_int_equal(add_key(ROOM, 5), -ENOSPC);
+    for (int step = 1; step <= 90; step++) { /* one is over each ms */
+        now++;
+        assert_int_equal(add_key(ROOM + step, 10 * ROOM), 1);
+        assert_int_equal(add_key(2 * ROOM + step, 10 * ROOM), -ENOSPC);
+    }
+    assert_int_equal(shared_status(s).refused, 92);
+    assert_int_equal(shared_status(s).keys, ROOM);
+    for (int i = 0; i <= 3 * ROOM; i++)
+        alive += has_key(i);
+    assert_int_equal(alive, ROOM);
+}
+
+/* Memory follows what is there at a time, not all that ever was. */
+static void takes_new_room_only_when_none_is_over(void **state)
+{
+    uint64_t now = 1000;
+
+    shared_use_clock(s, &now);
+    for (int i = 0; i < 50 * ROOM; i++, now++)
+        assert_int_equal(add_key(i, 10), 1);
+    assert_in_range(shared_status(s).keys, 1, 11);
+}
+
+/* CPU nanoseconds for a thousand keys that find no place; the best of some. */
+static uint64_t time_misses(void)
+{
+    uint64_t best = UINT64_MAX;
+
+    for (int round = 0; round < 5; round++) {
+        struct timespec from, to;
+        uint64_t ns;
+
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        for (int i = 0; i < 1000; i++)
+            has_key(1000000 + i);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        ns = (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000 +
+             (uint64_t)to.tv_nsec - (uint64_t)from.tv_nsec;
+        if (ns < best)
+            best = ns;
+    }
+    return best;
+}
+
+/* A table that is searched takes ten thousand times as long. */
+static void takes_no_longer_when_it_is_full(void **state)
+{
+    uint64_t empty;
+
+    shared_close(s);
+    s = shared_new(100000);
+    assert_non_null(s);
+    empty = time_misses();
+    for (int i = 0; i < 100000; i++)
+        assert_int_equal(add_key(i, 60000), 1);
+    assert_int_equal(add_key(100000, 60000), -ENOSPC);
+    assert_true(time_misses() < 50 * empty);
 }
 
 /* shared_incr() by a user who waits for the lock as long as it takes: another
@@ -168,6 +273,22 @@ static int count(struct shared *table, int64_t by, int64_t *out)
         err = shared_incr(table, &n, by, 0, out);
     while (err == -ETIMEDOUT);
     return err;
+}
+
+/* One of a hundred keys comes, goes, or lives for another while. */
+static void change_something(struct shared *table, int i)
+{
+    char name[16];
+    struct shared_key key = {
+        name, (size_t)snprintf(name, sizeof(name), "key%d", i * 37 % 100)};
+    int64_t out;
+
+    if (i % 3 == 0)
+        shared_delete(table, &key);
+    else if (i % 3 == 1)
+        shared_incr(table, &key, 1, 1 + (uint64_t)i % 5, &out);
+    else
+        shared_expire(table, &key, 1 + (uint64_t)i % 7);
 }
 
 /* Count in a process of its own until told (rounds 0: until killed). */
@@ -188,13 +309,14 @@ static pid_t count_in_child(int fd, int rounds)
             _exit(1);
         shared_set(mine, &a, &v, 0);
         shared_delete(mine, &a);
+        change_something(mine, i);
     }
     _exit(0);
 }
 
 static void counts_exactly_between_processes(void **state)
 {
-    int fd = shared_create();
+    int fd = shared_create(ROOM);
     struct shared_key n = key_of("n");
     struct shared_value v;
     int status;
@@ -214,9 +336,25 @@ static void counts_exactly_between_processes(void **state)
     close(fd);
 }
 
+/* No slot was lost, none is used twice. */
+static void assert_all_room_is_there(void)
+{
+    struct shared_key n = key_of("n"), a = key_of("a");
+    uint64_t later = UINT64_MAX / 2;
+
+    shared_delete(s, &n);
+    shared_delete(s, &a);
+    shared_use_clock(s, &later); /* all others are over */
+    for (int i = 0; i < ROOM; i++)
+        assert_int_equal(add_key(1000 + i, 0), 1);
+    assert_int_equal(add_key(3000, 0), -ENOSPC);
+    for (int i = 0; i < ROOM; i++)
+        assert_true(has_key(1000 + i));
+}
+
 static void survives_the_death_of_its_users(void **state)
 {
-    int fd = shared_create();
+    int fd = shared_create(ROOM);
     struct shared_key a = key_of("a");
     struct shared_value v = text_of("some text to write"), got;
     int64_t before = 0, out;
@@ -237,6 +375,7 @@ static void survives_the_death_of_its_users(void **state)
         if (shared_get(s, &a, &got) == 1)
             assert_memory_equal(got.text, v.text, v.len);
     }
+    assert_all_room_is_there();
     close(fd);
 }
 
@@ -273,6 +412,9 @@ int main(void)
         TEST(forgets_what_is_over),
         TEST(ends_keys_by_the_clock_it_is_given),
         TEST(is_bounded),
+        TEST(uses_the_room_of_what_is_over_at_once),
+        TEST(takes_new_room_only_when_none_is_over),
+        TEST(takes_no_longer_when_it_is_full),
         TEST(counts_exactly_between_processes),
         TEST(survives_the_death_of_its_users),
         TEST(refuses_what_is_no_table),

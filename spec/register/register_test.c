@@ -382,6 +382,35 @@ static void gives_each_stranger_its_own_time(void **state)
     hang_up(&late);
 }
 
+#define STRANGERS 300
+
+static void strangers_take_no_place_of_who_has_the_key(void **state)
+{
+    struct fixture *f = *state;
+    struct caller early, late;
+    int fds[STRANGERS];
+    char byte;
+
+    call(&early, f);
+    say(&early, WORKER);
+    expect_list(&early, "");
+    for (int i = 0; i < STRANGERS; i++)
+        fds[i] = testloop_dial(&f->addr);
+    call(&late, f);
+    say(&late, WORKER);
+    expect_list(&late, "");
+    testloop_until(
+        &f->t, status_of(f).refused >= STRANGERS - REGISTER_MAX_STRANGERS);
+    assert_true(status_of(f).pending <= REGISTER_MAX_STRANGERS);
+    assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), 0);
+    expect_silence(&early);
+    expect_silence(&late);
+    for (int i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+    hang_up(&early);
+    hang_up(&late);
+}
+
 static void closes_a_worker_that_does_not_read(void **state)
 {
     struct fixture *f = *state;
@@ -515,6 +544,7 @@ int main(void)
         TEST(closes_a_line_without_an_end),
         TEST(closes_who_does_not_say_who_it_is),
         TEST(gives_each_stranger_its_own_time),
+        TEST(strangers_take_no_place_of_who_has_the_key),
         TEST(closes_a_worker_that_does_not_read),
         TEST(wants_the_key_even_when_there_is_none),
         TEST(ends_every_connection_when_freed),

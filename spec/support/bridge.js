@@ -22,7 +22,9 @@ function out(message) {
 function open({ id, url, options = {} }) {
   const socket = new WebSocket(url, options.protocols, { perMessageDeflate: false, ...options });
   things.set(id, socket);
-  socket.on("open", () => out({ id, event: "open" }));
+  let headers;
+  socket.on("upgrade", (response) => (headers = response.headers));
+  socket.on("open", () => out({ id, event: "open", protocol: socket.protocol, headers }));
   socket.on("message", (data, binary) =>
     out(binary ? { id, event: "message", binary: data.toString("base64") } : { id, event: "message", text: data.toString() }));
   socket.on("ping", () => out({ id, event: "ping" }));
@@ -30,7 +32,7 @@ function open({ id, url, options = {} }) {
   socket.on("unexpected-response", async (request, response) => {
     let body = "";
     for await (const part of response) body += part;
-    out({ id, event: "refused", status: response.statusCode, phrase: response.statusMessage, body });
+    out({ id, event: "refused", status: response.statusCode, phrase: response.statusMessage, headers: response.headers, body });
   });
   socket.on("error", (error) => out({ id, event: "error", message: error.message }));
 }

@@ -2,6 +2,8 @@
 local cjson = require "cjson"
 local loop = require "loop"
 local process = require "process"
+local running = require "running"
+local uv = require "luv"
 
 local M = {}
 
@@ -11,11 +13,22 @@ local last_id = 0
 
 M.prefix = {} -- words in front of the bridge's command, such as ip netns exec …
 
+local modules = os.getenv "SPEC_NODE_MODULES" or "spec/node_modules"
+
+--- Why there are no websocket clients or, with "playwright-core", no pages: the npm
+--- registry may be out of reach. In CI that is an error.
+function M.missing(package)
+  if uv.fs_stat(modules .. "/" .. package .. "/package.json") then return nil end
+  local message = ("%s/%s is missing (npm install in spec/)"):format(modules, package)
+  if os.getenv "CI" then error(message, 0) end
+  return message
+end
+
 local function start()
   local rest = ""
   local words = table.move(M.prefix, 1, #M.prefix, 1, {})
   node = process.spawn(table.move({ "node", "bridge.js" }, 1, 2, #words + 1, words),
-    { cwd = "spec/support", stdin = true, env = { NODE_PATH = "../node_modules" } })
+    { cwd = "spec/support", stdin = true, env = { NODE_PATH = uv.fs_realpath(modules) } })
   node.on_output = function(_, data)
     rest = rest .. data
     while true do
@@ -36,6 +49,8 @@ local Thing = {}
 Thing.__index = Thing
 
 local function new(op, url, options)
+  local missing = M.missing(op == "page" and "playwright-core" or "ws")
+  if missing then running.skip(missing) end
   if not node then start() end
   last_id = last_id + 1
   local self = setmetatable({ id = last_id, events = {}, read = 1 }, Thing)
@@ -89,7 +104,9 @@ function Thing:send_binary(data)
   command { id = self.id, op = "send", binary = (mime.b64(data)) }
 end
 
-function Thing:close(code) command { id = self.id, op = "close", code = code or 1000 } end
+function Thing:close(code, reason)
+  command { id = self.id, op = "close", code = code or 1000, reason = reason }
+end
 
 function Thing:terminate() command { id = self.id, op = "terminate" } end
 

@@ -5,6 +5,8 @@ local loop = require "loop"
 local M = {}
 M.__index = M
 
+local running = {} -- by pid
+
 --- Start args[1] with the rest. options: cwd, env (added to ours), stdin (true
 --- for a pipe).
 function M.spawn(args, options)
@@ -27,11 +29,13 @@ function M.spawn(args, options)
     stdio = { self.stdin, out, err },
   }, function(code, signal)
     self.code, self.signal = code, signal
+    running[self.pid] = nil
     self.open = self.open - 1
     self.handle:close()
   end)
   assert(handle, pid)
   self.handle, self.pid = handle, pid
+  running[pid] = self
   for _, pipe in ipairs { out, err } do
     pipe:read_start(function(_, data)
       if data then
@@ -70,6 +74,12 @@ function M:write(data) self.stdin:write(data) end
 
 function M:kill(signal)
   if self.code == nil then uv.process_kill(self.handle, signal or "sigterm") end
+end
+
+--- Tell all that still run to end: a test that was skipped or that failed in its
+--- middle has not.
+function M.end_all()
+  for _, process in pairs(running) do process:kill() end
 end
 
 return M

@@ -11,13 +11,17 @@ function M.start(args)
   local self = setmetatable({ args = args or {} }, M)
   self.dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-redis-XXXXXX"))
   self.path = self.dir .. "/redis.sock"
+  -- What redis-tools has is the server, too, under that name; the package of the
+  -- server would start one for the whole machine.
+  self.program = self.dir .. "/redis-server"
+  assert(uv.fs_symlink("/usr/bin/redis-check-rdb", self.program))
   self:up()
   return self
 end
 
 function M:up()
   self.server = process.spawn {
-    "redis-server", "--port", "0", "--unixsocket", self.path, "--save", "", "--appendonly", "no", "--dir", self.dir,
+    self.program, "--port", "0", "--unixsocket", self.path, "--save", "", "--appendonly", "no", "--dir", self.dir,
     table.unpack(self.args),
   }
   self.server:wait_output "ready to accept connections at"

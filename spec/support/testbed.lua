@@ -130,7 +130,7 @@ function M.start(options)
 end
 
 function M:up(seconds)
-  self.master = process.spawn(self:command "start", { cwd = self.dir })
+  self.master = process.spawn(self:command "start", { cwd = self.dir, env = self.env })
   self.master:wait_output("Press Ctrl+C", seconds)
   self:wait_linked(seconds)
 end
@@ -139,10 +139,15 @@ function M:log() return self.master.out end
 
 function M:wait_log(text, seconds) self.master:wait_output(text, seconds) end
 
---- What `gwrun status --json` says.
+--- What `gwrun status --json` says, once the master answers: on a busy machine it
+--- may take longer than the command waits.
 function M:status()
-  local code, out = self:cli("status", "--json")
-  assert(code == 0, out)
+  local code, out
+  loop.poll("an answer of the master", function()
+    code, out = self:cli("status", "--json")
+    return not out:find("does not answer; is it stopped", 1, true)
+  end)
+  assert(code <= 1 and out:sub(1, 1) == "{", out) -- 1: it has problems
   local status = cjson.decode(out)
   status.pid = math.tointeger(status.pid)
   for _, p in ipairs(status.processes) do p.pid = math.tointeger(p.pid) end

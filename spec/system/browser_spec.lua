@@ -65,6 +65,16 @@ describe("the chat page", function()
       "[...document.querySelectorAll('.text')].filter(e => e.textContent === 'room talk').length"))
   end)
 
+  it("leaves who reads further up where they are", function()
+    local ann, bob = open "Ann", open "Bob"
+    for i = 1, 40 do say(ann, "line " .. i) end
+    sees(bob, "line 40")
+    bob:call("evaluate", "document.querySelector('main').scrollTop = 10")
+    say(ann, "one more")
+    sees(bob, "one more")
+    assert.equal(10, bob:call("evaluate", "document.querySelector('main').scrollTop"))
+  end)
+
   it("goes on when the browser keeps no more", function()
     local ann = open "Ann"
     ann:call("evaluate", [[(() => {

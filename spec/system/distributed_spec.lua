@@ -8,6 +8,7 @@ local uv = require "luv"
 
 local script = [[
 Events = {}
+function Events.onWorkerStart(worker) Log.notice("worker.id == " .. worker.id) end
 function Events.onMessage(client_id, message)
   if message == "who" then return Gateway.sendToCurrentClient(client_id .. " " .. _SERVER.REMOTE_ADDR) end
   Gateway.sendToAll(message)
@@ -18,6 +19,7 @@ function Events.onClose(client_id) Log.notice("left " .. client_id) end
 local ip = "/usr/sbin/ip"
 local name = "gwrun" .. uv.os_getpid()
 local clients = name .. "c"
+local hosts = "/etc/netns/" .. name .. "m3" -- files that the third machine sees in /etc
 
 local function run(...)
   local code, out = process.run { ... }
@@ -61,13 +63,17 @@ describe("several machines", function()
     }
   end
 
-  local function wait_workers(app, count)
-    loop.poll(count .. " workers at " .. app.dir, function()
+  --- Wait until the counter is that in every process of the role.
+  local function wait_counter(app, role, counter, count)
+    loop.poll(("%d %s at each %s of %s"):format(count, counter, role, app.dir), function()
       for _, p in ipairs(app:status().processes) do
-        if p.role == "gateway" then return (p.counters or {}).workers == count end
+        if p.role == role and (p.counters or {})[counter] ~= count then return false end
       end
+      return true
     end, 60)
   end
+
+  local function wait_workers(app, count) wait_counter(app, "gateway", "workers", count) end
 
   local able = may_have_machines()
 
@@ -103,6 +109,7 @@ describe("several machines", function()
     for _, app in ipairs { third, second, first } do app:stop() end
     for i = 1, #machines do process.run { ip, "netns", "del", name .. "m" .. i } end
     process.run { ip, "netns", "del", clients }
+    process.run { "rm", "-rf", hosts }
   end)
 
   local function test(what, body)
@@ -136,6 +143,43 @@ describe("several machines", function()
     third:wait_log("left " .. id_a)
   end)
 
+  -- As after a copy of the first machine's configuration.
+  test("say on both sides that a gateway was left at lan_ip 127.0.0.1", function()
+    local lost = system(2, function(t)
+      t.workers = nil
+      t.gateways[1].lan_ip = nil
+      t.gateways[1].listen, t.gateways[1].start_port = "websocket://0.0.0.0:8290", 2950
+    end)
+    local code, out = lost:cli "check"
+    assert.equal(0, code, out)
+    assert.matches("warning: .*lan_ip: is 127%.0%.0%.1.* give the address", out)
+    lost.master = process.spawn(lost:command "start", { cwd = lost.dir })
+    lost:wait_log "lan_ip: is 127.0.0.1, which workers on other machines cannot reach"
+    third:wait_log "register 10.77.0.1:1237 lists the gateway 127.0.0.1:2950, which only its own machine can reach"
+    lost:wait_log "Press Ctrl+C"
+    lost:stop()
+  end)
+
+  test("find a register by its name, also when it has moved", function()
+    assert(os.execute("mkdir -p " .. hosts))
+    testbed.write_file(hosts .. "/hosts", "10.77.0.2 register.test\n") -- nobody is there
+    local workers = system(3, function(t)
+      t.gateways = nil
+      t.register_address = "register.test:1237"
+      t.workers.name = "Named"
+    end)
+    workers.master = process.spawn(workers:command "start", { cwd = workers.dir })
+    workers:wait_log "cannot connect, trying on address=register.test:1237 err=connection refused"
+    testbed.write_file(hosts .. "/hosts", "10.77.0.1 register.test\n")
+    wait_workers(first, 3)
+    workers:wait_log "Press Ctrl+C"
+    -- as docs/timers.md says of "only one worker shall have it"
+    third:wait_log "worker.id == 0"
+    workers:wait_log "worker.id == 0"
+    workers:stop()
+    wait_workers(first, 2)
+  end)
+
   test("notice a gateway that fell off the net, and take it back", function()
     local a, b = connect(1), connect(2)
     local id = who(b)
@@ -150,6 +194,28 @@ describe("several machines", function()
     chat(a, b, "there again")
     local _, times = third:log():gsub("left " .. id, "")
     assert.equal(1, times)
+  end)
+
+  test("close nobody when only the way between a worker and a gateway is broken", function()
+    local a, b = connect(1), connect(2)
+    local id = who(b)
+    local function failures()
+      local _, times = third:log():gsub("cannot connect, trying on address=10.77.0.2:2900", "")
+      return times
+    end
+    local before = failures()
+    local wall = { ip, "-n", name .. "m2", "route", "add", "blackhole", "10.77.0.3/32" }
+    run(table.unpack(wall))
+    -- A try takes 3 s: that is longer than a gateway that nobody lists is waited for.
+    loop.poll("both workers to try in vain", function() return failures() >= before + 2 end, 60)
+    wall[5] = "del"
+    run(table.unpack(wall))
+    -- The gateway may not have noticed anything: its links' ends could not reach it.
+    wait_counter(third, "worker", "gateways", 2)
+    wait_workers(second, 2)
+    chat(a, b, "the way is there again")
+    assert.equal(id, (who(b)))
+    assert.is_nil(third:log():find("left " .. id, 1, true))
   end)
 
   test("notice workers that fell off the net, and take them back", function()

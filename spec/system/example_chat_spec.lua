@@ -52,6 +52,30 @@ describe("examples/chat", function()
     p:call("press", "#room-name", "Enter")
   end
 
+  -- A new message moves the view of who is at the end, and of who wrote it.
+  local function leaves_who_reads_further_up(reader, writer)
+    local view = "document.getElementById('messages').parentElement"
+    local function scrolled() return reader:call("evaluate", view .. ".scrollTop") end
+    local function hidden() -- pixels below what is shown
+      return reader:call("evaluate", ("%s.scrollHeight - %s.clientHeight - %s.scrollTop"):format(view, view, view))
+    end
+    reader:call("setViewportSize", { width = 800, height = 400 })
+    for i = 1, 12 do
+      say(writer, "line " .. i)
+      sees(writer, "line " .. i)
+    end
+    sees(reader, "line 12")
+    assert.is_true(scrolled() > 0)
+    assert.is_true(hidden() < 40)
+    reader:call("evaluate", view .. ".scrollTop = 10")
+    say(writer, "one more")
+    sees(reader, "one more")
+    assert.equal(10, scrolled())
+    say(reader, "and mine")
+    sees(reader, "and mine")
+    assert.is_true(hidden() < 40)
+  end
+
   it("lets people talk, and shows what was said before to who comes later", function()
     local ann = open "Ann"
     say(ann, "<b>hello</b> & 你好")
@@ -62,6 +86,7 @@ describe("examples/chat", function()
     say(bob, "hello Ann")
     sees(ann, "hello Ann")
     sees(ann, "Bob", ".who span")
+    leaves_who_reads_further_up(ann, bob)
   end)
 
   it("carries private messages, also to who was away", function()
@@ -78,6 +103,13 @@ describe("examples/chat", function()
     sign_in(ann, "Ann", "correct horse", "login")
     ann:call("click", '#places button:has-text("@Cat")')
     sees(ann, "are you there?")
+    go(cat, "garden")
+    say(cat, "anybody here?")
+    sees(cat, "anybody here?")
+    cat:call "reload" -- keeps the rooms, and the talk of who began it
+    sees(cat, "anybody here?")
+    cat:call("click", '#places button:has-text("@Ann")')
+    sees(cat, "just for you")
     go(cat, "@nobody")
     sees(cat, "There is nobody of that name.", "#state-text")
   end)

@@ -33,6 +33,9 @@ end
 local null = cjson.null
 
 describe("Gateway, in a system of four gateways and two workers,", function()
+  local missing = bridge.missing "ws"
+  if missing then return pending(missing) end
+
   local app, ann, bob, line
 
   setup(function()
@@ -213,11 +216,19 @@ describe("Gateway, in a system of four gateways and two workers,", function()
   end)
 
   it("refuses a question that no packet holds", function()
-    assert.same({ true, null, "more than 64 MiB cannot be sent at once", "emsgsize" }, { table.unpack(run [[
+    assert.same({ true, null, "more than 67108864 bytes cannot be sent at once (max_packet)", "emsgsize" }, { table.unpack(run [[
       local uids, long = {}, ("u"):rep(250)
       for i = 1, 280000 do uids[i] = long end
       return Gateway.batchGetClientIdByUid(uids)
     ]], 1, 4) })
+  end)
+
+  it("refuses a message that no packet holds, whoever gets it", function()
+    for _, call in ipairs { "sendToAll(text)", "sendToClient(me, text)", "sendToAll(text, { me })", "closeClient(me, text)",
+      "sendToGroup('g', text)", "sendToAll(text, nil, me)" } do
+      local got = run("local text = ('x'):rep(64 * 2 ^ 20) return Gateway." .. call)
+      assert.same({ true, null, "emsgsize" }, { got[1], got[2], got[4] }, call)
+    end
   end)
 
   it("has sessions, of clients on any gateway", function()
@@ -291,5 +302,73 @@ describe("Gateway, in a system of four gateways and two workers,", function()
         .. call .. " end) end) while ok == nil do Timer.sleep(0.005) end return { ok, err }")
       assert.equal(false, result[1], call)
     end
+  end)
+
+  it("refuses a list of more groups than a client may be in, and joins none of them", function()
+    local got = run [[
+      local many, few, before = {}, {}, #Gateway.getGroupsByClientId(me)
+      for i = 1, 1500 do many[i], few[i] = "many" .. i, "few" .. i % 3 end
+      local ok, message, code = Gateway.joinGroup(me, many)
+      local joined = #Gateway.getGroupsByClientId(me) - before
+      local again = Gateway.joinGroup(me, few)
+      return ok == nil, message, code, joined, again, Gateway.leaveGroup(me, few)
+    ]]
+    assert.same({ true, true, "a client may be in at most 1024 groups (max_groups), not in 1500",
+      "e2big", 0, true, true }, got)
+  end)
+
+  it("counts groups that a client gets one by one and may not be in", function()
+    local joined = value [[
+      for i = 1, 1500 do assert(Gateway.joinGroup(me, "one" .. i)) end
+      local joined = #Gateway.getGroupsByClientId(me)
+      for i = 1, 1500 do Gateway.leaveGroup(me, "one" .. i) end
+      return joined
+    ]]
+    assert.equal(1024, joined)
+    local refused = 0
+    for _, process in ipairs(app:status().processes) do
+      refused = refused + (process.counters.groups_refused or 0)
+    end
+    assert.is_true(refused >= 1500 - 1024)
+  end)
+end)
+
+describe("max_packet", function()
+  local missing = bridge.missing "ws"
+  if missing then return pending(missing) end
+
+  after_each(bridge.close)
+
+  local function ask(mib, text)
+    local app = testbed.start {
+      script = script, workers = { memory_limit = 2 ^ 30 }, config = function(c) c.max_packet = mib * 2 ^ 20 end,
+    }
+    local client = bridge.connect(app:url())
+    client:receive_type "id"
+    client:send_json { run = text }
+    local result = client:receive_type("result").result
+    app:stop()
+    return result
+  end
+
+  it("may be larger than it is by default", function()
+    assert.same({ true, 280000 }, ask(128, [[
+      local uids, long, count = {}, ("u"):rep(245), 0
+      for i = 1, 280000 do uids[i] = ("%010d"):format(i) .. long end
+      for _ in pairs((assert(Gateway.batchGetClientIdByUid(uids, 60)))) do count = count + 1 end
+      return count
+    ]]))
+  end)
+
+  it("may be smaller, and an answer beyond it is refused", function()
+    local got = ask(16, [[
+      local uids, long = {}, ("u"):rep(100)
+      for i = 1, 150000 do uids[i] = ("%06d"):format(i) .. long end
+      local all, message, code = Gateway.batchGetClientIdByUid(uids)
+      local sent, why = Gateway.sendToAll(("x"):rep(16 * 2 ^ 20))
+      return all == nil, message, code, sent == nil, why
+    ]])
+    assert.same({ true, true, "a gateway would have to answer with more than max_packet", "emsgsize",
+      true, "more than 16777216 bytes cannot be sent at once (max_packet)" }, got)
   end)
 end)

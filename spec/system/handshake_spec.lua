@@ -36,6 +36,7 @@ function Events.onHandshake(request)
   if token == "ask" then return Gateway.getAllClientCount() < 0, "too many clients" end
   if token == "false" then return false end
   if token == "reason" then return false, "no füll\nticket" end
+  if token == "bytes" then return false, "no \xff" .. ("ü"):rep(200) end
   if token == "401" then return 401, "who are you" end
   if token == "true" then return true end
 end
@@ -118,6 +119,9 @@ describe("Events.onHandshake", function()
         assert.equal(401, e.status)
         assert.equal("who are you", e.phrase)
         assert.equal("who are you", e.body)
+        e = refused(i, "/?token=bytes")
+        assert.equal("no \u{fffd}", e.body:match "^no [^ü]+")
+        assert.is_truthy(utf8.len(e.body))
         e = refused(i, "/?token=reason")
         assert.equal(403, e.status)
         assert.equal("no füll ticket", e.body)
@@ -317,6 +321,20 @@ describe("Events.onHandshake and workers", function()
     assert.equal("hello", c:receive())
     before:send "still here"
     assert.equal("still here", before:receive())
+  end)
+
+  it("counts the names of a request that no script sees, once", function()
+    local deep, many = "a" .. ("[x]"):rep(40) .. "=1&b=2", {}
+    for i = 1, 1003 do many[i] = "k" .. i end
+    local function left_out() return app:counters("gateway", 0).names_left_out end
+    reload(plain, nil)
+    bridge.connect(app:url() .. "/?" .. deep)
+    assert.equal(1, left_out())
+    reload(plain .. "function Events.onHandshake(r) if r.get.k1 then return 402 end end", nil)
+    bridge.connect(app:url() .. "/?" .. deep)
+    assert.equal(2, left_out())
+    assert.equal(402, bridge.try(app:url() .. "/?" .. table.concat(many, "&")):event().status)
+    assert.equal(5, left_out())
   end)
 
   it("lets a handler finish in the script that it began in", function()

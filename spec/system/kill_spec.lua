@@ -4,7 +4,9 @@ local bridge = require "bridge"
 local cjson = require "cjson"
 local loop = require "loop"
 local process = require "process"
+local tcpproxy = require "tcpproxy"
 local testbed = require "testbed"
+local uv = require "luv"
 
 --- The gateways' counters, summed up.
 local function gateway_counters(app)
@@ -18,18 +20,30 @@ local function gateway_counters(app)
 end
 
 --- Numbered messages of 100 clients for each gateway, 4 in flight each, echoed by
---- script, while the workers are killed. What gwload and the gateways counted.
+--- script, while workers are killed: options.kills of them, and more until one had
+--- events that another one got (and the counter options.also is above 0). What gwload
+--- and the gateways counted, and how many were killed.
 local function kill_under_load(options)
-  local app = testbed.start(options)
+  local app = testbed.new(options)
   finally(function() app:stop() end)
+  if options.prepare then options.prepare(app) end
+  app:up()
   local loads, results, killed = {}, {}, {}
   for i, port in ipairs(app.port) do
     loads[i] = process.spawn {
       testbed.gwload, "-c", "100", "-i", "4", "-t", "600", "-w", "0", "echo", "127.0.0.1:" .. port,
     }
   end
-  for _ = 1, options.kills do
-    local before = gateway_counters(app).messages_out
+  local kills = 0
+  local function enough(counters)
+    return kills >= options.kills and counters.events_again > 0
+      and (not options.also or counters[options.also] > 0)
+  end
+  while true do
+    local now = gateway_counters(app)
+    if enough(now) or kills == 10 * options.kills then break end
+    kills = kills + 1
+    local before = now.messages_out
     local victim
     loop.poll("a worker at work", function()
       for _, pid in ipairs(app:pids "worker") do
@@ -50,7 +64,7 @@ local function kill_under_load(options)
     counters = gateway_counters(app)
     return counters.clients == 0 and counters.events_unbegun == 0 and counters.events_held == 0
   end)
-  return results, counters, app:log()
+  return results, counters, kills, app:log()
 end
 
 local echo = [[
@@ -60,7 +74,7 @@ function Events.onMessage(client_id, message) Gateway.sendToCurrentClient(messag
 
 describe("kill -9 of workers under load", function()
   it("loses, doubles and reorders nothing when handlers do not wait", function()
-    local results, counters, log = kill_under_load { script = echo, workers = { count = 2 }, kills = 8 }
+    local results, counters, _, log = kill_under_load { script = echo, workers = { count = 2 }, kills = 8 }
     assert.equal(0, results[1].lost)
     assert.equal(0, results[1].duplicated)
     assert.equal(0, results[1].reordered)
@@ -70,6 +84,34 @@ describe("kill -9 of workers under load", function()
     assert.equal(0, counters.events_cut_off)
     assert.is_true(counters.events_again > 0)
     assert.matches("worker lost key=.- not_begun=%d+ %(others get them%) cut_off=0", log)
+  end)
+
+  -- Nor behind what maps ports: the gateway knows a worker's two links by what they
+  -- say, not by where they come from.
+  it("loses and doubles nothing behind a proxy", function()
+    local proxy
+    finally(function() proxy:stop() end)
+    local results, counters = kill_under_load {
+      script = echo,
+      workers = { count = 2 },
+      gateways = { { inner_listen = "127.0.0.2" } },
+      prepare = function(app)
+        local port = app.config.gateways[1].start_port
+        proxy = tcpproxy.start("127.0.0.1", "127.0.0.2", port)
+        -- A folder in the place of the unix socket: they come by TCP.
+        for _, folder in ipairs { "/run", "/run/links", "/run/links/127.0.0.1-" .. port } do
+          assert(uv.fs_mkdir(app.dir .. folder, 493))
+        end
+      end,
+      kills = 4,
+    }
+    assert.is_true(proxy.accepted >= 8)
+    assert.equal(0, results[1].lost)
+    assert.equal(0, results[1].duplicated)
+    assert.equal(0, results[1].closed)
+    assert.equal(counters.messages_in, counters.messages_out)
+    assert.equal(0, counters.events_dropped)
+    assert.is_true(counters.events_again > 0)
   end)
 
   -- An ACK goes to both before anything else does: a kill between is a loss.
@@ -89,17 +131,18 @@ describe("kill -9 of workers under load", function()
   end)
 
   it("loses the handlers that waited, one a client at most, and counts them", function()
-    local results, counters = kill_under_load {
+    local results, counters, kills = kill_under_load {
       script = echo:gsub("Gateway", "Timer.sleep(0.005) %0"),
       workers = { count = 2 },
       kills = 8,
+      also = "events_cut_off",
     }
     assert.equal(0, results[1].duplicated)
     assert.equal(0, results[1].closed)
     assert.equal(0, counters.events_dropped)
     assert.equal(counters.messages_in - counters.messages_out, counters.events_cut_off)
     assert.is_true(counters.events_cut_off > 0)
-    assert.is_true(counters.events_cut_off <= 8 * 100)
+    assert.is_true(counters.events_cut_off <= kills * 100)
     assert.is_true(counters.events_again > 0)
   end)
 end)
@@ -137,5 +180,43 @@ describe("a message that kills its worker", function()
     assert.equal("last", c:receive())
     assert.equal(2, times())
     assert.equal(1, gateway_counters(app).events_cut_off)
+  end)
+end)
+
+describe("a message that hangs its worker", function()
+  it("hangs one, is counted and named, and takes nothing else with it", function()
+    local app = testbed.start {
+      workers = { count = 2 },
+      config = function(c) c.hang_timeout = 3 end,
+      script = [[
+        Events = {}
+        function Events.onMessage(client_id, message)
+          if message == "bomb" then
+            print "bomb taken"
+            io.stdout:flush()
+            string.find(("a"):rep(3000), (".-"):rep(6) .. "b") -- no hook runs in it
+          elseif message == "wait" then
+            Timer.sleep(0.05)
+          end
+          Gateway.sendToCurrentClient(message)
+        end
+      ]],
+    }
+    finally(function()
+      bridge.close()
+      app:stop()
+    end)
+    local c = bridge.connect(app:url())
+    -- At once; and queued behind a handler, whose answer is lost with it.
+    local cut_off = { 1, 3 }
+    for round, before in ipairs { "before", "wait" } do
+      for _, message in ipairs { before, "bomb", "after", "last" } do c:send(message) end
+      repeat until c:receive() == "after"
+      assert.equal("last", c:receive())
+      app:wait_log "an event hung its worker, nobody else gets it event=ON_MESSAGE client="
+      assert.equal(round, select(2, app:log():gsub("bomb taken", "")))
+      assert.equal(cut_off[round], gateway_counters(app).events_cut_off)
+      assert.equal(0, gateway_counters(app).events_dropped)
+    end
   end)
 end)

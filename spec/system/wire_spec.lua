@@ -6,7 +6,7 @@ local loop = require "loop"
 local tcp = require "tcp"
 local testbed = require "testbed"
 
-local IS_ONLINE, SEND_TO_ALL = 11, 6
+local ON_CONNECT, ON_MESSAGE, IS_ONLINE, SEND_TO_ALL = 1, 3, 11, 6
 local WORKER_CONNECT, GATEWAY_CLIENT_CONNECT = 200, 202
 
 -- What the captured system's worker did.
@@ -116,6 +116,49 @@ describe("the wire", function()
 
   it("is PHP's, byte for byte, with a secret key", function() replays "sesame" end)
 
+  it("gives a worker that offers nothing what PHP's gateway gives", function()
+    local app = testbed.start { script = script, gateways = { { listen = "text" } } }
+    finally(function() app:stop() end)
+    local worker = tcp.connect(app.config.gateways[1].start_port)
+    worker:send(frame(WORKER_CONNECT, "", [[{"worker_key":"PHP:0","secret_key":""}]])
+      .. frame(IS_ONLINE, "", "", 0xffffffee))
+    assert.equal("\0\0\0\4i:0;", worker:receive "i:0;") -- it has joined
+    local clients = { tcp.connect(app.port[1]), tcp.connect(app.port[1]) } -- one for each worker
+    loop.wait("an event", function() return #worker.data >= 28 end)
+    local _, _, _, _, _, port, id = (">I4 B I4 I2 I4 I2 I4"):unpack(worker.data)
+    assert.equal((">I4 B I4 I2 I4 I2 I4 B I2 I4"):pack(28, ON_CONNECT, 0x7f000001,
+      app.config.gateways[1].start_port, 0x7f000001, port, id, 1, app.port[1], 0), worker.data)
+    for _, client in ipairs(clients) do client:close() end
+    worker:close()
+  end)
+
+  it("tells a worker that offers nothing no type of a message", function()
+    local app = testbed.start { script = script }
+    finally(function() app:stop() end)
+    local worker = tcp.connect(app.config.gateways[1].start_port)
+    worker:send(frame(WORKER_CONNECT, "", [[{"worker_key":"PHP:0","secret_key":""}]])
+      .. frame(IS_ONLINE, "", "", 0xffffffee))
+    worker:receive "i:0;"
+    local clients = { bridge.connect(app:url()), bridge.connect(app:url()) } -- one for each worker
+    for _, client in ipairs(clients) do
+      client:send "text"
+      client:send_binary "\0\xff"
+      client:send "last"
+    end
+    local data, messages, at = worker:receive "last", {}, 1
+    while at < #data do
+      local len, cmd = (">I4 B"):unpack(data, at)
+      if cmd == ON_MESSAGE then messages[#messages + 1] = data:sub(at, at + len - 1) end
+      at = at + len
+    end
+    local _, _, _, _, _, port, id = (">I4 B I4 I2 I4 I2 I4"):unpack(messages[1])
+    for i, body in ipairs { "text", "\0\xff", "last" } do
+      assert.equal((">I4 B I4 I2 I4 I2 I4 B I2 I4"):pack(28 + #body, ON_MESSAGE, 0x7f000001,
+        app.config.gateways[1].start_port, 0x7f000001, port, id, 1, app.port[1], 0) .. body, messages[i])
+    end
+    worker:close()
+  end)
+
   it("takes packets cut and joined anywhere", function()
     local app, clients = start ""
     finally(function() app:stop() end)
@@ -134,6 +177,9 @@ describe("the wire", function()
 end)
 
 describe("a secret key", function()
+  local missing = bridge.missing "ws"
+  if missing then return pending(missing) end
+
   local app, clients
 
   setup(function() app, clients = start "sesame" end)

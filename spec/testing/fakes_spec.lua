@@ -134,6 +134,14 @@ describe("a fake", function()
   end)
 
   describe("of http", function()
+    it("writes all digits of the numbers in its JSON", function()
+      start { http = function() return { json = { id = 1700000000123456, uid = 7.0 } } end }
+      assert.equal('room 7 1700000000123456', app:run [[
+        local data = assert(Http.get "https://api.test/"):json()
+        return "room " .. data.uid .. " " .. data.id
+      ]])
+    end)
+
     it("gets the request and answers it", function()
       start { http = function(request)
         if request.url:find "refused" then return nil, "connection refused", "econnrefused" end

@@ -121,3 +121,59 @@ describe("a cron job", function()
     app:stop()
   end)
 end)
+
+describe("a websocket's request", function()
+  local app
+
+  local function seen(what, options)
+    app = testing.start { text = ([[
+      Events = { onMessage = print }
+      function count(t, n) for _ in pairs(t) do n = (n or 0) + 1 end return n end
+      function levels(t) -- of a[x][x]…
+        local n = 0
+        t = t.a
+        while t do n, t = n + 1, type(t) == "table" and t.x end
+        return n
+      end
+      function Events.onWebSocketConnect(_, data) Gateway.sendToCurrentClient(tostring(%s)) end
+    ]]):format(what) }
+    return app:connect(options):last()
+  end
+
+  after_each(function() app:stop() end)
+
+  local function list(count, separator)
+    local words = {}
+    for i = 1, count do words[i] = ("n%d=%d"):format(i, i) end
+    return table.concat(words, separator)
+  end
+
+  it("has 1000 names at most in its query", function()
+    local counted = "count(data.get) .. ' ' .. tostring(data.get.n1000) .. tostring(data.get.n1001)"
+    assert.equal("1000 1000nil", seen(counted, { path = "/?" .. list(1500, "&") }))
+  end)
+
+  it("has 1000 cookies at most", function()
+    assert.equal("1000", seen("count(data.cookie)", { headers = { Cookie = list(1500, "; ") } }))
+  end)
+
+  it("leaves out names of more than 32 levels", function()
+    local function query(levels) return "/?b=2&a" .. ("[x]"):rep(levels - 1) .. "=1" end
+    local levels = "levels(data.get) .. ' ' .. data.get.b"
+    assert.equal("32 2", seen(levels, { path = query(32) }))
+    assert.equal("0 2", seen(levels, { path = query(33) }))
+  end)
+
+  it("looks at 50 entries of X-Forwarded-For, from the right", function()
+    local function from(proxies)
+      app = testing.start {
+        config = { gateways = { { trusted_proxies = { "127.0.0.1", "10.0.0.0/8" } } } },
+        text = [[Events = { onMessage = print }
+          function Events.onConnect() Gateway.sendToCurrentClient(_SERVER.REMOTE_ADDR) end]],
+      }
+      return app:connect { headers = { ["X-Forwarded-For"] = "192.0.2.1" .. (", 10.0.0.1"):rep(proxies) } }:last()
+    end
+    assert.equal("192.0.2.1", from(49))
+    assert.not_equal("192.0.2.1", from(50))
+  end)
+end)

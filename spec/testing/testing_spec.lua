@@ -86,7 +86,7 @@ describe("gwrun.testing", function()
       client:send(large)
       assert.equal("echo " .. large, client:last())
       client:send("\xff\0", { binary = true })
-      assert.equal("echo \xff\0", client:last())
+      assert.equal("echo \u{fffd}\0", client:last()) -- as a browser gets it
       app:run("for i = 1, 1000 do Gateway.sendToClient((...), i) end", client.id)
       local got = client:received()
       assert.same({ 1000, "1", "1000" }, { #got, got[1], got[1000] })
@@ -98,6 +98,10 @@ describe("gwrun.testing", function()
       client:send { a = { 1 } }
       client:send "{}"
       assert.same({ { a = { 1 } }, {} }, client:json())
+      client:send { id = 1700000000123456 } -- as a browser does
+      assert.equal("1700000000123456", tostring(client:json()[1].id))
+      client:send { uid = 7.0 }
+      assert.equal("room 7", "room " .. client:json()[1].uid)
       client:send "x"
       assert.error_matches(function() client:json() end, "message 1 is no JSON: x")
     end)
@@ -436,6 +440,8 @@ describe("gwrun.testing", function()
     local client = app:connect()
     assert.same({ "Tested" }, app:log())
     app:advance(1.2)
+    assert.same({}, client:received()) -- it came in the first interval, which counts as a word
+    app:advance(1)
     assert.same({ "are you there?" }, client:received())
   end)
 
@@ -455,7 +461,19 @@ describe("gwrun.testing", function()
       assert.truthy(message:find(text, 1, true), message)
     end
     start()
-    assert.error_matches(function() app:connect { adress = "x" } end, 'there is no option "adress"')
+    local client = app:connect()
+    for text, call in pairs {
+      ['app:connect: there is no option "adress"'] = function() app:connect { adress = "x" } end,
+      ["app:connect: path must be a string"] = function() app:connect { path = 1 } end,
+      ['client:send: there is no option "binry"'] = function() client:send("x", { binry = true }) end,
+      ["client:send: binary must be a boolean"] = function() client:send("x", { binary = 1 }) end,
+      ["client:send: a table of options expected, got a boolean"] = function() client:send("x", true) end,
+    } do
+      local ok, message = pcall(call)
+      assert.is_false(ok, text)
+      assert.truthy(message:find("testing_spec.lua:%d+: ") and message:find(text, 1, true), message)
+    end
+    assert.same({}, client:received())
   end)
 
   it("ends the app before it when another one starts", function()

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "net/clock.h"
 #include "net/turn.h"
@@ -268,6 +269,51 @@ static void ends_a_call_at_its_deadline_and_drops_its_late_reply(void **state)
     assert_int_equal(downs, 0);
 }
 
+/* CPU time to tell so many calls that they are overdue. */
+static clock_t time_expiry(size_t n, struct clock *standing)
+{
+    struct outcome o = {0}, first, last;
+    struct buf command = {0};
+    struct redis_request request = {.commands = &command,
+        .count = 1,
+        .timeout_ms = 10,
+        .done = on_reply,
+        .arg = &o};
+    clock_t began;
+
+    redis_put_command(&command, 1);
+    redis_put_word(&command, "SLOW", 4);
+    open_redis((struct redis_conf){0});
+    connect_with(&first);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(redis_send(redis, &request, &o.call), 0);
+    begin(&last, "LAST", 1, 10000);
+    testloop_until(&t, hears("LAST"));
+    say("+one\r\n"); /* the server lives */
+    testloop_until(&t, first.told);
+    standing->now += 10;
+    began = clock();
+    testloop_spin(&t, (size_t)o.told == n);
+    began = clock() - began;
+    assert_int_equal(last.told, 0);
+    redis_close(redis);
+    redis = NULL;
+    buf_fini(&command);
+    return began;
+}
+
+static void tells_very_many_overdue_calls_in_linear_time(void **state)
+{
+    static struct clock standing;
+    clock_t few, many;
+
+    t.loop.data = &standing;
+    few = time_expiry(2000, &standing);
+    many = time_expiry(60000, &standing);
+    if (many > CLOCKS_PER_SEC / 2) /* 30 times as many */
+        assert_in_range(many / few, 0, 200);
+}
+
 static void connects_anew_when_the_server_is_silent(void **state)
 {
     struct outcome a, b, c;
@@ -338,6 +384,34 @@ static void fails_calls_when_the_connection_is_lost(void **state)
     say("+a\r\n");
     testloop_until(&t, a.told);
     assert_string_equal(a.text, "a ");
+}
+
+static void leaves_a_server_that_became_a_replica(void **state)
+{
+    struct outcome a, b, c;
+
+    open_redis((struct redis_conf){0});
+    connect_with(&a);
+    say("+a\r\n");
+    testloop_until(&t, a.told);
+    assert_int_equal(redis_losses(redis), 0);
+    begin(&a, "WRITE", 1, 10000);
+    begin(&b, "READ", 1, 10000);
+    testloop_until(&t, hears("READ"));
+    say("-READONLY You can't write against a read only replica.\r\n");
+    testloop_until(&t, a.told);
+    assert_int_equal(a.err, 0); /* the caller hears what the server said */
+    begin(&c, "LATER", 1, 10000);
+    say("+b\r\n"); /* what was sent before gets its reply */
+    testloop_until(&t, b.told);
+    assert_string_equal(b.text, "b ");
+    accept_peer();
+    testloop_until(&t, hears("LATER"));
+    say("+c\r\n");
+    testloop_until(&t, c.told);
+    assert_string_equal(c.text, "c ");
+    assert_int_equal(redis_losses(redis), 1);
+    assert_int_equal(downs, 0);
 }
 
 static void fails_calls_when_nobody_listens(void **state)
@@ -495,6 +569,7 @@ int main(void)
         TEST(logs_in_and_selects_before_anything_else),
         TEST(fails_all_calls_when_the_login_is_refused),
         TEST(ends_a_call_at_its_deadline_and_drops_its_late_reply),
+        TEST(tells_very_many_overdue_calls_in_linear_time),
         TEST(connects_anew_when_the_server_is_silent),
         TEST(finds_a_silent_server_by_a_cancelled_call),
         TEST(does_not_tell_a_cancelled_call),
@@ -503,6 +578,7 @@ int main(void)
         TEST(refuses_what_is_not_the_protocol),
         TEST(refuses_a_reply_nobody_asked_for),
         TEST(limits_what_waits),
+        TEST(leaves_a_server_that_became_a_replica),
         TEST(hands_over_what_a_subscription_brings),
         TEST(may_be_closed_in_its_own_callbacks),
         TEST(tells_calls_when_it_is_ended),

@@ -70,6 +70,10 @@ static void quotes_what_came_from_a_peer(void **state)
         {"\x9b\xff", 2, "\"\\x9b\\xff\""},
         {"\xc2\x9b\xc2\xa0", 4, "\"\\xc2\\x9b\xc2\xa0\""},
         {"\xe2\x80\xa8", 3, "\"\\xe2\\x80\\xa8\""},
+        {"\xe2\x80\xae"
+         "exe",
+            6, "\"\\xe2\\x80\\xaeexe\""},
+        {"\xd8\x9c\xef\xbb\xbf", 5, "\"\\xd8\\x9c\\xef\\xbb\\xbf\""},
     };
     char out[LOG_QUOTE_SIZE];
 
@@ -107,6 +111,14 @@ static void lets_no_block_command_the_terminal(void **state)
     log_block(LOG_ERROR, "first\n\tsecond \x1b[2J\r\x7f\n\xc2\x9b 你好 \xff");
     assert_string_equal(
         logged(), "    first\n    \tsecond ?[2J??\n    ?? 你好 ?\n");
+}
+
+static void lets_no_message_look_like_two_lines(void **state)
+{
+    log_error("callback failed error=%s",
+        "no\n2026 [1] fake\x1b[2J\xe2\x80\xa8\xe2\x80\xae 你好\t\xff");
+    assert_string_equal(logged(), "…error log_test: callback failed "
+                                  "error=no?2026 [1] fake?[2J?????? 你好\t?\n");
 }
 
 static void counts_what_a_full_disk_has_cost(void **state)
@@ -256,6 +268,7 @@ int main(void)
         TEST(cuts_what_is_long),
         TEST(writes_one_line_for_one_event),
         TEST(lets_no_block_command_the_terminal),
+        TEST(lets_no_message_look_like_two_lines),
         TEST(counts_what_a_full_disk_has_cost),
         TEST(ends_a_line_that_was_cut),
         TEST(does_not_wait_for_a_reader_that_has_stopped),

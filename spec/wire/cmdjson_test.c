@@ -44,7 +44,7 @@ static void rewrite_auth(struct buf *out, const struct frame *f)
     struct cmdjson_auth a;
 
     assert_int_equal(cmdjson_parse_auth(&a, f->body, f->body_len), 0);
-    cmdjson_put_auth(out, a.worker_key, a.secret_key, NULL, 0);
+    cmdjson_put_auth(out, a.worker_key, a.secret_key, NULL, NULL);
     assert_buf_equal(out, f->body, f->body_len);
     cmdjson_fini_auth(&a);
 }
@@ -274,6 +274,7 @@ static void reads_php_auth(void **state)
     assert_string_equal(a.worker_key, "w:0");
     assert_string_equal(a.secret_key, "k");
     assert_int_equal(a.gwrun, 0);
+    assert_null(a.process);
     assert_false(cmdjson_has_feature(&a, "x"));
     cmdjson_fini_auth(&a);
     assert_int_equal(parse_auth(&a, "{}"), 0);
@@ -285,23 +286,28 @@ static void reads_php_auth(void **state)
 static void offers_features(void **state)
 {
     static const char *const features[] = {"ipv6", "ack", NULL};
+    static const struct cmdjson_tokens tokens = {
+        .process = "0123456789abcdef", .pair = "p", .machine = "m"};
     struct buf out = {0};
     struct cmdjson_auth a;
 
-    cmdjson_put_auth(&out, "w:0", "k", features, 40001);
+    cmdjson_put_auth(&out, "w:0", "k", features, &tokens);
     assert_int_equal(cmdjson_parse_auth(&a, out.data, out.len), 0);
     assert_int_equal(a.gwrun, 1);
     assert_int_equal(a.nfeatures, 2);
-    assert_int_equal(a.commands_port, 40001);
+    assert_string_equal(a.process, "0123456789abcdef");
+    assert_string_equal(a.pair, "p");
+    assert_string_equal(a.machine, "m");
     assert_true(cmdjson_has_feature(&a, "ipv6"));
     assert_true(cmdjson_has_feature(&a, "ack"));
     assert_false(cmdjson_has_feature(&a, "ac"));
     assert_buf_text(&out,
         "{\"worker_key\":\"w:0\",\"secret_key\":\"k\","
         "\"gwrun\":{\"version\":1,\"features\":[\"ipv6\",\"ack\"],"
-        "\"commands_port\":40001}}");
+        "\"process\":\"0123456789abcdef\",\"pair\":\"p\","
+        "\"machine\":\"m\"}}");
     cmdjson_fini_auth(&a);
-    cmdjson_put_auth(&out, NULL, "", NULL, 0);
+    cmdjson_put_auth(&out, NULL, "", NULL, NULL);
     assert_buf_text(&out, "{\"secret_key\":\"\"}");
     buf_fini(&out);
 }
@@ -313,8 +319,12 @@ static void refuses_auth_that_is_none(void **state)
         "{\"gwrun\":7}", "{\"gwrun\":{}}", "{\"gwrun\":{\"version\":0}}",
         "{\"gwrun\":{\"version\":1,\"features\":[7]}}",
         "{\"gwrun\":{\"version\":1,\"features\":\"x\"}}",
-        "{\"gwrun\":{\"version\":1,\"commands_port\":65536}}",
-        "{\"gwrun\":{\"version\":1,\"commands_port\":-1}}",
+        "{\"gwrun\":{\"version\":1,\"pair\":1}}",
+        "{\"gwrun\":{\"version\":1,\"machine\":[]}}",
+        "{\"gwrun\":{\"version\":1,\"process\":7}}",
+        "{\"gwrun\":{\"version\":1,\"process\":\"a\\u0000b\"}}",
+        ("{\"gwrun\":{\"version\":1,\"process\":"
+         "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0\"}}"),
         "{\"gwrun\":{\"version\":99999999999}}"};
     struct cmdjson_auth a;
 

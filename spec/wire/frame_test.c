@@ -21,13 +21,30 @@ static struct bytes captured(void)
                           "68690a"); /* body "hi\n" */
 }
 
+/* As frame_decode(), which finds the same body as frame_body(). */
+static int decode(struct frame *f, const uint8_t *data, size_t len)
+{
+    int err = frame_decode(f, data, len);
+    size_t body_len = 0;
+    const uint8_t *body = frame_body(data, len, &body_len);
+
+    if (err < 0) {
+        assert_null(body);
+        return err;
+    }
+    assert_int_equal(frame_cmd(data), f->cmd);
+    assert_ptr_equal(body, f->body);
+    assert_int_equal(body_len, f->body_len);
+    return 0;
+}
+
 static void decodes_every_field(void **state)
 {
     struct bytes b = captured();
     struct frame f;
 
     assert_int_equal(frame_measure(b.data, b.len, FRAME_MAX_LEN), b.len);
-    assert_int_equal(frame_decode(&f, b.data, b.len), 0);
+    assert_int_equal(decode(&f, b.data, b.len), 0);
     assert_int_equal(f.cmd, FRAME_ON_MESSAGE);
     assert_int_equal(f.flag, FRAME_FLAG_STRING);
     assert_int_equal(f.local_ip, 0x7f000001);
@@ -53,7 +70,7 @@ static void reencode_all(const uint8_t *data, size_t len)
         struct frame f;
 
         assert_true(n > 0 && (size_t)n <= len - at);
-        assert_int_equal(frame_decode(&f, data + at, (size_t)n), 0);
+        assert_int_equal(decode(&f, data + at, (size_t)n), 0);
         assert_string_not_equal(frame_cmd_name(f.cmd), "?");
         frame_encode(&out, &f);
         at += (size_t)n;
@@ -133,10 +150,10 @@ static void refuses_an_ext_length_past_the_packet(void **state)
 
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
         put32(b.data + 24, lies[i]);
-        assert_int_equal(frame_decode(&f, b.data, b.len), -EPROTO);
+        assert_int_equal(decode(&f, b.data, b.len), -EPROTO);
     }
     put32(b.data + 24, 5);
-    assert_int_equal(frame_decode(&f, b.data, b.len), 0);
+    assert_int_equal(decode(&f, b.data, b.len), 0);
     assert_int_equal(f.body_len, 0);
     bytes_fini(&b);
 }
@@ -167,7 +184,7 @@ static void carries_an_ipv6_address_ahead_of_the_ext_data(void **state)
     memcpy(f.client_ip6, ip6, sizeof(ip6));
     frame_encode(&out, &f);
     assert_int_equal(out.len, FRAME_HEAD_LEN + FRAME_IPV6_LEN + 7);
-    assert_int_equal(frame_decode(&got, out.data, out.len), 0);
+    assert_int_equal(decode(&got, out.data, out.len), 0);
     assert_memory_equal(got.client_ip6, ip6, sizeof(ip6));
     assert_int_equal(got.ext_len, 3);
     assert_memory_equal(got.ext, "ext", 3);
@@ -186,7 +203,7 @@ static void refuses_ext_data_too_short_for_the_address(void **state)
     out.data[21] = FRAME_FLAG_IPV6;
     for (uint32_t ext_len = 0; ext_len <= 15; ext_len++) {
         put32(out.data + 24, ext_len);
-        assert_int_equal(frame_decode(&got, out.data, out.len), -EPROTO);
+        assert_int_equal(decode(&got, out.data, out.len), -EPROTO);
     }
     buf_fini(&out);
 }
@@ -200,7 +217,7 @@ static void costs_an_ipv4_client_no_byte(void **state)
     memcpy(f.client_ip6, ip6, sizeof(ip6));
     frame_encode(&out, &f);
     assert_int_equal(out.len, FRAME_HEAD_LEN);
-    assert_int_equal(frame_decode(&got, out.data, out.len), 0);
+    assert_int_equal(decode(&got, out.data, out.len), 0);
     for (size_t i = 0; i < sizeof(ip6); i++)
         assert_int_equal(got.client_ip6[i], 0);
     buf_fini(&out);
@@ -212,6 +229,17 @@ static void names_commands(void **state)
     assert_string_equal(frame_cmd_name(205), "ON_WEBSOCKET_CONNECT");
     assert_string_equal(frame_cmd_name(0), "?");
     assert_string_equal(frame_cmd_name(255), "?");
+}
+
+static void knows_what_commands_are_for(void **state)
+{
+    assert_int_equal(frame_cmd_kind(FRAME_ON_CLOSE), FRAME_KIND_EVENT);
+    assert_int_equal(frame_cmd_kind(FRAME_KICK), FRAME_KIND_ORDER);
+    assert_int_equal(frame_cmd_kind(FRAME_SELECT), FRAME_KIND_QUESTION);
+    assert_int_equal(frame_cmd_kind(FRAME_PING), FRAME_KIND_LINK);
+    assert_int_equal(frame_cmd_kind(0), 0);
+    assert_int_equal(frame_cmd_kind(2), 0);
+    assert_int_equal(frame_cmd_kind(255), 0);
 }
 
 int main(void)
@@ -228,6 +256,7 @@ int main(void)
         cmocka_unit_test(refuses_ext_data_too_short_for_the_address),
         cmocka_unit_test(costs_an_ipv4_client_no_byte),
         cmocka_unit_test(names_commands),
+        cmocka_unit_test(knows_what_commands_are_for),
     };
 
     return cmocka_run_group_tests_name("wire.frame", tests, NULL, NULL);

@@ -10,10 +10,21 @@
     "GET /chat?room=1&a=%20 HTTP/1.1\r\nHost: example.org:8283\r\n" \
     "X-Token:  a b \t\r\nEmpty:\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n"
 
+#define FIELDS_MAX 16
+
+static int parse_bytes(struct httphead *h, char *data, size_t len)
+{
+    static struct httphead_field fields[FIELDS_MAX];
+
+    h->fields = fields;
+    h->max = FIELDS_MAX;
+    return httphead_parse(h, data, len);
+}
+
 static int parse(struct httphead *h, char *copy, const char *text)
 {
     strcpy(copy, text);
-    return httphead_parse(h, copy, strlen(text));
+    return parse_bytes(h, copy, strlen(text));
 }
 
 static void a_head_ends_at_its_empty_line(void **state)
@@ -88,7 +99,7 @@ static void what_can_be_read_in_two_ways_is_refused(void **state)
         if (parse(&h, copy, bad[i]) != -EPROTO)
             fail_msg("accepted: %s", bad[i]);
     memcpy(copy, "GET / HTTP/1.1\r\nA: \0b\r\n\r\n", 26);
-    assert_int_equal(httphead_parse(&h, copy, 26), -EPROTO);
+    assert_int_equal(parse_bytes(&h, copy, 26), -EPROTO);
 }
 
 static void headers_are_counted(void **state)
@@ -97,14 +108,87 @@ static void headers_are_counted(void **state)
     char copy[4096];
     struct httphead h;
 
-    for (int i = 0; i < HTTPHEAD_FIELDS_MAX; i++)
+    for (int i = 0; i < FIELDS_MAX; i++)
         strcat(text, "a: b\r\n");
     strcpy(copy, text);
     strcat(copy, "\r\n");
-    assert_int_equal(httphead_parse(&h, copy, strlen(copy)), 0);
-    assert_int_equal(h.nfields, HTTPHEAD_FIELDS_MAX);
+    assert_int_equal(parse_bytes(&h, copy, strlen(copy)), 0);
+    assert_int_equal(h.nfields, FIELDS_MAX);
     strcat(text, "a: b\r\n\r\n");
-    assert_int_equal(parse(&h, copy, text), -EPROTO);
+    assert_int_equal(parse(&h, copy, text), -EMSGSIZE);
+}
+
+/* As variables of PHP both would be HTTP_X_USER_ID. */
+static void a_name_with_an_underscore_passes_for_no_other(void **state)
+{
+    char copy[128];
+    struct httphead h;
+
+    assert_int_equal(parse(&h, copy,
+                         "GET / HTTP/1.1\r\nX_User_Id: attacker\r\n"
+                         "X-User-Id: proxy\r\nx-user_id: attacker\r\n\r\n"),
+        0);
+    assert_int_equal(h.nfields, 1);
+    assert_string_equal(h.fields[0].name, "x-user-id");
+    assert_string_equal(h.fields[0].value, "proxy");
+    assert_int_equal(
+        parse(&h, copy, "GET / HTTP/1.1\r\nX_User: \x01\r\n\r\n"), -EPROTO);
+}
+
+static void a_header_that_counts_once_is_told_from_a_repeated_one(void **state)
+{
+    char copy[128];
+    struct httphead h;
+    const char *value;
+
+    assert_int_equal(
+        parse(&h, copy, "GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\na: 3\r\n\r\n"), 0);
+    assert_false(httphead_find_only(&h, "a", &value));
+    assert_null(value);
+    assert_true(httphead_find_only(&h, "b", &value));
+    assert_string_equal(value, "2");
+    assert_true(httphead_find_only(&h, "c", &value));
+    assert_null(value);
+}
+
+static void a_list_goes_on_in_further_lines(void **state)
+{
+    static const char *const want[] = {"a", "b", "c", "d", "e"};
+    char copy[128];
+    struct httphead h;
+    struct httphead_list list = {.head = &h, .name = "x"};
+    const char *text;
+    size_t len, n = 0;
+
+    assert_int_equal(parse(&h, copy,
+                         "GET / HTTP/1.1\r\nX: a,\tb ,,\r\nY: z\r\nX:\r\n"
+                         "X: , \r\nX: c, d rest, e\r\n\r\n"),
+        0);
+    while (httphead_next(&list, &text, &len)) {
+        assert_true(n < sizeof(want) / sizeof(want[0]));
+        assert_int_equal(len, 1);
+        assert_memory_equal(text, want[n++], len);
+    }
+    assert_int_equal(n, 5);
+    assert_false(httphead_next(&list, &text, &len));
+    list = (struct httphead_list){.head = &h, .name = "none"};
+    assert_false(httphead_next(&list, &text, &len));
+}
+
+static void tokens_are_those_of_rfc_9110(void **state)
+{
+    static const char all[] = "!#$%&'*+-.^_`|~0123456789"
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                              "abcdefghijklmnopqrstuvwxyz";
+
+    assert_true(httphead_is_token(all, strlen(all)));
+    assert_false(httphead_is_token("", 0));
+    for (int c = 0; c < 256; c++) {
+        char one = (char)c;
+
+        assert_int_equal(
+            httphead_is_token(&one, 1), c != 0 && strchr(all, c) != NULL);
+    }
 }
 
 int main(void)
@@ -115,6 +199,10 @@ int main(void)
         cmocka_unit_test(both_versions_are_told_apart),
         cmocka_unit_test(what_can_be_read_in_two_ways_is_refused),
         cmocka_unit_test(headers_are_counted),
+        cmocka_unit_test(a_name_with_an_underscore_passes_for_no_other),
+        cmocka_unit_test(a_header_that_counts_once_is_told_from_a_repeated_one),
+        cmocka_unit_test(a_list_goes_on_in_further_lines),
+        cmocka_unit_test(tokens_are_those_of_rfc_9110),
     };
 
     return cmocka_run_group_tests_name("wire.httphead", tests, NULL, NULL);

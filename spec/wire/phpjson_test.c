@@ -93,6 +93,58 @@ static void writes_unsigned_numbers(void **state)
     buf_fini(&out);
 }
 
+/* Its text, or "" when it is refused; out then holds what it held. */
+static void assert_value(
+    struct buf *out, const struct bytes *value, const char *want)
+{
+    int err;
+
+    buf_append_byte(out, '>');
+    err = phpjson_put_value(out, value->data, value->len);
+    assert_int_equal(err == 0, want[0] != '\0');
+    assert_int_equal(out->data[0], '>');
+    buf_consume(out, 1);
+    assert_buf_text(out, want);
+}
+
+static void writes_values_as_workerman_sends_them(void **state)
+{
+    json_t *root = vectors_load("spec/vectors/php-json.json");
+    struct buf out = {0};
+    json_t *vector;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "values"), i, vector)
+    {
+        const char *want = json_string_value(json_object_get(vector, "json"));
+        struct bytes b =
+            bytes_from_hex(json_string_value(json_object_get(vector, "hex")));
+
+        assert_value(&out, &b, want ? want : "");
+        for (size_t cut = 0; cut < b.len; cut++) {
+            struct bytes part = bytes_copy(b.data, cut);
+
+            assert_value(&out, &part, "");
+            bytes_fini(&part);
+        }
+        bytes_fini(&b);
+    }
+    assert_true(i > 30);
+    json_decref(root);
+    buf_fini(&out);
+}
+
+/* Who sends it as text checks it as a whole. */
+static void leaves_bytes_in_values_as_they_are(void **state)
+{
+    struct bytes b = bytes_copy("a:1:{i:0;s:4:\"\xe2\x80\xff\"\";}", 21);
+    struct buf out = {0};
+
+    assert_value(&out, &b, "[\"\xe2\x80\xff\\\"\"]");
+    bytes_fini(&b);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +152,8 @@ int main(void)
         cmocka_unit_test(replaces_what_is_not_utf8),
         cmocka_unit_test(writes_every_code_point_so_that_it_reads_back),
         cmocka_unit_test(writes_unsigned_numbers),
+        cmocka_unit_test(writes_values_as_workerman_sends_them),
+        cmocka_unit_test(leaves_bytes_in_values_as_they_are),
     };
 
     return cmocka_run_group_tests_name("wire.phpjson", tests, NULL, NULL);

@@ -35,6 +35,9 @@ static inline void put_token(struct buf *out, const struct phpser_token *t)
     case PHPSER_END:
         phpser_put_end(out);
         break;
+    case PHPSER_OPAQUE:
+        buf_append(out, t->string.data, t->string.len);
+        break;
     }
 }
 

@@ -135,6 +135,52 @@ static void codes_that_a_close_may_carry(void **state)
         assert_false(wsframe_is_close_code(bad[i]));
 }
 
+static void reads_and_writes_what_a_close_says(void **state)
+{
+    static const struct {
+        const char *payload;
+        size_t len;
+        int err;
+        unsigned code;
+        const char *reason;
+    } table[] = {
+        {"", 0, 0, 1005, ""},
+        {"\x03\xe8", 2, 0, 1000, ""},
+        {"\x0f\xa0up", 4, 0, 4000, "up"},
+        {"\x03", 1, -EPROTO, 0, ""},
+        {"\x03\xed", 2, -EPROTO, 0, ""},
+        {"\x03\xe8\xff", 3, -EILSEQ, 0, ""},
+    };
+    uint8_t long_one[WSFRAME_CONTROL_MAX + 1] = "\x03\xe8";
+    struct wsframe_close close;
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct buf out = {0};
+        int err = wsframe_read_close(
+            &close, (const uint8_t *)table[i].payload, table[i].len);
+
+        assert_int_equal(err, table[i].err);
+        if (err < 0)
+            continue;
+        assert_int_equal(close.code, table[i].code);
+        assert_int_equal(close.len, strlen(table[i].reason));
+        if (close.len > 0)
+            assert_memory_equal(close.reason, table[i].reason, close.len);
+        if (close.code == WSFRAME_NO_CODE)
+            continue;
+        wsframe_put_close(&out, &close);
+        assert_int_equal(out.len, table[i].len);
+        assert_memory_equal(out.data, table[i].payload, out.len);
+        buf_fini(&out);
+    }
+    memset(long_one + 2, 'x', sizeof(long_one) - 2);
+    assert_int_equal(
+        wsframe_read_close(&close, long_one, WSFRAME_CONTROL_MAX), 0);
+    assert_int_equal(close.len, WSFRAME_REASON_MAX);
+    assert_int_equal(
+        wsframe_read_close(&close, long_one, sizeof(long_one)), -EPROTO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +189,7 @@ int main(void)
         cmocka_unit_test(what_no_client_may_send_is_refused),
         cmocka_unit_test(a_mask_comes_off_at_every_length),
         cmocka_unit_test(heads_are_written_in_their_shortest_form),
+        cmocka_unit_test(reads_and_writes_what_a_close_says),
         cmocka_unit_test(codes_that_a_close_may_carry),
     };
 

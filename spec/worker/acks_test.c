@@ -53,10 +53,13 @@ static struct peer *peer(void)
         gateways, addr_ipv4(&gate.addr), addr_port(&gate.addr));
 }
 
-/* out() -> the bytes that the kernel has of the command link. */
+static uint64_t greeting; /* bytes in front of all commands */
+
+/* out() -> the bytes of commands that the kernel has. */
 static int lua_out(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)conn_bytes_out(peer()->commands));
+    lua_pushinteger(
+        L, (lua_Integer)(conn_bytes_out(peer()->commands) - greeting));
     return 1;
 }
 
@@ -76,6 +79,13 @@ static int lua_watch(lua_State *L)
     return 0;
 }
 
+/* hang(): what a signal handler says of the event that runs. */
+static int lua_hang(lua_State *L)
+{
+    dispatch_tell_hanging(d);
+    return 0;
+}
+
 static void open_libs(lua_State *L)
 {
     fixture_open_libs(L);
@@ -83,16 +93,18 @@ static void open_libs(lua_State *L)
     lua_register(L, "send", lua_send);
     lua_register(L, "leave", lua_leave);
     lua_register(L, "out", lua_out);
+    lua_register(L, "hang", lua_hang);
 }
 
 static const char script[] =
     "Events = { onMessage = function(id, m)"
     " if m:find 'leave' then leave() end"
+    " if m:find 'hang' then hang() end"
     " if m:find 'out' then note(out() > 0) end"
     " if m:find 'wait' then wait(m) end"
     " if m == 'watch' then watch() wait 'gone' leave() end"
     " send(m) end, "
-    " onClose = function(id, info) note(info.reason) end }";
+    " onClose = function(id, info) note(info.cause) end }";
 
 static void serve(bool acks)
 {
@@ -113,6 +125,7 @@ static void serve(bool acks)
     if (acks)
         fake_want_acks(&gate);
     fake_got(&gate);
+    greeting = conn_bytes_out(peer()->commands);
 }
 
 static void unserve(void)
@@ -217,6 +230,26 @@ static void tells_before_it_begins_what_was_given_before(void **state)
     unserve();
 }
 
+static void tells_by_its_number_which_event_hangs(void **state)
+{
+    serve(true);
+    message(1, "a");
+    message(2, "hang");
+    expect("[hangs in 2] [2 taken, 0 ended] SEND_TO_ALL::a SEND_TO_ALL::hang "
+           "[0 taken, 2 ended] ");
+    message(1, "wait");
+    message(1, "hang queued");
+    message(2, "c");
+    expect("[3 taken, 0 ended waits 1] SEND_TO_ALL::c [0 taken, 1 ended] ");
+    assert_true(wake("wait"));
+    expect("[hangs in 4] [0 taken, 0 ended begins 1] SEND_TO_ALL::wait "
+           "SEND_TO_ALL::hang queued [0 taken, 2 ended] ");
+    message(2, "leave, then hang"); /* the gateway knows it as begun, and so */
+    expect("[1 taken, 0 ended] [hangs in 6] SEND_TO_ALL::leave, then hang "
+           "[0 taken, 1 ended] ");
+    unserve();
+}
+
 static void counts_events_that_nobody_handles(void **state)
 {
     serve(true);
@@ -237,9 +270,9 @@ static void forgets_what_waits_when_the_link_is_lost(void **state)
     expect("[3 taken, 0 ended waits 1 waits 2] ");
     fake_cut(&gate);
     run_until(fake_has_events, &gate);
-    assert_int_equal(d->queued, 0);
-    assert_int_equal(d->forgotten, 2);
-    assert_true(idset_has(&peer()->clients, 1));
+    assert_int_equal(dispatch_counts(d).queued, 0);
+    assert_int_equal(dispatch_counts(d).forgotten, 2);
+    assert_true(idmap_has(&peer()->clients, 1));
     fake_want_acks(&gate);
     message(2, "c");
     run_until(got_an_end, NULL);
@@ -266,7 +299,7 @@ static void tells_that_a_close_waits_before_its_handler_goes_on(void **state)
 
 static bool nothing_waits(void *arg)
 {
-    return d->queued == 0;
+    return dispatch_counts(d).queued == 0;
 }
 
 static bool has_lost_client(void *arg)
@@ -282,6 +315,7 @@ static void closes_forgotten_clients_when_the_gateway_stays_away(void **state)
     fake_event(&gate, FRAME_ON_CLOSE, 1, "", "");
     expect("[2 taken, 0 ended waits 1] ");
     fake_die(&gate);
+    gateways_set_addresses(NULL, 0, gateways);
     run_until(nothing_waits, NULL);
     wake("wait");
     run_until(has_lost_client, NULL);
@@ -296,7 +330,7 @@ static void tells_of_handlers_that_a_reload_cuts_off(void **state)
     expect("[1 taken, 0 ended] ");
     assert_int_equal(dispatch_abandon(d, vm), 1);
     expect("[0 taken, 1 ended] ");
-    assert_int_equal(d->cut_off, 1);
+    assert_int_equal(dispatch_counts(d).cut_off, 1);
     unserve();
 }
 
@@ -336,6 +370,7 @@ int main(void)
         CASE(tells_what_waits_behind_a_handler),
         CASE(tells_at_once_when_something_else_is_to_leave),
         CASE(tells_before_it_begins_what_was_given_before),
+        CASE(tells_by_its_number_which_event_hangs),
         CASE(counts_events_that_nobody_handles),
         CASE(forgets_what_waits_when_the_link_is_lost),
         CASE(tells_that_a_close_waits_before_its_handler_goes_on),

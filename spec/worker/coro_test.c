@@ -105,10 +105,9 @@ static void reports_an_error_with_its_traceback(void **state)
         vm, "local function inner() error('boom') end inner()", "boom\nstack");
     expect_error(vm, "local function inner() error('boom') end inner()",
         "in local 'inner'");
-    expect_error(vm, "error({})", "table: ");
+    expect_error(vm, "error({ code = 42 })", "{code = 42}");
     expect_error(vm, "error(nil)", "nil");
-    expect_error(
-        vm, "error(setmetatable({}, {__tostring = error}))", "error without");
+    expect_error(vm, "error(setmetatable({}, {__tostring = error}))", "{}");
     expect_success(vm, "note 'alive'");
     vm_close(vm);
 }
@@ -204,14 +203,123 @@ static void stops_endless_loops(void **state)
         "end}) return t.x",
         "local x <close> = setmetatable({}, {__close = function() while true "
         "do end end}) while true do end",
+        "xpcall(function() while true do end end, function() while true do end "
+        "end)",
+        "xpcall(error, function() while true do end end)",
+        "xpcall(error, coroutine.wrap(function() while true do end end))",
+        "xpcall(function() while true do end end, function() while true do "
+        "pcall(function() while true do end end) end end)",
+        "coroutine.wrap(function() local x <close> = setmetatable({}, {__close "
+        "= function() while true do end end}) while true do end end)()",
+        "local co = coroutine.create(function() local x <close> = setmetatable("
+        "{}, {__close = function() while true do end end}) while true do end "
+        "end) while true do coroutine.resume(co) coroutine.close(co) end",
+        "setmetatable({}, {__gc = function() while true do end end}) "
+        "collectgarbage()",
+        "setmetatable({}, {__gc = setmetatable({}, {__call = function() while "
+        "true do end end})}) collectgarbage()",
+        "debug.setmetatable({}, {__gc = function() while true do pcall("
+        "function() while true do end end) end end}) collectgarbage()",
+        "for i = 1, 1000 do setmetatable({}, {__gc = function() while true do "
+        "end end}) end collectgarbage()",
+        "string.gsub('x', '.', function() while true do end end)",
+        "table.sort({3, 2, 1}, function() while true do end end)",
+        "load('while true do end')()",
+        "load(function() while true do end end)",
+        "for _ in function() while true do end end do end",
+        "tostring(setmetatable({}, {__tostring = function() while true do end "
+        "end}))",
+        "error(setmetatable({}, {__tostring = function() while true do end "
+        "end}))",
+        "package.preload.x = function() while true do end end require 'x'",
+        "package.searchers[1] = function() while true do end end require 'y'",
     };
     struct vm *vm;
 
     fixture.conf.handler_timeout = 0.05;
     vm = open_vm(SCRIPT);
-    for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++)
+    for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++) {
         expect_error(vm, loops[i], "handler exceeded 0.05 s");
+        assert_int_equal(vm->starved, 0);
+    }
     expect_success(vm, "local n = 0 for i = 1, 1000000 do n = n + 1 end");
+    vm_close(vm);
+}
+
+static void closes_nothing_that_the_deadline_has_ended(void **state)
+{
+    struct vm *vm;
+
+    fixture.conf.handler_timeout = 0.05;
+    vm = open_vm(SCRIPT);
+    expect_error(vm,
+        "ended = coroutine.create(function() local x <close> = setmetatable({}, "
+        "{__close = function() while true do end end}) while true do end end) "
+        "coroutine.resume(ended)",
+        "handler exceeded");
+    expect_success(vm, "local ok, why = coroutine.close(ended) assert(not ok "
+                       "and why:find 'handler_timeout')");
+    expect_success(vm, "assert(not coroutine.resume(ended))");
+    expect_error(vm, "error 'boom'", "boom\nstack traceback");
+    vm_close(vm);
+}
+
+static void says_where_the_deadline_ended_a_handler(void **state)
+{
+    struct vm *vm;
+
+    fixture.conf.handler_timeout = 0.05;
+    vm = open_vm(SCRIPT);
+    expect_error(vm,
+        "local function spin() while true do end end\nlocal ok = pcall(spin)\n",
+        ":1: handler exceeded 0.05 s of computing without a wait\nstack "
+        "traceback:");
+    expect_error(vm,
+        "local function spin() while true do end end\nlocal ok = pcall(spin)\n",
+        "in function 'pcall'");
+    expect_error(vm,
+        "local x <close> = setmetatable({}, {__close = function() while true "
+        "do end end}) error 'boom'",
+        "boom"); /* that came first */
+    vm_close(vm);
+}
+
+static void finalizers_end_with_the_deadline_at_the_end_too(void **state)
+{
+    struct vm *vm;
+
+    fixture.conf.handler_timeout = 0.05;
+    vm = open_vm(SCRIPT);
+    expect_success(vm, "for i = 1, 3 do _G[i] = setmetatable({}, {__gc = "
+                       "function() while true do end end}) end");
+    vm_close(vm);
+}
+
+static void finalizers_work_as_in_lua(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    expect_success(vm,
+        "setmetatable({'a'}, {__gc = function(t) note(t[1]) end})"
+        "collectgarbage()");
+    assert_string_equal(notes(), "a ");
+    expect_success(vm,
+        "local t = setmetatable({}, {__gc = function() error 'boom' end}) t = "
+        "nil collectgarbage() local m = {__gc = true} m.__index = m "
+        "setmetatable({}, m) assert(getmetatable(setmetatable({}, m)) == m) "
+        "assert(not pcall(setmetatable, 1, m)) assert(not pcall(setmetatable, "
+        "{})) assert(not pcall(setmetatable, setmetatable({}, {__metatable = "
+        "1}), m)) collectgarbage()");
+    expect_success(vm,
+        "local m = {__gc = function() note 'm' end} for i = 1, 3 "
+        "do setmetatable({}, m) end collectgarbage()");
+    assert_string_equal(notes(), "m m m ");
+    expect_error(vm, "setmetatable(nil, {})",
+        ":1: bad argument #1 to 'setmetatable' (table expected, got nil)");
+    expect_error(vm, "setmetatable({}, 1)", ":1: bad argument #2 to 'setmetat");
+    expect_success(vm,
+        "assert(debug.setmetatable(nil, {__index = type}) == nil)"
+        "assert((nil).x == 'nil') debug.setmetatable(nil, nil)");
     vm_close(vm);
 }
 
@@ -241,6 +349,13 @@ static void passes_errors_and_values_through_coroutines(void **state)
                        "assert(not ok and e[1] == 'x')");
     expect_error(
         vm, "coroutine.wrap(function() error 'inside' end)()", "inside");
+    expect_error(vm, "local f = coroutine.wrap(type) f(1) f()",
+        "cannot resume dead coroutine");
+    expect_error(vm, "coroutine.wrap()", "function expected");
+    expect_success(vm,
+        "local closed local f = coroutine.wrap(function() local x <close> = "
+        "setmetatable({}, {__close = function(_, e) closed = e end}) error "
+        "'x' end) assert(not pcall(f)) assert(closed:find 'x')");
     vm_close(vm);
 }
 
@@ -329,6 +444,153 @@ static void a_memory_bomb_is_an_error(void **state)
         "local ok, why = pcall(string.rep, 'x', 1e9) assert(not ok and "
         "why == 'not enough memory')");
     assert_true(vm->heap.used < fixture.conf.memory_max);
+    vm_close(vm);
+}
+
+static int told_full;
+
+static void on_full(struct vm *vm, void *arg)
+{
+    told_full++;
+}
+
+/* Forget what was kept, and have nobody told yet. */
+static void watch_memory(struct vm *vm)
+{
+    told_full = 0;
+    vm->heap.max = 2 * fixture.conf.memory_max;
+    expect_success(vm, "keep = {} collectgarbage()");
+    vm->heap.max = fixture.conf.memory_max;
+    vm->full_errors = 0;
+    vm_when_full(vm, on_full, NULL);
+}
+
+#define KEEP "for i = 1, 1e9 do keep[#keep + 1] = {} end"
+
+static void a_memory_full_of_live_data_is_told_once(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+    size_t max = fixture.conf.memory_max;
+
+    watch_memory(vm);
+    for (int i = 1; i < VM_FULL_ERRORS; i++)
+        expect_error(vm, KEEP, "not enough memory");
+    assert_int_equal(told_full, 0);
+    expect_error(vm, KEEP, "not enough memory");
+    assert_int_equal(told_full, 1);
+    assert_true(vm->heap.max > max); /* for what waits */
+    expect_error(vm, KEEP, "not enough memory");
+    assert_int_equal(told_full, 1);
+    vm_close(vm);
+}
+
+static void errors_that_the_script_catches_tell_of_a_full_memory_too(
+    void **state)
+{
+    static const char *const scripts[] = {
+        "assert(not pcall(function() " KEEP " end))",
+        "assert(not xpcall(function() " KEEP " end, type))",
+        "assert(not coroutine.resume(coroutine.create(function() " KEEP
+        " end)))",
+    };
+    struct vm *vm = open_vm(SCRIPT);
+
+    for (size_t s = 0; s < sizeof(scripts) / sizeof(scripts[0]); s++) {
+        watch_memory(vm);
+        for (int i = 0; i < VM_FULL_ERRORS; i++) {
+            struct result r = {0};
+
+            start(vm, scripts[s], &r);
+            free(r.error); /* there may be no memory to begin with, either */
+        }
+        assert_int_equal(told_full, 1);
+    }
+    vm_close(vm);
+}
+
+static void a_table_that_cannot_grow_any_more_fills_the_memory(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    watch_memory(vm);
+    for (int i = 0; i < VM_FULL_ERRORS; i++)
+        expect_error(vm,
+            "n = n or 0 while true do n = n + 1 keep[n * 1000003] = n end",
+            "not enough memory");
+    assert_int_equal(told_full, 1);
+    vm_close(vm);
+}
+
+static void handlers_that_ask_for_too_much_do_not_fill_the_memory(void **state)
+{
+    struct vm *vm = open_vm(SCRIPT);
+
+    watch_memory(vm);
+    for (int i = 0; i < 2 * VM_FULL_ERRORS; i++) {
+        expect_error(vm, "local s = ('x'):rep(1e9)", "not enough memory");
+        expect_error(vm, "local keep = {} " KEEP, "not enough memory");
+        expect_error(vm, "error('not enough memory', 0)", "not enough");
+    }
+    assert_int_equal(told_full, 0);
+    /* Nor do rare ones beside much that lives. */
+    expect_success(vm, "keep = ('x'):rep(6000000)");
+    for (int i = 0; i < 2 * VM_FULL_ERRORS; i++) {
+        expect_error(vm, "local s = ('x'):rep(1e9)", "not enough memory");
+        for (int k = 0; k < VM_FULL_ROW; k++)
+            expect_success(vm, "assert(keep)");
+    }
+    assert_int_equal(told_full, 0);
+    for (int i = 0; i < VM_FULL_ERRORS; i++)
+        expect_error(vm, "local s = ('x'):rep(1e9)", "not enough memory");
+    assert_int_equal(told_full, 1);
+    vm_close(vm);
+}
+
+static void keep_bytes(struct vm *vm, size_t bytes)
+{
+    char *code = xasprintf("keep = ('x'):rep(%zu) collectgarbage()", bytes);
+
+    vm->heap.max = 3 * fixture.conf.memory_max;
+    expect_success(vm, code);
+    vm->heap.max = fixture.conf.memory_max;
+    free(code);
+}
+
+/* A second in which handlers that had to collect ran for so long. */
+static void pass_second(struct vm *vm, double scarce)
+{
+    vm->scarce = scarce;
+    vm->scarce_since = clock_now(&fixture.loop) - VM_SCARCE_MS;
+    vm_tick(vm);
+}
+
+static void a_memory_in_which_most_time_is_collecting_is_told(void **state)
+{
+    static const char garbage[] = "for i = 1, 1e5 do local t = {} end";
+    struct vm *vm = open_vm(SCRIPT);
+
+    watch_memory(vm);
+    keep_bytes(vm, fixture.conf.memory_max / 16 * 15);
+    vm->scarce = 0;
+    for (int i = 0; vm->scarce == 0 && i < 10000; i++)
+        expect_success(vm, garbage);
+    assert_true(vm->scarce > 0);
+    assert_false(vm->heap.refused);
+    for (int i = 1; i < VM_SCARCE_LOOKS; i++)
+        pass_second(vm, 0.6);
+    assert_int_equal(told_full, 0);
+    pass_second(vm, 0.4); /* that was all */
+    for (int i = 1; i < VM_SCARCE_LOOKS; i++)
+        pass_second(vm, 0.6);
+    assert_int_equal(told_full, 0);
+    pass_second(vm, 0.6);
+    assert_int_equal(told_full, 1);
+    /* Much garbage is collected, too, when it meets the limit. */
+    watch_memory(vm);
+    keep_bytes(vm, fixture.conf.memory_max / 16 * 10);
+    for (int i = 0; i < 2 * VM_SCARCE_LOOKS; i++)
+        pass_second(vm, 1);
+    assert_int_equal(told_full, 0);
     vm_close(vm);
 }
 
@@ -532,11 +794,20 @@ int main(void)
         CASE(cancels_what_waits_when_the_vm_closes),
         CASE(stops_endless_loops),
         CASE(counts_no_time_of_waits_and_other_handlers),
+        CASE(closes_nothing_that_the_deadline_has_ended),
+        CASE(says_where_the_deadline_ended_a_handler),
+        CASE(finalizers_end_with_the_deadline_at_the_end_too),
+        CASE(finalizers_work_as_in_lua),
         CASE(runs_without_a_hook_until_the_deadline),
         CASE(passes_errors_and_values_through_coroutines),
         CASE(stays_overdue_when_it_waits_while_unwinding),
         CASE(tells_what_nothing_else_could_run_beside),
         CASE(a_memory_bomb_is_an_error),
+        CASE(a_memory_full_of_live_data_is_told_once),
+        CASE(errors_that_the_script_catches_tell_of_a_full_memory_too),
+        CASE(a_table_that_cannot_grow_any_more_fills_the_memory),
+        CASE(handlers_that_ask_for_too_much_do_not_fill_the_memory),
+        CASE(a_memory_in_which_most_time_is_collecting_is_told),
         CASE(deep_recursion_is_an_error),
         CASE(knows_the_client_that_it_serves),
         CASE(runs_hooks_once_when_it_will_not_go_on),

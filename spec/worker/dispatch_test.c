@@ -1,6 +1,9 @@
 /* Mailboxes: one event of a client at a time, in order; sessions that are
  * saved; limits; what happens around a change of scripts. */
 #include "vm_fixture.h"
+
+#include <malloc.h>
+
 #include "worker/dispatch_impl.h"
 #include "worker/gateways_impl.h"
 
@@ -29,12 +32,12 @@ static void unserve(void)
     gateways_close(gateways);
 }
 
-static void event_with_session(
-    uint8_t cmd, uint32_t id, const char *body, const char *session)
+static void event_with(uint8_t cmd, uint8_t flag, uint32_t id, const char *body,
+    const char *session)
 {
     struct frame f = {
         .cmd = cmd,
-        .flag = FRAME_FLAG_STRING,
+        .flag = FRAME_FLAG_STRING | flag,
         .local_ip = 0x7f000001,
         .local_port = 2900,
         .client_ip = 0x0a000001,
@@ -55,6 +58,12 @@ static void event_with_session(
     free(s);
 }
 
+static void event_with_session(
+    uint8_t cmd, uint32_t id, const char *body, const char *session)
+{
+    event_with(cmd, 0, id, body, session);
+}
+
 static void event(uint8_t cmd, uint32_t id, const char *body)
 {
     event_with_session(cmd, id, body, "");
@@ -71,15 +80,31 @@ static void calls_each_callback(void **state)
           " onConnect = function(...) note('c', ...) note(...) end,"
           " onWebSocketConnect = function(id, data) note('w' .. data) end,"
           " onMessage = function(id, m) note(m) end,"
-          " onClose = function(id, info) note(id) note(info.reason) end }");
+          " onClose = function(id, info) note(id) note(info.cause) end }");
     event(FRAME_ON_CONNECT, 7, "");
     event(FRAME_ON_WEBSOCKET_CONNECT, 7, "data");
     message(7, "hello");
     event(FRAME_ON_CLOSE, 7, "");
     assert_string_equal(notes(),
         "c 7f0000010b5400000007 wdata hello 7f0000010b5400000007 nil ");
-    assert_int_equal(d->events, 4);
-    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    assert_int_equal(dispatch_counts(d).events, 4);
+    assert_int_equal(dispatch_counts(d).clients, 0);
+    unserve();
+}
+
+static void tells_the_type_of_a_message(void **state)
+{
+    serve("Events = { onMessage = function(id, ...)"
+          " local m, binary = ... note(m .. select('#', ...) .. '='"
+          " .. tostring(binary)) if m == 'wait' then wait(m) end end }");
+    event_with(FRAME_ON_MESSAGE, FRAME_FLAG_TEXT, 1, "a", "");
+    event_with(FRAME_ON_MESSAGE, FRAME_FLAG_BINARY, 1, "b", "");
+    event_with(FRAME_ON_MESSAGE, 0, 1, "c", "");
+    event_with(FRAME_ON_MESSAGE, FRAME_FLAG_BINARY, 1, "wait", "");
+    event_with(FRAME_ON_MESSAGE, FRAME_FLAG_TEXT, 1, "d", "");
+    assert_string_equal(notes(), "a2=false b2=true c2=nil wait2=true ");
+    wake("wait");
+    assert_string_equal(notes(), "d2=false ");
     unserve();
 }
 
@@ -90,7 +115,7 @@ static void ignores_events_without_a_callback(void **state)
     event(FRAME_ON_CLOSE, 1, "");
     event(99, 1, "");
     assert_string_equal(notes(), "");
-    assert_int_equal(d->errors, 0);
+    assert_int_equal(dispatch_counts(d).errors, 0);
     unserve();
 }
 
@@ -107,12 +132,11 @@ static void a_waiting_handler_holds_its_own_client_only(void **state)
     message(2, "c");
     event(FRAME_ON_CLOSE, 1, "");
     assert_string_equal(notes(), "<wait1 <c c> ");
-    assert_int_equal(d->queued, 2);
+    assert_int_equal(dispatch_counts(d).queued, 2);
     wake("wait1");
     assert_string_equal(notes(), "wait1> <b b> closed ");
-    assert_int_equal(d->queued, 0);
-    assert_int_equal(d->queued_bytes, 0);
-    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    assert_int_equal(dispatch_counts(d).queued, 0);
+    assert_int_equal(dispatch_counts(d).clients, 0);
     unserve();
 }
 
@@ -138,7 +162,7 @@ static void an_error_hurts_only_its_event(void **state)
     message(1, "bad");
     message(1, "good");
     assert_string_equal(notes(), "good ");
-    assert_int_equal(d->errors, 1);
+    assert_int_equal(dispatch_counts(d).errors, 1);
     unserve();
 }
 
@@ -150,52 +174,82 @@ static void an_error_after_a_wait_lets_the_next_event_run(void **state)
     message(1, "good");
     wake("x");
     assert_string_equal(notes(), "good ");
-    assert_int_equal(d->errors, 1);
+    assert_int_equal(dispatch_counts(d).errors, 1);
     unserve();
+}
+
+static void count_failures(
+    enum log_level level, const char *who, const char *text, void *arg)
+{
+    *(int *)arg += strstr(text, "handler failed") != NULL;
 }
 
 static void logs_a_flood_of_errors_in_part(void **state)
 {
+    int lines = 0;
+
+    log_set_sink(count_failures, &lines);
     serve("Events = { onMessage = function() error 'boom' end }");
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < 1000; i++) {
         message(1, "x");
-    assert_int_equal(d->errors, 1000);
-    assert_true(d->suppressed >= 1000 - 2 * DISPATCH_ERROR_LINES);
+        run_turns(1);
+    }
+    assert_int_equal(dispatch_counts(d).errors, 1000);
+    assert_in_range(lines, 1, 2 * DISPATCH_ERROR_LINES);
+    log_set_sink(NULL, NULL);
     unserve();
 }
 
-static void allocates_no_mailbox_anew_for_idle_clients(void **state)
+static void clients_whose_handlers_have_ended_take_no_memory(void **state)
 {
+    const uint32_t count = 10000;
+    size_t before;
+
     serve("Events = { onMessage = function() end }");
-    for (uint32_t i = 1; i <= 1000; i++)
+    message(1, "x");
+    before = mallinfo2().uordblks;
+    for (uint32_t i = 1; i <= count; i++) {
         message(i, "x");
-    assert_int_equal(d->nspare, 1);
-    assert_int_equal(vm->nidle, 1);
+        run_turns(1);
+    }
+    assert_int_equal(dispatch_counts(d).clients, 0);
+    /* garbage of the script's, and no more than that */
+    assert_true(
+        mallinfo2().uordblks < before + count * sizeof(struct mailbox) / 2);
     unserve();
 }
 
+static bool is_held(uint16_t port)
+{
+    return gateways_find(gateways, 0x7f000001, port)->held;
+}
+
+/* Of the gateway whose events they hold; the other one's clients go on. */
 static void full_queues_pause_reading_until_they_are_short(void **state)
 {
+    static const char *const addresses[] = {"127.0.0.1:2900", "127.0.0.1:2901"};
     char body[1001];
 
     fixture.conf.queue_max = 9000;
     memset(body, 'x', 1000);
     body[1000] = '\0';
     serve("Events = { onMessage = function(id, m) wait 'x' end }");
-    for (int i = 0; i < 10; i++)
+    gateways_set_addresses(addresses, 2, gateways);
+    for (int i = 0; i < 9; i++)
         message(1, body);
-    assert_true(d->paused);
-    assert_true(gateways->held);
+    assert_false(is_held(2900));
+    message(1, body);
+    assert_true(is_held(2900));
+    assert_false(is_held(2901));
     for (int i = 0; i < 6; i++)
         wake("x");
-    assert_true(d->paused);
+    assert_true(is_held(2900));
     for (int i = 0; i < 2; i++)
         wake("x");
-    assert_false(d->paused);
-    assert_false(gateways->held);
+    assert_false(is_held(2900));
     while (wake("x"))
         ;
-    assert_int_equal(d->queued_bytes, 0);
+    assert_int_equal(dispatch_counts(d).queued, 0);
     unserve();
 }
 
@@ -203,10 +257,12 @@ static void a_lost_gateway_closes_its_clients(void **state)
 {
     struct client_id id = {0x7f000001, 2900, 5};
 
-    serve("Events = { onClose = function(id, info) note(id) note(info.reason) "
-          "end }");
+    serve("Events = { onClose = function(id, info)"
+          " note(id) note(info.cause) note(info.by) note(info.reason or 'none')"
+          " end }");
     dispatch_lost(d, &id);
-    assert_string_equal(notes(), "7f0000010b5400000005 gateway_lost ");
+    assert_string_equal(
+        notes(), "7f0000010b5400000005 gateway_lost lost none ");
     unserve();
 }
 
@@ -256,7 +312,7 @@ static void tells_a_waiting_handler_that_its_client_is_gone(void **state)
     dispatch_lost(d, &second);
     run_turns(2);
     assert_string_equal(notes(), "b gone b closed ");
-    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    assert_int_equal(dispatch_counts(d).clients, 0);
     unserve();
 }
 
@@ -292,6 +348,93 @@ static void watches_nobody_where_no_client_is_served(void **state)
     coro_start(vm, "test", watch_nobody, NULL, NULL, NULL, NULL);
     snprintf(expected, sizeof(expected), "%d ", -EINVAL);
     assert_string_equal(notes(), expected);
+    unserve();
+}
+
+/* ---- turns ---- */
+
+/* As if handlers had computed all the time of this turn. */
+static void spend_turn(void)
+{
+    vm->spent = DISPATCH_TURN;
+    vm->spent_in = clock_now(&fixture.loop);
+}
+
+static void clients_take_turns_when_the_time_is_up(void **state)
+{
+    serve("Events = { onMessage = function(id, m) note(m) end }");
+    message(1, "now");
+    spend_turn();
+    message(1, "a1");
+    message(1, "a2");
+    message(1, "a3");
+    message(2, "b1");
+    message(2, "b2");
+    assert_string_equal(notes(), "now ");
+    assert_int_equal(dispatch_counts(d).queued, 5);
+    run_turns(5);
+    assert_string_equal(notes(), "a1 b1 a2 b2 a3 ");
+    assert_int_equal(dispatch_counts(d).queued, 0);
+    assert_int_equal(dispatch_counts(d).clients, 0);
+    unserve();
+}
+
+static void links_are_read_between_long_handlers(void **state)
+{
+    serve(
+        "Events = { onMessage = function(id, m) note(m) if m ~= 'hi' then"
+        " local t = os.clock() + 0.003 while os.clock() < t do end end end }");
+    spend_turn();
+    message(1, "a1");
+    message(1, "a2");
+    message(1, "a3");
+    run_turns(1);
+    assert_string_equal(notes(), "a1 ");
+    vm->spent = 0; /* the clock that counts it is a coarse one */
+    message(2, "hi");
+    assert_string_equal(notes(), "hi ");
+    run_turns(1);
+    assert_string_equal(notes(), "a2 ");
+    run_turns(1);
+    assert_string_equal(notes(), "a3 ");
+    unserve();
+}
+
+static void a_long_queue_is_left_to_the_next_turn(void **state)
+{
+    serve(waiting_script);
+    message(1, "wait1");
+    message(1, "a2");
+    message(1, "a3");
+    spend_turn();
+    wake("wait1");
+    assert_string_equal(notes(), "<wait1 wait1> ");
+    message(1, "a4"); /* keeps its place behind them */
+    run_turns(5);
+    assert_string_equal(notes(), "<a2 a2> <a3 a3> <a4 a4> ");
+    unserve();
+}
+
+static void on_quiet(struct vm *quiet_vm, void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void a_script_is_not_quiet_while_events_wait_for_a_turn(void **state)
+{
+    bool quiet = false;
+
+    serve("Events = { onMessage = function(id, m) note(m)"
+          " local t = os.clock() + 0.003 while os.clock() < t do end end }");
+    spend_turn();
+    message(1, "a1");
+    message(1, "a2");
+    vm_when_quiet(vm, on_quiet, &quiet);
+    run_turns(1);
+    assert_false(quiet);
+    run_turns(2);
+    assert_string_equal(notes(), "a1 a2 ");
+    assert_true(quiet);
     unserve();
 }
 
@@ -345,7 +488,7 @@ static void abandoned_handlers_let_their_clients_go_on(void **state)
     assert_string_equal(notes(), "");
     run_turns(2);
     assert_string_equal(notes(), "2 ");
-    assert_int_equal(HASH_COUNT(d->mailboxes), 0);
+    assert_int_equal(dispatch_counts(d).clients, 0);
     unserve();
 }
 
@@ -377,18 +520,23 @@ int main(void)
     cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(calls_each_callback),
+        CASE(tells_the_type_of_a_message),
         CASE(ignores_events_without_a_callback),
         CASE(a_waiting_handler_holds_its_own_client_only),
         CASE(keeps_order_over_many_waits),
         CASE(an_error_hurts_only_its_event),
         CASE(an_error_after_a_wait_lets_the_next_event_run),
         CASE(logs_a_flood_of_errors_in_part),
-        CASE(allocates_no_mailbox_anew_for_idle_clients),
+        CASE(clients_whose_handlers_have_ended_take_no_memory),
         CASE(full_queues_pause_reading_until_they_are_short),
         CASE(a_lost_gateway_closes_its_clients),
         CASE(tells_a_waiting_handler_that_its_client_is_gone),
         CASE(knows_that_a_client_is_gone_already),
         CASE(watches_nobody_where_no_client_is_served),
+        CASE(clients_take_turns_when_the_time_is_up),
+        CASE(links_are_read_between_long_handlers),
+        CASE(a_long_queue_is_left_to_the_next_turn),
+        CASE(a_script_is_not_quiet_while_events_wait_for_a_turn),
         CASE(order_holds_over_a_change_of_scripts),
         CASE(abandoned_handlers_let_their_clients_go_on),
         CASE(events_wait_while_no_script_serves),

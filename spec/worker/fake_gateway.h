@@ -10,6 +10,7 @@
 #include "net/conn.h"
 #include "net/listener.h"
 #include "wire/ack.h"
+#include "wire/bigendian.h"
 #include "wire/frame.h"
 #include "wire/framing.h"
 
@@ -23,7 +24,9 @@ struct fake_gateway {
     struct conn *events;   /* the link that said WORKER_CONNECT */
     struct conn *commands; /* the link that sent the last command */
     size_t accepted;
-    struct buf got; /* "SEND_TO_ONE:ext:body " for each frame but ACK */
+    struct buf got;     /* "SEND_TO_ONE:ext:body " for each frame but ACK, or
+                           "SEND_TO_ONE/binary:ext:body " */
+    char greeting[512]; /* body of the last GATEWAY_CLIENT_CONNECT */
     /* Called for each query-like command; NULL answers nothing. */
     void (*on_command)(struct fake_gateway *g, const struct frame *f);
 };
@@ -47,6 +50,15 @@ static inline void fake_note_ack(struct buf *out, const struct frame *f)
     buf_append_str(out, "] ");
 }
 
+static inline const char *fake_form(uint8_t flag)
+{
+    if (flag & FRAME_FLAG_RAW)
+        return "/raw";
+    if (flag & FRAME_FLAG_BINARY)
+        return "/binary";
+    return flag & FRAME_FLAG_TEXT ? "/text" : "";
+}
+
 static inline void fake_on_packet(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
 {
@@ -58,8 +70,20 @@ static inline void fake_on_packet(
         fake_note_ack(&g->got, &f);
         return;
     }
-    buf_printf(&g->got, "%s:%.*s:%.*s ", frame_cmd_name(f.cmd), (int)f.ext_len,
-        (const char *)f.ext, (int)f.body_len, (const char *)f.body);
+    if (f.cmd == FRAME_HANGS) {
+        assert_int_equal(f.body_len, 4);
+        buf_printf(&g->got, "[hangs in %u] ", get32(f.body));
+        return;
+    }
+    if (f.cmd == FRAME_GATEWAY_CLIENT_CONNECT) {
+        g->commands = c;
+        snprintf(g->greeting, sizeof(g->greeting), "%.*s", (int)f.body_len,
+            (const char *)f.body);
+        return;
+    }
+    buf_printf(&g->got, "%s%s:%.*s:%.*s ", frame_cmd_name(f.cmd),
+        fake_form(f.flag), (int)f.ext_len, (const char *)f.ext, (int)f.body_len,
+        (const char *)f.body);
     if (f.cmd == FRAME_WORKER_CONNECT) {
         g->events = c;
         return;

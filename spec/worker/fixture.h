@@ -208,7 +208,7 @@ static inline int fixture_setup(void **state)
         .name = "W",
         .script = fixture.script,
         .event_handler = "Events",
-        .register_addresses = nowhere,
+        .discovery = {.registers = nowhere},
         .secret_key = "",
         .memory_max = 16 * 1024 * 1024,
         .handler_timeout = 5,

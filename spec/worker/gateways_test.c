@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "fake_gateway.h"
+#include "wire/cmdjson.h"
 #include "worker/gateways_impl.h"
 
 static struct gateways *g;
@@ -120,17 +121,34 @@ static void on_answers(
 
 /* ---- connecting ---- */
 
-static void says_who_it_is_on_the_event_link(void **state)
+static const char *pair_of(const struct fake_gateway *f)
 {
-    char want[256];
+    const struct gateways_address to = at(f);
 
+    return gateways_find(g, to.ip, to.port)->pair;
+}
+
+static void says_who_it_is_on_both_links(void **state)
+{
+    char want[512];
+
+    fixture.conf.machine = "here";
     open_one();
+    fixture.conf.machine = NULL;
     snprintf(want, sizeof(want),
         "WORKER_CONNECT::{\"worker_key\":\"W:2\",\"secret_key\":\"\","
         "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\","
-        "\"handshake\",\"ack\"],\"commands_port\":%u}} ",
-        addr_port(conn_peer(a.links[0])));
+        "\"handshake\",\"ack\",\"session\",\"limits\",\"name\",\"types\","
+        "\"handshake_answer\",\"request\"],"
+        "\"process\":\"%s\",\"pair\":\"%s\",\"machine\":\"here\"}} ",
+        g->process, pair_of(&a));
+    assert_int_equal(strlen(g->process), 32);
     assert_string_equal(fake_got(&a), want);
+    snprintf(want, sizeof(want),
+        "{\"secret_key\":\"\",\"gwrun\":{\"version\":1,\"features\":[],"
+        "\"process\":\"%s\",\"pair\":\"%s\",\"machine\":\"here\"}}",
+        g->process, pair_of(&a));
+    assert_string_equal(a.greeting, want);
     assert_int_equal(a.accepted, 2);
     close_all();
 }
@@ -199,8 +217,7 @@ static void does_not_wait_for_a_gateway_that_is_away(void **state)
 
 static bool both_spoke(void *arg)
 {
-    return strstr(buf_text(&a.got), "WORKER_CONNECT") &&
-           strstr(buf_text(&a.got), "GATEWAY_CLIENT_CONNECT");
+    return strstr(buf_text(&a.got), "WORKER_CONNECT") && a.greeting[0];
 }
 
 static void shows_the_secret_key_on_both_links(void **state)
@@ -208,8 +225,8 @@ static void shows_the_secret_key_on_both_links(void **state)
     fixture.conf.secret_key = "open sesame";
     open_one();
     run_until(both_spoke, NULL);
-    assert_non_null(strstr(fake_got(&a),
-        "GATEWAY_CLIENT_CONNECT::{\"secret_key\":\"open sesame\"} "));
+    assert_non_null(strstr(fake_got(&a), "\"secret_key\":\"open sesame\""));
+    assert_non_null(strstr(a.greeting, "{\"secret_key\":\"open sesame\","));
     close_all();
 }
 
@@ -291,6 +308,43 @@ static void takes_nothing_over_the_high_water_mark(void **state)
     assert_int_equal(gateways_send(g, at(&a).ip, at(&a).port, &f), -ENOBUFS);
     assert_int_equal(gateways_send_all(g, &f, &missed), 0);
     assert_int_equal(missed, 1);
+    close_all();
+}
+
+static bool heard_kick(void *arg)
+{
+    return strstr(buf_text(&((struct fake_gateway *)arg)->got), "KICK") != NULL;
+}
+
+static void asks_for_types_where_they_are_taken(void **state)
+{
+    static const struct frame types = {.cmd = FRAME_TYPES};
+    struct frame f = query("x");
+    size_t missed;
+
+    open_two();
+    fake_got(&a);
+    fake_got(&b);
+    f.flag |= FRAME_FLAG_BINARY;
+    /* Nobody has said yet what he is. */
+    assert_int_equal(gateways_send_all(g, &f, &missed), 2);
+    frame_encode(conn_out(a.events), &types);
+    fake_event(&a, FRAME_ON_CONNECT, 7, "", "");
+    fake_event(&b, FRAME_ON_CONNECT, 8, "", "");
+    run_until_noted("ON_CONNECT:7");
+    run_until_noted("ON_CONNECT:8");
+    assert_int_equal(gateways_send(g, at(&a).ip, at(&a).port, &f), 0);
+    assert_int_equal(gateways_send(g, at(&b).ip, at(&b).port, &f), -ENOTSUP);
+    assert_int_equal(gateways_send_all(g, &f, &missed), 1);
+    assert_int_equal(missed, 1);
+    /* Closing is never refused. */
+    f.cmd = FRAME_KICK;
+    assert_int_equal(gateways_send(g, at(&a).ip, at(&a).port, &f), 0);
+    assert_int_equal(gateways_send(g, at(&b).ip, at(&b).port, &f), 0);
+    run_until(heard_kick, &a);
+    run_until(heard_kick, &b);
+    assert_non_null(strstr(fake_got(&a), "KICK/binary:x: "));
+    assert_non_null(strstr(fake_got(&b), "KICK:: "));
     close_all();
 }
 
@@ -399,7 +453,7 @@ static bool a_has_answered(void *arg)
 
 static void gives_the_partial_result_at_a_timeout(void **state)
 {
-    static struct clock clock = {.parked = 1ULL << 48};
+    static struct clock clock;
     struct answers r = {0};
     struct frame f = query("x");
 
@@ -487,6 +541,72 @@ static void losing_the_event_link_alone_renews_both(void **state)
     close_all();
 }
 
+static void cut_events(void)
+{
+    struct conn *events = a.events;
+
+    fake_forget(&a, events);
+    conn_close(events);
+}
+
+static bool has_pause(void *arg)
+{
+    return ((struct peer *)arg)->events_after != 0;
+}
+
+static bool sends_again(void *arg)
+{
+    struct frame f = query("x");
+
+    return gateways_send(g, at(&a).ip, at(&a).port, &f) == 0;
+}
+
+/* The gateway gives our place to another worker of our name. */
+static void pauses_when_its_event_link_is_ended_again_and_again(void **state)
+{
+    struct clock clock = {.now = 100 * 1000};
+    struct peer *p;
+
+    log_open("/dev/null");
+    fixture.loop.data = &clock;
+    open_one();
+    p = gateways_find(g, at(&a).ip, at(&a).port);
+    for (unsigned i = 1; i < GATEWAYS_CUTS_MAX; i++) {
+        cut_events();
+        run_until(fake_has_events, &a);
+        assert_int_equal(p->cuts, i);
+        assert_int_equal(p->events_after, 0);
+    }
+    cut_events();
+    run_until(has_pause, p);
+    run_until(sends_again, NULL);
+    clock.now += GATEWAYS_CUT_WAIT_MS - 1;
+    gateways_tick_within(g, 0);
+    run_turns(10);
+    assert_null(a.events);
+    clock.now++;
+    gateways_tick_within(g, 0);
+    run_until(fake_has_events, &a);
+    cut_events();
+    run_until(has_pause, p); /* at once: nothing is better */
+    close_all();
+    fixture.loop.data = NULL;
+}
+
+static void tries_at_once_when_the_whole_gateway_comes_and_goes(void **state)
+{
+    struct peer *p;
+
+    open_one();
+    p = gateways_find(g, at(&a).ip, at(&a).port);
+    for (unsigned i = 0; i < GATEWAYS_CUTS_MAX + 1; i++) {
+        fake_cut(&a);
+        run_until(fake_has_events, &a);
+        assert_int_equal(p->events_after, 0);
+    }
+    close_all();
+}
+
 static void broken_frames_end_the_link(void **state)
 {
     open_one();
@@ -530,6 +650,7 @@ static void reports_the_clients_of_a_dead_gateway(void **state)
     run_until_noted("ON_CLOSE:7");
     notes();
     fake_die(&a);
+    gateways_set_addresses(NULL, 0, g);
     run_until_noted("lost:8");
     assert_string_equal(notes(), "lost:8 ");
     close_all();
@@ -539,6 +660,78 @@ static void still_there_only_8(struct fake_gateway *f, const struct frame *q)
 {
     if (q->cmd == FRAME_SELECT)
         fake_answer(f, "a:1:{i:8;a:1:{s:3:\"uid\";N;}}");
+}
+
+/* Client 8 of a gateway that is away and listed. */
+static struct peer *lose_with_a_client(void)
+{
+    struct peer *p;
+
+    open_one();
+    fake_event(&a, FRAME_ON_CONNECT, 8, "", "");
+    run_until_noted("ON_CONNECT:8");
+    notes();
+    p = gateways_find(g, at(&a).ip, at(&a).port);
+    fake_die(&a);
+    while (p->lost_at == 0)
+        uv_run(&fixture.loop, UV_RUN_ONCE);
+    return p;
+}
+
+/* Let it have been away for ms, and look at the clock. */
+static void let_it_be_away(struct peer *p, uint64_t ms)
+{
+    p->lost_at = clock_now(&fixture.loop) - ms;
+    gateways_tick_within(g, 0);
+    run_turns(5);
+}
+
+static void loses_no_client_of_a_gateway_that_is_listed(void **state)
+{
+    struct clock clock = {.now = 100 * 1000};
+    struct peer *p;
+
+    fixture.loop.data = &clock;
+    p = lose_with_a_client();
+    let_it_be_away(p, GATEWAYS_LISTED_GRACE_MS - 2000);
+    assert_string_equal(notes(), "");
+    a.on_command = still_there_only_8;
+    fake_listen(&a);
+    wait_for_links(1);
+    assert_string_equal(notes(), "");
+    assert_true(idmap_has(&p->clients, 8));
+    close_all();
+    fixture.loop.data = NULL;
+}
+
+static void loses_clients_as_soon_as_their_gateway_is_not_listed(void **state)
+{
+    struct clock clock = {.now = 100 * 1000};
+    struct peer *p;
+
+    fixture.loop.data = &clock;
+    p = lose_with_a_client();
+    let_it_be_away(p, GATEWAYS_LOST_GRACE_MS);
+    assert_string_equal(notes(), "");
+    gateways_set_addresses(NULL, 0, g);
+    run_until_noted("lost:8");
+    close_all();
+    fixture.loop.data = NULL;
+}
+
+/* The register may be away itself, or know nothing of a machine's end. */
+static void waits_for_a_listed_gateway_with_a_limit(void **state)
+{
+    struct clock clock = {.now = 100 * 1000};
+    struct peer *p;
+
+    fixture.loop.data = &clock;
+    p = lose_with_a_client();
+    let_it_be_away(p, GATEWAYS_LISTED_GRACE_MS);
+    run_until_noted("lost:8");
+    assert_int_equal(g->npeers, 1);
+    close_all();
+    fixture.loop.data = NULL;
 }
 
 static void asks_a_gateway_that_came_back_who_is_still_there(void **state)
@@ -553,8 +746,86 @@ static void asks_a_gateway_that_came_back_who_is_still_there(void **state)
     run_until_noted("lost:7");
     assert_string_equal(notes(), "lost:7 ");
     assert_true(
-        idset_has(&gateways_find(g, at(&a).ip, at(&a).port)->clients, 8));
+        idmap_has(&gateways_find(g, at(&a).ip, at(&a).port)->clients, 8));
     close_all();
+}
+
+static unsigned asked; /* questions about clients */
+
+/* All are there; the next question waits for this answer. */
+static void all_are_there(struct fake_gateway *f, const struct frame *q)
+{
+    struct cmdjson_select select;
+    struct buf answer = {0};
+
+    if (q->cmd != FRAME_SELECT)
+        return;
+    asked++;
+    assert_int_equal(cmdjson_parse_select(&select, q->ext, q->ext_len), 0);
+    assert_in_range(select.where_ids.count, 1, GATEWAYS_CENSUS_SLICE);
+    buf_printf(&answer, "a:%zu:{", select.where_ids.count);
+    for (size_t i = 0; i < select.where_ids.count; i++)
+        buf_printf(&answer, "i:%u;a:0:{}", select.where_ids.items[i]);
+    buf_append_byte(&answer, '}');
+    framing_reply_encode(conn_out(f->commands), answer.data, answer.len);
+    buf_fini(&answer);
+    cmdjson_fini_select(&select);
+}
+
+static bool census_is_over(void *arg)
+{
+    struct peer *p = gateways_find(g, at(&a).ip, at(&a).port);
+
+    return asked > 0 && !p->census;
+}
+
+static void asks_for_many_clients_in_slices(void **state)
+{
+    struct peer *p;
+
+    asked = 0;
+    open_one();
+    p = gateways_find(g, at(&a).ip, at(&a).port);
+    for (uint32_t id = 1; id <= 2 * GATEWAYS_CENSUS_SLICE + 1; id++)
+        idmap_add(&p->clients, id);
+    a.on_command = all_are_there;
+    fake_cut(&a);
+    run_until(census_is_over, NULL);
+    assert_int_equal(asked, 3);
+    assert_int_equal(p->clients.count, 2 * GATEWAYS_CENSUS_SLICE + 1);
+    assert_string_equal(notes(), "");
+    close_all();
+}
+
+static const char *no_list;
+
+static void gives_no_list(struct fake_gateway *f, const struct frame *q)
+{
+    if (q->cmd != FRAME_SELECT)
+        return;
+    asked++;
+    fake_answer(f, no_list);
+}
+
+static void loses_no_client_by_an_answer_that_is_no_list(void **state)
+{
+    static const char *const answers[] = {
+        "b:0;", "N;", "i:0;", "", "a:1:{i:8;", "nonsense"};
+
+    log_set_level(LOG_ERROR);
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        asked = 0;
+        no_list = answers[i];
+        open_one();
+        fake_event(&a, FRAME_ON_CONNECT, 8, "", "");
+        run_until_noted("ON_CONNECT:8");
+        notes();
+        a.on_command = gives_no_list;
+        fake_cut(&a);
+        run_until(census_is_over, NULL);
+        assert_string_equal(notes(), "");
+        close_all();
+    }
 }
 
 static bool has_lost_links(void *arg)
@@ -602,15 +873,22 @@ static void tells_the_end_of_a_client_once(void **state)
     close_all();
 }
 
-static void holds_events_back(void **state)
+static void holds_events_of_one_gateway_back(void **state)
 {
-    open_one();
-    gateways_hold_events(g, true);
+    open_two();
+    gateways_hold_events(g, at(&a), true);
     fake_event(&a, FRAME_ON_MESSAGE, 7, "held", "");
+    fake_event(&b, FRAME_ON_MESSAGE, 8, "comes", "");
+    run_until_noted("comes");
     run_turns(20);
-    assert_string_equal(notes(), "");
-    gateways_hold_events(g, false);
+    assert_string_equal(notes(), "ON_MESSAGE:8:comes ");
+    gateways_hold_events(g, at(&a), false);
     run_until_noted("held");
+    gateways_stop_events(g);
+    fake_event(&b, FRAME_ON_MESSAGE, 8, "never", "");
+    gateways_hold_events(g, at(&b), false);
+    run_turns(20);
+    assert_string_equal(notes(), "ON_MESSAGE:7:held ");
     close_all();
 }
 
@@ -619,7 +897,7 @@ int main(void)
 #define CASE(f) \
     cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(says_who_it_is_on_the_event_link),
+        CASE(says_who_it_is_on_both_links),
         CASE(waits_for_a_slow_gateway_before_it_asks_for_events),
         CASE(does_not_wait_for_a_gateway_that_is_away),
         CASE(shows_the_secret_key_on_both_links),
@@ -628,6 +906,7 @@ int main(void)
         CASE(refuses_addresses_that_are_no_ipv4),
         CASE(sends_to_one_and_to_all),
         CASE(takes_nothing_over_the_high_water_mark),
+        CASE(asks_for_types_where_they_are_taken),
         CASE(pipelines_queries),
         CASE(asks_all_and_some),
         CASE(tells_of_an_unknown_gateway_later),
@@ -639,14 +918,21 @@ int main(void)
         CASE(queries_in_flight_end_silently_at_close),
         CASE(comes_back_after_a_loss),
         CASE(losing_the_event_link_alone_renews_both),
+        CASE(pauses_when_its_event_link_is_ended_again_and_again),
+        CASE(tries_at_once_when_the_whole_gateway_comes_and_goes),
         CASE(broken_frames_end_the_link),
         CASE(keeps_live_links_when_the_register_forgets_them),
         CASE(drops_an_unlisted_gateway_when_its_links_die),
         CASE(reports_the_clients_of_a_dead_gateway),
+        CASE(loses_no_client_of_a_gateway_that_is_listed),
+        CASE(loses_clients_as_soon_as_their_gateway_is_not_listed),
+        CASE(waits_for_a_listed_gateway_with_a_limit),
         CASE(asks_a_gateway_that_came_back_who_is_still_there),
+        CASE(asks_for_many_clients_in_slices),
+        CASE(loses_no_client_by_an_answer_that_is_no_list),
         CASE(loses_no_client_in_a_time_when_it_did_not_run),
         CASE(tells_the_end_of_a_client_once),
-        CASE(holds_events_back),
+        CASE(holds_events_of_one_gateway_back),
     };
 
     return cmocka_run_group_tests_name("worker.gateways", tests, NULL, NULL);

@@ -6,7 +6,8 @@
 #define GW_SPEC_WORKER_VM_FIXTURE_H
 
 #include "fixture.h"
-#include "worker/vm_impl.h"
+#include "worker/sources.h"
+#include "worker/vm_open.h"
 
 struct loaded {
     bool done;

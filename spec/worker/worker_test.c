@@ -4,6 +4,7 @@
 
 #include "fake_gateway.h"
 #include "wire/regmsg.h"
+#include "worker/vm_impl.h"
 #include "worker/worker.h"
 
 static struct fake_gateway gate;
@@ -70,7 +71,7 @@ static void close_register(void)
 
 /* ---- the worker ---- */
 
-static bool ready, failed, stopped;
+static bool ready, failed, stopped, full;
 static char message_text[1024];
 
 static void on_ready(void *arg)
@@ -89,10 +90,17 @@ static void on_stopped(void *arg)
     stopped = true;
 }
 
+static void on_full(const char *message, void *arg)
+{
+    full = true;
+    snprintf(message_text, sizeof(message_text), "%s", message);
+}
+
 static const struct worker_events events = {
     .on_ready = on_ready,
     .on_failed = on_failed,
     .on_stopped = on_stopped,
+    .on_full = on_full,
 };
 
 static void start(const char *script)
@@ -103,8 +111,8 @@ static void start(const char *script)
     fake_listen(&gate);
     open_register();
     registers[0] = reg.address;
-    fixture.conf.register_addresses = registers;
-    ready = failed = stopped = false;
+    fixture.conf.discovery.registers = registers;
+    ready = failed = stopped = full = false;
     fixture_script(script);
     w = worker_new(&fixture.loop, &fixture.conf, 0, &events, NULL);
     assert_false(ready);
@@ -301,7 +309,7 @@ static void handlers_past_the_drain_time_are_cut_off(void **state)
 
 static void on_worker_stop_may_wait_but_not_for_ever(void **state)
 {
-    static struct clock clock = {.parked = 1ULL << 48};
+    static struct clock clock;
 
     start_and_connect("Events = { onMessage = print, onWorkerStop = function() "
                       "wait 'stop' note 'stopped' wait 'for ever' end }");
@@ -424,6 +432,26 @@ static void stops_while_its_script_loads(void **state)
     end();
 }
 
+static void begins_no_event_with_a_full_memory(void **state)
+{
+    start_and_connect("keep = {} Events = { onMessage = function(id, m) note(m)"
+                      " if m == 'wait' then wait(m) note 'end' return end"
+                      " while true do keep[#keep + 1] = {} end end }");
+    fixture.conf.drain_time = 60;
+    message(1, "wait");
+    for (uint32_t i = 1; i <= VM_FULL_ERRORS + 2; i++)
+        message(1 + i, "fill");
+    message(100, "next");
+    run_until_set(&full);
+    assert_non_null(strstr(message_text, "3 handlers failed in a row"));
+    assert_non_null(strstr(message_text, "memory_limit=16777216 in_use="));
+    worker_stop(w, 60);
+    wake("wait");
+    run_until_set(&stopped);
+    assert_string_equal(notes(), "wait fill fill fill end ");
+    end();
+}
+
 static void frees_in_the_middle_of_everything(void **state)
 {
     start_and_connect(SCRIPT("a"));
@@ -441,13 +469,14 @@ static void frees_in_the_middle_of_everything(void **state)
 static void clients_of_a_dead_gateway_are_closed(void **state)
 {
     start_and_connect("Events = { onClose = function(id, info) note(id) "
-                      "note(info.reason) end }");
+                      "note(info.cause) end }");
     fake_event(&gate, FRAME_ON_CONNECT, 7, "", "");
     fake_event(&gate, FRAME_ON_CONNECT, 8, "", "");
     fake_event(&gate, FRAME_ON_CLOSE, 8, "", "");
     run_until_noted("nil");
     notes();
     fake_die(&gate);
+    regmsg_put_broadcast_addresses(conn_out(reg.conn), NULL, 0);
     run_until_noted("gateway_lost");
     notes();
     end();
@@ -473,6 +502,7 @@ int main(void)
         CASE(stop_lets_handlers_finish),
         CASE(stop_has_a_deadline),
         CASE(stops_while_its_script_loads),
+        CASE(begins_no_event_with_a_full_memory),
         CASE(frees_in_the_middle_of_everything),
         CASE(clients_of_a_dead_gateway_are_closed),
     };

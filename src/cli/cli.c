@@ -1,3 +1,6 @@
+/* The gwrun command: its table of commands, the options that they share, and
+ * how configurations are loaded and errors shown for all of them. Each
+ * command is a file of its own (cmd_*.c); nothing here outlives one run. */
 #include "cli/cli.h"
 
 #include <getopt.h>
@@ -9,9 +12,13 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "cli/typos.h"
 #include "util/alloc.h"
 #include "util/log.h"
+#include "util/typos.h"
+#include "util/utf8.h"
+#include "worker/program.h"
+
+#define CLOSE_PATIENCE_MS 1000 /* for look-ups, at the end of a process */
 
 static const struct {
     const char *name;
@@ -38,14 +45,35 @@ static const struct {
 
 void cli_error(const char *fmt, ...)
 {
+    char *text;
     va_list ap;
 
-    fflush(stdout);
-    fputs("gwrun: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    text = xvasprintf(fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
+    utf8_make_plain(text, "\t\n");
+    fflush(stdout);
+    fprintf(stderr, "gwrun: %s\n", text);
+    free(text);
+}
+
+void cli_print_json(const json_t *value, size_t flags)
+{
+    char *text = json_dumps(value, flags);
+    const uint8_t *p = (const uint8_t *)text;
+
+    for (size_t left = strlen(text); left > 0;) {
+        size_t n = utf8_len(p, left); /* > 0: jansson writes UTF-8 */
+
+        if (*p == '\n' || utf8_plain_len(p, left) > 0)
+            fwrite(p, 1, n, stdout);
+        else
+            printf("\\u%04x", (unsigned)utf8_decode(p, n));
+        p += n;
+        left -= n;
+    }
+    putchar('\n');
+    free(text);
 }
 
 static void print_usage(FILE *out)
@@ -84,8 +112,8 @@ static int unknown_command(const char *name)
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
-    {"daemon", no_argument, NULL, 'd'},
-    {"live", no_argument, NULL, 'd'},
+    {"daemon", no_argument, NULL, 'D'},
+    {"live", no_argument, NULL, 'L'},
     {"graceful", no_argument, NULL, 'g'},
     {"json", no_argument, NULL, 'j'},
     {"quiet", no_argument, NULL, 'q'},
@@ -98,8 +126,10 @@ static void set_option(struct cli_options *o, int letter)
     if (letter == 'c') {
         o->config = optarg;
         o->has_config = true;
-    } else if (letter == 'd')
+    } else if (letter == 'D')
         o->daemon = true;
+    else if (letter == 'L')
+        o->live = true;
     else if (letter == 'g')
         o->graceful = true;
     else if (letter == 'j')
@@ -123,6 +153,8 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
             fputs(help, stdout);
             return CLI_DONE;
         }
+        if (letter == 'd') /* no command has both */
+            letter = strchr(letters, 'L') ? 'L' : 'D';
         if (letter == '?' || !strchr(letters, letter)) {
             cli_error("%s: wrong option \"%s\"; gwrun %s --help lists them",
                 argv[0], argv[optind - 1], argv[0]);
@@ -143,6 +175,7 @@ static int tell(int result, char *err)
 {
     if (result == 0)
         return CLI_DONE;
+    utf8_make_plain(err, "\t\n");
     fputs(err, stderr);
     if (err[0] && err[strlen(err) - 1] != '\n')
         fputc('\n', stderr);
@@ -169,9 +202,28 @@ int cli_read(struct config *out, const char *path)
     return tell(result, err);
 }
 
+int cli_read_program(struct config *out, const char *path)
+{
+    char *err = NULL;
+    int result = config_load_program(out, path, &err);
+
+    return tell(result, err);
+}
+
 int cli_load(struct config *out, const char *path)
 {
     return enter(out, cli_read(out, path));
+}
+
+int cli_load_to_run(struct config *out, const char *path)
+{
+    int status = cli_load(out, path);
+
+    if (status != CLI_DONE || config_runs(out))
+        return status;
+    cli_error("%s: nothing to run; give register, gateways or workers", path);
+    config_free(out);
+    return CLI_WRONG;
 }
 
 int cli_find(struct config *out, const char *path)
@@ -186,8 +238,11 @@ struct traceback_style cli_style(const struct config *c, FILE *out)
 {
     const char *no_color = getenv("NO_COLOR");
 
-    return (struct traceback_style){.lua_dir = c->worker_conf.lua_dir,
-        .script = c->worker_conf.script ? c->worker_conf.script : "",
+    const struct worker_conf *first =
+        c->nworkers > 0 ? &c->workers[0].conf : &c->program_conf;
+
+    return (struct traceback_style){.lua_dir = c->program_conf.lua_dir,
+        .script = first->script ? first->script : "",
         .color = isatty(fileno(out)) && (!no_color || !*no_color)};
 }
 
@@ -211,25 +266,75 @@ void cli_show_errors(const struct traceback_style *style)
     log_set_view(view, style);
 }
 
-bool cli_script_compiles(const struct config *c)
+static bool compiles(const struct config *c, const char *path, const char *what)
 {
-    lua_State *L;
-    bool good;
+    char *wrong = program_try_compile(path);
 
-    if (!c->has_workers)
+    if (!wrong)
         return true;
-    L = luaL_newstate();
-    if (!L) {
-        cli_error("not enough memory");
-        return false;
+    fprintf(stderr, "gwrun: the %s does not compile: ", what);
+    cli_script_error(c, stderr, wrong);
+    free(wrong);
+    return false;
+}
+
+bool cli_scripts_compile(const struct config *c)
+{
+    bool good = true;
+
+    for (size_t i = 0; i < c->nworkers; i++) {
+        if (c->workers[i].count > 0)
+            good = compiles(c, c->workers[i].conf.script, "script") && good;
     }
-    good = luaL_loadfilex(L, c->worker_conf.script, "t") == LUA_OK;
-    if (!good) {
-        fputs("gwrun: the script does not compile: ", stderr);
-        cli_script_error(c, stderr, lua_tostring(L, -1));
-    }
-    lua_close(L);
+    return cli_programs_compile(c) && good;
+}
+
+bool cli_programs_compile(const struct config *c)
+{
+    bool good = true;
+
+    for (size_t i = 0; i < c->nprograms; i++)
+        good = compiles(c, c->programs[i].conf.script, "program") && good;
     return good;
+}
+
+static void count_handle(uv_handle_t *handle, void *count)
+{
+    ++*(size_t *)count;
+}
+
+/* Is there nothing left but requests, which only the resolver can end? */
+static void on_patience_over(uv_timer_t *timer)
+{
+    size_t handles = 0;
+
+    uv_walk(timer->loop, count_handle, &handles);
+    if (handles > 1)
+        return; /* others than the timer */
+    *(bool *)timer->data = true;
+    uv_stop(timer->loop);
+}
+
+void cli_close_loop(uv_loop_t *loop, int status)
+{
+    bool over = false;
+    uv_timer_t patience;
+
+    uv_timer_init(loop, &patience);
+    patience.data = &over;
+    uv_timer_start(
+        &patience, on_patience_over, CLOSE_PATIENCE_MS, CLOSE_PATIENCE_MS);
+    uv_unref((uv_handle_t *)&patience);
+    while (uv_run(loop, UV_RUN_DEFAULT) != 0) { /* it may have been stopped */
+        if (!over)
+            continue;
+        fflush(NULL);
+        _exit(status); /* not exit(), which waits for libuv's threads */
+    }
+    uv_close((uv_handle_t *)&patience, NULL);
+    uv_run(loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(loop) < 0)
+        log_error("handles are still open at the end");
 }
 
 /* gwrun -c FILE COMMAND … is gwrun COMMAND -c FILE … */

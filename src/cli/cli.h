@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <uv.h>
 
-#include "cli/config.h"
 #include "cli/traceback.h"
+#include "config/config.h"
+#include "wire/ctlmsg.h"
 
 #define CLI_CONFIG "conf/gwrun.lua" /* when no -c names another file */
 
@@ -43,13 +45,14 @@ int cmd_version(int argc, char **argv);
 struct cli_options {
     const char *config; /* -c, --config FILE; CLI_CONFIG when not given */
     bool has_config;    /* -c was given */
-    bool daemon;        /* -d, --daemon; of status: --live */
+    bool daemon;        /* D: -d, --daemon */
+    bool live;          /* L: -d, --live */
     bool graceful;      /* -g, --graceful */
     bool json;          /* -j, --json */
     bool quiet;         /* -q, --quiet */
 };
 
-/* Parse those of the options whose letters are given ("cdq"), and --help, which
+/* Parse those of the options whose letters are given ("cDq"), and --help, which
  * prints help. With "+" in front they end at the first word. The words behind
  * them start at argv[optind]; more than max_words is wrong. -1 to go on, or the
  * exit status. */
@@ -59,19 +62,29 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
 /* "gwrun: message" on stderr. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* value as a line of JSON on stdout; what is not plain (utf8_plain_len()) is
+ * escaped. flags: jansson's. */
+void cli_print_json(const json_t *value, size_t flags);
+
 /* Load the configuration, with the error on stderr. 0, or the exit status.
  * config_free() ends it. */
 int cli_read(struct config *out, const char *path);
 
-/* The same, and go to its root folder. */
+/* The same with config_load_program(). */
+int cli_read_program(struct config *out, const char *path);
+
+/* As cli_read(), and go to its root folder. */
 int cli_load(struct config *out, const char *path);
+
+/* The same, and refuse one that starts nothing. */
+int cli_load_to_run(struct config *out, const char *path);
 
 /* cli_load() with config_find(). */
 int cli_find(struct config *out, const char *path);
 
-/* Does the workers' script compile? True also when there are no workers. Else
- * file:line and the message are on stderr. */
-bool cli_script_compiles(const struct config *c);
+/* Do the workers' scripts and the programs compile? Else it is on stderr. */
+bool cli_scripts_compile(const struct config *c);
+bool cli_programs_compile(const struct config *c);
 
 /* How an error of c's script is shown on out. */
 struct traceback_style cli_style(const struct config *c, FILE *out);
@@ -82,8 +95,15 @@ void cli_script_error(const struct config *c, FILE *out, const char *error);
 /* The log shows the errors of scripts so, too; style is borrowed. */
 void cli_show_errors(const struct traceback_style *style);
 
-/* Start everything and stay until it is stopped. c is borrowed, path is its
- * file, absolute; the current folder is c->root. Returns the exit status. */
-int cli_run(const struct config *c, const char *path, bool daemon, bool quiet);
+/* Run what is left on the loop and close it. A host's name that is being looked
+ * up cannot be stopped: it is waited for a short time, then the process exits
+ * with status here. */
+void cli_close_loop(uv_loop_t *loop, int status);
+
+/* Start everything and stay until it is stopped. c is borrowed, its
+ * certificates may change; path is its file, absolute; the current folder is
+ * c->root. Nothing but 0, 1, 2 and what c needs is open. Returns the exit
+ * status. */
+int cli_run(struct config *c, const char *path, bool daemon, bool quiet);
 
 #endif /* GW_CLI_CLI_H */

@@ -1,3 +1,8 @@
+/* gwrun attach: a Lua prompt inside a running worker. It reads what is typed
+ * or piped in, joins lines until Lua has a whole statement, has the worker run
+ * each piece by the master, and prints what comes back. It owns the text of a
+ * piece and nothing in the worker: a prompt that is killed leaves no trace
+ * there. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -18,7 +23,8 @@ static const char help[] =
     "usage: gwrun attach [-c FILE] [WORKER]\n"
     "\n"
     "Runs Lua in a worker of the running system (the first, or by its number in\n"
-    "gwrun status), beside its clients and with all that the script has. On a\n"
+    "gwrun status, or by its name and its number among those of that name, such\n"
+    "as Chat:0), beside its clients and with all that the script has. On a\n"
     "terminal it asks for a piece at a time and shows its values; Ctrl-D ends.\n"
     "Else all of the standard input is one piece:\n"
     "\n"
@@ -30,8 +36,9 @@ static const char help[] =
 struct attach {
     struct instance in;
     const struct config *config; /* borrowed */
-    unsigned slot;
-    lua_State *L; /* owned; only compiles */
+    const char *name; /* borrowed; of the worker's kind; NULL: of any */
+    long slot;        /* the number among those */
+    lua_State *L;     /* owned; only compiles */
 };
 
 /* code with a '\0' behind it: does Lua expect more? */
@@ -54,8 +61,8 @@ static bool is_unfinished(lua_State *L, const char *code)
 static json_t *ask(struct attach *a, json_t *code)
 {
     return instance_ask(&a->in,
-        json_pack("{s:s,s:i,s:o}", "type", "eval", "slot", (int)a->slot, "code",
-            code),
+        json_pack("{s:s,s:s*,s:i,s:o}", "type", "eval", "name", a->name, "slot",
+            (int)a->slot, "code", code),
         ANSWER_TIMEOUT);
 }
 
@@ -137,18 +144,18 @@ static int run_input(struct attach *a)
     return status;
 }
 
-static int attach(const struct config *c, unsigned slot)
+static int attach(struct attach *a, const struct config *c)
 {
-    struct attach a = {.config = c, .slot = slot};
-    int status = instance_open(&a.in, c);
+    int status = instance_open(&a->in, c);
 
     if (status != CLI_DONE)
         return status;
-    a.L = luaL_newstate();
-    status = isatty(STDIN_FILENO) && a.L ? converse(&a) : run_input(&a);
-    if (a.L)
-        lua_close(a.L);
-    instance_close(&a.in);
+    a->config = c;
+    a->L = luaL_newstate();
+    status = isatty(STDIN_FILENO) && a->L ? converse(a) : run_input(a);
+    if (a->L)
+        lua_close(a->L);
+    instance_close(&a->in);
     return status;
 }
 
@@ -161,26 +168,39 @@ static long parse_slot(const char *word)
     return *word && !*end && slot >= 0 && slot <= SLOT_MAX ? slot : -1;
 }
 
+/* "3", or "Chat:0" in place, or "Chat", which is its first. */
+static bool parse_worker(struct attach *a, char *word)
+{
+    char *colon = strrchr(word, ':');
+
+    a->slot = parse_slot(word);
+    if (a->slot >= 0)
+        return true;
+    a->name = word;
+    a->slot = colon ? parse_slot(colon + 1) : 0;
+    if (colon)
+        *colon = '\0';
+    return word[0] != '\0' && a->slot >= 0;
+}
+
 int cmd_attach(int argc, char **argv)
 {
+    struct attach a = {0};
     struct cli_options o;
     struct config c;
     int status = cli_parse(&o, argc, argv, "c", 1, help);
-    long slot;
 
     if (status >= 0)
         return status;
-    slot = optind < argc ? parse_slot(argv[optind]) : 0;
-    if (slot < 0) {
-        cli_error("attach: \"%s\" is not the number of a worker; gwrun status "
-                  "lists them",
-            argv[optind]);
+    if (optind < argc && !parse_worker(&a, argv[optind])) {
+        cli_error("attach: give the number of a worker, or its name and number "
+                  "such as Chat:0; gwrun status lists them");
         return CLI_WRONG;
     }
     status = cli_find(&c, o.config);
     if (status != CLI_DONE)
         return status;
-    status = attach(&c, (unsigned)slot);
+    status = attach(&a, &c);
     config_free(&c);
     return status;
 }

@@ -1,90 +1,45 @@
+/* gwrun check: everything that start proves, and nothing started. It reads the
+ * configuration, proves it (prove.c) and says in its exit status whether start
+ * would succeed; nothing stays bound, open or written behind it. */
+
 #include "cli/cli.h"
 
-#include <stdlib.h>
-#include <uv.h>
-
-#include "net/clock.h"
-#include "util/alloc.h"
-
-#define CHECK_TIMEOUT   30000 /* ms that all of it may take */
-#define CHECK_STOP_TIME 5     /* seconds of them for onWorkerStop */
+#include "cli/instance.h"
+#include "cli/prove.h"
 
 static const char help[] =
     "usage: gwrun check [-c FILE]\n"
     "\n"
-    "Checks the configuration and the script without touching what runs: the\n"
-    "script is loaded in a worker of its own that no gateway knows; its\n"
-    "onWorkerStart and onWorkerStop are called. Exit status 0 when all is well,\n"
-    "2 when not.\n";
+    "Checks whether a start would succeed, without touching what runs: the\n"
+    "configuration with its keys and certificates; the ports, each of which is\n"
+    "bound for a moment (those of this project's running system count as free);\n"
+    "the script, which is loaded in a process of its own that no gateway knows;\n"
+    "its onWorkerStart and onWorkerStop are called; names in it that look\n"
+    "misspelt; and whether the programs compile. Exit status 0 when all is well, 2 when not; a line that begins\n"
+    "with \"warning\" does not count.\n";
 
-/* A worker that only loads the script. */
-struct check {
-    uv_timer_t deadline;
-    bool done; /* the script is loaded, or never will be */
-    bool stopped;
-    char *error; /* owned; why it failed */
-};
-
-static void on_ready(void *arg)
+static bool check(struct config *c)
 {
-    ((struct check *)arg)->done = true;
-}
+    struct instance in;
+    bool runs = instance_runs(c);
+    bool asked = runs && instance_open(&in, c) == CLI_DONE;
+    struct prove p = {.config = c,
+        .running = asked ? &in : NULL,
+        .hidden = runs && !asked,
+        .check = true};
+    bool good = prove_config(c, true);
 
-static void on_failed(const char *message, void *arg)
-{
-    struct check *c = arg;
-
-    free(c->error);
-    c->error = xstrdup(message);
-    c->done = true;
-}
-
-static void on_stopped(void *arg)
-{
-    ((struct check *)arg)->stopped = true;
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    on_failed("the script has not started or stopped within 30 s", timer->data);
-}
-
-/* NULL, or why the script cannot serve; the caller frees it. */
-static char *check_script(const struct worker_conf *configured)
-{
-    static const struct worker_events events = {
-        .on_ready = on_ready, .on_failed = on_failed, .on_stopped = on_stopped};
-    static const char *const nobody[] = {NULL};
-    struct worker_conf conf = *configured;
-    struct check c = {0};
-    struct worker *w;
-    uv_loop_t loop;
-
-    conf.register_addresses = nobody;
-    clock_loop_init(&loop);
-    uv_timer_init(&loop, &c.deadline);
-    c.deadline.data = &c;
-    uv_timer_start(&c.deadline, on_deadline, CHECK_TIMEOUT, 0);
-    w = worker_new(&loop, &conf, 0, &events, &c);
-    while (!c.done)
-        uv_run(&loop, UV_RUN_ONCE);
-    if (!c.error) {
-        worker_stop(w, CHECK_STOP_TIME);
-        while (!c.stopped && !c.error)
-            uv_run(&loop, UV_RUN_ONCE);
-    }
-    worker_free(w);
-    uv_close((uv_handle_t *)&c.deadline, NULL);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
-    return c.error;
+    good = prove_start(&p) && good;
+    if (asked)
+        instance_close(&in);
+    prove_forget(c);
+    return good;
 }
 
 int cmd_check(int argc, char **argv)
 {
     struct cli_options options;
     struct config c;
-    char *error = NULL;
     int status = cli_parse(&options, argc, argv, "c", 0, help);
 
     if (status >= 0)
@@ -92,16 +47,21 @@ int cmd_check(int argc, char **argv)
     status = cli_load(&c, options.config);
     if (status != CLI_DONE)
         return status;
-    if (c.has_workers)
-        error = check_script(&c.worker_conf);
-    if (error) {
-        cli_script_error(&c, stderr, error);
+    if (!check(&c))
         status = CLI_WRONG;
-    } else {
-        puts(c.has_workers ? "configuration ok, script ok"
-                           : "configuration ok, no script here");
-    }
-    free(error);
+    else if (config_worker_count(&c) > 0)
+        puts("configuration ok, script ok");
+    else if (config_runs(&c))
+        puts("configuration ok, no script here");
+    else
+        puts("configuration ok, nothing to start; programs (gwrun exec) can "
+             "use it");
+    if (status == CLI_DONE && config_is_open(&c))
+        puts("note: there is no secret_key, so every user of this machine "
+             "can send commands to the\nregister and the gateways. Unless "
+             "you are the only one:\n"
+             "  (umask 77; openssl rand -hex 32 >conf/secret)\n"
+             "and secret_key_file = \"conf/secret\" in the configuration");
     config_free(&c);
     return status;
 }

@@ -7,31 +7,34 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
-#include "cli/child_role.h"
 #include "cli/cli.h"
-#include "cli/consoles.h"
-#include "cli/listings.h"
-#include "cli/plan.h"
+#include "master/master.h"
 #include "net/clock.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
 #include "proc/shared.h"
+#include "role/consoles.h"
+#include "role/listings.h"
+#include "role/plan.h"
+#include "role/role.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/log.h"
 
-#define LAST_RESORT 2 /* seconds after stop_timeout: SIGALRM */
+#define LAST_RESORT 2   /* seconds after stop_timeout: SIGALRM */
+#define STOP_SHARE  0.4 /* of stop_timeout, for one role after the other */
 
 struct child_process {
     uv_loop_t loop;
     struct config config;
-    struct turn *turn;       /* owned */
-    struct ctl *ctl;         /* owned; NULL once the master is gone */
-    struct child_role *role; /* owned; NULL when it could not start */
+    struct turn *turn;     /* owned */
+    struct ctl *ctl;       /* owned; NULL once the master is gone */
+    struct role *role;     /* owned; NULL when it could not start */
+    struct shared *shared; /* owned; of a worker or program, or NULL */
+    struct worker_neighbour *neighbours; /* owned; of those, or NULL */
     uv_signal_t terminate;
     struct consoles consoles;
     struct listings listings;
@@ -49,6 +52,13 @@ static void tell(struct child_process *p, json_t *m)
         json_decref(m);
 }
 
+static double stop_share(const struct config *c)
+{
+    double share = c->stop_timeout * STOP_SHARE;
+
+    return c->drain_time < share ? c->drain_time : share;
+}
+
 /* Once; a graceful stop may become an ordinary one. A script that does not
  * come back is ended by the alarm, should the master be gone. */
 static void stop(struct child_process *p, bool graceful)
@@ -58,7 +68,7 @@ static void stop(struct child_process *p, bool graceful)
     p->stopping = !graceful;
     if (!graceful)
         alarm((unsigned)p->config.stop_timeout + LAST_RESORT);
-    child_role_stop(p->role, graceful);
+    role_stop(p->role, graceful, stop_share(&p->config));
 }
 
 static void on_ready(void *arg)
@@ -74,8 +84,16 @@ static void on_failed(const char *message, void *arg)
     struct child_process *p = arg;
 
     tell(p, json_pack("{s:s,s:o}", "type", "failed", "message",
-                child_role_text(message)));
+                ctlmsg_text(message)));
     p->status = CLI_FAILED;
+    uv_stop(&p->loop);
+}
+
+static void on_ended(int status, void *arg)
+{
+    struct child_process *p = arg;
+
+    p->status = status;
     uv_stop(&p->loop);
 }
 
@@ -86,6 +104,16 @@ static void on_stopped(void *arg)
     uv_stop(&p->loop);
 }
 
+/* The master puts another one in our place. */
+static void on_worn(const char *message, void *arg)
+{
+    struct child_process *p = arg;
+
+    log_error("to be replaced: %s", message);
+    tell(p, json_pack("{s:s,s:s}", "type", "worn", "message", message));
+    stop(p, false);
+}
+
 /* scripts: how many wait for the verdict here. */
 static void answer_prepare(
     struct child_process *p, int scripts, const char *message)
@@ -94,7 +122,7 @@ static void answer_prepare(
         (json_int_t)p->reload_run, "scripts", scripts);
 
     if (message)
-        json_object_set_new(answer, "message", child_role_text(message));
+        json_object_set_new(answer, "message", ctlmsg_text(message));
     tell(p, answer);
 }
 
@@ -113,14 +141,14 @@ static void prepare(struct child_process *p, const json_t *m)
         answer_prepare(p, 0, "is stopping");
         return;
     }
-    result = child_role_prepare(p->role, err);
+    result = role_prepare(p->role, m, err);
     if (result <= 0) /* else on_prepared() answers */
         answer_prepare(p, 0, result < 0 ? err : NULL);
 }
 
 static void commit(struct child_process *p)
 {
-    child_role_commit(p->role);
+    role_commit(p->role);
     tell(p, json_pack("{s:s,s:I}", "type", "committed", "run",
                 (json_int_t)p->reload_run));
 }
@@ -150,26 +178,24 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
     else if (strcmp(type, "stop") == 0)
         stop(p, json_is_true(json_object_get(m, "graceful")));
     else if (strcmp(type, "status") == 0)
-        tell(
-            p, json_pack("{s:s,s:I,s:o}", "type", "status", "gather",
-                   (json_int_t)gather, "counters", child_role_status(p->role)));
+        tell(p, json_pack("{s:s,s:I,s:o}", "type", "status", "gather",
+                    (json_int_t)gather, "counters", role_status(p->role)));
     else if (strcmp(type, "connections") == 0)
-        tell(p,
-            listings_next(&p->listings, child_role_gateway(p->role), gather));
+        tell(p, listings_next(&p->listings, role_gateway(p->role), gather));
     else if (strcmp(type, "connections_left") == 0)
         listings_leave(&p->listings, gather);
     else if (strcmp(type, "eval") == 0)
-        consoles_run(&p->consoles, child_role_vm(p->role), m);
+        consoles_run(&p->consoles, role_vm(p->role), m);
     else if (strcmp(type, "eval_left") == 0)
         consoles_leave(&p->consoles, gather);
     else if (strcmp(type, "ticket_key") == 0)
-        child_role_set_ticket_key(p->role, ctlmsg_string(m, "key", ""));
+        role_set_ticket_key(p->role, ctlmsg_string(m, "key", ""));
     else if (strcmp(type, "prepare") == 0)
         prepare(p, m);
     else if (strcmp(type, "commit") == 0)
         commit(p);
     else if (strcmp(type, "abort") == 0)
-        child_role_abort(p->role);
+        role_abort(p->role);
     else if (strcmp(type, "reopen_log") == 0)
         reopen_log(p, m);
 }
@@ -190,6 +216,24 @@ static void on_terminate(uv_signal_t *handle, int signal)
     stop(handle->data, false);
 }
 
+static struct child_process *process; /* for the signal handler */
+
+/* The master finds that we hang, and kills. What is called here reads memory
+ * and writes to a socket, nothing else: a signal may come at any point. */
+static void on_hanging(int signum)
+{
+    if (process->role)
+        role_tell_hanging(process->role);
+    raise(SIGKILL);
+}
+
+static void listen_for_hanging(void)
+{
+    const struct sigaction action = {.sa_handler = on_hanging};
+
+    sigaction(MASTER_HANG_SIGNAL, &action, NULL);
+}
+
 /* What the terminal or a careless killall sends to the whole group is the
  * master's to decide about. */
 static void ignore_signals(void)
@@ -201,40 +245,23 @@ static void ignore_signals(void)
         signal(signals[i], SIG_IGN);
 }
 
-/* The text that the master checked, once; the caller frees it. NULL when there
- * is none. */
-static char *read_config_text(void)
-{
-    struct stat st;
-    char *text;
-
-    if (fstat(PLAN_FD_CONFIG, &st) < 0 || st.st_size > CONFIG_TEXT_MAX)
-        return NULL;
-    text = xcalloc(1, (size_t)st.st_size + 1);
-    if (pread(PLAN_FD_CONFIG, text, (size_t)st.st_size, 0) != st.st_size) {
-        free(text);
-        text = NULL;
-    }
-    close(PLAN_FD_CONFIG);
-    return text;
-}
-
 /* Become what the configuration wants, before anything is served. NULL, or what
  * is wrong; the caller frees it. */
-static char *settle(struct child_process *p, const char *path)
+static char *settle(
+    struct child_process *p, const char *path, const char *role, unsigned slot)
 {
-    char *text = read_config_text();
     char *err = NULL;
     char line[256];
+    unsigned index;
 
-    if (!text)
-        return xasprintf("no configuration at descriptor %d; only gwrun itself "
-                         "starts child processes",
-            PLAN_FD_CONFIG);
-    p->has_config = config_load(&p->config, path, text, &err) == 0;
-    free(text);
+    p->has_config =
+        config_load_kept(&p->config, path, PLAN_FD_CONFIG, &err) == 0;
+    close(PLAN_FD_CONFIG);
     if (!p->has_config)
         return err;
+    config_forget_keys(&p->config, strcmp(role, "gateway") == 0
+                                       ? plan_gateway(&p->config, slot, &index)
+                                       : NULL);
     log_set_level((enum log_level)p->config.log_level);
     daemon_raise_fd_limit();
     if (chdir(p->config.root) < 0)
@@ -258,25 +285,55 @@ static void introduce(const char *role, unsigned slot)
     snprintf(comm, sizeof(comm), "gwrun %s", name);
     prctl(PR_SET_NAME, comm, 0, 0, 0);
     log_to_stderr();
-    for (int fd = PLAN_FD_CONTROL; fd <= PLAN_FD_CONFIG; fd++)
+    for (int fd = PLAN_FD_CONTROL; fd <= PLAN_FD_LOCAL; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* What a worker has from those before it, and from the others. */
+static void open_worker_memory(struct child_process *p, unsigned slot)
+{
+    unsigned index;
+    struct config_workers *w = plan_workers(&p->config, slot, &index);
+
+    if (!w)
+        return; /* role_new() says so */
+    w->conf.neighbours = p->neighbours = plan_neighbours(&p->config);
+    p->shared = w->conf.shared = shared_open(PLAN_FD_SHARED);
+    w->conf.sources_fd = PLAN_FD_SOURCES;
+}
+
+static void open_program_memory(struct child_process *p, unsigned slot)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0); /* into the log, as what others write */
+    if (slot < p->config.nprograms) {
+        struct worker_conf *conf = &p->config.programs[slot].conf;
+
+        conf->neighbours = p->neighbours = plan_neighbours(&p->config);
+        p->shared = conf->shared = shared_open(PLAN_FD_SHARED);
+    }
 }
 
 static void serve(
     struct child_process *p, const char *path, const char *role, unsigned slot)
 {
-    static const struct child_role_events events = {
-        on_ready, on_failed, on_stopped, on_prepared};
+    static const struct role_events events = {.on_ready = on_ready,
+        .on_failed = on_failed,
+        .on_stopped = on_stopped,
+        .on_ended = on_ended,
+        .on_worn = on_worn,
+        .on_prepared = on_prepared};
+    const struct role_slot place = {.kind = role,
+        .number = slot,
+        .fds = {PLAN_FD_SOCKET, PLAN_FD_INNER, PLAN_FD_IDS, plan_local_fd()}};
     char err[256] = "";
-    char *message = settle(p, path);
+    char *message = settle(p, path, role, slot);
 
-    if (!message && strcmp(role, "worker") == 0) {
-        p->config.worker_conf.shared = shared_open(PLAN_FD_SHARED);
-        p->config.worker_conf.sources_fd = PLAN_FD_SOURCES;
-    }
+    if (!message && strcmp(role, "worker") == 0)
+        open_worker_memory(p, slot);
+    if (!message && strcmp(role, "program") == 0)
+        open_program_memory(p, slot);
     if (!message)
-        p->role =
-            child_role_new(&p->loop, role, slot, &p->config, &events, p, err);
+        role_new(&p->role, &p->loop, &place, &p->config, &events, p, err);
     if (p->role)
         uv_run(&p->loop, UV_RUN_DEFAULT);
     else
@@ -288,19 +345,17 @@ static void serve(
 static void wind_up(struct child_process *p)
 {
     if (p->role)
-        child_role_free(p->role);
+        role_free(p->role);
     p->role = NULL;
     if (p->ctl)
         ctl_close(p->ctl);
     uv_close((uv_handle_t *)&p->terminate, NULL);
     turn_close(p->turn);
-    while (uv_run(&p->loop, UV_RUN_DEFAULT) != 0)
-        ; /* uv_stop() may have been called */
-    if (uv_loop_close(&p->loop) != 0)
-        log_error("handles are still open at the end");
+    cli_close_loop(&p->loop, p->status);
     listings_fini(&p->listings);
     if (p->has_config) {
-        shared_close(p->config.worker_conf.shared);
+        shared_close(p->shared);
+        free(p->neighbours);
         config_free(&p->config);
     }
 }
@@ -322,7 +377,11 @@ int cmd_child(int argc, char **argv)
     slot = (unsigned)strtoul(argv[optind + 1], NULL, 10);
     ignore_signals();
     introduce(argv[optind], slot);
+    process = &p;
     if (strcmp(argv[optind], "worker") == 0)
+        listen_for_hanging();
+    if (strcmp(argv[optind], "worker") == 0 ||
+        strcmp(argv[optind], "program") == 0)
         daemon_prefer_as_victim(); /* clients and events outlive it */
     clock_loop_init(&p.loop);
     p.turn = turn_new(&p.loop);

@@ -1,3 +1,7 @@
+/* gwrun connections: the clients of all gateways, as a table or a JSON object
+ * a line. The list comes in parts, each asked for when the one before was
+ * printed, so that any number of clients costs neither this process nor a
+ * gateway memory for all of them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,12 +36,8 @@ static void add_row(struct table *t, const char *gateway, const json_t *row)
 
 static void print_row(json_t *row, const char *gateway)
 {
-    char *text;
-
     json_object_set_new(row, "gateway", json_string(gateway));
-    text = json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(10));
-    puts(text);
-    free(text);
+    cli_print_json(row, JSON_COMPACT | JSON_REAL_PRECISION(10));
 }
 
 /* One part of the list. */

@@ -1,3 +1,7 @@
+/* gwrun exec: run a Lua program with the libraries of a worker. The program
+ * needs no running system of its own, only registers to find gateways by; the
+ * exit status is the program's (worker/program.h). */
+
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -48,13 +52,11 @@ static int run(const struct config *c)
 
     signal(SIGPIPE, SIG_IGN);
     clock_loop_init(&loop);
-    p = program_new(&loop, &c->worker_conf, on_ended, &e);
+    p = program_new(&loop, &c->program_conf, on_ended, &e);
     while (!e.ended)
         uv_run(&loop, UV_RUN_ONCE);
     program_free(p);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&loop) < 0)
-        log_error("handles were left open");
+    cli_close_loop(&loop, e.status);
     return e.status;
 }
 
@@ -62,17 +64,16 @@ static int run(const struct config *c)
 static int load(struct config *c, const struct cli_options *o)
 {
     if (o->has_config || access(o->config, F_OK) == 0)
-        return cli_read(c, o->config);
+        return cli_read_program(c, o->config);
     config_default(c);
     return CLI_DONE;
 }
 
 int cmd_exec(int argc, char **argv)
 {
-    static const char *const nobody[] = {NULL};
     struct cli_options o;
     struct config c;
-    struct worker_conf *conf = &c.worker_conf;
+    struct worker_conf *conf = &c.program_conf;
     struct traceback_style style;
     int status = cli_parse(&o, argc, argv, "+c", INT_MAX, help);
 
@@ -94,8 +95,6 @@ int cmd_exec(int argc, char **argv)
     conf->words = (const char *const *)argv + optind + 1;
     conf->handler_timeout = conf->slow_handler = 0; /* nobody waits for it */
     conf->memory_max = SIZE_MAX;
-    if (!conf->register_addresses)
-        conf->register_addresses = nobody;
     log_set_name("exec");
     log_set_level((enum log_level)c.log_level);
     style = cli_style(&c, stderr);

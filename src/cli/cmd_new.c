@@ -1,3 +1,8 @@
+/* gwrun new: a folder with a project in it, ready to start. The files are
+ * those of lua/new/ with some words filled in. A folder that has something in
+ * it is never written to, and the key of the inner ports is random and its
+ * owner's alone. */
+
 #include "cli/cli.h"
 
 #include <dirent.h>
@@ -6,13 +11,17 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
 #include "util/buf.h"
 
-#define READ_ROOM 4096 /* bytes offered to one read */
+#define READ_ROOM   4096          /* bytes offered to one read */
+#define SECRET_FILE "conf/secret" /* as lua/new/conf/gwrun.lua names it */
+#define SECRET_LEN  32            /* bytes; it has two digits for each */
+#define LINE        "  %-22s %s\n"
 
 static const char help[] =
     "usage: gwrun new DIR\n"
@@ -66,9 +75,9 @@ static int read_file(struct buf *out, const char *path)
     return n < 0 ? CLI_FAILED : CLI_DONE;
 }
 
-static int write_file(const char *path, const struct buf *text)
+static int write_file(const char *path, const struct buf *text, mode_t mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     size_t done = 0;
     int status = CLI_DONE;
 
@@ -131,7 +140,7 @@ static int make_file(
         status = read_file(&text, from);
     if (status == CLI_DONE) {
         fill_in(&filled, &text, words);
-        status = write_file(path, &filled);
+        status = write_file(path, &filled, 0666);
     }
     buf_fini(&text);
     buf_fini(&filled);
@@ -179,6 +188,24 @@ static char *quote_json(const char *path)
     return quoted;
 }
 
+/* The key of the inner ports, which others who have an account on the machine
+ * must not read. */
+static int make_secret(void)
+{
+    uint8_t bytes[SECRET_LEN];
+    struct buf text = {0};
+    int status;
+
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+        return fail("make", SECRET_FILE);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        buf_printf(&text, "%02x", bytes[i]);
+    buf_append_byte(&text, '\n');
+    status = write_file(SECRET_FILE, &text, 0600);
+    buf_fini(&text);
+    return status;
+}
+
 static int make_project(const char *lua_dir)
 {
     char *root = realpath(".", NULL);
@@ -188,6 +215,8 @@ static int make_project(const char *lua_dir)
 
     for (size_t i = 0; status == CLI_DONE && i < FILES; i++)
         status = make_file(lua_dir, files[i].path, &words);
+    if (status == CLI_DONE)
+        status = make_secret();
     free(quoted);
     free(root);
     return status;
@@ -198,8 +227,9 @@ static void print_made(const char *path)
     printf("made %s:\n", path);
     for (size_t i = 0; i < FILES; i++) {
         if (files[i].what)
-            printf("  %-22s %s\n", files[i].path, files[i].what);
+            printf(LINE, files[i].path, files[i].what);
     }
+    printf(LINE, SECRET_FILE, "the key of the inner ports; not for others");
     printf("\nNow:\n");
     if (strcmp(path, ".") != 0)
         printf(strchr(path, ' ') ? "  cd \"%s\"\n" : "  cd %s\n", path);
@@ -222,7 +252,7 @@ int cmd_new(int argc, char **argv)
     config_default(&c);
     status = enter(argv[optind]);
     if (status == CLI_DONE)
-        status = make_project(c.worker_conf.lua_dir);
+        status = make_project(c.program_conf.lua_dir);
     if (status == CLI_DONE)
         print_made(argv[optind]);
     config_free(&c);

@@ -1,3 +1,8 @@
+/* gwrun start: prove the configuration, bind, and be the master until told to
+ * stop. It owns the run: the lock on run_dir, the plan of children, the log,
+ * the terminal's table, and the answer to whoever started a daemon. Ports are
+ * bound and certificates read before privileges are dropped; nothing is
+ * announced before every child is ready. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -5,16 +10,16 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "cli/cli.h"
-#include "cli/plan.h"
+#include "cli/prove.h"
 #include "cli/table.h"
 #include "net/clock.h"
 #include "proc/daemon.h"
+#include "role/plan.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -32,7 +37,7 @@ static const int signals_handled[] = {
 
 /* One run of the master, from the lock to the last child. */
 struct run {
-    const struct config *config; /* borrowed */
+    struct config *config; /* borrowed */
     bool quiet, daemon;
     bool terminal; /* the log goes to one */
     int report_fd; /* daemon: the one who waits for our start; then -1 */
@@ -96,7 +101,7 @@ static void print_pages(const struct run *r)
 
         if (g->conf.clients.www)
             fprintf(r->out, "Open http%s://%.*s%s/ in a browser.\n",
-                g->conf.clients.tls_cert ? "s" : "",
+                g->conf.clients.tls.cert_name ? "s" : "",
                 any ? 9 : (int)(port - g->address),
                 any ? "127.0.0.1" : g->address, port);
     }
@@ -171,9 +176,7 @@ static void make_log(const struct config *c)
     path = xstrdup(c->log_file);
     mkdir(dirname(path), 0755);
     free(path);
-    fd = open(c->log_file,
-        O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
-        0644);
+    fd = daemon_open_file(AT_FDCWD, c->log_file, O_WRONLY | O_CREAT | O_APPEND);
     if (fd < 0)
         return;
     if (geteuid() == 0 && fchown(fd, uid, gid) < 0)
@@ -204,36 +207,40 @@ static void on_signal(uv_signal_t *handle, int signal)
     }
 }
 
-/* The configuration's text in memory, so that all children run what was
- * checked, whatever becomes of the file; sealed, for they hold it too. The
- * descriptor or -errno. */
-static int copy_config(const char *path)
+static char *on_reload(void *arg)
 {
-    char block[4096];
-    ssize_t n;
-    int from = open(path, O_RDONLY | O_CLOEXEC);
-    int to = from < 0 ? -1
-                      : memfd_create(
-                            "gwrun config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    int err = 0;
+    return config_read_tls(((struct run *)arg)->config);
+}
 
-    if (to < 0)
-        err = -errno;
-    while (err == 0 && (n = read(from, block, sizeof(block))) != 0) {
-        if (n < 0 || write(to, block, (size_t)n) != n)
-            err = errno ? -errno : -EIO;
-    }
-    if (err == 0 &&
-        fcntl(to, F_ADD_SEALS,
-            F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
-        err = -errno;
-    if (from >= 0)
-        close(from);
-    if (err == 0)
-        return to;
-    if (to >= 0)
-        close(to);
-    return err;
+/* Gateways get a certificate that is not theirs yet; see
+ * role_prepare(). */
+static json_t *reload_part(size_t index, void *arg)
+{
+    const struct run *r = arg;
+    const struct master_child_conf *child = &r->plan.children[index];
+    struct certificates_pem tls;
+    unsigned unused;
+
+    if (strcmp(child->role, "gateway") != 0 ||
+        !config_fresh_tls(
+            r->config, plan_gateway(r->config, child->slot, &unused), &tls))
+        return NULL;
+    return json_pack("{s:o,s:o}", "cert", ctlmsg_text(tls.cert), "key",
+        ctlmsg_text(tls.key));
+}
+
+/* Processes that are started from now on get the same as those that run. */
+static void on_reloaded(bool taken, void *arg)
+{
+    struct run *r = arg;
+    int fd;
+
+    config_settle_tls(r->config, taken);
+    fd = taken ? config_keep(r->config) : -1;
+    if (fd < 0)
+        return;
+    close(r->conf.config_fd);
+    r->conf.config_fd = fd;
 }
 
 /* The terminal for the table, the log file for everything else. 0 or -errno. */
@@ -255,7 +262,8 @@ static int split_output(struct run *r)
 
 static int start_master(struct run *r, const char *const *argv)
 {
-    static const struct master_events events = {on_started, on_stopped};
+    static const struct master_events events = {
+        on_started, on_stopped, on_reload, reload_part, on_reloaded};
     char err[256] = "";
 
     r->conf = (struct master_conf){.argv = argv,
@@ -277,10 +285,20 @@ static int start_master(struct run *r, const char *const *argv)
     return CLI_FAILED;
 }
 
+/* What the configuration is warned of, for those who read the log only. */
+static void log_lines(const char *lines)
+{
+    for (size_t n; *lines; lines += n + (lines[n] == '\n')) {
+        n = strcspn(lines, "\n");
+        log_warn("%.*s", (int)n, lines);
+    }
+}
+
 /* Everything is bound: run until stopped. */
 static int supervise(struct run *r)
 {
     const char *const argv[] = {"/proc/self/exe", "-c", r->config_path, NULL};
+    char err[256];
 
     if (split_output(r) < 0) {
         cli_error("cannot open the log %s", r->config->log_file);
@@ -290,7 +308,17 @@ static int supervise(struct run *r)
     signal(SIGPIPE, SIG_IGN);
     log_set_name("master");
     log_set_level((enum log_level)r->config->log_level);
+    if (daemon_keep_masters_privileges(r->config->user, r->config->group, err) <
+        0) {
+        fprintf(r->err, "gwrun: %s\n", err);
+        return CLI_FAILED;
+    }
+    log_lines(r->config->warnings);
+    log_lines(r->config->expired);
     clock_loop_init(&r->loop);
+    if (config_is_open(r->config))
+        log_notice("no secret_key: every user of this machine can send "
+                   "commands to its processes; gwrun check tells more");
     r->status = start_master(r, argv);
     if (r->master) {
         uv_run(&r->loop, UV_RUN_DEFAULT);
@@ -302,6 +330,10 @@ static int supervise(struct run *r)
         ; /* uv_stop() may have been called */
     if (uv_loop_close(&r->loop) != 0)
         log_error("handles are still open at the end");
+    /* A second Ctrl-C finds nothing left to stop, and makes no failure of it.
+     */
+    for (size_t i = 0; i < SIGNALS; i++)
+        signal(signals_handled[i], SIG_IGN);
     return r->status;
 }
 
@@ -312,9 +344,9 @@ static int prepare_and_supervise(struct run *r)
     char err[PLAN_ERR_SIZE];
     int status = CLI_FAILED;
 
-    r->conf.config_fd = copy_config(r->config_path);
+    r->conf.config_fd = config_keep(c);
     if (r->conf.config_fd < 0) {
-        cli_error("cannot read %s again: %s", r->config_path,
+        cli_error("no memory to keep the configuration in: %s",
             strerror(-r->conf.config_fd));
         return CLI_FAILED;
     }
@@ -350,13 +382,12 @@ static int run_locked(struct run *r)
     return status;
 }
 
-int cli_run(const struct config *c, const char *path, bool daemon, bool quiet)
+int cli_run(struct config *c, const char *path, bool daemon, bool quiet)
 {
     struct run r = {
         .config = c, .quiet = quiet, .daemon = daemon, .report_fd = -1};
     int status;
 
-    daemon_close_inherited();
     status = daemon ? daemon_detach(&r.report_fd) : -1;
     if (status >= 0)
         return status;
@@ -379,14 +410,17 @@ int cmd_start(int argc, char **argv)
     struct cli_options o;
     struct config c;
     char *path;
-    int status = cli_parse(&o, argc, argv, "cdq", 0, help);
+    int status = cli_parse(&o, argc, argv, "cDq", 0, help);
 
     if (status >= 0)
         return status;
+    daemon_close_inherited();
     path = realpath(o.config, NULL); /* before the folder changes */
-    status = cli_load(&c, o.config);
+    status = cli_load_to_run(&c, o.config);
     if (status == CLI_DONE) {
-        status = cli_script_compiles(&c) ? cli_run(&c, path, o.daemon, o.quiet)
+        if (o.daemon) /* else the log is here, too */
+            prove_config(&c, false);
+        status = cli_scripts_compile(&c) ? cli_run(&c, path, o.daemon, o.quiet)
                                          : CLI_WRONG;
         config_free(&c);
     }

@@ -1,3 +1,7 @@
+/* gwrun status: a table of processes with what they count, once, live, or as
+ * JSON. What the master answers is shown as it is; the one judgement made here
+ * is which processes keep clients from being served, and it decides the exit
+ * status. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,7 +14,10 @@
 
 static const char help[] =
     "usage: gwrun status [-d] [--json] [-c FILE]\n\n"
-    "What runs, how it is and what it has done so far, asked of every process.\n\n"
+    "What runs, how it is and what it has done so far, asked of every process.\n"
+    "The exit status is 1, and stderr says why, when something keeps clients from\n"
+    "being served: nothing runs, a process does not answer, or it misses workers,\n"
+    "a register or a gateway.\n\n"
     "  -d, --live         again each second; cpu is then that of the second\n"
     "  -j, --json         all numbers, for programs\n"
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
@@ -41,6 +48,7 @@ static int64_t count_errors(const json_t *process)
 {
     return counter(process, "errors") + counter(process, "overflow_closed") +
            counter(process, "overflow_dropped") +
+           counter(process, "unfinished_closed") +
            (is_role(process, "register") ? counter(process, "refused") : 0);
 }
 
@@ -136,6 +144,26 @@ static void add_process(
     table_add(t, "%s", describe(process));
 }
 
+/* Why processes had to be started again: the first line of what each said. */
+static void print_ends(const json_t *m)
+{
+    json_t *process;
+    size_t i;
+
+    json_array_foreach(json_object_get(m, "processes"), i, process)
+    {
+        const char *why = ctlmsg_string(process, "last_end", NULL);
+
+        if (why)
+            printf("%s/%lld %s: %.*s\n", ctlmsg_string(process, "role", "?"),
+                (long long)ctlmsg_int(process, "slot", 0),
+                strcmp(ctlmsg_string(process, "state", ""), "failed") == 0
+                    ? "failed"
+                    : "was started again",
+                (int)strcspn(why, "\n"), why);
+    }
+}
+
 static void print_summary(const json_t *m)
 {
     int64_t clients = 0, memory = 0, ready = 0;
@@ -179,17 +207,76 @@ static void print_status(const json_t *m, const json_t *before)
     table_print(t, stdout);
     table_free(t);
     putchar('\n');
+    print_ends(m);
     print_summary(m);
+}
+
+/* Gateways serve any clients; workers those of their name's, and each program
+ * does something else. */
+static bool are_alike(const json_t *a, const json_t *b)
+{
+    if (!is_role(b, ctlmsg_string(a, "role", "?")))
+        return false;
+    return is_role(a, "gateway") || strcmp(ctlmsg_string(a, "name", ""),
+                                        ctlmsg_string(b, "name", "")) == 0;
+}
+
+/* Whether this process, or all of its kind while it is not ready, keeps clients
+ * from being served. One that starts, while others of its kind are ready, does
+ * not. */
+static bool is_in_the_way(const json_t *m, const json_t *process)
+{
+    const char *state = ctlmsg_string(process, "state", "?");
+    const json_t *other;
+    size_t i;
+
+    if (strcmp(state, "ready") == 0)
+        return strcmp(describe(process), "ready") != 0;
+    if (strcmp(state, "ended") == 0)
+        return false; /* a program that has done its work */
+    json_array_foreach(json_object_get(m, "processes"), i, other)
+    {
+        if (are_alike(process, other) && strcmp(describe(other), "ready") == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Add to m the list "problems": a line for each process that keeps clients from
+ * being served. How many there are. */
+static size_t add_problems(json_t *m)
+{
+    json_t *problems = json_array();
+    const json_t *process;
+    size_t i;
+
+    json_array_foreach(json_object_get(m, "processes"), i, process)
+    {
+        if (!is_in_the_way(m, process))
+            continue;
+        json_array_append_new(problems,
+            json_sprintf("%s/%lld %s: %s", ctlmsg_string(process, "role", "?"),
+                (long long)ctlmsg_int(process, "slot", 0),
+                ctlmsg_string(process, "name", ""), describe(process)));
+    }
+    json_object_set_new(m, "problems", problems);
+    return json_array_size(problems);
+}
+
+static void print_problems(const json_t *m)
+{
+    const json_t *line;
+    size_t i;
+
+    fflush(stdout);
+    json_array_foreach(json_object_get(m, "problems"), i, line)
+        cli_error("%s", json_string_value(line));
 }
 
 static void print_json(json_t *m)
 {
-    char *text;
-
     json_object_del(m, "type");
-    text = json_dumps(m, JSON_INDENT(2));
-    puts(text);
-    free(text);
+    cli_print_json(m, JSON_INDENT(2));
 }
 
 static json_t *ask(struct instance *in)
@@ -217,24 +304,48 @@ static int watch(struct instance *in)
     return CLI_FAILED;
 }
 
+/* The status with its problems, or NULL. Links of what has just started, or was
+ * just replaced, are made within moments: a problem counts when it is there a
+ * moment later, too. */
+static json_t *judge(struct instance *in, size_t *problems)
+{
+    static const struct timespec moment = {0, 500 * 1000 * 1000};
+    json_t *m = ask(in);
+
+    if (!m)
+        return NULL;
+    *problems = add_problems(m);
+    if (*problems == 0)
+        return m;
+    json_decref(m);
+    nanosleep(&moment, NULL);
+    m = ask(in);
+    if (m)
+        *problems = add_problems(m);
+    return m;
+}
+
 static int show(struct instance *in, const struct cli_options *o)
 {
     json_t *m;
+    size_t problems;
 
-    if (o->daemon)
+    if (o->live)
         return watch(in);
-    m = ask(in);
+    m = judge(in, &problems);
     if (!m)
         return CLI_FAILED;
-    if (o->json)
+    if (o->json) {
         print_json(m);
-    else
+    } else {
         print_status(m, NULL);
+        print_problems(m);
+    }
     json_decref(m);
-    return CLI_DONE;
+    return problems > 0 ? CLI_FAILED : CLI_DONE;
 }
 
 int cmd_status(int argc, char **argv)
 {
-    return instance_command(argc, argv, "cdj", help, show);
+    return instance_command(argc, argv, "cLj", help, show);
 }

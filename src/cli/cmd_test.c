@@ -1,3 +1,7 @@
+/* gwrun test: run busted on a project's specs inside a Lua state that has
+ * gwrun.testing (ltesting.c). It hands words on to busted and adds the
+ * coverage; the harness itself is elsewhere. */
+
 #include "cli/cli.h"
 
 #include <lauxlib.h>
@@ -6,9 +10,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "cli/config.h"
-#include "cli/coverage.h"
-#include "cli/ltesting.h"
+#include "config/config.h"
+#include "proc/daemon.h"
+#include "testing/coverage.h"
+#include "testing/ltesting.h"
 #include "util/log.h"
 
 #define TEST_NAME "gwrun test" /* in messages of busted's */
@@ -59,22 +64,13 @@ static void push_words(lua_State *L, int argc, char **argv, struct flags *flags)
     lua_setglobal(L, "arg");
 }
 
-/* Find modules in gwrun's own folder and in the project's. */
-static void set_path(lua_State *L, const char *lua_dir)
-{
-    lua_getglobal(L, "package");
-    lua_getfield(L, -1, "path");
-    lua_pushfstring(L, "%s/?.lua;%s", lua_dir, lua_tostring(L, -1));
-    lua_setfield(L, -3, "path");
-    lua_pop(L, 2);
-}
-
 /* Protected; whether to tell the coverage is at index 1, our folder of Lua
  * files at index 2. Busted ends the process itself, unless all is well. */
 static int run_busted(lua_State *L)
 {
     static const char chunk[] =
         "local coverage, lua_dir = ...\n"
+        "assert(loadfile(lua_dir .. '/gwrun/testing_modules.lua'))(lua_dir)\n"
         "if not package.searchpath('busted.runner', package.path) then\n"
         "  error('test: busted is not installed; run apt install lua-busted,'"
         "    .. ' or set LUA_PATH to where it is', 0)\n"
@@ -113,6 +109,7 @@ int cmd_test(int argc, char **argv)
         return CLI_DONE;
     }
     signal(SIGPIPE, SIG_IGN);
+    daemon_raise_fd_limit(); /* a spec's client takes two */
     L = luaL_newstate();
     if (!L)
         fatal("not enough memory");
@@ -121,10 +118,9 @@ int cmd_test(int argc, char **argv)
     coverage = flags.coverage ? coverage_new() : NULL;
     ltesting_preload(L, coverage, flags.log);
     config_default(&c);
-    set_path(L, c.worker_conf.lua_dir);
     lua_pushcfunction(L, run_busted);
     lua_pushboolean(L, coverage != NULL);
-    lua_pushstring(L, c.worker_conf.lua_dir);
+    lua_pushstring(L, c.program_conf.lua_dir);
     config_free(&c);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
         cli_error("%s", luaL_tolstring(L, -1, NULL));

@@ -1,3 +1,4 @@
+/* gwrun version: what this program is and what it was built with. */
 #include <lua.h>
 #include <uv.h>
 

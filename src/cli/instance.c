@@ -1,3 +1,6 @@
+/* A running master, asked over its control socket. One question at a time; an
+ * answer is waited for until its time is over, and whoever holds the socket
+ * must be who the configuration says. */
 #include "cli/instance.h"
 
 #include <errno.h>
@@ -5,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -12,8 +16,8 @@
 #include <uv.h>
 
 #include "cli/cli.h"
-#include "cli/plan.h"
 #include "proc/daemon.h"
+#include "role/plan.h"
 #include "wire/ctlmsg.h"
 #include "wire/framing.h"
 
@@ -72,6 +76,7 @@ void instance_close(struct instance *in)
 {
     free(in->lock_path);
     free(in->control_path);
+    json_decref(in->hello);
     if (in->fd >= 0)
         close(in->fd);
     buf_fini(&in->in);
@@ -182,28 +187,75 @@ bool instance_wait_gone(struct instance *in, double timeout)
  * obeyed much later: first see that it answers. */
 static int greet(struct instance *in)
 {
-    json_t *m =
+    in->hello =
         instance_ask(in, json_pack("{s:s}", "type", "hello"), INSTANCE_TIMEOUT);
+    return in->hello ? CLI_DONE : CLI_FAILED;
+}
 
-    json_decref(m);
-    return m ? CLI_DONE : CLI_FAILED;
+bool instance_runs(const struct config *c)
+{
+    char *path = plan_run_path(c, "gwrun.lock");
+    pid_t pid = daemon_lock_owner(path);
+
+    free(path);
+    return pid > 0;
+}
+
+bool instance_holds(const struct instance *in, uint16_t port)
+{
+    json_t *ports = json_object_get(in->hello, "ports");
+    json_t *held;
+    size_t i;
+
+    json_array_foreach(ports, i, held)
+    {
+        if (json_integer_value(held) == port)
+            return true;
+    }
+    return !ports;
+}
+
+/* Is it the master who listens there, and not somebody who took his place? */
+static bool is_masters(const struct instance *in)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    struct stat st;
+
+    if (getsockopt(in->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+        stat(in->lock_path, &st) == 0 &&
+        (peer.uid == st.st_uid || peer.uid == 0 || peer.uid == geteuid()))
+        return true;
+    cli_error("%s is not the master's; is another user in run_dir?",
+        in->control_path);
+    return false;
 }
 
 int instance_open(struct instance *in, const struct config *c)
 {
+    char err[PLAN_ERR_SIZE];
+
     *in = (struct instance){.fd = -1};
     in->lock_path = plan_run_path(c, "gwrun.lock");
     in->control_path = plan_run_path(c, "gwrun.sock");
+    if (plan_check_folder(c, err) < 0) {
+        cli_error("%s", err);
+        instance_close(in);
+        return CLI_FAILED;
+    }
     in->pid = daemon_lock_owner(in->lock_path);
     if (in->pid == 0) {
         cli_error("not running (nobody holds %s/gwrun.lock)", c->run_dir);
+    } else if (in->pid == -EACCES) {
+        cli_error("%s belongs to another user; run this as that user or root",
+            in->lock_path);
     } else if (in->pid < 0) {
         cli_error("cannot read %s: %s", in->lock_path, strerror(-in->pid));
     } else {
         in->fd = connect_to(in->control_path);
         if (in->fd < 0)
             explain_refusal(in, in->fd);
-        else if (greet(in) == CLI_DONE)
+        else if (is_masters(in) && greet(in) == CLI_DONE)
             return CLI_DONE;
     }
     instance_close(in);

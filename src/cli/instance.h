@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "cli/config.h"
+#include "config/config.h"
 #include "util/buf.h"
 #include "wire/ctlmsg.h"
 
@@ -23,12 +23,19 @@ struct instance {
     pid_t pid;                      /* of the master */
     int fd;                         /* -1: not connected */
     struct buf in;
+    json_t *hello; /* owned; how it greeted us */
 };
 
 /* Find the running master and connect; the current folder is c->root. What is
  * wrong goes to stderr. 0, or the exit status; then nothing is to be closed. */
 int instance_open(struct instance *in, const struct config *c);
 void instance_close(struct instance *in);
+
+/* Does one run for this configuration? Also one that we may not speak to. */
+bool instance_runs(const struct config *c);
+
+/* Does it hold that port? One of an older version does not tell: perhaps. */
+bool instance_holds(const struct instance *in, uint16_t port);
 
 /* A whole command to the running instance: parse its options as cli_parse()
  * does, find it, run it. Works while somebody edits the configuration. Returns

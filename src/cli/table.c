@@ -1,3 +1,5 @@
+/* Cells are kept as text until the table is shown, because a column is as wide
+ * as its widest cell. Width is counted in characters, not bytes. */
 #include "cli/table.h"
 
 #include <stdarg.h>
@@ -6,6 +8,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/utf8.h"
 
 #define TABLE_CELL_MAX 1024 /* bytes; longer text is cut */
 #define TABLE_GAP      2    /* spaces between columns */
@@ -55,10 +58,7 @@ void table_add(struct table *t, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    for (char *p = text; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
-    }
+    utf8_make_plain(text, "");
     n = count_characters(text);
     if (n > *width)
         *width = n;

@@ -17,7 +17,7 @@ struct table *table_new(const char *align);
 void table_free(struct table *t);
 
 /* Add a cell; after the last column a new row begins. Text is copied, with
- * control characters replaced. */
+ * "?" for what is not plain (utf8_plain_len()). */
 void table_add(struct table *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -8,8 +8,6 @@
 
 #include <stdbool.h>
 
-#define TRACEBACK_CONTEXT  2   /* lines of source before and behind the one */
-#define TRACEBACK_LINE_MAX 160 /* bytes shown of each; longer ones are cut */
 #define TRACEBACK_FILE_MAX                            \
     (1024 * 1024) /* bytes; larger ones are not shown \
                    */
@@ -21,8 +19,9 @@ struct traceback_style {
 };
 
 /* What Lua says about an error, its message and traceback, becomes text of many
- * lines without a newline at the end; control bytes are replaced by "?". Files
- * are looked for from the current folder. The caller frees it. */
+ * lines without a newline at the end; what is not plain (utf8_plain_len()) but
+ * tabs comes out as "?". Files are looked for from the current folder. The
+ * caller frees it. */
 char *traceback_show(const char *error, const struct traceback_style *style);
 
 #endif /* GW_CLI_TRACEBACK_H */

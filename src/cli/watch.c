@@ -1,3 +1,6 @@
+/* A fingerprint is a sum over name, inode, size and time of all files, so that
+ * their order does not count. Folders too deep and files too many are left
+ * out, hidden ones too. */
 #include "cli/watch.h"
 
 #include <dirent.h>

@@ -12,24 +12,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gateway/client_io.h"
-#include "gateway/clients.h"
+#include "gateway/delivery.h"
 #include "gateway/picked.h"
+#include "gateway/roster.h"
 #include "gateway/router.h"
 #include "util/buf.h"
 #include "util/log.h"
 #include "wire/frame.h"
 
-/* Embedded in the gateway; clients, router and io are borrowed and set by it,
- * the rest starts as zeros. */
+/* Embedded in the gateway, which sets roster, router (both borrowed) and
+ * delivery.port; the rest starts as zeros. */
 struct commands {
-    struct clients *clients;
+    struct roster *roster;
     struct router *router;
-    struct client_io *io;
-    uint64_t run;         /* commands so far */
-    uint64_t dropped;     /* messages for clients that were gone */
-    struct picked picked; /* scratch of the handlers */
-    struct log_share faults;
+    size_t packet_max; /* bytes of an answer; 0: FRAME_MAX_LEN */
+    uint64_t run;      /* commands so far */
+    uint64_t dropped;  /* messages for clients that were gone, and that nobody
+                          may get; joins and the like of such clients */
+    uint64_t refused;  /* commands not valid, answers too large */
+    uint64_t groups_refused; /* joins over the groups of one client */
+    uint64_t sessions_refused;
+    struct delivery delivery;
+    struct picked picked;       /* scratch of the handlers */
+    struct router_worker *from; /* whose command it is; NULL: anybody's */
+    struct log_share faults, full;
 };
 
 void commands_fini(struct commands *cs);

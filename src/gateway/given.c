@@ -15,6 +15,7 @@
 /* A packet that the worker took and queued. */
 struct waiting {
     struct list node;
+    uint32_t number; /* as in given_drop() */
     size_t len;
     uint8_t packet[];
 };
@@ -30,6 +31,7 @@ struct given {
     struct buf log;       /* packets that the worker has not taken, in order */
     struct queue *queues; /* owned; by connection id */
     size_t logged;        /* packets in log */
+    uint32_t taken;       /* … and that were in it before */
     size_t count;         /* packets in log and queues … */
     size_t bytes;         /* … and theirs */
 };
@@ -46,16 +48,19 @@ static void end_queue(struct given *g, struct queue *q)
     free(q);
 }
 
-static void drop_first(struct given *g, struct queue *q)
+static void drop(struct given *g, struct queue *q, struct waiting *w)
 {
-    struct waiting *w = LIST_ENTRY(q->packets.next, struct waiting, node);
-
     g->count--;
     g->bytes -= w->len;
     list_remove(&w->node);
     free(w);
     if (list_empty(&q->packets))
         end_queue(g, q);
+}
+
+static void drop_first(struct given *g, struct queue *q)
+{
+    drop(g, q, LIST_ENTRY(q->packets.next, struct waiting, node));
 }
 
 static struct queue *find_queue(const struct given *g, uint32_t id)
@@ -91,20 +96,20 @@ static size_t packet_len(const uint8_t *at, size_t len)
     return (size_t)n;
 }
 
-static void put_aside(struct given *g, const uint8_t *packet, size_t len)
+static void put_aside(
+    struct given *g, uint32_t number, const uint8_t *packet, size_t len)
 {
     struct waiting *w = xmalloc(sizeof(*w) + len);
-    struct frame f;
-    struct queue *q;
+    uint32_t id = frame_connection_id(packet);
+    struct queue *q = find_queue(g, id);
 
-    frame_decode(&f, packet, len);
-    q = find_queue(g, f.connection_id);
     if (!q) {
         q = xcalloc(1, sizeof(*q));
-        q->connection_id = f.connection_id;
+        q->connection_id = id;
         list_init(&q->packets);
         HASH_ADD(hh, g->queues, connection_id, sizeof(q->connection_id), q);
     }
+    w->number = number;
     w->len = len;
     memcpy(w->packet, packet, len);
     list_init(&w->node);
@@ -112,50 +117,99 @@ static void put_aside(struct given *g, const uint8_t *packet, size_t len)
 }
 
 /* Take packets off the log and put those aside that wait. How many do. */
-static size_t take(
-    struct given *g, uint32_t count, const struct ack_numbers *waits)
+static size_t take(struct given *g, uint32_t count,
+    const struct ack_numbers *waits, given_gone_cb gone, void *arg)
 {
-    size_t all = g->log.len;
     size_t aside = 0;
-    size_t kept = 0; /* bytes */
+    size_t at = 0;
 
-    if (count == g->logged && waits->count == 0)
-        buf_clear(&g->log);
-    else
-        for (uint32_t i = 0; i < count; i++) {
-            size_t len = packet_len(g->log.data, g->log.len);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *packet = g->log.data + at;
+        size_t len = packet_len(packet, g->log.len - at);
 
-            if (aside < waits->count && ack_number(waits, aside) == i) {
-                put_aside(g, g->log.data, len);
-                aside++;
-                kept += len;
-            }
-            buf_consume(&g->log, len);
+        at += len;
+        if (aside < waits->count && ack_number(waits, aside) == i) {
+            put_aside(g, g->taken + i + 1, packet, len);
+            aside++;
+            continue;
         }
+        g->bytes -= len;
+        gone(frame_connection_id(packet), len, arg);
+    }
+    if (at > 0)
+        buf_consume(&g->log, at);
     g->logged -= count;
+    g->taken += count;
     g->count -= count - aside;
-    g->bytes -= all - g->log.len - kept;
     buf_shrink(&g->log, LOG_KEEP);
     return aside;
 }
 
-ssize_t given_take(struct given *g, const struct ack *ack)
+ssize_t given_take(
+    struct given *g, const struct ack *ack, given_gone_cb gone, void *arg)
 {
     size_t aside;
 
     if (ack->taken > g->logged)
         return -EPROTO;
-    aside = take(g, ack->taken, &ack->waits);
+    /* Of two to a message, one only says what has ended. */
+    aside = ack->taken > 0 ? take(g, ack->taken, &ack->waits, gone, arg) : 0;
     if (aside < ack->waits.count)
         return -EPROTO;
     for (size_t i = 0; i < ack->begins.count; i++) {
-        struct queue *q = find_queue(g, ack_number(&ack->begins, i));
+        uint32_t id = ack_number(&ack->begins, i);
+        struct queue *q = find_queue(g, id);
+        size_t bytes = g->bytes;
 
         if (!q)
             return -EPROTO;
         drop_first(g, q);
+        gone(id, bytes - g->bytes, arg);
     }
     return (ssize_t)(ack->taken - aside + ack->begins.count);
+}
+
+static void drop_logged(
+    struct given *g, uint32_t place, given_each_cb dropped, void *arg)
+{
+    uint8_t *at = g->log.data;
+    uint8_t *end = at + g->log.len;
+    size_t len;
+
+    for (; place > 0; place--)
+        at += packet_len(at, (size_t)(end - at));
+    len = packet_len(at, (size_t)(end - at));
+    dropped(at, len, arg);
+    memmove(at, at + len, (size_t)(end - at) - len);
+    g->log.len -= len;
+    g->logged--;
+    g->count--;
+    g->bytes -= len;
+}
+
+bool given_drop(
+    struct given *g, uint32_t number, given_each_cb dropped, void *arg)
+{
+    struct queue *q, *tmp;
+
+    if (number - g->taken - 1 < g->logged) {
+        drop_logged(g, number - g->taken - 1, dropped, arg);
+        return true;
+    }
+    MAP_FOREACH (hh, g->queues, q, tmp) {
+        struct list *node;
+
+        LIST_FOREACH (node, &q->packets) {
+            struct waiting *w = LIST_ENTRY(node, struct waiting, node);
+
+            if (w->number != number)
+                continue;
+            dropped(w->packet, w->len, arg);
+            drop(g, q, w);
+            return true;
+        }
+    }
+    return false;
 }
 
 size_t given_count(const struct given *g)
@@ -168,8 +222,12 @@ size_t given_bytes(const struct given *g)
     return g->bytes;
 }
 
-void given_each(const struct given *g,
-    void (*each)(const uint8_t *packet, size_t len, void *arg), void *arg)
+size_t given_untaken(const struct given *g)
+{
+    return g->log.len;
+}
+
+void given_each(const struct given *g, given_each_cb each, void *arg)
 {
     struct queue *q, *tmp;
 

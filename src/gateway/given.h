@@ -8,6 +8,7 @@
 #ifndef GW_GATEWAY_GIVEN_H
 #define GW_GATEWAY_GIVEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,15 +23,28 @@ void given_free(struct given *g);
 /* A packet went out; copied. */
 void given_add(struct given *g, const uint8_t *packet, size_t len);
 
-/* The number of events that begin, or -EPROTO: it speaks of others than those
- * that are here. */
-ssize_t given_take(struct given *g, const struct ack *ack);
+/* An event of that client, a packet of len bytes, is not here any more. */
+typedef void (*given_gone_cb)(uint32_t connection_id, size_t len, void *arg);
+
+/* The number of events that begin, each told to gone; or -EPROTO: it speaks of
+ * others than those that are here. */
+ssize_t given_take(
+    struct given *g, const struct ack *ack, given_gone_cb gone, void *arg);
+
+typedef void (*given_each_cb)(const uint8_t *packet, size_t len, void *arg);
+
+/* Forget the event with this number, from 1, of all that were added; dropped
+ * gets it before. False: it is not here any more. */
+bool given_drop(
+    struct given *g, uint32_t number, given_each_cb dropped, void *arg);
 
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);
 
+/* Bytes of those that the worker has not even taken off the link. */
+size_t given_untaken(const struct given *g);
+
 /* Each packet, those of a client in order. */
-void given_each(const struct given *g,
-    void (*each)(const uint8_t *packet, size_t len, void *arg), void *arg);
+void given_each(const struct given *g, given_each_cb each, void *arg);
 
 #endif /* GW_GATEWAY_GIVEN_H */

@@ -1,10 +1,14 @@
+/* One timer goes round all clients, a slice of the roster at a time. What it
+ * knows of a client (since, seen, pinged) is in struct client; the timer is all
+ * that it owns. Nobody is ended for a silence in which this process slept. */
 #include "gateway/heartbeat.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/client_io.h"
+#include "clients/client_conn.h"
 #include "net/clock.h"
+#include "net/handle.h"
 #include "util/alloc.h"
 
 #define VISITS 8  /* of a client per interval or timeout */
@@ -12,11 +16,12 @@
 
 struct heartbeat {
     uv_timer_t timer;
-    struct clients *clients; /* borrowed */
-    const char *data;        /* borrowed; NULL: websocket PING, or nothing */
+    struct roster *roster; /* borrowed */
+    const char *data;      /* borrowed; NULL: websocket PING, or nothing */
     size_t data_len;
     bool ping;
     uint32_t interval; /* ticks */
+    uint32_t beats;    /* of PHP's heartbeat in an interval: 1 or 2 */
     uint32_t deadline; /* ticks of silence; 0: none */
     uint32_t last;     /* ticks, of the slice before */
     uint32_t mercy;    /* ticks: nobody is dead before … */
@@ -26,7 +31,28 @@ struct heartbeat {
 
 uint32_t heartbeat_ticks(const uv_loop_t *loop)
 {
-    return (uint32_t)(clock_now(loop) / (1000 / CLIENTS_TICKS));
+    return (uint32_t)(clock_now(loop) / (1000 / ROSTER_TICKS));
+}
+
+/* PHP's Gateway::ping() goes round once in an interval, or twice with a limit,
+ * counts for each client the rounds without a word of it, and pings those with
+ * as many whole ones as an interval has. Here each client's rounds begin when
+ * it came. */
+static bool is_data_due(
+    const struct heartbeat *h, const struct client *c, uint32_t now)
+{
+    uint32_t round = h->interval / h->beats;
+    uint32_t at = (now - c->since) / round;
+    uint32_t silent = at - (c->seen - c->since) / round;
+
+    return silent > h->beats && (silent - 1) % h->beats == 0 &&
+           at != (c->pinged - c->since) / round;
+}
+
+static bool is_ping_due(
+    const struct heartbeat *h, const struct client *c, uint32_t now)
+{
+    return now - c->seen >= h->interval && now - c->pinged >= h->interval;
 }
 
 static void visit(struct heartbeat *h, struct client *c, uint32_t now)
@@ -36,14 +62,14 @@ static void visit(struct heartbeat *h, struct client *c, uint32_t now)
     if (c->paused) { /* silent because nobody reads */
         c->seen = now;
     } else if (h->deadline > 0 && silence >= h->deadline && !h->merciful) {
-        client_destroy(c->conn, "timeout");
-    } else if (h->ping && silence >= h->interval &&
-               now - c->pinged >= h->interval) {
+        client_conn_destroy(c->conn, CLIENT_CONN_TIMEOUT);
+    } else if (h->ping &&
+               (h->data ? is_data_due(h, c, now) : is_ping_due(h, c, now))) {
         c->pinged = now;
         if (h->data)
-            client_send(c->conn, h->data, h->data_len, false);
+            client_conn_send(c->conn, h->data, h->data_len, PROTOCOL_AS_USUAL);
         else
-            client_ping(c->conn);
+            client_conn_ping(c->conn);
     }
 }
 
@@ -63,26 +89,27 @@ static void look_at_self(struct heartbeat *h, uint32_t now)
 static void on_slice(uv_timer_t *timer)
 {
     struct heartbeat *h = timer->data;
-    size_t count = clients_count(h->clients);
+    size_t count = roster_count(h->roster);
     uint32_t now = heartbeat_ticks(timer->loop);
 
     look_at_self(h, now);
     if (h->at >= count)
         h->at = 0;
     for (size_t n = (count + SLICES - 1) / SLICES; n > 0 && h->at < count; n--)
-        visit(h, clients_at(h->clients, h->at++), now);
+        visit(h, roster_at(h->roster, h->at++), now);
 }
 
 static uint32_t to_ticks(double seconds)
 {
-    return (uint32_t)(seconds * CLIENTS_TICKS + 0.5);
+    return (uint32_t)(seconds * ROSTER_TICKS + 0.5);
 }
 
 /* Seconds of silence after which a client is dead; 0: never. */
 static double find_deadline(const struct gateway_conf *conf, bool pongs)
 {
     unsigned limit = conf->ping_not_response_limit;
-    double as_php = limit > 0 ? conf->ping_interval * (limit + 0.5) : 0;
+    /* In PHP it is half an interval less or up to that: as its rounds fall. */
+    double as_php = limit > 0 ? conf->ping_interval * (limit + 1.0) : 0;
     double idle = conf->idle_timeout;
 
     if (idle < 0)
@@ -91,12 +118,12 @@ static double find_deadline(const struct gateway_conf *conf, bool pongs)
 }
 
 struct heartbeat *heartbeat_open(
-    uv_loop_t *loop, const struct gateway_conf *conf, struct clients *clients)
+    uv_loop_t *loop, const struct gateway_conf *conf, struct roster *roster)
 {
     bool has_data = conf->ping_data && *conf->ping_data;
     bool pongs = conf->ping_interval > 0 && !has_data &&
                  conf->ping_not_response_limit == 0 &&
-                 conf->clients.protocol == CLIENT_IO_WEBSOCKET;
+                 conf->clients.protocol->ping != NULL;
     bool ping = pongs || (conf->ping_interval > 0 && has_data);
     double deadline = find_deadline(conf, pongs);
     double step = ping ? conf->ping_interval : deadline;
@@ -108,9 +135,12 @@ struct heartbeat *heartbeat_open(
     if (deadline > 0 && deadline < step)
         step = deadline;
     h = xcalloc(1, sizeof(*h));
-    h->clients = clients;
+    h->roster = roster;
     h->last = heartbeat_ticks(loop);
     h->interval = to_ticks(conf->ping_interval);
+    h->beats = conf->ping_not_response_limit > 0 ? 2 : 1;
+    if (h->interval < h->beats)
+        h->interval = h->beats;
     h->ping = ping;
     h->deadline = to_ticks(deadline);
     if (has_data) {
@@ -126,13 +156,8 @@ struct heartbeat *heartbeat_open(
     return h;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
 void heartbeat_close(struct heartbeat *h)
 {
     if (h)
-        uv_close((uv_handle_t *)&h->timer, on_closed);
+        handle_close(&h->timer, h);
 }

@@ -6,9 +6,9 @@
  * unless the configuration says so.
  *
  * With ping_data or ping_not_response_limit it is GatewayWorker's heartbeat on
- * every protocol: ping_data is sent as a message every ping_interval of
- * silence, and a client silent for (limit + 1/2) intervals is ended; limit 0
- * ends nobody.
+ * every protocol: ping_data is sent as a message every ping_interval to those
+ * who said nothing in a whole one, and a client silent for (limit + 1)
+ * intervals is ended; limit 0 ends nobody.
  *
  * One timer visits a slice of the clients at a time, so that a million of them
  * cost little; a client is visited eight times per interval
@@ -21,14 +21,14 @@
 
 #include <uv.h>
 
-#include "gateway/clients.h"
-#include "gateway/gateway.h"
+#include "gateway/gateway_conf.h"
+#include "gateway/roster.h"
 
 struct heartbeat;
 
-/* NULL when conf switches it off. clients and conf are borrowed. */
+/* NULL when conf switches it off. roster and conf are borrowed. */
 struct heartbeat *heartbeat_open(
-    uv_loop_t *loop, const struct gateway_conf *conf, struct clients *clients);
+    uv_loop_t *loop, const struct gateway_conf *conf, struct roster *roster);
 
 /* Asynchronous; NULL is allowed. */
 void heartbeat_close(struct heartbeat *h);

@@ -1,3 +1,5 @@
+/* The number in the file is above every id that was given, since it is written
+ * before the first id of a block is used; until ids wrap. */
 #include "gateway/ids.h"
 
 #include <errno.h>
@@ -25,18 +27,28 @@ static int parse(uint32_t *out, const char *text, size_t len)
     return 0;
 }
 
-int ids_init(struct ids *ids, int fd)
+/* next stays as it is when the file is empty. */
+static int read_next(uint32_t *next, int fd)
 {
     char text[IDS_TEXT_LEN + 1];
-    ssize_t n = 0;
+    ssize_t n = pread(fd, text, sizeof(text), 0);
 
-    *ids = (struct ids){.fd = fd, .next = 1};
-    if (fd < 0)
-        return 0;
-    n = pread(fd, text, sizeof(text), 0);
     if (n < 0)
         return -errno;
-    return n == 0 ? 0 : parse(&ids->next, text, (size_t)n);
+    return n == 0 ? 0 : parse(next, text, (size_t)n);
+}
+
+int ids_check(int fd)
+{
+    uint32_t next;
+
+    return read_next(&next, fd);
+}
+
+int ids_init(struct ids *ids, int fd)
+{
+    *ids = (struct ids){.fd = fd, .next = 1};
+    return fd < 0 ? 0 : read_next(&ids->next, fd);
 }
 
 void ids_fini(struct ids *ids)

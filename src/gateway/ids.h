@@ -20,8 +20,11 @@ struct ids {
     uint32_t left; /* ids of the block not yet taken */
 };
 
-/* Read where to go on. Takes ownership of fd on success. 0, -EINVAL when the
- * file holds anything but a number (it may be empty), or -errno. */
+/* Whether ids_init() would take that file. 0, -EINVAL when it holds anything
+ * but a number (it may be empty), or -errno. */
+int ids_check(int fd);
+
+/* Read where to go on. Takes ownership of fd on success. As ids_check(). */
 int ids_init(struct ids *ids, int fd);
 void ids_fini(struct ids *ids);
 

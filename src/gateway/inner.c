@@ -1,54 +1,27 @@
-#include "gateway/inner.h"
-
+/* The inner port: connections, how many there may be, and what comes on them. A
+ * link belongs to this file from accept to inner_drop(); what it says of itself
+ * first is introductions.c's. Every command of a link runs when it comes, in
+ * order; its answer leaves at the end of the turn. A link is trusted before
+ * anything else that it says is looked at. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "gateway/inner_impl.h"
 #include "net/clock.h"
-#include "net/conn.h"
-#include "net/listener.h"
 #include "util/alloc.h"
-#include "util/log.h"
-#include "wire/cmdjson.h"
 #include "wire/frame.h"
 #include "wire/framing.h"
 
 #define TICK_MS     1000
 #define ANSWER_KEEP (64 * 1024) /* bytes kept of the answer buffer */
-#define REFUSED_LOG 10000       /* ms; one line about refusals in it */
 
-struct inner {
-    struct inner_conf conf;
-    struct listener *listener; /* owned */
-    uv_timer_t timer;
-    struct list links; /* struct link */
-    size_t nlinks;
-    struct log_share refusals;
-    struct buf answer; /* of the command being run */
-    uint64_t pinged;   /* ms, clock_now */
-};
-
-struct link {
-    struct list node;
-    struct inner *in;             /* borrowed */
-    struct conn *conn;            /* owned */
-    struct router_worker *worker; /* owned by the router; NULL: no worker */
-    /* Whose acknowledgements come here: owned by the router until this link
-     * ends; NULL: nobody's. */
-    struct router_worker *acking;
-    uint64_t since; /* ms, clock_now */
-    bool trusted;   /* the key was right, or there is none */
-};
-
-static uint64_t now(const struct inner *in)
+uint64_t inner_now(const struct inner *in)
 {
     return clock_now(turn_loop(in->conf.turn));
 }
 
-/* The link that brings w its events, or the one that brings what w says of
- * them; NULL when it has ended. */
-static struct link *link_of(
+struct link *inner_link_of(
     const struct inner *in, const struct router_worker *w, bool acking)
 {
     struct list *node;
@@ -62,23 +35,39 @@ static struct link *link_of(
     return NULL;
 }
 
-/* Forget it; its conn is closed by the caller or gone. certain: it brought all
- * that was sent. Of a worker that acknowledges the other link may bring more;
- * that one ends with this one only if nothing more can be hoped for. */
-static void drop_link(struct link *l, bool certain)
+void inner_know(struct link *l)
+{
+    if (list_empty(&l->stranger))
+        return;
+    list_remove(&l->stranger);
+    l->in->nstrangers--;
+}
+
+/* Nothing more comes from a worker that acknowledges. */
+static void settle(struct inner *in, struct router_worker *w, bool certain)
+{
+    uint32_t serial = router_serial(w);
+
+    router_settle(in->conf.router, w, in->conf.commands->roster, certain);
+    in->conf.on_worker_settled(serial, certain, in->conf.arg);
+}
+
+void inner_drop(struct link *l, bool certain)
 {
     struct inner *in = l->in;
     struct router_worker *w = l->worker;
     struct router_worker *acking = l->acking;
     struct link *other = NULL;
 
+    inner_know(l);
     list_remove(&l->node);
     in->nlinks--;
+    introductions_forget(l);
     free(l);
     if (acking)
-        other = link_of(in, acking, false);
+        other = inner_link_of(in, acking, false);
     else if (w && !certain)
-        other = link_of(in, w, true);
+        other = inner_link_of(in, w, true);
     if (w) {
         uint32_t serial = router_serial(w);
 
@@ -87,161 +76,44 @@ static void drop_link(struct link *l, bool certain)
     }
     if (other) {
         conn_close(other->conn);
-        drop_link(other, acking || certain);
+        inner_drop(other, acking || certain);
     }
     if (acking)
-        router_settle(
-            in->conf.router, acking, in->conf.commands->clients, certain);
+        settle(in, acking, certain);
 }
 
-static void refuse(struct link *l, const char *why, uint8_t cmd)
+void inner_refuse(struct link *l, const char *why, uint8_t cmd)
 {
     char peer[ADDR_TEXT_SIZE];
 
+    l->in->refused++;
     log_warn("inner link closed, %s peer=%s cmd=%s", why,
         addr_format(peer, conn_peer(l->conn)), frame_cmd_name(cmd));
     conn_close(l->conn);
-    drop_link(l, false);
+    inner_drop(l, false);
 }
 
-/* Takes as long wherever they differ. */
-static bool same_key(const char *got, const char *want)
+/* Close the connection that has been silent longest. */
+static void refuse_stranger(struct inner *in, const char *why)
 {
-    size_t got_len = strlen(got);
-    size_t want_len = strlen(want);
-    unsigned diff = got_len != want_len;
+    struct link *l = LIST_ENTRY(in->strangers.next, struct link, stranger);
+    char peer[ADDR_TEXT_SIZE];
 
-    for (size_t i = 0; i < got_len; i++)
-        diff |= (unsigned)(uint8_t)got[i] ^
-                (unsigned)(uint8_t)want[want_len > 0 ? i % want_len : 0];
-    return diff == 0;
-}
-
-/* The link that had the worker before another one took its place. */
-static void drop_replaced(struct inner *in, const struct conn *conn)
-{
-    struct list *node;
-
-    LIST_FOREACH (node, &in->links) {
-        struct link *l = LIST_ENTRY(node, struct link, node);
-
-        if (l->conn != conn)
-            continue;
-        l->worker = NULL; /* it lives on */
-        conn_close(l->conn);
-        drop_link(l, false);
-        return;
-    }
-}
-
-/* A worker that acknowledges and comes again does not go on with its clients:
- * what it did before is settled when its other link ends, too. */
-static void drop_predecessor(struct inner *in, const char *key)
-{
-    struct router_worker *w = router_find_worker(in->conf.router, key);
-    struct link *l = w && router_acknowledges(w) ? link_of(in, w, false) : NULL;
-
-    if (!l)
-        return;
+    in->refused++;
+    if (log_may(&in->refusals, "refused links", 1, INNER_REFUSED_LOG))
+        log_warn("inner link closed, %s peer=%s links=%zu strangers=%zu", why,
+            addr_format(peer, conn_peer(l->conn)), in->nlinks, in->nstrangers);
     conn_close(l->conn);
-    drop_link(l, true);
-}
-
-/* The other link of the worker behind l, on which it is to acknowledge: it
- * says from which port it was opened. NULL: somebody between us hides it. */
-static struct link *find_commands(
-    const struct link *l, const struct cmdjson_auth *auth)
-{
-    char host[ADDR_TEXT_SIZE], other[ADDR_TEXT_SIZE];
-    struct list *node;
-
-    addr_format_host(host, conn_peer(l->conn));
-    LIST_FOREACH (node, &l->in->links) {
-        struct link *c = LIST_ENTRY(node, struct link, node);
-        const union addr *peer = conn_peer(c->conn);
-
-        if (c != l && !c->worker && !c->acking && auth->commands_port != 0 &&
-            addr_port(peer) == auth->commands_port &&
-            strcmp(addr_format_host(other, peer), host) == 0)
-            return c;
-    }
-    return NULL;
-}
-
-static bool offers(const struct cmdjson_auth *auth, const char *feature)
-{
-    return auth->gwrun > 0 && cmdjson_has_feature(auth, feature);
-}
-
-static void become_worker(struct link *l, const struct cmdjson_auth *auth)
-{
-    struct inner *in = l->in;
-    const char *name = auth->worker_key ? auth->worker_key : "";
-    struct link *commands = offers(auth, "ack") ? find_commands(l, auth) : NULL;
-    struct router_features features = {
-        .close_info = offers(auth, "close_info"),
-        .client_addr = offers(auth, "client_addr"),
-        .handshake = offers(auth, "handshake"),
-        .decides = offers(auth, "on_handshake"),
-        .acks = commands != NULL,
-    };
-    char host[ADDR_TEXT_SIZE];
-    char quoted[LOG_QUOTE_SIZE];
-    struct conn *replaced;
-    char *key;
-
-    addr_format_host(host, conn_peer(l->conn));
-    key = xasprintf("%s:%s", host, name);
-    drop_predecessor(in, key);
-    l->worker =
-        router_add_worker(in->conf.router, l->conn, key, features, &replaced);
-    free(key);
-    if (!l->worker) {
-        refuse(l, "too many workers", FRAME_WORKER_CONNECT);
-        return;
-    }
-    if (commands)
-        commands->acking = l->worker;
-    log_write(replaced ? LOG_NOTICE : LOG_INFO, __FILE__,
-        "worker joined peer=%s key=%s replaced=%d acknowledges=%d", host,
-        log_quote(quoted, name, strlen(name)), replaced != NULL,
-        commands != NULL);
-    if (replaced) {
-        drop_replaced(in, replaced);
-        in->conf.on_worker_gone(router_serial(l->worker), in->conf.arg);
-    }
-    if (features.handshake) {
-        struct frame watch = {.cmd = FRAME_HANDSHAKE_WATCH};
-
-        router_put(in->conf.router, l->worker, &watch);
-    }
-    in->conf.on_worker(in->conf.arg);
-}
-
-static void authenticate(struct link *l, const struct frame *f)
-{
-    const char *secret_key = l->in->conf.secret_key;
-    struct cmdjson_auth auth;
-
-    if (cmdjson_parse_auth(&auth, f->body, f->body_len) < 0) {
-        refuse(l, "introduction not valid", f->cmd);
-        return;
-    }
-    if (*secret_key && !same_key(auth.secret_key, secret_key)) {
-        refuse(l, "wrong secret key", f->cmd);
-    } else {
-        l->trusted = true;
-        conn_set_packet_max(l->conn, FRAME_MAX_LEN);
-        if (f->cmd == FRAME_WORKER_CONNECT && !l->worker)
-            become_worker(l, &auth);
-    }
-    cmdjson_fini_auth(&auth);
+    inner_drop(l, false);
 }
 
 static void run_command(struct link *l, const struct frame *f)
 {
     struct inner *in = l->in;
-    int n = commands_run(in->conf.commands, f, &in->answer);
+    int n;
+
+    in->conf.commands->from = l->acking;
+    n = commands_run(in->conf.commands, f, &in->answer);
 
     if (n == -ENOSYS) {
         char peer[ADDR_TEXT_SIZE];
@@ -259,11 +131,57 @@ static void run_command(struct link *l, const struct frame *f)
     }
 }
 
-static void acknowledge(struct link *l, const struct frame *f)
+static void acknowledge(struct link *l, const uint8_t *packet, size_t len)
 {
-    if (!l->acking || router_acknowledge(l->in->conf.router, l->acking, f->body,
-                          f->body_len) < 0)
-        refuse(l, "acknowledges what it was not given", f->cmd);
+    const struct inner_conf *conf = &l->in->conf;
+    size_t body_len;
+    const uint8_t *body = frame_body(packet, len, &body_len);
+
+    if (!body)
+        inner_refuse(l, "malformed packet", FRAME_ACK);
+    else if (router_acknowledge(conf->router, l->acking, conf->commands->roster,
+                 body, body_len) < 0)
+        inner_refuse(l, "acknowledges what it was not given", FRAME_ACK);
+}
+
+static void note_hanging(struct link *l, const struct frame *f)
+{
+    if (!l->acking || router_note_hanging(l->acking, f->body, f->body_len) < 0)
+        inner_refuse(l, "hangs in what it was not given", f->cmd);
+}
+
+static void hear_begun(const struct link *l, const struct frame *f)
+{
+    const struct inner_conf *conf = &l->in->conf;
+
+    conf->on_request_begun(f, router_serial(l->acking), conf->arg);
+}
+
+/* What a worker says of itself, on the link of its events. False: something
+ * else. */
+static bool hear_worker(struct link *l, const struct frame *f)
+{
+    const struct inner_conf *conf = &l->in->conf;
+    bool yes = f->body_len == 1 && f->body[0] == '1';
+    uint32_t serial = router_serial(l->worker);
+
+    switch (f->cmd) {
+    case FRAME_HANDSHAKE_WATCH:
+        router_set_callback(l->worker, ROUTER_ON_HANDSHAKE, yes);
+        break;
+    case FRAME_REQUEST_WATCH:
+        router_set_callback(l->worker, ROUTER_ON_REQUEST, yes);
+        break;
+    case FRAME_HANDSHAKE:
+        conf->on_decision(f, serial, conf->arg);
+        break;
+    case FRAME_REQUEST:
+        conf->on_reply(f, serial, conf->arg);
+        break;
+    default:
+        return false;
+    }
+    return true;
 }
 
 static void on_packet(
@@ -272,19 +190,29 @@ static void on_packet(
     struct link *l = arg;
     struct frame f;
 
-    if (frame_decode(&f, packet, len) < 0)
-        refuse(l, "malformed packet", len > 4 ? packet[4] : 0);
-    else if (f.cmd == FRAME_WORKER_CONNECT ||
-             f.cmd == FRAME_GATEWAY_CLIENT_CONNECT)
-        authenticate(l, &f);
+    /* There may be two of them to a message: they get the short way. */
+    if (l->acking && frame_cmd(packet) == FRAME_ACK) {
+        acknowledge(l, packet, len);
+        return;
+    }
+    if (frame_decode(&f, packet, len) < 0) {
+        inner_refuse(l, "malformed packet", len > 4 ? packet[4] : 0);
+        return;
+    }
+    if (l->trusted)
+        inner_know(l);
+    if (f.cmd == FRAME_WORKER_CONNECT || f.cmd == FRAME_GATEWAY_CLIENT_CONNECT)
+        introductions_take(l, &f);
     else if (!l->trusted)
-        refuse(l, "no secret key", f.cmd);
-    else if (l->worker && f.cmd == FRAME_HANDSHAKE_WATCH)
-        router_set_decides(l->worker, f.body_len == 1 && f.body[0] == '1');
-    else if (l->worker && f.cmd == FRAME_HANDSHAKE)
-        l->in->conf.on_decision(&f, router_serial(l->worker), l->in->conf.arg);
+        inner_refuse(l, "no secret key", f.cmd);
+    else if (l->worker && hear_worker(l, &f))
+        return;
+    else if (l->acking && f.cmd == FRAME_REQUEST_BEGUN)
+        hear_begun(l, &f);
     else if (f.cmd == FRAME_ACK)
-        acknowledge(l, &f);
+        inner_refuse(l, "acknowledges what it was not given", f.cmd);
+    else if (f.cmd == FRAME_HANGS)
+        note_hanging(l, &f);
     else if (f.cmd != FRAME_PING)
         run_command(l, &f);
 }
@@ -312,7 +240,7 @@ static void on_close(struct conn *c, int err, void *arg)
                       : LOG_INFO,
             __FILE__, "worker left peer=%s unsent=%zu err=%d", peer,
             conn_queued(c), -err);
-    drop_link(l, err == 0 || err == -ECONNRESET || err == -EPIPE);
+    inner_drop(l, err == 0 || err == -ECONNRESET || err == -EPIPE);
 }
 
 static const struct conn_ops link_ops = {
@@ -322,62 +250,102 @@ static const struct conn_ops link_ops = {
     .on_close = on_close,
 };
 
+static void ping_workers(struct inner *in)
+{
+    struct frame f = {.cmd = FRAME_PING, .flag = FRAME_FLAG_STRING};
+    struct list *node;
+
+    router_ping_workers(in->conf.router);
+    LIST_FOREACH (node, &in->links) {
+        struct link *l = LIST_ENTRY(node, struct link, node);
+
+        if (l->aside)
+            frame_encode(conn_out(l->conn), &f);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct inner *in = timer->data;
+    uint64_t patience = (uint64_t)(INNER_AUTH_TIMEOUT * 1000);
+
+    /* Without a key nobody has to say anything. */
+    while (
+        *in->conf.secret_key && !list_empty(&in->strangers) &&
+        inner_now(in) -
+                LIST_ENTRY(in->strangers.next, struct link, stranger)->since >=
+            patience)
+        refuse_stranger(in, "it did not say who it is in time");
+    if (in->conf.ping_workers &&
+        inner_now(in) - in->pinged >= (uint64_t)(INNER_PING * 1000)) {
+        in->pinged = inner_now(in);
+        ping_workers(in);
+    }
+    introductions_expire(in);
+}
+
+/* Keys of workers and lines of the log have an address, as with TCP. */
+static void name_local_peer(struct link *l)
+{
+    union addr own = {.in = {.sin_family = AF_INET,
+                          .sin_addr.s_addr = htonl(l->in->conf.local_ip)}};
+
+    if (conn_peer(l->conn)->sa.sa_family == AF_UNIX)
+        conn_call_peer(l->conn, &own);
+}
+
 static void on_accept(
     struct listener *listener, int fd, const union addr *peer, void *arg)
 {
     struct inner *in = arg;
     bool trusted = *in->conf.secret_key == '\0';
     struct conn_limits limits = {
-        .packet_max = trusted ? FRAME_MAX_LEN : INNER_STRANGER_MAX,
+        .packet_max =
+            trusted ? frame_max(in->conf.packet_max) : INNER_STRANGER_MAX,
         .high_water = in->conf.high_water,
     };
     struct link *l;
 
-    if (in->nlinks >= INNER_LINKS_MAX) {
-        if (log_may(&in->refusals, "refused links", 1, REFUSED_LOG))
+    if (in->nlinks - in->nstrangers >= INNER_LINKS_MAX) {
+        in->refused++;
+        if (log_may(&in->refusals, "refused links", 1, INNER_REFUSED_LOG))
             log_warn("inner link refused, too many links=%zu", in->nlinks);
         close(fd);
         return;
     }
+    if (in->nstrangers >= INNER_STRANGERS_MAX)
+        refuse_stranger(in, "one more has come that says nothing");
     l = xcalloc(1, sizeof(*l));
     l->in = in;
-    l->since = now(in);
+    l->since = inner_now(in);
     l->trusted = trusted;
     l->conn = conn_open(in->conf.turn, fd, &link_ops, &limits, l);
     if (!l->conn) {
         free(l);
         return;
     }
+    name_local_peer(l);
     list_push_back(&in->links, &l->node);
+    list_push_back(&in->strangers, &l->stranger);
     in->nlinks++;
+    in->nstrangers++;
 }
 
-static void on_tick(uv_timer_t *timer)
+/* Workers come by TCP where this does not work. */
+static void open_local(struct inner *in, int fd)
 {
-    struct inner *in = timer->data;
-    struct list *node;
-    struct list *next;
+    int err =
+        listener_open(&in->local, turn_loop(in->conf.turn), fd, on_accept, in);
 
-    LIST_FOREACH_SAFE (node, next, &in->links) {
-        struct link *l = LIST_ENTRY(node, struct link, node);
-
-        bool alone = !l->acking; /* else next may end with it */
-
-        if (l->trusted ||
-            now(in) - l->since < (uint64_t)(INNER_AUTH_TIMEOUT * 1000))
-            continue;
-        refuse(l, "no secret key in time", 0);
-        if (!alone)
-            break;
-    }
-    if (in->conf.ping_workers &&
-        now(in) - in->pinged >= (uint64_t)(INNER_PING * 1000)) {
-        in->pinged = now(in);
-        router_ping_workers(in->conf.router);
-    }
+    if (err == 0)
+        return;
+    close(fd);
+    log_warn(
+        "no unix socket for workers of this machine err=%s", uv_strerror(err));
 }
 
-int inner_open(struct inner **out, int fd, const struct inner_conf *conf)
+int inner_open(
+    struct inner **out, int fd, int local_fd, const struct inner_conf *conf)
 {
     struct inner *in = xcalloc(1, sizeof(*in));
     uv_loop_t *loop = turn_loop(conf->turn);
@@ -385,16 +353,18 @@ int inner_open(struct inner **out, int fd, const struct inner_conf *conf)
 
     in->conf = *conf;
     list_init(&in->links);
+    list_init(&in->strangers);
     err = listener_open(&in->listener, loop, fd, on_accept, in);
     if (err < 0) {
         free(in);
         return err;
     }
+    if (local_fd > 0)
+        open_local(in, local_fd);
     uv_timer_init(loop, &in->timer);
     in->timer.data = in;
-    in->pinged = now(in);
-    if (*conf->secret_key || conf->ping_workers)
-        uv_timer_start(&in->timer, on_tick, TICK_MS, TICK_MS);
+    in->pinged = inner_now(in);
+    uv_timer_start(&in->timer, on_tick, TICK_MS, TICK_MS);
     *out = in;
     return 0;
 }
@@ -414,8 +384,10 @@ static void end(struct inner *in, void (*close_conn)(struct conn *c))
     LIST_FOREACH (node, &in->links)
         close_conn(LIST_ENTRY(node, struct link, node)->conn);
     while (!list_empty(&in->links))
-        drop_link(LIST_ENTRY(in->links.next, struct link, node), false);
+        inner_drop(LIST_ENTRY(in->links.next, struct link, node), false);
     listener_close(in->listener);
+    if (in->local)
+        listener_close(in->local);
     uv_close((uv_handle_t *)&in->timer, on_timer_closed);
 }
 
@@ -427,4 +399,9 @@ void inner_close(struct inner *in)
 void inner_close_flushed(struct inner *in)
 {
     end(in, conn_close_flushed);
+}
+
+uint64_t inner_refused(const struct inner *in)
+{
+    return in->refused;
 }

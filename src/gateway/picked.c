@@ -1,3 +1,5 @@
+/* A client is picked once because its mark says so (roster_new_mark()): no set
+ * is kept beside the list. */
 #include "gateway/picked.h"
 
 #include <stdlib.h>
@@ -6,10 +8,10 @@
 
 #define PICKED_KEEP 1024 /* clients; room kept between commands */
 
-void picked_begin(struct picked *p, struct clients *clients)
+void picked_begin(struct picked *p, struct roster *roster)
 {
-    p->clients = clients;
-    p->mark = clients_new_mark(clients);
+    p->roster = roster;
+    p->mark = roster_new_mark(roster);
     p->count = 0;
 }
 
@@ -41,23 +43,23 @@ static void add(struct picked *p, struct client *c)
 
 void picked_add_all(struct picked *p)
 {
-    for (size_t i = 0; i < clients_count(p->clients); i++)
-        add(p, clients_at(p->clients, i));
+    for (size_t i = 0; i < roster_count(p->roster); i++)
+        add(p, roster_at(p->roster, i));
 }
 
-void picked_add_name(struct picked *p, const struct clients_name *name)
+void picked_add_name(struct picked *p, const struct roster_name *name)
 {
     for (uint32_t i = 0; name && i < name->count; i++)
         add(p, name->members[i].client);
 }
 
 void picked_add_names(struct picked *p, const struct cmdjson_names *names,
-    const struct clients_name *(*find)(
-        const struct clients *cs, const void *text, size_t len))
+    const struct roster_name *(*find)(
+        const struct roster *roster, const void *text, size_t len))
 {
     for (size_t i = 0; i < names->count; i++)
         picked_add_name(
-            p, find(p->clients, names->items[i].data, names->items[i].len));
+            p, find(p->roster, names->items[i].data, names->items[i].len));
 }
 
 size_t picked_add_ids(struct picked *p, const struct cmdjson_ids *ids)
@@ -65,7 +67,7 @@ size_t picked_add_ids(struct picked *p, const struct cmdjson_ids *ids)
     size_t gone = 0;
 
     for (size_t i = 0; i < ids->count; i++) {
-        struct client *c = clients_find(p->clients, ids->items[i]);
+        struct client *c = roster_find(p->roster, ids->items[i]);
 
         if (c)
             add(p, c);
@@ -78,7 +80,7 @@ size_t picked_add_ids(struct picked *p, const struct cmdjson_ids *ids)
 void picked_pass_over(struct picked *p, const struct cmdjson_ids *ids)
 {
     for (size_t i = 0; i < ids->count; i++) {
-        struct client *c = clients_find(p->clients, ids->items[i]);
+        struct client *c = roster_find(p->roster, ids->items[i]);
 
         if (c)
             c->mark = p->mark;

@@ -1,9 +1,14 @@
+/* Which event goes where and when. An event of a client leaves at once, if its
+ * worker has room and no earlier event of this client waits; else it waits
+ * (router_held.c). So a client's events reach its worker in order, and what a
+ * worker that acknowledges was given is in its struct given until it says that
+ * the event has begun. */
 #include "gateway/router.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "gateway/client_io.h"
+#include "clients/client_conn.h"
 #include "gateway/router_impl.h"
 #include "util/alloc.h"
 #include "util/hash.h"
@@ -19,8 +24,9 @@ struct router *router_new(const struct router_conf *conf)
 
     r->conf = *conf;
     list_init(&r->leaving);
-    list_init(&r->held);
-    list_init(&r->paused);
+    list_init(&r->waiting);
+    for (size_t i = 0; i < ROUTER_WAIT_SIZES; i++)
+        list_init(&r->sizes[i]);
     /* Seeded by the process's own hash key; xorshift needs it odd. */
     r->random = ((uint64_t)hash_bytes("router", 6) << 32) | 1;
     return r;
@@ -28,21 +34,12 @@ struct router *router_new(const struct router_conf *conf)
 
 void router_free_worker(struct router_worker *w)
 {
+    router_forget_sessions(w);
     list_remove(&w->node);
     if (w->given)
         given_free(w->given);
     free(w->key);
     free(w);
-}
-
-static void unhold(struct router *r, struct held *h)
-{
-    list_remove(&h->node);
-    r->nheld--;
-    r->held_bytes -= sizeof(*h) + h->event.len;
-    h->client->held--;
-    clients_release(h->client);
-    free(h);
 }
 
 void router_free(struct router *r)
@@ -55,10 +52,15 @@ void router_free(struct router *r)
         log_warn("events lost, no worker took them count=%zu", r->nheld);
     LIST_FOREACH_SAFE (node, next, &r->leaving)
         router_free_worker(LIST_ENTRY(node, struct router_worker, node));
-    LIST_FOREACH_SAFE (node, next, &r->held)
-        unhold(r, LIST_ENTRY(node, struct held, node));
-    LIST_FOREACH_SAFE (node, next, &r->paused)
-        list_remove(node);
+    router_unstick(r);
+    LIST_FOREACH_SAFE (node, next, &r->waiting) {
+        struct router_wait *wait = LIST_ENTRY(node, struct router_wait, node);
+        struct router_held *h;
+
+        while ((h = router_first_held(wait->client)))
+            router_unhold(r, wait, h);
+        router_end_wait(r, wait);
+    }
     for (size_t i = 0; i < r->nslots; i++)
         if (r->workers[i])
             router_free_worker(r->workers[i]);
@@ -67,8 +69,7 @@ void router_free(struct router *r)
     free(r);
 }
 
-/* The living worker that c is bound to, or NULL. */
-static struct router_worker *bound_worker(
+struct router_worker *router_bound_worker(
     const struct router *r, const struct client *c)
 {
     struct router_worker *w = NULL;
@@ -80,14 +81,17 @@ static struct router_worker *bound_worker(
 
 static void unbind(struct router *r, struct client *c)
 {
-    struct router_worker *w = bound_worker(r, c);
+    struct router_worker *w = router_bound_worker(r, c);
 
-    if (w)
+    if (w) {
         w->clients--;
+        router_forget_session(r, w, c);
+    }
     c->worker_serial = 0;
 }
 
-/* Its worker is lost, and the events that it did not begin come first. */
+/* The worker of c is lost: events of c that it did not begin go out before any
+ * other of c. */
 static bool is_left_behind(const struct router *r, const struct client *c)
 {
     struct list *node;
@@ -99,38 +103,51 @@ static bool is_left_behind(const struct router *r, const struct client *c)
     return false;
 }
 
-/* The worker that can take an event of c now, or NULL. */
-static struct router_worker *ready_worker(
+/* A worker for c, which is bound to none, or NULL. Not inlined: it has much on
+ * the stack that a message of a client with a worker need not pay for. */
+__attribute__((noinline)) static struct router_worker *choose(
     struct router *r, const struct client *c)
 {
-    struct router_worker *w = bound_worker(r, c);
-
-    if (w)
-        return router_has_room(r, w) ? w : NULL;
     return is_left_behind(r, c) ? NULL : router_choose(r, c);
+}
+
+/* The worker that can take an event of c with len bytes now, or NULL. */
+static struct router_worker *ready_worker(
+    struct router *r, const struct client *c, size_t len)
+{
+    struct router_worker *w = router_bound_worker(r, c);
+
+    if (w && !router_has_room(r, w))
+        return NULL;
+    if (!w)
+        w = choose(r, c);
+    return w && router_share_fits(r, w, c, len) ? w : NULL;
 }
 
 /* Whether ready_worker() would find one. Asks no function: nothing is bound. */
 static bool has_ready_worker(struct router *r, const struct client *c)
 {
-    if (r->conf.mode == GATEWAY_ROUTER_FUNCTION && !bound_worker(r, c))
+    if (r->conf.mode == GATEWAY_ROUTER_FUNCTION && !router_bound_worker(r, c))
         return !is_left_behind(r, c) && router_least_busy(r) != NULL;
-    return ready_worker(r, c) != NULL;
+    return ready_worker(r, c, 0) != NULL;
 }
 
 /* Append the packet to w's link, and keep it if w acknowledges. */
-static void put_event(struct router_worker *w, const struct frame *f)
+static void put_event(struct router *r, struct router_worker *w,
+    struct client *c, const struct frame *f)
 {
     struct buf *out = conn_out(w->conn);
     size_t before = out->len;
 
     frame_encode(out, f);
-    if (w->given)
-        given_add(w->given, out->data + before, out->len - before);
+    if (!w->given)
+        return;
+    given_add(w->given, out->data + before, out->len - before);
+    router_share_take(r, w, c, out->len - before);
 }
 
 static void send_event(struct router *r, struct router_worker *w,
-    struct client *c, const struct event *e)
+    struct client *c, const struct router_event *e)
 {
     bool is_value = e->cmd == FRAME_ON_WEBSOCKET_CONNECT ||
                     (e->cmd == FRAME_ON_CLOSE && w->features.close_info);
@@ -143,14 +160,14 @@ static void send_event(struct router *r, struct router_worker *w,
         .client_port = addr_port(&c->peer),
         .connection_id = c->id,
         .gateway_port = r->conf.gateway_port,
-        .ext = c->session,
-        .ext_len = c->session_len,
         .body = e->body,
         .body_len = e->len,
     };
 
     if (e->cmd == FRAME_ON_CLOSE && !w->features.close_info)
         f.body_len = 0;
+    if (w->features.types)
+        f.flag |= e->type;
     if (e->again && w->given)
         f.flag |= FRAME_FLAG_AGAIN;
     if (c->peer.sa.sa_family == AF_INET6 && w->features.client_addr) {
@@ -158,156 +175,187 @@ static void send_event(struct router *r, struct router_worker *w,
         memcpy(f.client_ip6, &c->peer.in6.sin6_addr, FRAME_IPV6_LEN);
     }
     if (c->worker_serial != w->serial) {
+        c->session_known = c->session_len == 0;
         c->worker_serial = w->serial;
         c->worker_slot = w->slot;
         w->clients++;
     }
-    put_event(w, &f);
+    router_put_session(r, w, c, &f);
+    put_event(r, w, c, &f);
     r->counters.events++;
 }
 
-static void pause_client(struct router *r, struct client *c)
+/* Keep e, which no worker can take now. 0, or -ENOBUFS: too much waits. Out of
+ * the way of the messages that need not wait. */
+__attribute__((noinline)) static int wait_for_worker(
+    struct router *r, struct client *c, const struct router_event *e)
 {
-    if (c->paused || c->gone)
-        return;
-    c->paused = true;
-    client_pause(c->conn);
-    list_push_back(&r->paused, &c->paused_node);
-    r->npaused++;
-}
-
-static void forget_pause(struct router *r, struct client *c)
-{
-    if (!c->paused)
-        return;
-    c->paused = false;
-    list_remove(&c->paused_node);
-    r->npaused--;
-}
-
-void router_hold(struct router *r, struct list *list, struct client *c,
-    const struct event *e)
-{
-    struct held *h = xmalloc(sizeof(*h) + e->len);
-
-    h->client = c;
-    h->event = *e;
-    h->event.body = h->body;
-    if (e->len > 0)
-        memcpy(h->body, e->body, e->len);
-    list_push_back(list, &h->node);
-    c->held++;
-    r->nheld++;
-    r->held_bytes += sizeof(*h) + e->len;
-    pause_client(r, c);
+    if (!router_make_room(r, c, e->len)) {
+        r->counters.refused++;
+        return -ENOBUFS;
+    }
+    router_hold(r, c, e);
+    return 0;
 }
 
 int router_forward(struct router *r, struct client *c, uint8_t cmd,
-    const void *body, size_t len)
+    uint8_t type, const void *body, size_t len)
 {
-    const struct event e = {.body = body, .len = len, .cmd = cmd};
+    const struct router_event e = {
+        .body = body, .len = len, .cmd = cmd, .type = type};
     struct router_worker *w;
 
     if (c->gone)
         return 0;
-    w = c->held > 0 ? NULL : ready_worker(r, c);
+    w = router_first_held(c) ? NULL : ready_worker(r, c, len);
     if (w) {
         send_event(r, w, c, &e);
         return 0;
     }
-    if (router_is_full(r)) {
-        r->counters.refused++;
-        return -ENOBUFS;
-    }
-    router_hold(r, &r->held, c, &e);
-    return 0;
+    return wait_for_worker(r, c, &e);
+}
+
+static void put_text(struct buf *out, const char *text)
+{
+    phpser_put_string(out, text, strlen(text));
 }
 
 /* What gwrun's workers learn with ON_CLOSE (docs/protocol.md). */
 static void put_close_info(
-    struct buf *out, const struct client *c, int code, const char *reason)
+    struct buf *out, const struct client *c, const struct client_conn_end *end)
 {
-    const struct clients_name *uid = c->uid.name;
+    static const struct {
+        const char *word, *by;
+    } causes[] = {
+        [CLIENT_CONN_LEFT] = {"client", "client"},
+        [CLIENT_CONN_KICKED] = {"kicked", "script"},
+        [CLIENT_CONN_DESTROYED] = {"destroyed", "script"},
+        [CLIENT_CONN_TIMEOUT] = {"timeout", "server"},
+        [CLIENT_CONN_OVERFLOW] = {"overflow", "server"},
+        [CLIENT_CONN_TOO_LARGE] = {"too_large", "server"},
+        [CLIENT_CONN_PROTOCOL_ERROR] = {"protocol_error", "server"},
+        [CLIENT_CONN_BUSY] = {"busy", "server"},
+        [CLIENT_CONN_RESTART] = {"restart", "server"},
+    };
+    const struct roster_name *uid = c->uid.name;
 
-    phpser_put_array(out, 4);
-    phpser_put_string(out, "uid", 3);
+    phpser_put_array(out, end->reason ? 7 : 6);
+    put_text(out, "uid");
     if (uid)
         phpser_put_string(out, uid->text, uid->len);
     else
         phpser_put_null(out);
-    phpser_put_string(out, "groups", 6);
+    put_text(out, "groups");
     phpser_put_array(out, c->ngroups);
     for (uint16_t i = 0; i < c->ngroups; i++) {
         phpser_put_int(out, i);
         phpser_put_string(out, c->groups[i].name->text, c->groups[i].name->len);
     }
     phpser_put_end(out);
-    phpser_put_string(out, "code", 4);
-    phpser_put_int(out, code);
-    phpser_put_string(out, "reason", 6);
-    phpser_put_string(out, reason, strlen(reason));
+    put_text(out, "by");
+    put_text(out, causes[end->cause].by);
+    put_text(out, "cause");
+    put_text(out, causes[end->cause].word);
+    put_text(out, "code");
+    phpser_put_int(out, end->code);
+    put_text(out, "dropped");
+    phpser_put_int(out, (int64_t)end->dropped);
+    if (end->reason) {
+        put_text(out, "reason");
+        put_text(out, end->reason);
+    }
     phpser_put_end(out);
 }
 
 void router_close(
-    struct router *r, struct client *c, int code, const char *reason)
+    struct router *r, struct client *c, const struct client_conn_end *end)
 {
-    struct event e = {.cmd = FRAME_ON_CLOSE};
+    struct router_event e = {.cmd = FRAME_ON_CLOSE};
     struct router_worker *w;
 
     if (c->gone)
         return;
-    w = c->held > 0 ? NULL : ready_worker(r, c);
-    c->gone = true;
-    forget_pause(r, c);
     buf_clear(&r->scratch);
-    put_close_info(&r->scratch, c, code, reason);
+    put_close_info(&r->scratch, c, end);
     e.body = r->scratch.data;
     e.len = r->scratch.len;
+    w = router_first_held(c) ? NULL : ready_worker(r, c, e.len);
+    c->gone = true;
+    router_share_end(r, c);
     if (w) {
         send_event(r, w, c, &e);
         unbind(r, c);
+        if (c->wait)
+            router_end_wait(r, c->wait);
     } else {
-        router_hold(r, &r->held, c, &e);
+        router_hold(r, c, &e);
     }
     buf_clear(&r->scratch);
     buf_shrink(&r->scratch, SCRATCH_KEEP);
 }
 
-/* Oldest first. A client's events stay in order: its worker, once full, is full
- * for the rest of the walk. */
-static void release_held(struct router *r)
+/* Give what waits of c to its worker, in order. True: nothing waits any more,
+ * and its worker has room for what follows. */
+static bool release(struct router *r, struct client *c)
+{
+    struct router_held *h;
+
+    while ((h = router_first_held(c))) {
+        struct router_worker *w = ready_worker(r, c, h->event.len);
+
+        if (!w)
+            return false;
+        send_event(r, w, c, &h->event);
+        if (h->event.cmd == FRAME_ON_CLOSE)
+            unbind(r, c);
+        router_unhold(r, c->wait, h);
+    }
+    return c->gone || has_ready_worker(r, c);
+}
+
+/* Release the clients that are stuck behind w, while w has room. */
+static void release_stuck(struct router *r, struct router_worker *w)
 {
     struct list *node;
     struct list *next;
 
-    LIST_FOREACH_SAFE (node, next, &r->held) {
-        struct held *h = LIST_ENTRY(node, struct held, node);
-        struct client *c = h->client;
-        struct router_worker *w = ready_worker(r, c);
+    LIST_FOREACH_SAFE (node, next, &w->stuck) {
+        struct router_wait *wait = LIST_ENTRY(node, struct router_wait, node);
 
-        if (!w)
-            continue;
-        send_event(r, w, c, &h->event);
-        if (h->event.cmd == FRAME_ON_CLOSE)
-            unbind(r, c);
-        unhold(r, h);
+        if (release(r, wait->client))
+            router_end_wait(r, wait);
+        else if (!router_has_room(r, w))
+            return;
     }
 }
 
+/* Clients are served in the order in which they began to wait, each with all
+ * its events in one go: a client that waits is not read from and has few.
+ * Clients of a worker without room are put aside and not passed again until it
+ * has some: each costs a visit for each worker, not for each drain. */
 void router_drained(struct router *r)
 {
     struct list *node;
     struct list *next;
 
-    release_held(r);
-    LIST_FOREACH_SAFE (node, next, &r->paused) {
-        struct client *c = LIST_ENTRY(node, struct client, paused_node);
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i] && router_has_room(r, r->workers[i]))
+            release_stuck(r, r->workers[i]);
+    LIST_FOREACH_SAFE (node, next, &r->waiting) {
+        struct router_wait *wait = LIST_ENTRY(node, struct router_wait, node);
+        struct router_worker *w;
 
-        if (c->held > 0 || !has_ready_worker(r, c))
+        if (release(r, wait->client)) {
+            router_end_wait(r, wait);
             continue;
-        forget_pause(r, c);
-        client_resume(c->conn);
+        }
+        if (!router_least_busy(r))
+            return; /* nobody has room */
+        w = router_bound_worker(r, wait->client);
+        if (w && !router_has_room(r, w)) {
+            list_remove(&wait->node);
+            list_push_back(&w->stuck, &wait->node);
+        }
     }
 }
 
@@ -336,13 +384,33 @@ static size_t free_slot(struct router *r)
     return i;
 }
 
-/* Before its first event. */
+/* Tell w, before its first event, that events say which type of websocket
+ * message they carry. */
+static void tell_types(const struct router *r, struct router_worker *w)
+{
+    struct frame f = {.cmd = FRAME_TYPES, .flag = FRAME_FLAG_STRING};
+
+    router_put(r, w, &f);
+}
+
+/* Ask w, before its first event, to say what it begins. */
 static void ask_for_acks(struct router *r, struct router_worker *w)
 {
     struct frame f = {.cmd = FRAME_ACK};
 
     w->given = given_new();
     router_put(r, w, &f);
+}
+
+/* What the scripts of those that are here have; or had, while none is. */
+static void find_callbacks(struct router *r)
+{
+    if (r->nworkers == 0)
+        return;
+    r->callbacks = 0;
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i])
+            r->callbacks |= r->workers[i]->features.callbacks;
 }
 
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
@@ -358,6 +426,8 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
             return NULL;
         w = xcalloc(1, sizeof(*w));
         list_init(&w->node);
+        list_init(&w->stuck);
+        list_init(&w->sessions);
         w->key = xstrdup(key);
         w->key_hash = router_hash(key, strlen(key));
         w->serial = ++r->last_serial;
@@ -367,18 +437,24 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     }
     w->conn = conn;
     w->features = features;
+    if (features.types)
+        tell_types(r, w);
     if (features.acks)
         ask_for_acks(r, w);
+    if (features.session)
+        router_begin_sessions(r, w);
     router_drained(r);
     return w;
 }
 
 void router_remove_worker(struct router *r, struct router_worker *w)
 {
-    router_asks(r); /* remembers it, should w be the last one */
+    find_callbacks(r); /* remembers them, should w be the last one */
+    router_unstick(r);
     r->workers[w->slot] = NULL;
     r->nworkers--;
     w->conn = NULL;
+    router_forget_sessions(w);
     if (w->given)
         list_push_back(&r->leaving, &w->node);
     else
@@ -386,25 +462,67 @@ void router_remove_worker(struct router *r, struct router_worker *w)
     router_drained(r); /* what waited for its link may go elsewhere */
 }
 
-int router_acknowledge(
-    struct router *r, struct router_worker *w, const void *body, size_t len)
+struct taking {
+    struct router *r;
+    struct router_worker *w;
+    const struct roster *roster;
+    struct list due; /* struct router_wait: of which something began */
+};
+
+/* Clients that have left have no share any more. */
+static void on_begun(uint32_t connection_id, size_t len, void *arg)
 {
+    struct taking *t = arg;
+    struct client *c = roster_find(t->roster, connection_id);
+
+    t->r->unbegun_bytes -= len;
+    if (!c)
+        return;
+    router_share_leave(t->r, t->w, c, len);
+    if (c->wait) {
+        list_remove(&c->wait->due);
+        list_push_back(&t->due, &c->wait->due);
+    }
+}
+
+/* Events that did not fit behind those which have begun may fit now. */
+static void release_due(struct router *r, struct list *due)
+{
+    while (!list_empty(due)) {
+        struct router_wait *wait =
+            LIST_ENTRY(due->next, struct router_wait, due);
+
+        list_remove(&wait->due);
+        if (release(r, wait->client))
+            router_end_wait(r, wait);
+    }
+}
+
+int router_acknowledge(struct router *r, struct router_worker *w,
+    const struct roster *roster, const void *body, size_t len)
+{
+    struct taking t = {.r = r, .w = w, .roster = roster};
     struct ack ack;
     ssize_t begun;
 
+    list_init(&t.due);
     if (ack_parse(&ack, body, len) < 0)
         return -EPROTO;
-    if (given_bytes(w->given) > r->conf.high_water)
+    if (given_untaken(w->given) > r->conf.high_water)
         w->behind = true;
-    begun = given_take(w->given, &ack);
+    begun = given_take(w->given, &ack, on_begun, &t);
+    release_due(r, &t.due);
     if (begun < 0)
         return -EPROTO;
     w->running += (uint64_t)begun;
     if (ack.ended > w->running)
         return -EPROTO;
     w->running -= ack.ended;
-    if (w->behind && given_bytes(w->given) <= r->conf.high_water / 4) {
+    if (w->behind && given_untaken(w->given) <= r->conf.high_water / 4) {
         w->behind = false;
+        router_drained(r);
+    } else if (w->crowded && given_bytes(w->given) <= r->conf.high_water / 2) {
+        w->crowded = false;
         router_drained(r);
     }
     return 0;
@@ -412,37 +530,50 @@ int router_acknowledge(
 
 void router_uid_bound(struct router *r, struct client *c)
 {
-    if (r->conf.mode == GATEWAY_ROUTER_HASH_UID)
-        unbind(r, c);
+    if (r->conf.mode != GATEWAY_ROUTER_HASH_UID)
+        return;
+    unbind(r, c);
+    if (c->wait) { /* stuck behind that worker no longer */
+        list_remove(&c->wait->node);
+        list_push_back(&r->waiting, &c->wait->node);
+    }
 }
 
 bool router_is_full(const struct router *r)
 {
-    return r->held_bytes > ROUTER_HELD_MAX;
+    return r->held_bytes > ROUTER_HELD_MAX ||
+           r->unbegun_bytes >
+               r->nworkers * r->conf.high_water + ROUTER_HELD_MAX;
 }
 
-void router_set_decides(struct router_worker *w, bool decides)
+void router_set_callback(
+    struct router_worker *w, enum router_callback callback, bool has)
 {
-    w->features.decides = decides;
+    if (has)
+        w->features.callbacks |= callback;
+    else
+        w->features.callbacks &= ~(unsigned)callback;
 }
 
-bool router_asks(struct router *r)
+bool router_has_callback(struct router *r, enum router_callback callback)
 {
-    if (r->nworkers == 0)
-        return r->decided;
-    r->decided = false;
-    for (size_t i = 0; i < r->nslots && !r->decided; i++)
-        r->decided = r->workers[i] && r->workers[i]->features.decides;
-    return r->decided;
+    find_callbacks(r);
+    return r->callbacks & callback;
 }
 
-struct router_worker *router_pick_decider(struct router *r)
+bool router_takes_answers(const struct router_worker *w)
+{
+    return w->features.answers;
+}
+
+struct router_worker *router_pick(
+    struct router *r, enum router_callback callback)
 {
     for (size_t i = 1; i <= r->nslots; i++) {
         size_t slot = (r->last_asked + i) % r->nslots;
         struct router_worker *w = r->workers[slot];
 
-        if (w && w->features.decides && router_has_room(r, w)) {
+        if (w && w->features.callbacks & callback && router_has_room(r, w)) {
             r->last_asked = slot;
             return w;
         }
@@ -450,13 +581,18 @@ struct router_worker *router_pick_decider(struct router *r)
     return NULL;
 }
 
-void router_put(
-    const struct router *r, struct router_worker *w, struct frame *f)
+void router_put_on(const struct router *r, struct conn *link, struct frame *f)
 {
     f->local_ip = r->conf.local_ip;
     f->local_port = r->conf.local_port;
     f->gateway_port = r->conf.gateway_port;
-    frame_encode(conn_out(w->conn), f);
+    frame_encode(conn_out(link), f);
+}
+
+void router_put(
+    const struct router *r, struct router_worker *w, struct frame *f)
+{
+    router_put_on(r, w->conn, f);
 }
 
 bool router_acknowledges(const struct router_worker *w)
@@ -483,9 +619,23 @@ size_t router_worker_count(const struct router *r)
     return r->nworkers;
 }
 
+size_t router_local_count(const struct router *r)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < r->nslots; i++)
+        count += r->workers[i] && r->workers[i]->features.is_local;
+    return count;
+}
+
 size_t router_paused_count(const struct router *r)
 {
     return r->npaused;
+}
+
+size_t router_over_count(const struct router *r)
+{
+    return r->nover;
 }
 
 size_t router_held_count(const struct router *r)

@@ -2,10 +2,15 @@
  * while no worker can take them.
  *
  * A client is bound to one worker while that worker lives; its first event
- * chooses it. When no worker is there, or the link is over its high-water
- * mark, the client is no longer read from and its events wait here, in order;
- * they go out, and reading goes on, when a worker comes or the link drains. An
- * ON_CLOSE always waits; others are refused above ROUTER_HELD_MAX.
+ * chooses it. When no worker is there, or so much lies unread in its link, the
+ * client is no longer read from and its events wait here, in order; they go
+ * out, and reading goes on, when a worker comes or the link drains. An ON_CLOSE
+ * always waits; above ROUTER_HELD_MAX clients of which most waits are closed.
+ *
+ * A client of which a worker that acknowledges has more than its share and has
+ * not begun it is no longer read from, until it has; others are. What would be
+ * more than the worker's high-water mark waits here, but for a little of each
+ * client.
  *
  * With GATEWAY_ROUTER_HASH_UID a client is routed by its address until a uid
  * is bound and by the uid from the next event on: that may be another worker,
@@ -14,6 +19,8 @@
  * What a worker that acknowledges was given and has not begun is kept. When the
  * worker is lost, its clients' later events wait until it is certain what it
  * began; then the rest goes to others, in front of them.
+ *
+ * Only workers of the gateway's kind are here (inner_conf.workers).
  *
  * With GATEWAY_ROUTER_FUNCTION the configuration chooses: once for each binding
  * of a client, among the workers that have room.
@@ -27,8 +34,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gateway/clients.h"
-#include "gateway/gateway.h"
+#include "gateway/gateway_conf.h"
+#include "gateway/roster.h"
 #include "net/conn.h"
 #include "wire/frame.h"
 
@@ -42,27 +49,44 @@ struct router_conf {
     uint32_t local_ip; /* host order; of the heads of all events */
     uint16_t local_port;
     uint16_t gateway_port;
-    size_t high_water; /* bytes that a worker was given and has not begun */
+    /* Bytes that a worker was given and has not begun, */
+    size_t high_water;    /* of all clients, */
+    size_t client_share;  /* and of one that still is read from */
+    size_t session_max;   /* bytes of one; told to workers */
+    size_t session_cache; /* bytes of sessions that a worker may keep */
 };
 
 /* What a worker understands beyond GatewayWorker's protocol. */
 struct router_features {
-    bool close_info;  /* the body of ON_CLOSE */
-    bool client_addr; /* FRAME_FLAG_IPV6 */
-    bool handshake;   /* FRAME_HANDSHAKE */
-    bool decides;     /* its script decides about handshakes */
-    bool acks;        /* FRAME_ACK; ends with router_settle() */
+    bool close_info;    /* the body of ON_CLOSE */
+    bool client_addr;   /* FRAME_FLAG_IPV6 */
+    bool handshake;     /* FRAME_HANDSHAKE */
+    bool requests;      /* FRAME_REQUEST; with acks only */
+    unsigned callbacks; /* of enum router_callback, that its script has */
+    bool answers;       /* wire/answer.h, in FRAME_HANDSHAKE */
+    bool acks;          /* FRAME_ACK; it ends with router_settle() */
+    bool session;       /* FRAME_SESSION; with acks only */
+    bool types;         /* FRAME_FLAG_TYPES, which it is told */
+    bool is_local;      /* it runs on this machine: one master started both */
+};
+
+/* What a script may have that decides who is asked. */
+enum router_callback {
+    ROUTER_ON_HANDSHAKE = 1,
+    ROUTER_ON_REQUEST = 2,
 };
 
 struct router_counters {
     uint64_t events;  /* given to workers' links */
-    uint64_t refused; /* over ROUTER_HELD_MAX; the client was closed */
+    uint64_t refused; /* over ROUTER_HELD_MAX; a client was closed */
     uint64_t lost;    /* still waiting when the router ended, or given to a
                          worker of which nobody knows what it began */
     uint64_t again;   /* given to another worker than the first */
     uint64_t cut_off; /* begun by a worker that died before it was through */
+    uint64_t over;    /* times that a client was over its share */
 };
 
+struct client_conn_end;
 struct router;
 struct router_worker; /* a worker's link */
 
@@ -78,58 +102,83 @@ void router_free(struct router *r);
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     const char *key, struct router_features features, struct conn **replaced);
 
-/* NULL when no such worker is there. */
+/* The worker with this key, or NULL. */
 struct router_worker *router_find_worker(
     const struct router *r, const char *key);
 
-/* Its link is lost. Its clients find another worker at their next event; or,
- * if it acknowledges, after router_settle(). */
+/* The link of w is lost. Its clients find another worker at their next event;
+ * or, if w acknowledges, after router_settle(). */
 void router_remove_worker(struct router *r, struct router_worker *w);
 
 /* What w says of its events (wire/ack.h). 0, or -EPROTO: it lies. */
-int router_acknowledge(
-    struct router *r, struct router_worker *w, const void *body, size_t len);
+int router_acknowledge(struct router *r, struct router_worker *w,
+    const struct roster *roster, const void *body, size_t len);
+
+/* The body of a FRAME_HANGS of w. 0, or -EPROTO. */
+int router_note_hanging(struct router_worker *w, const void *body, size_t len);
 
 /* A worker that acknowledges was removed, and nothing more comes from it.
  * certain: what it said was all. w is gone after the call. */
 void router_settle(struct router *r, struct router_worker *w,
-    const struct clients *clients, bool certain);
+    const struct roster *roster, bool certain);
 
-/* A link has room again: give it what waits, read from its clients again. */
+/* A worker's link has room again: events that wait go out, and their clients
+ * are read from again. */
 void router_drained(struct router *r);
 
-/* Give an event of c to its worker, or let it wait. 0, or -ENOBUFS: too much
- * waits already, the event is dropped and the client must be closed. */
+/* Give an event of c to its worker, or let it wait. type is one of
+ * FRAME_FLAG_TYPES, or 0. 0, or -ENOBUFS: too much waits already, of nobody
+ * more than of c: the event is dropped and c must be closed. */
 int router_forward(struct router *r, struct client *c, uint8_t cmd,
-    const void *body, size_t len);
+    uint8_t type, const void *body, size_t len);
 
 /* The last event of c, which is still in the indexes. Never refused; nothing of
  * c is forwarded afterwards. */
 void router_close(
-    struct router *r, struct client *c, int code, const char *reason);
+    struct router *r, struct client *c, const struct client_conn_end *end);
+
+/* The session of c has changed, and not by its worker: tell the worker, so that
+ * events which it has not begun see the new one. known: it had the old one. */
+void router_session_changed(
+    struct router *r, const struct client *c, bool known);
+
+bool router_keeps_sessions(const struct router_worker *w);
+
+/* w, which keeps sessions, changes one. 0, or as roster_patch_session(). */
+int router_patch_session(struct router *r, struct router_worker *w,
+    const struct roster *roster, const struct frame *f);
 
 /* A uid was bound to c. */
 void router_uid_bound(struct router *r, struct client *c);
 
-/* True when so much waits that no new client should be taken. */
+/* True when so much waits, here or with the workers, that no new client should
+ * be taken. */
 bool router_is_full(const struct router *r);
 
-/* The script of w decides about handshakes, or does not any more. */
-void router_set_decides(struct router_worker *w, bool decides);
+/* The script of w has that callback, or not any more. */
+void router_set_callback(
+    struct router_worker *w, enum router_callback callback, bool has);
 
-/* Whether a worker must be asked before a websocket is let in: some worker's
- * script decides, or, while there is no worker, one did before. */
-bool router_asks(struct router *r);
+/* Whether some worker's script has it or, while there is no worker, one had it
+ * before. */
+bool router_has_callback(struct router *r, enum router_callback callback);
 
-/* Its script decides about handshakes and its link has room: take turns. NULL
- * when there is none. Borrowed until the loop runs. */
-struct router_worker *router_pick_decider(struct router *r);
+/* One whose script has it and whose link has room: they take turns. NULL when
+ * there is none. Borrowed until the loop runs. */
+struct router_worker *router_pick(
+    struct router *r, enum router_callback callback);
+
+/* It knows answers to handshakes that say more than a status. */
+bool router_takes_answers(const struct router_worker *w);
 
 /* Send f to w with the address of this gateway. */
 void router_put(
     const struct router *r, struct router_worker *w, struct frame *f);
 
-/* Whether it says what it begins: then router_settle() ends it. */
+/* The same over a link whose other end is no worker of this router. */
+void router_put_on(const struct router *r, struct conn *link, struct frame *f);
+
+/* Whether w says which events it has begun: then router_settle() ends it. */
 bool router_acknowledges(const struct router_worker *w);
 
 /* Tells w from all others that this router has had. */
@@ -139,7 +188,16 @@ uint32_t router_serial(const struct router_worker *w);
 void router_ping_workers(struct router *r);
 
 size_t router_worker_count(const struct router *r);
+
+/* Those of them that are router_features.is_local. */
+size_t router_local_count(const struct router *r);
+
 size_t router_paused_count(const struct router *r);
+
+/* Clients not read from because they are over their share. */
+size_t router_over_count(const struct router *r);
+
+/* Events that wait here. */
 size_t router_held_count(const struct router *r);
 
 /* Events that workers were given and have not begun, as far as they tell. */

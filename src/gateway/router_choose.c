@@ -1,4 +1,6 @@
-/* Which worker gets a client that is bound to none. */
+/* Which worker gets a client that is bound to none: one function for each value
+ * of the key router. Nothing here binds, and none returns a worker without
+ * room. */
 #include <string.h>
 
 #include "gateway/router_impl.h"
@@ -7,7 +9,7 @@
 
 bool router_has_room(const struct router *r, const struct router_worker *w)
 {
-    if (w->given && given_bytes(w->given) > r->conf.high_water)
+    if (w->given && given_untaken(w->given) > r->conf.high_water)
         return false;
     return !conn_is_full(w->conn);
 }
@@ -84,7 +86,7 @@ static uint64_t address_hash(const union addr *peer)
 static struct router_worker *by_function(
     const struct router *r, const struct client *c)
 {
-    const struct clients_name *uid = c->uid.name;
+    const struct roster_name *uid = c->uid.name;
     char host[ADDR_TEXT_SIZE];
     const struct gateway_newcomer newcomer = {
         .remote_addr = addr_format_host(host, &c->peer),
@@ -96,7 +98,7 @@ static struct router_worker *by_function(
     struct gateway_candidate *list = xcalloc(r->nslots + 1, sizeof(*list));
     struct router_worker *chosen = NULL;
     size_t count = 0;
-    int place = -1;
+    int at = -1;
 
     for (size_t i = 0; i < r->nslots; i++) {
         const struct router_worker *w = r->workers[i];
@@ -105,16 +107,16 @@ static struct router_worker *by_function(
             list[count++] = (struct gateway_candidate){w->key, w->clients};
     }
     if (count > 0)
-        place = r->conf.choose(list, count, &newcomer, r->conf.choose_arg);
-    if (place >= 0 && (size_t)place < count)
-        chosen = router_find_worker(r, list[place].key);
+        at = r->conf.choose(list, count, &newcomer, r->conf.choose_arg);
+    if (at >= 0 && (size_t)at < count)
+        chosen = router_find_worker(r, list[at].key);
     free(list);
     return chosen ? chosen : router_least_busy(r);
 }
 
 struct router_worker *router_choose(struct router *r, const struct client *c)
 {
-    const struct clients_name *uid = c->uid.name;
+    const struct roster_name *uid = c->uid.name;
 
     switch (r->conf.mode) {
     case GATEWAY_ROUTER_RANDOM:

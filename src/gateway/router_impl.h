@@ -21,23 +21,46 @@ struct router_worker {
     struct router_features features;
     struct given *given; /* owned; NULL: it does not acknowledge */
     uint64_t running;    /* events that it began and is not through with */
-    bool behind;         /* it had more than it may; router_drained() is due */
+    struct list stuck; /* struct router_wait, of its clients: it has no room */
+    /* router_sessions.c */
+    struct list sessions;   /* struct client, used last at the end */
+    size_t sessions_bytes;  /* counted for them */
+    uint32_t changes;       /* of sessions that came from it … */
+    uint32_t confirmed;     /* … and of which it knows that they came */
+    size_t confirmed_bytes; /* of those since */
+    bool behind;      /* it had more than it may; router_drained() is due */
+    bool crowded;     /* an event did not fit; router_drained() is due, too */
+    bool hangs;       /* the event with the next number, it said at last */
+    uint32_t hanging; /* as given_drop() wants it */
 };
 
-struct event {
+struct router_event {
     const void *body; /* borrowed */
     size_t len;
     uint8_t cmd;
-    bool again; /* was given to a worker that did not begin it */
+    uint8_t type; /* one of FRAME_FLAG_TYPES, or 0 */
+    bool again;   /* was given to a worker that did not begin it */
 };
 
 /* An event that waits for a worker. */
-struct held {
+struct router_held {
     struct list node;
-    struct client *client; /* kept alive by client->held */
-    struct event event;
+    struct router_event event;
     uint8_t body[];
 };
+
+/* What waits of a client, which is not read from meanwhile. */
+struct router_wait {
+    struct list node;      /* in router->waiting, or its worker's stuck */
+    struct client *client; /* kept alive by client->wait */
+    struct list again; /* struct router_held, oldest first: given before, … */
+    struct list events;    /* … and those behind them */
+    size_t bytes;          /* of both */
+    struct list same_size; /* in router->sizes, or alone */
+    struct list due;       /* while router_acknowledge() runs, else alone */
+};
+
+#define ROUTER_WAIT_SIZES 64
 
 struct router {
     struct router_conf conf;
@@ -45,30 +68,80 @@ struct router {
     size_t nslots, nworkers;
     uint32_t last_serial;
     struct list leaving; /* workers of which nobody knows yet what they began */
-    struct list held;    /* struct held, oldest first */
-    struct list paused;  /* clients not read from */
-    size_t nheld, held_bytes, npaused;
+    struct list waiting; /* struct router_wait, oldest first; … */
+    struct list sizes[ROUTER_WAIT_SIZES]; /* … and by the power of two of what
+                                             they hold */
+    size_t nheld, held_bytes, npaused, nover;
+    size_t unbegun_bytes; /* of what workers were given */
     struct router_counters counters;
-    bool decided;      /* router_asks() when there were workers last */
-    size_t last_asked; /* slot */
+    unsigned callbacks; /* of scripts, when there were workers last */
+    size_t last_asked;  /* slot */
     uint64_t random;
     struct buf scratch; /* of router_close() */
 };
 
-/* router.c: keep a copy at the end of list, which is router->held or becomes
- * it. */
-void router_hold(struct router *r, struct list *list, struct client *c,
-    const struct event *e);
+/* router_held.c: keep a copy behind what waits of c; e->again: behind all of
+ * those and in front of the others. */
+void router_hold(
+    struct router *r, struct client *c, const struct router_event *e);
+/* router_held.c: what of c is to go first, or NULL; it has gone. */
+struct router_held *router_first_held(const struct client *c);
+void router_unhold(
+    struct router *r, struct router_wait *wait, struct router_held *h);
+/* router_held.c: every event in wait is through, or lost. */
+void router_end_wait(struct router *r, struct router_wait *wait);
+/* router_held.c: clients stuck behind a worker wait for any worker again. */
+void router_unstick(struct router *r);
+/* router_held.c: for len bytes more of c: above ROUTER_HELD_MAX those are
+ * closed of which most waits. False: that is c itself. */
+bool router_make_room(struct router *r, const struct client *c, size_t len);
+/* router.c: the living worker that c is bound to, or NULL. */
+struct router_worker *router_bound_worker(
+    const struct router *r, const struct client *c);
 void router_free_worker(struct router_worker *w);
+
+/* router_share.c: w was given len bytes of c, or will not begin them any more;
+ * c is read from while they are within its share. */
+void router_share_take(struct router *r, const struct router_worker *w,
+    struct client *c, size_t len);
+void router_share_leave(struct router *r, const struct router_worker *w,
+    struct client *c, size_t len);
+
+/* router_share.c: whether w, with what it has and has not begun, may be given
+ * another len bytes of c. */
+bool router_share_fits(const struct router *r, struct router_worker *w,
+    const struct client *c, size_t len);
+
+/* router_share.c: do not read from c, since its worker has no room; or read
+ * again, unless c is over its share. */
+void router_stall(struct router *r, struct client *c);
+void router_unstall(struct router *r, struct client *c);
+
+/* router_share.c: c has left. */
+void router_share_end(struct router *r, struct client *c);
 
 /* router_choose.c: a worker with room for a client that is bound to none, or
  * NULL. */
 struct router_worker *router_choose(struct router *r, const struct client *c);
 struct router_worker *router_least_busy(const struct router *r);
 
-/* router_choose.c: whether it takes more events. One that acknowledges may have
- * so much that it has not begun, wherever that lies. */
+/* router_choose.c: whether w takes more events. Of a worker that acknowledges
+ * only what it has not even read counts, wherever that lies: events that it has
+ * read wait for handlers of the same clients and hold up nobody else. */
 bool router_has_room(const struct router *r, const struct router_worker *w);
+
+/* router_sessions.c: before w's first event: what it may do with sessions. */
+void router_begin_sessions(const struct router *r, struct router_worker *w);
+
+/* router_sessions.c: put c's session into an event for w, to which c is bound,
+ * unless w has it. */
+void router_put_session(struct router *r, struct router_worker *w,
+    struct client *c, struct frame *f);
+
+/* router_sessions.c: c is bound to w no longer, w to nobody. */
+void router_forget_session(
+    const struct router *r, struct router_worker *w, struct client *c);
+void router_forget_sessions(struct router_worker *w);
 
 /* router_choose.c: a hash that all gateways share. */
 uint64_t router_hash(const void *data, size_t len);

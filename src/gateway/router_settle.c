@@ -6,21 +6,23 @@
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/log.h"
+#include "wire/bigendian.h"
+#include "wire/client_id.h"
 #include "wire/frame.h"
 
 /* A client that is in no index any more. */
 struct departed {
     UT_hash_handle hh;
     uint32_t id;
-    struct client *client; /* kept alive by client->held */
+    struct client *client; /* kept alive by client->wait */
     bool revived;          /* made from its events: they hold its session */
 };
 
 struct regiving {
     struct router *r;
-    const struct clients *clients;
-    struct departed *departed; /* owned; by id */
-    struct list events;        /* struct held */
+    const struct roster *roster;
+    struct departed *departed;          /* owned; by id */
+    const struct router_worker *worker; /* the lost one */
 };
 
 static struct departed *find_departed(const struct regiving *g, uint32_t id)
@@ -55,14 +57,14 @@ static struct departed *revive(struct regiving *g, const struct frame *f)
         peer.in.sin_port = htons(f->client_port);
         peer.in.sin_addr.s_addr = htonl(f->client_ip);
     }
-    d = add_departed(g, clients_revive(f->connection_id, &peer));
+    d = add_departed(g, roster_revive(f->connection_id, &peer));
     d->revived = true;
     return d;
 }
 
 static struct client *client_of(struct regiving *g, const struct frame *f)
 {
-    struct client *c = clients_find(g->clients, f->connection_id);
+    struct client *c = roster_find(g->roster, f->connection_id);
     struct departed *d;
 
     if (c)
@@ -71,59 +73,102 @@ static struct client *client_of(struct regiving *g, const struct frame *f)
     if (!d)
         d = revive(g, f);
     if (d->revived)
-        clients_set_session(d->client, f->ext, f->ext_len);
+        roster_set_session(g->roster, d->client, f->ext, f->ext_len);
     return d->client;
+}
+
+/* The lost worker will not begin it. */
+static void forget(const uint8_t *packet, size_t len, void *arg)
+{
+    struct regiving *g = arg;
+    struct client *c = roster_find(g->roster, frame_connection_id(packet));
+
+    g->r->unbegun_bytes -= len;
+    if (c)
+        router_share_leave(g->r, g->worker, c, len);
 }
 
 static void hold_again(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
-    struct event e = {.again = true};
+    struct router_event e = {.again = true};
     struct frame f;
 
     frame_decode(&f, packet, len);
+    forget(packet, len, arg);
     e.cmd = f.cmd;
+    e.type = f.flag & FRAME_FLAG_TYPES;
     e.body = f.body;
     e.len = f.body_len;
-    router_hold(g->r, &g->events, client_of(g, &f), &e);
+    router_hold(g->r, client_of(g, &f), &e);
 }
 
-/* Put what w has not begun in front of all that waits. */
-static void hold_unbegun(struct router *r, const struct router_worker *w,
-    const struct clients *clients)
+/* Put what the worker has not begun in front of all that waits. */
+static void hold_unbegun(struct regiving *g)
 {
-    struct regiving g = {.r = r, .clients = clients};
     struct departed *d, *tmp;
     struct list *node;
 
-    list_init(&g.events);
-    LIST_FOREACH (node, &r->held) {
-        struct client *c = LIST_ENTRY(node, struct held, node)->client;
+    LIST_FOREACH (node, &g->r->waiting) {
+        struct router_wait *wait = LIST_ENTRY(node, struct router_wait, node);
 
-        if (c->gone && !find_departed(&g, c->id))
-            add_departed(&g, c);
+        if (wait->client->gone)
+            add_departed(g, wait->client);
+        list_splice(&wait->again, &wait->events);
+        list_splice(&wait->events, &wait->again);
     }
-    given_each(w->given, hold_again, &g);
-    list_splice(&g.events, &r->held);
-    list_splice(&r->held, &g.events);
-    MAP_FOREACH (hh, g.departed, d, tmp) {
-        HASH_DEL(g.departed, d);
+    given_each(g->worker->given, hold_again, g);
+    MAP_FOREACH (hh, g->departed, d, tmp) {
+        HASH_DEL(g->departed, d);
         free(d);
     }
 }
 
-void router_settle(struct router *r, struct router_worker *w,
-    const struct clients *clients, bool certain)
+int router_note_hanging(struct router_worker *w, const void *body, size_t len)
 {
-    size_t unbegun = given_count(w->given);
-    uint64_t running = w->running;
+    if (len != sizeof(w->hanging))
+        return -EPROTO;
+    w->hangs = true;
+    w->hanging = get32(body);
+    return 0;
+}
 
+/* What hung the worker would hang the next one. */
+static void drop_hanging(const uint8_t *packet, size_t len, void *arg)
+{
+    struct regiving *g = arg;
+    char id[CLIENT_ID_LEN + 1];
+    struct frame f;
+
+    frame_decode(&f, packet, len);
+    forget(packet, len, arg);
+    client_id_format(
+        id, &(struct client_id){f.local_ip, f.local_port, f.connection_id});
+    log_error(
+        "an event hung its worker, nobody else gets it event=%s client=%s "
+        "key=%s",
+        frame_cmd_name(f.cmd), id, g->worker->key);
+}
+
+void router_settle(struct router *r, struct router_worker *w,
+    const struct roster *roster, bool certain)
+{
+    struct regiving g = {.r = r, .roster = roster, .worker = w};
+    size_t unbegun;
+    uint64_t running;
+
+    if (w->hangs && given_drop(w->given, w->hanging, drop_hanging, &g))
+        w->running++; /* else it is among them already */
+    unbegun = given_count(w->given);
+    running = w->running;
     r->counters.cut_off += running;
+    router_unstick(r);
     if (certain) {
         r->counters.again += unbegun;
-        hold_unbegun(r, w, clients);
+        hold_unbegun(&g);
     } else {
         r->counters.lost += unbegun;
+        given_each(w->given, forget, &g);
     }
     if (unbegun > 0 || running > 0)
         log_warn("worker lost key=%s not_begun=%zu (%s) cut_off=%llu", w->key,

@@ -1,16 +1,17 @@
+/* Every check raises and does not return, so nothing here may hold memory that
+ * is not Lua's own. Numbers count as strings where GatewayWorker takes them. */
 #include "lualib/largs.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lualib/lnumber.h"
 #include "util/log.h"
+#include "util/utf8.h"
 #include "wire/frame.h"
 
 #define NUMBER_SIZE 24 /* room for an integer's text and a NUL */
-
-/* Room in a packet for the head and the names of receivers. */
-#define MESSAGE_MAX (FRAME_MAX_LEN - 1024 * 1024) /* bytes */
 
 static bool parse_client(lua_State *L, int index, struct client_id *out)
 {
@@ -72,7 +73,23 @@ static int compare_clients(const void *a, const void *b)
            (x->connection_id < y->connection_id);
 }
 
-void largs_clients(lua_State *L, int arg, struct largs_clients *out)
+/* The value on top, under its key, is no client id. */
+static int raise_member(lua_State *L, int arg, int options)
+{
+    const char *value;
+
+    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) == LUA_TSTRING)
+        return raise_client(L, arg, lua_gettop(L));
+    value = luaL_tolstring(L, -1, NULL);
+    return luaL_argerror(L, arg,
+        lua_pushfstring(L,
+            "client ids expected, got a table with %s = %s; options are "
+            "argument #%d",
+            lua_tostring(L, -3), value, options));
+}
+
+void largs_clients(
+    lua_State *L, int arg, int options, struct largs_clients *out)
 {
     bool list = lua_istable(L, arg);
     size_t count = 0;
@@ -86,7 +103,7 @@ void largs_clients(lua_State *L, int arg, struct largs_clients *out)
         for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1)) {
             if (out->count == count ||
                 !parse_client(L, -1, &out->items[out->count]))
-                raise_client(L, arg, lua_gettop(L));
+                raise_member(L, arg, options);
             out->count++;
         }
         qsort(out->items, count, sizeof(*out->items), compare_clients);
@@ -142,18 +159,30 @@ static const char *parse_name(lua_State *L, int index, size_t *len,
     text = lua_tolstring(L, index, len);
     if (*len == 0 || *len > LARGS_NAME_MAX || (*len == 1 && text[0] == '0'))
         return NULL;
+    if (!utf8_valid((const uint8_t *)text, *len)) {
+        *error = "the name is not UTF-8, and many calls carry names as JSON";
+        return NULL;
+    }
     return text;
+}
+
+const char *largs_to_name(
+    lua_State *L, int index, size_t *len, const char **error)
+{
+    char number[NUMBER_SIZE];
+    const char *text = parse_name(L, index, len, number, error);
+
+    return text == number ? lua_pushlstring(L, number, *len) : text;
 }
 
 const char *largs_name(lua_State *L, int arg, size_t *len)
 {
-    char number[NUMBER_SIZE];
     const char *error;
-    const char *text = parse_name(L, arg, len, number, &error);
+    const char *text = largs_to_name(L, arg, len, &error);
 
     if (!text)
         luaL_argerror(L, arg, error);
-    return text == number ? lua_pushlstring(L, number, *len) : text;
+    return text;
 }
 
 static void add_name(lua_State *L, int arg, int index,
@@ -190,14 +219,18 @@ void largs_names(lua_State *L, int arg, struct cmdjson_names *out)
     }
 }
 
+bool largs_inherits(lua_State *L, int index)
+{
+    if (luaL_getmetafield(L, index, "__index") == LUA_TNIL)
+        return false;
+    lua_pop(L, 1);
+    return true;
+}
+
 const char *largs_message(lua_State *L, int arg, size_t *len)
 {
-    const char *text;
-
     if (lua_istable(L, arg))
         luaL_argerror(L, arg,
-            "a table cannot be sent: encode it first, e.g. with cjson.encode");
-    text = luaL_checklstring(L, arg, len);
-    luaL_argcheck(L, *len <= MESSAGE_MAX, arg, "message is too large");
-    return text;
+            "a table cannot be sent: encode it first, e.g. with json.encode of gwrun.json");
+    return lnumber_checklstring(L, arg, len);
 }

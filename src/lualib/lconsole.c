@@ -1,3 +1,7 @@
+/* The piece runs in a coroutine like a handler, under a limit. It may outlive
+ * who typed it: lconsole_leave() cuts its waits short and silences it. What
+ * show() has of the console is a pointer that is cleared when the console is
+ * freed. */
 #include "lualib/lconsole.h"
 
 #include <lauxlib.h>

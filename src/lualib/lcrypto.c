@@ -1,8 +1,10 @@
+/* Thin calls of OpenSSL: bytes in, bytes out. What is convenient (hex, base64,
+ * JWT) is in Lua. Errors of OpenSSL are taken off its queue, where the next
+ * caller would find them. */
 #include "lualib/lcrypto.h"
 
 #include <lauxlib.h>
 #include <limits.h>
-#include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -13,7 +15,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "lualib/lnumber.h"
 #include "lualib/lscrypt.h"
+#include "util/secret.h"
 
 static const EVP_MD *check_digest(lua_State *L, int arg)
 {
@@ -36,7 +40,7 @@ static int crypto_digest(lua_State *L)
 {
     const EVP_MD *md = check_digest(L, 1);
     size_t len;
-    const char *data = luaL_checklstring(L, 2, &len);
+    const char *data = lnumber_checklstring(L, 2, &len);
     unsigned char out[EVP_MAX_MD_SIZE];
     unsigned out_len;
 
@@ -51,8 +55,8 @@ static int crypto_hmac(lua_State *L)
 {
     const EVP_MD *md = check_digest(L, 1);
     size_t key_len, len;
-    const char *key = luaL_checklstring(L, 2, &key_len);
-    const char *data = luaL_checklstring(L, 3, &len);
+    const char *key = lnumber_checklstring(L, 2, &key_len);
+    const char *data = lnumber_checklstring(L, 3, &len);
     unsigned char out[EVP_MAX_MD_SIZE];
     unsigned out_len;
 
@@ -84,10 +88,10 @@ static int crypto_random(lua_State *L)
 static int crypto_equal(lua_State *L)
 {
     size_t a_len, b_len;
-    const char *a = luaL_checklstring(L, 1, &a_len);
-    const char *b = luaL_checklstring(L, 2, &b_len);
+    const char *a = lnumber_checklstring(L, 1, &a_len);
+    const char *b = lnumber_checklstring(L, 2, &b_len);
 
-    lua_pushboolean(L, a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0);
+    lua_pushboolean(L, secret_equal(a, a_len, b, b_len));
     return 1;
 }
 
@@ -103,7 +107,7 @@ static int crypto_base64(lua_State *L)
 {
     size_t len;
     const unsigned char *in =
-        (const unsigned char *)luaL_checklstring(L, 1, &len);
+        (const unsigned char *)lnumber_checklstring(L, 1, &len);
     bool url = lua_toboolean(L, 2);
     const char *digits = url ? url_digits : plain_digits;
     luaL_Buffer b;
@@ -133,7 +137,7 @@ static int crypto_base64(lua_State *L)
 static int crypto_unbase64(lua_State *L)
 {
     size_t len;
-    const char *in = luaL_checklstring(L, 1, &len);
+    const char *in = lnumber_checklstring(L, 1, &len);
     bool url = lua_toboolean(L, 2);
     const char *digits = url ? url_digits : plain_digits;
     luaL_Buffer b;
@@ -272,9 +276,9 @@ static int crypto_verify(lua_State *L)
 {
     const struct algorithm *a = check_algorithm(L, 1);
     size_t pem_len, len, sig_len;
-    const char *pem = luaL_checklstring(L, 2, &pem_len);
-    const char *data = luaL_checklstring(L, 3, &len);
-    const char *sig = luaL_checklstring(L, 4, &sig_len);
+    const char *pem = lnumber_checklstring(L, 2, &pem_len);
+    const char *data = lnumber_checklstring(L, 3, &len);
+    const char *sig = lnumber_checklstring(L, 4, &sig_len);
     unsigned char *der = NULL;
     const char *refused = "no public key in PEM format";
     bool good = false;
@@ -301,7 +305,7 @@ static int crypto_verify(lua_State *L)
     return 1;
 }
 
-void lcrypto_push(lua_State *L)
+void lcrypto_push_quick(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"digest", crypto_digest},
@@ -315,6 +319,11 @@ void lcrypto_push(lua_State *L)
     };
 
     luaL_newlib(L, functions);
+}
+
+void lcrypto_push(lua_State *L)
+{
+    lcrypto_push_quick(L);
     lscrypt_push(L);
     lua_setfield(L, -2, "scrypt");
 }

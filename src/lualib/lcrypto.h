@@ -15,4 +15,8 @@
 /* Push the table of functions. */
 void lcrypto_push(lua_State *L);
 
+/* The same without what a thread computes (scrypt): for a state that is no
+ * worker's. */
+void lcrypto_push_quick(lua_State *L);
+
 #endif /* GW_LUALIB_LCRYPTO_H */

@@ -1,3 +1,7 @@
+/* Each call checks its arguments, makes one frame and gives it to
+ * gateways_send(), which copies it: nothing is kept. Results are true (taken)
+ * or nil, message, code. All commands share one scratch buffer for ext_data,
+ * an upvalue of each. */
 #include "lualib/lgateway.h"
 
 #include <arpa/inet.h>
@@ -7,35 +11,19 @@
 #include <string.h>
 
 #include "lualib/largs.h"
+#include "lualib/lbuf.h"
+#include "lualib/loptions.h"
 #include "lualib/lsession.h"
 #include "lualib/lvalue.h"
+#include "util/utf8.h"
 #include "wire/cmdjson.h"
 #include "wire/frame.h"
 #include "wire/phpser.h"
 #include "worker/coro.h"
 #include "worker/vm.h"
+#include "worker/worker_conf.h"
 
-#define BUF_TYPE "gwrun.buf"
 #define EXT_KEEP (64 * 1024) /* bytes of the scratch buffer worth keeping */
-
-static int on_buf_gc(lua_State *L)
-{
-    buf_fini(lua_touserdata(L, 1));
-    return 0;
-}
-
-struct buf *lgateway_push_buf(lua_State *L)
-{
-    struct buf *b = lua_newuserdatauv(L, sizeof(*b), 0);
-
-    memset(b, 0, sizeof(*b));
-    if (luaL_newmetatable(L, BUF_TYPE)) {
-        lua_pushcfunction(L, on_buf_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    return b;
-}
 
 /* The buffer that all commands share for ext_data; empty. */
 static struct buf *ext_buf(lua_State *L)
@@ -57,6 +45,10 @@ int lgateway_fail(lua_State *L, int err, const struct gateways_address *from)
     case -ENOTCONN:
         what = "is not connected";
         break;
+    case -ENOTSUP:
+        what = "sends all messages as its port does, it is not gwrun's or an "
+               "older one: leave out binary";
+        break;
     case -ENOBUFS:
         what = "is too far behind, the queue to it is full";
         break;
@@ -65,9 +57,6 @@ int lgateway_fail(lua_State *L, int err, const struct gateways_address *from)
         break;
     case -ECONNRESET:
         what = "went away before it answered";
-        break;
-    case -EMSGSIZE:
-        what = "cannot be sent more than 64 MiB at once";
         break;
     default:
         what = "sent an answer that cannot be read";
@@ -79,14 +68,20 @@ int lgateway_fail(lua_State *L, int err, const struct gateways_address *from)
 
 /* sending */
 
-bool lgateway_is_too_large(const struct frame *f)
+static size_t packet_max(lua_State *L)
 {
-    return f->ext_len + f->body_len > FRAME_MAX_LEN - FRAME_HEAD_LEN;
+    return gateways_packet_max(vm_gateways(vm_of(L)));
+}
+
+bool lgateway_is_too_large(lua_State *L, const struct frame *f)
+{
+    return f->ext_len + f->body_len > packet_max(L) - FRAME_HEAD_LEN;
 }
 
 int lgateway_fail_too_large(lua_State *L)
 {
-    lua_pushliteral(L, "more than 64 MiB cannot be sent at once");
+    lua_pushfstring(L, "more than %I bytes cannot be sent at once (max_packet)",
+        (LUAI_UACINT)packet_max(L));
     return lvalue_fail_with(L, -EMSGSIZE);
 }
 
@@ -94,13 +89,6 @@ static void set_ext(struct frame *f, const struct buf *ext)
 {
     f->ext = ext->data;
     f->ext_len = ext->len;
-}
-
-static int send_frame(struct gateways *gateways, uint32_t ip, uint16_t port,
-    const struct frame *f)
-{
-    return lgateway_is_too_large(f) ? -EMSGSIZE
-                                    : gateways_send(gateways, ip, port, f);
 }
 
 /* Send f to the gateway of a client. Pushes the call's results. */
@@ -111,7 +99,9 @@ static int send_to(lua_State *L, const struct client_id *id, struct frame *f)
 
     f->flag |= FRAME_FLAG_STRING;
     f->connection_id = id->connection_id;
-    err = send_frame(vm_gateways(vm_of(L)), to.ip, to.port, f);
+    if (lgateway_is_too_large(L, f))
+        return lgateway_fail_too_large(L);
+    err = gateways_send(vm_gateways(vm_of(L)), to.ip, to.port, f);
     if (err < 0)
         return lgateway_fail(L, err, &to);
     lua_pushboolean(L, true);
@@ -150,7 +140,7 @@ static int send_to_all(lua_State *L, struct frame *f)
     struct sent sent = {0};
 
     f->flag |= FRAME_FLAG_STRING;
-    if (lgateway_is_too_large(f))
+    if (lgateway_is_too_large(L, f))
         return lgateway_fail_too_large(L);
     sent.taken = gateways_send_all(vm_gateways(vm_of(L)), f, &sent.missed);
     return push_sent(L, &sent);
@@ -198,8 +188,10 @@ static int send_to_clients(
         buf_clear(ext);
         cmdjson_put_all_target(ext, &ids, NULL);
         set_ext(f, ext);
-        count_send(
-            &sent, send_frame(gateways, first->local_ip, first->local_port, f));
+        if (lgateway_is_too_large(L, f))
+            return lgateway_fail_too_large(L);
+        count_send(&sent,
+            gateways_send(gateways, first->local_ip, first->local_port, f));
     }
     if (to->count == 0)
         sent.taken = 1; /* nobody was meant: done */
@@ -234,7 +226,9 @@ static int send_to_others(lua_State *L, const struct cmdjson_names *groups,
 
         put_target(ext, groups, ids.count > 0 ? &ids : NULL);
         set_ext(f, ext);
-        count_send(&sent, send_frame(gateways, list[i].ip, list[i].port, f));
+        if (lgateway_is_too_large(L, f))
+            return lgateway_fail_too_large(L);
+        count_send(&sent, gateways_send(gateways, list[i].ip, list[i].port, f));
     }
     return push_sent(L, &sent);
 }
@@ -257,54 +251,75 @@ static struct client_id check_current(
     return (struct client_id){0}; /* not reached */
 }
 
-/* The message at arg; raw is the argument after it. */
-static void check_message(lua_State *L, struct frame *f, int arg, int raw)
+/* gwrun dev wants to know where bytes were sent, in case they are to be text.
+ */
+static void note_bytes(
+    lua_State *L, const struct worker_conf *conf, const struct frame *f)
 {
-    f->body = (const uint8_t *)largs_message(L, arg, &f->body_len);
-    if (lua_toboolean(L, raw))
-        f->flag |= FRAME_FLAG_RAW;
+    if (utf8_valid(f->body, f->body_len))
+        return;
+    luaL_traceback(L, L, "this call sent it", 1);
+    conf->on_bytes(
+        f->body, f->body_len, lua_tostring(L, -1), conf->on_bytes_arg);
+    lua_pop(L, 1);
 }
 
-/* sendToAll(message, client_ids, exclude, raw) */
+/* The message at arg, and flag, how it is to be sent. */
+static void check_message(lua_State *L, struct frame *f, int arg, uint8_t flag)
+{
+    const struct worker_conf *conf = vm_conf(vm_of(L));
+
+    f->body = (const uint8_t *)largs_message(L, arg, &f->body_len);
+    f->flag |= flag;
+    if (conf->on_bytes && !(flag & (FRAME_FLAG_RAW | FRAME_FLAG_BINARY)))
+        note_bytes(L, conf, f);
+}
+
+static void check_sent(lua_State *L, struct frame *f, int arg, int options)
+{
+    check_message(L, f, arg, loptions_send_flag(L, options));
+}
+
+/* sendToAll(message, client_ids, exclude, options) */
 static int send_to_all_clients(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_SEND_TO_ALL};
     struct largs_clients to, exclude;
 
     lua_settop(L, 4);
-    check_message(L, &f, 1, 4);
+    check_sent(L, &f, 1, 4);
     if (lua_isnil(L, 2) && lua_isnil(L, 3))
         return send_to_all(L, &f);
-    largs_clients(L, 2, &to);
-    largs_clients(L, 3, &exclude);
+    largs_clients(L, 2, 4, &to);
+    largs_clients(L, 3, 4, &exclude);
     if (lua_isnil(L, 2))
         return send_to_others(L, NULL, &exclude, &f);
     largs_drop_clients(&to, &exclude);
     return send_to_clients(L, &to, &f);
 }
 
-/* sendToClient(client_id, message, raw) */
+/* sendToClient(client_id, message, options) */
 static int send_to_client(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_SEND_TO_ONE};
     struct client_id id = largs_client(L, 1);
 
-    check_message(L, &f, 2, 3);
+    check_sent(L, &f, 2, 3);
     return send_to(L, &id, &f);
 }
 
-/* sendToCurrentClient(message, raw) */
+/* sendToCurrentClient(message, options) */
 static int send_to_current_client(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_SEND_TO_ONE};
     struct client_id id =
         check_current(L, "sendToCurrentClient", "sendToClient");
 
-    check_message(L, &f, 1, 2);
+    check_sent(L, &f, 1, 2);
     return send_to(L, &id, &f);
 }
 
-/* sendToUid(uid or list, message, raw) */
+/* sendToUid(uid or list, message, options) */
 static int send_to_uid(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_SEND_TO_UID};
@@ -312,7 +327,7 @@ static int send_to_uid(lua_State *L)
     struct buf *ext;
 
     lua_settop(L, 3);
-    check_message(L, &f, 2, 3);
+    check_sent(L, &f, 2, 3);
     largs_names(L, 1, &uids);
     ext = ext_buf(L);
     cmdjson_put_names(ext, &uids);
@@ -320,7 +335,7 @@ static int send_to_uid(lua_State *L)
     return send_to_all(L, &f);
 }
 
-/* sendToGroup(group or list, message, exclude, raw) */
+/* sendToGroup(group or list, message, exclude, options) */
 static int send_to_group(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_SEND_TO_GROUP};
@@ -329,9 +344,9 @@ static int send_to_group(lua_State *L)
     struct buf *ext;
 
     lua_settop(L, 4);
-    check_message(L, &f, 2, 4);
+    check_sent(L, &f, 2, 4);
     largs_names(L, 1, &groups);
-    largs_clients(L, 3, &exclude);
+    largs_clients(L, 3, 4, &exclude);
     if (exclude.count > 0)
         return send_to_others(L, &groups, &exclude, &f);
     ext = ext_buf(L);
@@ -340,30 +355,45 @@ static int send_to_group(lua_State *L)
     return send_to_all(L, &f);
 }
 
-/* A last message, if there is one. */
-static void check_last_message(lua_State *L, struct frame *f, int arg)
+/* The last message at arg, if there is one, and how to close behind it. */
+static void check_close(lua_State *L, struct frame *f, int arg)
 {
+    struct loptions o;
+    struct buf *ext;
+
+    if (lua_istable(L, arg))
+        luaL_argerror(L, arg,
+            lua_pushfstring(L,
+                "a table cannot be sent; options are argument #%d, behind the "
+                "last message or nil",
+                arg + 1));
+    loptions_read(L, arg + 1, LOPTIONS_CLOSE, &o);
     if (!lua_isnoneornil(L, arg))
-        check_message(L, f, arg, arg + 1);
+        check_message(L, f, arg, o.flag);
+    if (o.close.code == 0)
+        return;
+    ext = ext_buf(L);
+    wsframe_put_close(ext, &o.close);
+    set_ext(f, ext);
 }
 
-/* closeClient(client_id, message, raw) */
+/* closeClient(client_id, message, options) */
 static int close_client(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_KICK};
     struct client_id id = largs_client(L, 1);
 
-    check_last_message(L, &f, 2);
+    check_close(L, &f, 2);
     return send_to(L, &id, &f);
 }
 
-/* closeCurrentClient(message, raw) */
+/* closeCurrentClient(message, options) */
 static int close_current_client(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_KICK};
     struct client_id id = check_current(L, "closeCurrentClient", "closeClient");
 
-    check_last_message(L, &f, 1);
+    check_close(L, &f, 1);
     return send_to(L, &id, &f);
 }
 
@@ -413,14 +443,44 @@ static int unbind_uid(lua_State *L)
     return send_to(L, &id, &f);
 }
 
+/* Names that differ. */
+static size_t count_different(lua_State *L, const struct cmdjson_names *names)
+{
+    size_t count = 0;
+
+    lua_newtable(L);
+    for (size_t i = 0; i < names->count; i++) {
+        lua_pushlstring(L, names->items[i].data, names->items[i].len);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TNIL) {
+            lua_pushvalue(L, -2);
+            lua_pushboolean(L, true);
+            lua_rawset(L, -5);
+            count++;
+        }
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+    return count;
+}
+
 /* joinGroup and leaveGroup: one command for each group of the list. */
 static int send_groups(lua_State *L, enum frame_cmd cmd)
 {
     struct client_id id = largs_client(L, 1);
+    struct gateways_address at = {.ip = id.local_ip, .port = id.local_port};
+    unsigned max = gateways_groups_max(vm_gateways(vm_of(L)), at);
     struct cmdjson_names groups;
 
     lua_settop(L, 2);
     largs_names(L, 2, &groups);
+    if (cmd == FRAME_JOIN_GROUP && max > 0 && groups.count > max &&
+        count_different(L, &groups) > max) {
+        lua_pushfstring(L,
+            "a client may be in at most %d groups (max_groups), not in %d",
+            (int)max, (int)groups.count);
+        return lvalue_fail_with(L, -E2BIG);
+    }
     for (size_t i = 0; i < groups.count; i++) {
         struct frame f = {
             .cmd = (uint8_t)cmd,
@@ -471,18 +531,27 @@ static struct buf *check_session(lua_State *L, int arg)
     return ext;
 }
 
+/* Whether the client's gateway has said that it takes less; how much: *max. */
+static bool is_too_large(lua_State *L, const struct client_id *id,
+    const struct buf *session, size_t *max)
+{
+    *max = gateways_session_max(
+        vm_gateways(vm_of(L)), id->local_ip, id->local_port);
+    return *max > 0 && session->len > *max;
+}
+
 /* setSession(client_id, table) */
 static int set_session(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_SET_SESSION};
     struct client_id id = largs_client(L, 1);
     struct buf *ext = check_session(L, 2);
+    size_t max;
 
-    if (lsession_is_current(L, &id)) {
-        lsession_replace(L, ext);
-        lua_pushboolean(L, true);
-        return 1;
-    }
+    if (lsession_is_current(L, &id))
+        return lsession_replace(L, ext);
+    if (is_too_large(L, &id, ext, &max))
+        return lsession_fail_too_large(L, ext->len, max);
     set_ext(&f, ext);
     return send_to(L, &id, &f);
 }
@@ -493,15 +562,12 @@ static int update_session(lua_State *L)
     struct frame f = {.cmd = FRAME_UPDATE_SESSION};
     struct client_id id = largs_client(L, 1);
     struct buf *ext = check_session(L, 2);
+    size_t max;
 
-    if (lsession_is_current(L, &id)) {
-        int err = lsession_merge(L, ext);
-
-        if (err < 0)
-            return lvalue_fail(L, err);
-        lua_pushboolean(L, true);
-        return 1;
-    }
+    if (lsession_is_current(L, &id))
+        return lsession_merge(L, ext);
+    if (is_too_large(L, &id, ext, &max))
+        return lsession_fail_too_large(L, ext->len, max);
     set_ext(&f, ext);
     return send_to(L, &id, &f);
 }
@@ -531,6 +597,6 @@ void lgateway_push(lua_State *L)
     };
 
     luaL_newlibtable(L, functions);
-    lgateway_push_buf(L);
+    lbuf_push(L);
     luaL_setfuncs(L, functions, 1);
 }

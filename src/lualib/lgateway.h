@@ -10,7 +10,6 @@
 
 #include <lua.h>
 
-#include "util/buf.h"
 #include "worker/gateways.h"
 
 /* Push the table of commands. */
@@ -20,14 +19,11 @@ void lgateway_push(lua_State *L);
  * helpers, and the command numbers. */
 void lquery_push(lua_State *L);
 
-/* Push a buffer that is freed with its userdata, for what may raise. */
-struct buf *lgateway_push_buf(lua_State *L);
-
 /* Push nil, message, code: what became of the gateway at from. Returns 3. */
 int lgateway_fail(lua_State *L, int err, const struct gateways_address *from);
 
 /* Whether no gateway would take it, and the same for that. */
-bool lgateway_is_too_large(const struct frame *f);
+bool lgateway_is_too_large(lua_State *L, const struct frame *f);
 int lgateway_fail_too_large(lua_State *L);
 
 #endif /* GW_LUALIB_LGATEWAY_H */

@@ -1,3 +1,6 @@
+/* A call is a struct on the waiting coroutine's stack. libcurl's end wakes the
+ * coroutine, and what it brought is pushed there, so that running out of
+ * memory is the script's error. A state that closes ends its calls. */
 #include "lualib/lhttp.h"
 
 #include <lauxlib.h>

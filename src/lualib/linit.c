@@ -1,18 +1,25 @@
+/* The order counts: each module finds what it needs, and last comes what takes
+ * away from scripts what is not for them. The C core of a module whose other
+ * half is in Lua is handed to that as an argument, out of scripts' reach. */
 #include "lualib/linit.h"
 
 #include <lauxlib.h>
 #include <lua-cjson.h>
 #include <lualib.h>
 #include <stdio.h>
+#include <uv.h>
 
 #include "lualib/lcrypto.h"
 #include "lualib/lgateway.h"
+#include "lualib/lglobals.h"
+#include "lualib/lhandshake.h"
 #include "lualib/lhttp.h"
 #include "lualib/ljson.h"
 #include "lualib/llimit.h"
 #include "lualib/llog.h"
 #include "lualib/lmysql.h"
 #include "lualib/lredis.h"
+#include "lualib/lrequest.h"
 #include "lualib/lsession.h"
 #include "lualib/lshared.h"
 #include "lualib/lspawn.h"
@@ -91,6 +98,35 @@ static void push_async_core(lua_State *L)
     llimit_add(L);
 }
 
+/* What onRequest gets has methods of its own; it is no module. */
+static int load_request_methods(lua_State *L)
+{
+    lrequest_push_core(L);
+    run_file(L, "gwrun/request.lua", 1, 1);
+    return 1;
+}
+
+/* Its upvalue is what require "gwrun.raise" returns, hidden from scripts. */
+static int load_routes(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    run_file(L, "gwrun/routes.lua", 1, 1);
+    return 1;
+}
+
+/* Read when a script first needs it: most have no onRequest. */
+static void open_requests(lua_State *L)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, "gwrun.raise");
+    lua_pushcclosure(L, load_routes, 1);
+    lua_setfield(L, -3, "gwrun.routes");
+    lua_pop(L, 2);
+    lua_pushcfunction(L, load_request_methods);
+    lrequest_open(L);
+}
+
 static void open_modules(lua_State *L)
 {
     lua_getglobal(L, "Log");
@@ -106,6 +142,20 @@ static void open_modules(lua_State *L)
     open_module(L, lhttp_push, "http", "Http");
     open_module(L, lmysql_push, "mysql", "Mysql");
     open_module(L, lredis_push, "redis", "Redis");
+    open_requests(L);
+}
+
+/* What gwrun's modules share is theirs: require() of a script does not find it,
+ * but may find a file of the script's own under that name. */
+static void hide_parts(lua_State *L)
+{
+    static const char *const parts[] = {
+        "gwrun.async", "gwrun.cron", "gwrun.raise"};
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        lua_pushnil(L);
+        set_loaded(L, parts[i]);
+    }
 }
 
 /* os.exit(code = true) of a program */
@@ -130,6 +180,23 @@ static void run_prelude(lua_State *L, const struct vm *vm)
     run_file(L, "prelude.lua", 4, 0);
 }
 
+/* Lua seeds with the time and an address, and both are the same in two workers
+ * that one program began at once. */
+static void seed_random(lua_State *L)
+{
+    lua_Integer seed[2];
+    int err = uv_random(NULL, NULL, seed, sizeof(seed), 0, NULL);
+
+    if (err < 0)
+        luaL_error(L, "no random numbers: %s", uv_strerror(err));
+    lua_getglobal(L, LUA_MATHLIBNAME);
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, seed[0]);
+    lua_pushinteger(L, seed[1]);
+    lua_call(L, 2, 0);
+    lua_pop(L, 1);
+}
+
 void linit_open_libs(lua_State *L)
 {
     const struct vm *vm = vm_of(L);
@@ -137,18 +204,23 @@ void linit_open_libs(lua_State *L)
     luaL_openlibs(L);
     preload(L, "cjson", luaopen_cjson);
     preload(L, "cjson.safe", luaopen_cjson_safe);
-    if (!vm_is_program(vm))
+    if (!vm_is_program(vm) || vm_conf(vm)->supervised)
         lua_register(L, "print", llog_print);
     llog_push(L);
     lua_setglobal(L, "Log");
     ltimer_push(L);
     lua_setglobal(L, "Timer");
+    open_module(L, NULL, "raise", NULL);
     lgateway_push(L);
     lua_pushvalue(L, -1);
     lua_setglobal(L, "Gateway");
     lquery_push(L);
     run_file(L, "gateway.lua", 2, 0);
     open_modules(L);
+    hide_parts(L);
     run_prelude(L, vm);
     lsession_open(L);
+    lhandshake_open(L);
+    lglobals_open(L);
+    seed_random(L);
 }

@@ -1,3 +1,6 @@
+/* Writing collects in a buffer that is an upvalue of encode() and kept for the
+ * next call; reading goes through the text once, with the values on Lua's
+ * stack. How deep values may nest is limited both ways. */
 #include "lualib/ljson.h"
 
 #include <lauxlib.h>
@@ -8,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lualib/lgateway.h"
+#include "lualib/lbuf.h"
+#include "lualib/lnumber.h"
 #include "util/buf.h"
 #include "util/utf8.h"
 
-#define OUT_KEEP 65536 /* bytes of an idle buffer */
-#define HOLES    4     /* an array of n may have, beside n */
+#define ENCODE   "gwrun.json.encode" /* in the registry */
+#define OUT_KEEP 65536               /* bytes of an idle buffer */
+#define HOLES    4                   /* an array of n may have, beside n */
 
 /* ---- writing ---- */
 
@@ -54,18 +59,13 @@ static void put_string(struct buf *out, const char *text, size_t len)
     buf_append_byte(out, '"');
 }
 
-static void put_float(lua_State *L, struct buf *out, double d)
+static void put_number(lua_State *L, struct buf *out, int index)
 {
-    char text[40];
+    double d = lua_tonumber(L, index);
 
     if (!isfinite(d))
         luaL_error(L, "json: %f cannot be written", d);
-    snprintf(text, sizeof(text), "%.15g", d);
-    if (strtod(text, NULL) != d) /* tells not enough digits, exactly */
-        snprintf(text, sizeof(text), "%.17g", d);
-    buf_append_str(out, text);
-    if (!strpbrk(text, ".e"))
-        buf_append_str(out, ".0"); /* a float stays one */
+    lnumber_put(L, index, out);
 }
 
 /* The memory of out is not counted as the script's. */
@@ -189,10 +189,7 @@ static void put_value(lua_State *L, struct buf *out, int index, int depth)
         buf_append_str(out, lua_toboolean(L, index) ? "true" : "false");
         return;
     case LUA_TNUMBER:
-        if (lua_isinteger(L, index))
-            buf_printf(out, "%lld", (long long)lua_tointeger(L, index));
-        else
-            put_float(L, out, lua_tonumber(L, index));
+        put_number(L, out, index);
         return;
     case LUA_TSTRING:
         text = lua_tolstring(L, index, &len);
@@ -225,6 +222,7 @@ static int json_encode(lua_State *L)
     buf_shrink(out, OUT_KEEP);
     lua_settop(L, 1);
     put_value(L, out, 1, 0);
+    check_room(L, out, 0); /* with the last quotes and brackets */
     lua_pushlstring(L, (const char *)out->data, out->len);
     return 1;
 }
@@ -562,8 +560,15 @@ void ljson_push(lua_State *L)
     luaL_newmetatable(L, LJSON_ARRAY_TYPE);
     lua_pop(L, 1);
     luaL_newlibtable(L, functions);
-    lgateway_push_buf(L);
+    lbuf_push(L);
     luaL_setfuncs(L, functions, 1);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
+    lua_getfield(L, -1, "encode");
+    lua_setfield(L, LUA_REGISTRYINDEX, ENCODE);
+}
+
+void ljson_push_encode(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, ENCODE);
 }

@@ -30,4 +30,7 @@
 /* Push the module. */
 void ljson_push(lua_State *L);
 
+/* Push its encode(value), of a state in which the module was pushed before. */
+void ljson_push_encode(lua_State *L);
+
 #endif /* GW_LUALIB_LJSON_H */

@@ -1,3 +1,6 @@
+/* A limit lies in a <close> variable of the coroutine that it limits and ends
+ * with it in any case. What cuts it (a timer, a client that leaves, another
+ * coroutine) only passes the limit; coro.c ends the wait. */
 #include "lualib/llimit.h"
 
 #include <errno.h>
@@ -7,7 +10,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "net/clock.h"
+#include "net/handle.h"
 #include "net/turn.h"
 #include "util/alloc.h"
 #include "worker/coro.h"
@@ -26,11 +29,6 @@ struct llimit {
     bool begun;
 };
 
-static void on_timer_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 static void end(struct llimit *l)
 {
     if (!l->begun)
@@ -41,7 +39,7 @@ static void end(struct llimit *l)
     list_remove(&l->watch.node);
     turn_cancel(&l->cut);
     if (l->timer)
-        uv_close((uv_handle_t *)l->timer, on_timer_closed);
+        handle_close(l->timer, l->timer);
 }
 
 static void on_coro_end(struct coro_hook *hook)
@@ -103,7 +101,7 @@ static int deadline(lua_State *L)
     uv_timer_init(loop, l->timer);
     l->timer->data = l;
     uv_update_time(loop); /* a handler may have computed for long */
-    clock_start(l->timer, on_due, (uint64_t)(seconds * 1000 + 0.5));
+    uv_timer_start(l->timer, on_due, (uint64_t)(seconds * 1000 + 0.5), 0);
     return 1;
 }
 

@@ -1,8 +1,11 @@
+/* A line is made in a buffer of Lua's, escaped so that it stays one line, and
+ * handed to the log as it is. Nothing is made for a level that is off. */
 #include "lualib/llog.h"
 
 #include <lauxlib.h>
 
 #include "util/log.h"
+#include "util/utf8.h"
 
 static void add_escaped(luaL_Buffer *line, unsigned char c)
 {
@@ -17,21 +20,16 @@ static void add_escaped(luaL_Buffer *line, unsigned char c)
  * cursor: clients may have sent it. */
 static void add_text(luaL_Buffer *line, const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        unsigned char next = i + 1 < len ? (unsigned char)text[i + 1] : 0;
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_plain_len((const uint8_t *)text + i, len - i);
 
-        if (c == '\n') {
+        if (n > 0 || text[i] == '\t')
+            luaL_addlstring(line, text + i, n ? n : 1);
+        else if (text[i] == '\n')
             luaL_addstring(line, "\\n");
-        } else if ((c < 0x20 && c != '\t') || c == 0x7f) {
-            add_escaped(line, c);
-        } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
-            add_escaped(line, c); /* U+0080 … U+009F are controls, too */
-            add_escaped(line, next);
-            i++;
-        } else {
-            luaL_addchar(line, (char)c);
-        }
+        else
+            add_escaped(line, (unsigned char)text[i]);
+        i += n ? n : 1;
     }
 }
 

@@ -1,3 +1,7 @@
+/* A pool is a userdata and ends with its state, once its calls are done. A
+ * call's result belongs to a userdata on the waiting coroutine's stack until
+ * it is pushed there. A transaction holds a connection, and lets go of it when
+ * its coroutine ends, however that is. */
 #include "lualib/lmysql.h"
 
 #include <assert.h>
@@ -7,12 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lualib/lnumber.h"
+#include "lualib/ltype.h"
 #include "lualib/lvalue.h"
 #include "upstream/mysqldb.h"
 #include "util/alloc.h"
 #include "util/list.h"
 #include "worker/coro.h"
 #include "worker/gateways.h"
+#include "worker/raised.h"
 #include "worker/vm.h"
 
 #define LMYSQL_TYPE   "gwrun.mysql.pool"
@@ -220,7 +227,7 @@ static int pool_hold(lua_State *L)
     struct hold *hold;
 
     if (!lm->db || lm->closing)
-        return luaL_error(L, "the database was closed");
+        return raised_error(L, "the database was closed");
     if (find_hold(lm, co))
         return 0;
     hold = xcalloc(1, sizeof(*hold));
@@ -427,6 +434,17 @@ static void cancel_call(void *op)
     close_when_done(w->owner);
 }
 
+/* Replace the nil on top by the list of a CALL's further results. */
+static void push_further(lua_State *L, const struct mysqlrow_result *r)
+{
+    lua_newtable(L);
+    lua_replace(L, -2);
+    for (lua_Integer i = 1; r; r = r->next, i++) {
+        push_rows(L, r);
+        lua_rawseti(L, -2, i);
+    }
+}
+
 /* Runs inside the resume. */
 static int finish_run(lua_State *L, int status, lua_KContext ctx)
 {
@@ -434,19 +452,23 @@ static int finish_run(lua_State *L, int status, lua_KContext ctx)
 
     if (w->error)
         return push_error(L, w->error);
-    if (w->result.ncolumns == 0) {
+    if (w->result.ncolumns == 0)
         lua_pushinteger(L, (lua_Integer)w->result.affected);
-    } else {
+    else
         (w->column ? push_column : push_rows)(L, &w->result);
-        mysqlrow_fini(&w->result);
-        w->result.rows = w->result.names = (struct buf){0};
-    }
     lua_pushinteger(L, (lua_Integer)w->result.insert_id);
-    return 2;
+    lua_pushnil(L);
+    if (w->result.next)
+        push_further(L, w->result.next);
+    mysqlrow_fini(&w->result);
+    w->result = (struct mysqlrow_result){0};
+    return 3;
 }
 
-static void read_param(lua_State *L, int arg, struct mysqlrow_value *v)
+static void read_param(lua_State *L, struct mysqlrow_value *v)
 {
+    lua_Integer integer = 0;
+
     switch (lua_type(L, -1)) {
     case LUA_TNIL:
     case LUA_TLIGHTUSERDATA: /* cjson.null */
@@ -457,18 +479,20 @@ static void read_param(lua_State *L, int arg, struct mysqlrow_value *v)
         v->integer = lua_toboolean(L, -1);
         break;
     case LUA_TNUMBER:
-        v->kind = lua_isinteger(L, -1) ? MYSQLROW_INT : MYSQLROW_DOUBLE;
-        v->integer = lua_tointeger(L, -1);
+        v->kind =
+            lnumber_integer(L, -1, &integer) ? MYSQLROW_INT : MYSQLROW_DOUBLE;
+        v->integer = integer;
         v->number = lua_tonumber(L, -1);
-        luaL_argcheck(L, v->kind == MYSQLROW_INT || isfinite(v->number), arg,
-            "a number that MySQL does not know");
+        if (v->kind != MYSQLROW_INT && !isfinite(v->number))
+            raised_error(L, "a parameter is a number that MySQL does not know");
         break;
     case LUA_TSTRING:
         v->kind = MYSQLROW_TEXT;
         v->text = lua_tolstring(L, -1, &v->len);
         break;
     default:
-        luaL_argerror(L, arg, "a parameter is no value of MySQL's");
+        raised_error(L, "a parameter is a %s, which MySQL does not know",
+            luaL_typename(L, -1));
     }
 }
 
@@ -491,7 +515,7 @@ static const struct mysqlrow_value *read_params(lua_State *L, size_t *count)
     memset(values, 0, (*count + 1) * sizeof(*values));
     for (lua_Integer i = 0; i < n; i++) {
         lua_rawgeti(L, 3, i + 1);
-        read_param(L, 3, &values[i]);
+        read_param(L, &values[i]);
         lua_pop(L, 1);
     }
     return values;
@@ -512,9 +536,9 @@ static int pool_run(lua_State *L)
 
     lua_settop(L, 6);
     if (!lm->db || (lm->closing && !hold))
-        return luaL_error(L, "the database was closed");
+        return raised_error(L, "the database was closed");
     if (!lua_isnil(L, 6) && (!hold || hold->id != lua_tointeger(L, 6)))
-        return luaL_error(L, "the transaction is over, or another handler's");
+        return raised_error(L, "the transaction is over, or another handler's");
     request.sql = luaL_checklstring(L, 2, &request.len);
     seconds = luaL_checknumber(L, 4);
     luaL_argcheck(L, seconds >= 0 && seconds <= SECONDS_MAX, 4,
@@ -553,14 +577,7 @@ void lmysql_push(lua_State *L)
         {NULL, NULL},
     };
 
-    luaL_newmetatable(L, LMYSQL_TYPE);
-    lua_pushcfunction(L, pool_gc);
-    lua_setfield(L, -2, "__gc");
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    luaL_newmetatable(L, WAIT_TYPE);
-    lua_pushcfunction(L, wait_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 2);
+    ltype_register(L, LMYSQL_TYPE, pool_gc, methods);
+    ltype_register(L, WAIT_TYPE, wait_gc, NULL);
     luaL_newlib(L, core);
 }

@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "lualib/largs.h"
+#include "lualib/lbuf.h"
 #include "lualib/lgateway.h"
+#include "lualib/loptions.h"
 #include "lualib/lsession.h"
 #include "lualib/lvalue.h"
 #include "worker/coro.h"
@@ -16,6 +18,7 @@
 struct lquery_wait {
     struct coro *co;                       /* borrowed; outlives the wait */
     struct gateways_query *query;          /* borrowed; for cancel_ask() */
+    bool session;                          /* is what is asked for */
     const struct gateways_answer *answers; /* borrowed; inside on_answers() */
     size_t count;
 };
@@ -38,14 +41,16 @@ static void cancel_ask(void *op)
 }
 
 /* Push { prefix = "7f0000010b54", value = … }. 0, or -errno and nothing. */
-static int push_answer(lua_State *L, const struct gateways_answer *a)
+static int push_answer(
+    lua_State *L, const struct gateways_answer *a, bool session)
 {
     struct client_id id = {a->from.ip, a->from.port, 0};
     char text[CLIENT_ID_LEN + 1];
     int err = a->err;
 
     if (err == 0)
-        err = lvalue_push(L, a->data, a->len);
+        err = session ? lvalue_push_session(L, a->data, a->len)
+                      : lvalue_push(L, a->data, a->len);
     if (err < 0)
         return err;
     lua_createtable(L, 0, 2);
@@ -67,7 +72,7 @@ static int finish_ask(lua_State *L, int status, lua_KContext ctx)
 
     lua_createtable(L, (int)w->count, 0);
     for (size_t i = 0; i < w->count; i++) {
-        int e = push_answer(L, &w->answers[i]);
+        int e = push_answer(L, &w->answers[i], w->session);
 
         if (e == 0) {
             lua_rawseti(L, -2, ++n);
@@ -119,7 +124,7 @@ static int lquery_ask(lua_State *L)
             f.connection_id = id.connection_id;
     }
     timeout = check_timeout(L, 4);
-    if (lgateway_is_too_large(&f)) {
+    if (lgateway_is_too_large(L, &f)) {
         lua_newtable(L); /* no answers */
         lgateway_fail_too_large(L);
         lua_remove(L, -3); /* the nil */
@@ -130,6 +135,7 @@ static int lquery_ask(lua_State *L)
     luaL_checkstack(L, 8, NULL);
     w = lua_newuserdatauv(L, sizeof(*w), 0); /* stays on top while we wait */
     w->co = co;
+    w->session = f.cmd == FRAME_GET_SESSION_BY_CLIENT_ID;
     w->query = gateways_ask(vm_gateways(vm_of(L)), one ? &target : NULL,
         one ? 1 : 0, &f, timeout, on_answers, w);
     return coro_await(L, co, cancel_ask, w, finish_ask);
@@ -143,7 +149,7 @@ static int lquery_names(lua_State *L)
 
     lua_settop(L, 1);
     largs_names(L, 1, &names);
-    out = lgateway_push_buf(L);
+    out = lbuf_push(L);
     cmdjson_put_names(out, &names);
     lua_pushlstring(L, (const char *)out->data, out->len);
     return 1;
@@ -173,19 +179,19 @@ static int lquery_select(lua_State *L)
         select.where_ids = (struct cmdjson_ids){&id.connection_id, 1};
         select.has_where = true;
     }
-    out = lgateway_push_buf(L);
+    out = lbuf_push(L);
     cmdjson_put_select(out, &select);
     lua_pushlstring(L, (const char *)out->data, out->len);
     return 1;
 }
 
-/* unserialize(text) -> value; nil when it is malformed */
+/* unserialize(session) -> table; nil when it is malformed */
 static int lquery_unserialize(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
 
-    if (lvalue_push(L, text, len) < 0)
+    if (lvalue_push_session(L, text, len) < 0)
         lua_pushnil(L);
     return 1;
 }
@@ -196,6 +202,29 @@ static int lquery_client(lua_State *L)
     largs_client(L, 1);
     lua_settop(L, 1);
     return 1;
+}
+
+/* message(value): raises as Gateway's functions do */
+static int lquery_message(lua_State *L)
+{
+    size_t len;
+
+    if (lua_istable(L, 1))
+        return luaL_argerror(L, 1,
+            "a table cannot be sent; options are argument #3, behind the last "
+            "message or nil");
+    if (!lua_isnoneornil(L, 1))
+        largs_message(L, 1, &len);
+    return 0;
+}
+
+/* close_options(table): raises as Gateway's functions do */
+static int lquery_close_options(lua_State *L)
+{
+    struct loptions o;
+
+    loptions_read(L, 1, LOPTIONS_CLOSE_MANY, &o);
+    return 0;
 }
 
 /* name(value) -> a uid or group as text; raises as Gateway's functions do */
@@ -213,32 +242,19 @@ void lquery_push(lua_State *L)
     static const luaL_Reg functions[] = {
         {"ask", lquery_ask},
         {"client", lquery_client},
+        {"close_options", lquery_close_options},
+        {"message", lquery_message},
         {"name", lquery_name},
         {"names", lquery_names},
         {"select", lquery_select},
         {"unserialize", lquery_unserialize},
         {NULL, NULL},
     };
-    static const struct {
-        const char *name;
-        enum frame_cmd cmd;
-    } commands[] = {
-        {"GET_ALL_CLIENT_SESSIONS", FRAME_GET_ALL_CLIENT_SESSIONS},
-        {"IS_ONLINE", FRAME_IS_ONLINE},
-        {"GET_CLIENT_ID_BY_UID", FRAME_GET_CLIENT_ID_BY_UID},
-        {"BATCH_GET_CLIENT_ID_BY_UID", FRAME_BATCH_GET_CLIENT_ID_BY_UID},
-        {"GET_CLIENT_SESSIONS_BY_GROUP", FRAME_GET_CLIENT_SESSIONS_BY_GROUP},
-        {"GET_CLIENT_COUNT_BY_GROUP", FRAME_GET_CLIENT_COUNT_BY_GROUP},
-        {"SELECT", FRAME_SELECT},
-        {"GET_GROUP_ID_LIST", FRAME_GET_GROUP_ID_LIST},
-        {"BATCH_GET_CLIENT_COUNT_BY_GROUP",
-            FRAME_BATCH_GET_CLIENT_COUNT_BY_GROUP},
-        {"GET_SESSION_BY_CLIENT_ID", FRAME_GET_SESSION_BY_CLIENT_ID},
-    };
-
     luaL_newlib(L, functions);
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        lua_pushinteger(L, commands[i].cmd);
-        lua_setfield(L, -2, commands[i].name);
+    for (unsigned cmd = 0; cmd <= UINT8_MAX; cmd++) {
+        if (frame_cmd_kind((uint8_t)cmd) != FRAME_KIND_QUESTION)
+            continue;
+        lua_pushinteger(L, cmd);
+        lua_setfield(L, -2, frame_cmd_name((uint8_t)cmd));
     }
 }

@@ -1,3 +1,7 @@
+/* A connection is a userdata and ends with its state. The commands of a call
+ * collect in one buffer and go out together; replies are pushed inside the
+ * waiting coroutine. What a subscription brings waits here, within a limit,
+ * until it is read. */
 #include "lualib/lredis.h"
 
 #include <ctype.h>
@@ -7,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lualib/lgateway.h"
+#include "lualib/lbuf.h"
+#include "lualib/lnumber.h"
 #include "lualib/lvalue.h"
 #include "upstream/redis.h"
 #include "util/alloc.h"
 #include "util/list.h"
 #include "worker/coro.h"
+#include "worker/raised.h"
 #include "worker/vm.h"
 
 #define LREDIS_TYPE    "gwrun.redis.connection"
@@ -51,7 +57,8 @@ static struct lredis *check_lredis(lua_State *L)
 {
     struct lredis *u = luaL_checkudata(L, 1, LREDIS_TYPE);
 
-    luaL_argcheck(L, u->redis && !u->ended, 1, "connection is closed");
+    if (!u->redis || u->ended)
+        raised_error(L, "redis: the connection is closed");
     return u;
 }
 
@@ -195,6 +202,9 @@ static void encode(lua_State *L, struct buf *out, int first)
 {
     int top = lua_gettop(L);
 
+    if (top + 1 - first > LREDIS_WORDS_MAX)
+        raised_error(L, "more than %d words in a redis command; send several",
+            LREDIS_WORDS_MAX);
     redis_put_command(out, (size_t)top + 1 - (size_t)first);
     for (int i = first; i <= top; i++) {
         int type = lua_type(L, i);
@@ -202,9 +212,9 @@ static void encode(lua_State *L, struct buf *out, int first)
         size_t len;
 
         if (type != LUA_TSTRING && type != LUA_TNUMBER)
-            luaL_error(L, "word %d of the redis command is a %s", i - first + 1,
-                lua_typename(L, type));
-        word = lua_tolstring(L, i, &len);
+            raised_error(L, "word %d of the redis command is a %s",
+                i - first + 1, lua_typename(L, type));
+        word = lnumber_tolstring(L, i, &len);
         redis_put_word(out, word, len);
     }
 }
@@ -262,7 +272,7 @@ static size_t encode_list(lua_State *L, int index, struct buf *out)
             L, lua_istable(L, -1), index, "each command must be a table");
         words = luaL_len(L, -1);
         luaL_argcheck(L,
-            words >= 1 && words <= LREDIS_WORDS_MAX &&
+            words >= 1 && words <= INT_MAX - 4 &&
                 lua_checkstack(L, (int)words + 4),
             index, "too many words, or none");
         for (lua_Integer j = 1; j <= words; j++)
@@ -402,6 +412,15 @@ static int lredis_listen(lua_State *L)
 /* ---- life ---- */
 
 /* conn:close(): what waits for it fails. Also __close; safe twice. */
+/* conn:losses() -> how many of its connections have ended */
+static int lredis_losses(lua_State *L)
+{
+    const struct lredis *u = check_lredis(L);
+
+    lua_pushinteger(L, (lua_Integer)redis_losses(u->redis));
+    return 1;
+}
+
 static int lredis_close(lua_State *L)
 {
     struct lredis *u = luaL_checkudata(L, 1, LREDIS_TYPE);
@@ -484,6 +503,7 @@ void lredis_push(lua_State *L)
         {"pipeline", lredis_pipeline},
         {"listen", lredis_listen},
         {"next", lredis_next},
+        {"losses", lredis_losses},
         {"close", lredis_close},
         {"__close", lredis_close},
         {"__gc", lredis_gc},
@@ -495,7 +515,7 @@ void lredis_push(lua_State *L)
     };
 
     luaL_newmetatable(L, LREDIS_TYPE);
-    lgateway_push_buf(L);
+    lbuf_push(L);
     luaL_setfuncs(L, methods, 1);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");

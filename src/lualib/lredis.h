@@ -9,8 +9,8 @@
 
 #include <lua.h>
 
-#define LREDIS_WORDS_MAX (1024 * 1024) /* in one command */
-#define LREDIS_BATCH_MAX 10000         /* commands in one pipeline */
+#define LREDIS_WORDS_MAX 100000 /* in one command; fit on Lua's stack */
+#define LREDIS_BATCH_MAX 10000  /* commands in one pipeline */
 #define LREDIS_PUSHED_MAX                              \
     (16 * 1024 * 1024) /* bytes unread; then it is cut \
                         */

@@ -1,3 +1,6 @@
+/* A job is owned by its state until it is computed; a state that closes leaves
+ * running jobs to themselves, because a thread cannot be stopped. Passwords
+ * and keys are wiped when a job is freed. */
 #include "lualib/lscrypt.h"
 
 #include <errno.h>
@@ -11,6 +14,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "lualib/lnumber.h"
 #include "lualib/lvalue.h"
 #include "util/alloc.h"
 #include "util/list.h"
@@ -144,8 +148,8 @@ static int derive_key(lua_State *L)
 {
     struct lscrypt *ls = lua_touserdata(L, lua_upvalueindex(1));
     struct job asked = {.owner = ls};
-    const char *password = luaL_checklstring(L, 1, &asked.password_len);
-    const char *salt = luaL_checklstring(L, 2, &asked.salt_len);
+    const char *password = lnumber_checklstring(L, 1, &asked.password_len);
+    const char *salt = lnumber_checklstring(L, 2, &asked.salt_len);
     const char *message;
     struct job *j;
     int err;

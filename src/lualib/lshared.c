@@ -1,25 +1,37 @@
+/* Checks and converts; what is shared, and its locking, is proc/shared.c's.
+ * Without a table of the machine's (gwrun exec beside no system) a state makes
+ * one of its own. */
 #include "lualib/lshared.h"
 
 #include <errno.h>
 #include <lauxlib.h>
 #include <string.h>
 
+#include "lualib/lnumber.h"
 #include "lualib/lvalue.h"
 #include "proc/shared.h"
+#include "util/log.h"
 #include "worker/vm.h"
 
 #define SECONDS_MAX 1e9
+#define FULL_MS     60000 /* between two lines that tell of a full table */
 
 /* One per state, a userdata: upvalue 1 of all functions. */
 struct lshared {
     struct vm_hook hook;
     struct shared *shared; /* borrowed, or own */
     struct shared *own;    /* owned; NULL when the worker has one */
+    struct log_share full; /* lines that say so */
 };
+
+static struct lshared *get_lshared(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
 
 static struct shared *get_shared(lua_State *L)
 {
-    struct lshared *ls = lua_touserdata(L, lua_upvalueindex(1));
+    struct lshared *ls = get_lshared(L);
 
     if (!ls->shared)
         luaL_error(L, "there is no memory to share");
@@ -30,19 +42,24 @@ static struct shared_key check_key(lua_State *L)
 {
     struct shared_key key;
 
-    key.text = luaL_checklstring(L, 1, &key.len);
+    key.text = lnumber_checklstring(L, 1, &key.len);
     luaL_argcheck(L, key.len <= SHARED_KEY_MAX, 1, "key of more than 64 bytes");
     return key;
 }
 
+/* A float without a fraction is kept as an integer: cjson and arithmetic make
+ * such floats, and cas() and incr() shall take them for the number they are. */
 static void check_value(lua_State *L, int arg, struct shared_value *out)
 {
+    bool is_number = lua_type(L, arg) == LUA_TNUMBER;
+    int is_integer = 0;
     const char *text;
 
-    if (lua_isinteger(L, arg)) {
+    if (is_number)
+        out->integer = lua_tointegerx(L, arg, &is_integer);
+    if (is_integer) {
         out->type = SHARED_INTEGER;
-        out->integer = lua_tointeger(L, arg);
-    } else if (lua_type(L, arg) == LUA_TNUMBER) {
+    } else if (is_number) {
         out->type = SHARED_FLOAT;
         out->number = lua_tonumber(L, arg);
     } else {
@@ -70,6 +87,10 @@ static uint64_t check_ttl(lua_State *L, int arg)
 /* true | false | nil, message, code */
 static int push_result(lua_State *L, int result)
 {
+    if (result == -ENOSPC && log_may(&get_lshared(L)->full, NULL, 1, FULL_MS))
+        log_warn("gwrun.shared is full, refusing new keys keys=%zu remedy=\"a "
+                 "larger shared_keys of workers\"",
+            shared_status(get_shared(L)).keys);
     if (result < 0) {
         lua_pushstring(L, result == -ENOSPC      ? "shared: the table is full"
                           : result == -EINVAL    ? "shared: not an integer"
@@ -207,6 +228,6 @@ void lshared_push(lua_State *L)
     vm_at_close(vm_of(L), &ls->hook);
     ls->shared = vm_shared(vm_of(L));
     if (!ls->shared)
-        ls->shared = ls->own = shared_open(-1);
+        ls->shared = ls->own = shared_new(vm_shared_keys(vm_of(L)));
     luaL_setfuncs(L, functions, 1);
 }

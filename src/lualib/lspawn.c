@@ -1,3 +1,6 @@
+/* Functions that are to begin wait in a table in the registry by number, in
+ * their order, and begin at the end of the turn. A ticket is what a coroutine
+ * waits on until another one sets it. */
 #include "lualib/lspawn.h"
 
 #include <lauxlib.h>
@@ -6,10 +9,13 @@
 #include <string.h>
 #include <uv.h>
 
+#include "lualib/ltype.h"
 #include "net/clock.h"
+#include "net/handle.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "worker/coro.h"
+#include "worker/raised.h"
 #include "worker/vm.h"
 
 #define TICKET_TYPE "gwrun.ticket"
@@ -105,16 +111,11 @@ struct ticket {
     bool is_set;
 };
 
-static void on_timer_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 static void stop_waiting(struct ticket *t)
 {
     turn_cancel(&t->task);
     if (t->timer)
-        uv_close((uv_handle_t *)t->timer, on_timer_closed);
+        handle_close(t->timer, t->timer);
     t->timer = NULL;
     t->co = NULL;
 }
@@ -168,7 +169,7 @@ static int ticket_wait(lua_State *L)
         uv_timer_init(turn_loop(t->turn), t->timer);
         t->timer->data = t;
         uv_update_time(t->timer->loop);
-        clock_start(t->timer, on_too_late, (uint64_t)(seconds * 1000));
+        uv_timer_start(t->timer, on_too_late, (uint64_t)(seconds * 1000), 0);
     }
     return coro_await(L, co, cancel_wait, t, finish_wait);
 }
@@ -236,7 +237,7 @@ static int is_serving(lua_State *L)
 static int report(lua_State *L)
 {
     log_error("%s", luaL_checkstring(L, 1));
-    log_block(LOG_ERROR, luaL_tolstring(L, 2, NULL));
+    log_block(LOG_ERROR, raised_text(L, 2));
     return 0;
 }
 
@@ -281,12 +282,7 @@ void lspawn_push(lua_State *L)
         {NULL, NULL},
     };
 
-    luaL_newmetatable(L, TICKET_TYPE);
-    lua_pushcfunction(L, ticket_gc);
-    lua_setfield(L, -2, "__gc");
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    ltype_register(L, TICKET_TYPE, ticket_gc, methods);
     luaL_newlib(L, functions);
     push_spawn(L);
     lua_setfield(L, -2, "spawn");

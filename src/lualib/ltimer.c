@@ -1,3 +1,6 @@
+/* A timer owns a libuv handle, so it is freed on a later turn than it is
+ * dropped. Its callback and arguments are in a table in the registry, by its
+ * number. Timers end with their state. */
 #include "lualib/ltimer.h"
 
 #include <lauxlib.h>
@@ -6,11 +9,12 @@
 #include <string.h>
 #include <uv.h>
 
-#include "net/clock.h"
+#include "net/handle.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/log.h"
 #include "worker/coro.h"
+#include "worker/raised.h"
 #include "worker/vm.h"
 
 struct timer {
@@ -44,11 +48,6 @@ static struct timer *find(struct ltimer *lt, lua_Integer id)
     return t;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
 /* End t. Its callback may still run. */
 static void drop(struct timer *t)
 {
@@ -56,7 +55,7 @@ static void drop(struct timer *t)
 
     HASH_DEL(lt->timers, t);
     vm_count_timers(lt->vm, -1);
-    uv_close((uv_handle_t *)&t->uv, on_closed);
+    handle_close(&t->uv, t);
 }
 
 static void on_vm_close(struct vm_hook *hook)
@@ -77,16 +76,11 @@ static int finish_callback(lua_State *L, int status, lua_KContext ctx)
     if (t)
         t->running = false;
     if (status != LUA_OK && status != LUA_YIELD) {
+        coro_explain_failure(L, status);
         log_error("callback failed id=%lld", (long long)lua_tointeger(L, 2));
         log_block(LOG_ERROR, lua_tostring(L, -1));
     }
     return 0;
-}
-
-static int add_traceback(lua_State *L)
-{
-    luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
-    return 1;
 }
 
 /* Push the callback and its arguments; their number. The list of callbacks is
@@ -117,7 +111,7 @@ static int run_callback(lua_State *L)
     lua_settop(L, 0);
     lua_pushlightuserdata(L, lt);
     lua_pushinteger(L, t->id);
-    lua_pushcfunction(L, add_traceback);
+    lua_pushcfunction(L, raised_traceback);
     lua_rawgetp(L, LUA_REGISTRYINDEX, lt);
     count = push_callback(L, t);
     t->running = true;
@@ -142,7 +136,7 @@ static void on_due(uv_timer_t *uv)
     struct vm *vm = t->owner->vm;
 
     if (t->interval > 0)
-        clock_start(uv, on_due, t->interval);
+        uv_timer_start(uv, on_due, t->interval, 0);
     if (!t->running && vm_is_serving(vm))
         coro_start(vm, "a timer", run_callback, t, NULL, on_failed, NULL);
 }
@@ -188,7 +182,7 @@ static int add(lua_State *L, bool persistent)
     uv_timer_init(turn_loop(vm_turn(lt->vm)), &t->uv);
     t->uv.data = t;
     uv_update_time(t->uv.loop); /* a handler may have computed for long */
-    clock_start(&t->uv, on_due, ms);
+    uv_timer_start(&t->uv, on_due, ms, 0);
     HASH_ADD(hh, lt->timers, id, sizeof(t->id), t);
     vm_count_timers(lt->vm, 1);
     lua_pushinteger(L, t->id);
@@ -244,14 +238,14 @@ static void cancel_sleep(void *op)
 {
     struct sleep *s = op;
 
-    uv_close((uv_handle_t *)&s->uv, on_closed);
+    handle_close(&s->uv, s);
 }
 
 static void on_slept(uv_timer_t *uv)
 {
     struct sleep *s = uv->data;
 
-    uv_close((uv_handle_t *)uv, on_closed);
+    handle_close(&s->uv, s);
     coro_wake(s->co);
 }
 
@@ -272,7 +266,7 @@ static int timer_sleep(lua_State *L)
     uv_timer_init(turn_loop(vm_turn(vm_of(L))), &s->uv);
     s->uv.data = s;
     uv_update_time(s->uv.loop);
-    clock_start(&s->uv, on_slept, ms);
+    uv_timer_start(&s->uv, on_slept, ms, 0);
     return coro_await(L, co, cancel_sleep, s, finish_sleep);
 }
 

@@ -1,3 +1,7 @@
+/* Both ways go by phpser.c's tokens, without a tree in between. Tables are
+ * written with sorted keys, so that the same session is the same bytes. What
+ * cannot be written is an error that names its path; what cannot be read is
+ * left out. */
 #include "lualib/lvalue.h"
 
 #include <assert.h>
@@ -16,12 +20,15 @@
 #include "util/log.h"
 #include "wire/phpser.h"
 
-#define PAIRS_ON_STACK 16   /* tables with more keys need the heap to sort */
+#define PAIRS_ON_STACK 16 /* tables with more keys need the heap to sort */
+#define ROOM_MAX       64 /* elements a table has room for on a claim alone */
+#define SESSION_TYPE   "gwrun.session"
 #define ERROR_MAX      1024 /* bytes of a message with its path */
 
 /* reading */
 
-/* An array that is being read: a sequence as long as its keys say so. */
+/* An array that is being read: a sequence as long as its keys say so. What is
+ * opaque is left out. */
 struct open_array {
     bool is_list;
     lua_Integer count; /* elements read */
@@ -40,19 +47,47 @@ static void unlist(lua_State *L, struct open_array *a)
     a->is_list = false;
 }
 
+void lvalue_push_key(lua_State *L, const struct phpser_token *key, bool list)
+{
+    int64_t number;
+
+    if (key->type == PHPSER_INT)
+        lua_pushinteger(L, key->integer + list);
+    else if (phpser_int_key(&number, key->string.data, key->string.len))
+        lua_pushinteger(L, number);
+    else
+        lua_pushlstring(L, (const char *)key->string.data, key->string.len);
+}
+
 static void push_key(
     lua_State *L, struct open_array *a, const struct phpser_token *t)
 {
     if (a->is_list && (t->type != PHPSER_INT || t->integer != a->count))
         unlist(L, a);
-    if (t->type == PHPSER_INT)
-        lua_pushinteger(L, t->integer + a->is_list);
-    else
-        lua_pushlstring(L, (const char *)t->string.data, t->string.len);
+    lvalue_push_key(L, t, a->is_list);
 }
 
-static void push_scalar(
-    lua_State *L, const struct phpser_token *t, bool outermost)
+/* Push a table with room for count elements: the first, which has six bytes at
+ * least, is next in r. */
+static void push_table(
+    lua_State *L, const struct phpser_reader *r, size_t count)
+{
+    int room = count < ROOM_MAX ? (int)count : ROOM_MAX;
+
+    if (count > 0 && memcmp(r->at, "i:0;", 4) == 0)
+        lua_createtable(L, room, 0);
+    else
+        lua_createtable(L, 0, room);
+}
+
+/* How a value is pushed. */
+enum style {
+    PLAIN,
+    SESSION, /* tables have the metatable of sessions */
+    INFO,    /* null inside an array is nil: its key is left out */
+};
+
+static void push_scalar(lua_State *L, const struct phpser_token *t, bool absent)
 {
     switch (t->type) {
     case PHPSER_BOOL:
@@ -67,15 +102,60 @@ static void push_scalar(
     case PHPSER_STRING:
         lua_pushlstring(L, (const char *)t->string.data, t->string.len);
         break;
-    default:
-        if (outermost)
+    default: /* null, or opaque alone */
+        if (absent)
             lua_pushnil(L);
         else
             lua_pushlightuserdata(L, NULL); /* cjson.null */
     }
 }
 
-int lvalue_push(lua_State *L, const void *data, size_t len)
+/* t["42"], where no such key is: what the script means is t[42]. */
+static bool is_number(lua_State *L, int64_t *number)
+{
+    size_t len;
+    const char *text =
+        lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &len) : NULL;
+
+    return text && phpser_int_key(number, text, len);
+}
+
+static int on_index(lua_State *L)
+{
+    int64_t number;
+
+    if (!is_number(L, &number))
+        return 0;
+    lua_rawgeti(L, 1, (lua_Integer)number);
+    return 1;
+}
+
+static int on_new_index(lua_State *L)
+{
+    int64_t number;
+
+    lua_settop(L, 3);
+    if (is_number(L, &number))
+        lua_rawseti(L, 1, (lua_Integer)number);
+    else
+        lua_rawset(L, 1);
+    return 0;
+}
+
+void lvalue_set_session(lua_State *L)
+{
+    static const luaL_Reg meta[] = {
+        {"__index", on_index},
+        {"__newindex", on_new_index},
+        {NULL, NULL},
+    };
+
+    if (luaL_newmetatable(L, SESSION_TYPE))
+        luaL_setfuncs(L, meta, 0);
+    lua_setmetatable(L, -2);
+}
+
+static int push(lua_State *L, const void *data, size_t len, enum style style)
 {
     struct open_array arrays[PHPSER_DEPTH_MAX];
     struct phpser_reader r;
@@ -93,15 +173,21 @@ int lvalue_push(lua_State *L, const void *data, size_t len)
             continue;
         }
         if (t.type == PHPSER_ARRAY) {
-            lua_newtable(L);
+            push_table(L, &r, t.count);
+            if (style == SESSION)
+                lvalue_set_session(L);
             arrays[depth++] = (struct open_array){.is_list = true};
+            continue;
+        }
+        if (t.type == PHPSER_OPAQUE && depth > 0) {
+            lua_pop(L, 1); /* its key */
             continue;
         }
         if (t.type == PHPSER_END) {
             assert(depth > 0);
             depth--; /* the table on top is the value */
         } else {
-            push_scalar(L, &t, depth == 0);
+            push_scalar(L, &t, depth == 0 || style == INFO);
         }
         if (depth > 0) {
             lua_rawset(L, -3);
@@ -111,6 +197,21 @@ int lvalue_push(lua_State *L, const void *data, size_t len)
     if (err < 0)
         lua_settop(L, top);
     return err;
+}
+
+int lvalue_push(lua_State *L, const void *data, size_t len)
+{
+    return push(L, data, len, PLAIN);
+}
+
+int lvalue_push_session(lua_State *L, const void *data, size_t len)
+{
+    return push(L, data, len, SESSION);
+}
+
+int lvalue_push_info(lua_State *L, const void *data, size_t len)
+{
+    return push(L, data, len, INFO);
 }
 
 /* Writing calls nothing that collects garbage or raises, so it may hold heap
@@ -192,8 +293,7 @@ static bool refuse(struct writer *w, const struct place *p, const char *what)
 static bool put_value(
     struct writer *w, int index, const struct place *p, int depth);
 
-/* Whether the keys of the table are exactly 1 … *count; counts them anyway. */
-static bool is_list(lua_State *L, int t, size_t *count)
+bool lvalue_is_list(lua_State *L, int t, size_t *count)
 {
     lua_Unsigned n = lua_rawlen(L, t);
     bool list = true;
@@ -225,15 +325,26 @@ static bool put_list(
     return true;
 }
 
+/* The key of a table that is no sequence: with the key 0 it must not come back
+ * as one. */
+static void put_number_key(struct writer *w, struct pair *pair, int64_t number)
+{
+    pair->name = NULL;
+    pair->number = number;
+    if (number == 0)
+        phpser_put_string(w->out, "0", 1);
+    else
+        phpser_put_int(w->out, number);
+}
+
 /* Write the key that is below the value on top of the stack. */
 static bool put_key(struct writer *w, struct pair *pair, const struct place *p)
 {
     lua_State *L = w->L;
+    int64_t number;
 
     if (lua_isinteger(L, -2)) {
-        pair->name = NULL;
-        pair->number = lua_tointeger(L, -2);
-        phpser_put_int(w->out, pair->number);
+        put_number_key(w, pair, lua_tointeger(L, -2));
         return true;
     }
     if (lua_type(L, -2) != LUA_TSTRING) {
@@ -243,11 +354,10 @@ static bool put_key(struct writer *w, struct pair *pair, const struct place *p)
         return false;
     }
     pair->name = lua_tolstring(L, -2, &pair->name_len);
-    phpser_put_key(w->out, pair->name, pair->name_len);
-    if (w->out->data[pair->offset] == 'i') { /* to PHP it is an integer */
-        pair->number = strtoll(pair->name, NULL, 10);
-        pair->name = NULL;
-    }
+    if (phpser_int_key(&number, pair->name, pair->name_len))
+        put_number_key(w, pair, number);
+    else
+        phpser_put_string(w->out, pair->name, pair->name_len);
     return true;
 }
 
@@ -339,17 +449,27 @@ static bool put_table(struct writer *w, int t, const struct place *p, int depth)
     }
     if (lua_getmetatable(w->L, t)) {
         luaL_getmetatable(w->L, LJSON_ARRAY_TYPE);
-        if (!lua_rawequal(w->L, -1, -2))
+        luaL_getmetatable(w->L, SESSION_TYPE);
+        if (!lua_rawequal(w->L, -2, -3) && !lua_rawequal(w->L, -1, -3))
             return refuse(w, p, "a table with a metatable");
-        lua_pop(w->L, 2);
+        lua_pop(w->L, 3);
     }
-    list = is_list(w->L, t, &count);
+    list = lvalue_is_list(w->L, t, &count);
     phpser_put_array(w->out, count);
     ok = list ? put_list(w, t, count, p, depth)
               : put_pairs(w, t, count, p, depth);
     if (ok)
         phpser_put_end(w->out);
     return ok;
+}
+
+static bool has_room(struct writer *w)
+{
+    if (w->out->len <= LVALUE_LEN_MAX)
+        return true;
+    add_error(
+        w, "%s is larger than %d bytes when saved", w->name, LVALUE_LEN_MAX);
+    return false;
 }
 
 static bool put_value(
@@ -359,11 +479,8 @@ static bool put_value(
     const char *s;
     size_t len;
 
-    if (w->out->len > LVALUE_LEN_MAX) {
-        add_error(w, "%s is larger than %d bytes when saved", w->name,
-            LVALUE_LEN_MAX);
+    if (!has_room(w))
         return false;
-    }
     switch (lua_type(L, index)) {
     case LUA_TNIL:
         phpser_put_null(w->out);
@@ -403,8 +520,37 @@ const char *lvalue_put(
     struct writer w = {.L = L, .out = out, .name = name};
     size_t start = out->len;
     int top = lua_gettop(L);
-    bool ok = put_value(&w, lua_absindex(L, index), NULL, 0);
+    bool ok = put_value(&w, lua_absindex(L, index), NULL, 0) && has_room(&w);
 
+    lua_settop(L, top);
+    if (ok)
+        return NULL;
+    out->len = start;
+    return lua_pushstring(L, w.error);
+}
+
+const char *lvalue_put_element(
+    lua_State *L, struct buf *out, const char *name, bool list, size_t *key_len)
+{
+    struct writer w = {.L = L, .out = out, .name = name};
+    struct pair pair = {.offset = out->len};
+    struct place at = {0};
+    size_t start = out->len;
+    int top = lua_gettop(L);
+    bool ok;
+
+    if (list) {
+        at.number = lua_tointeger(L, -2);
+        phpser_put_int(out, at.number - 1);
+        ok = true;
+    } else {
+        ok = put_key(&w, &pair, NULL);
+        at.name = pair.name;
+        at.len = pair.name_len;
+        at.number = pair.number;
+    }
+    *key_len = out->len - start;
+    ok = ok && put_value(&w, top, &at, 1);
     lua_settop(L, top);
     if (ok)
         return NULL;

@@ -1,3 +1,7 @@
+/* The processes that the master keeps: forked, watched, started again with
+ * growing pauses, ended in order. A child has one slot for as long as the
+ * master lives; what it was told and what it answered is in its slot and dies
+ * with the process. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +15,7 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
-#define CHILD_FDS  8  /* 0, 1, 2, control, three sockets, configuration */
+#define CHILD_FDS  9  /* 0, 1, 2, control, three sockets, configuration, one */
 #define CHILD_ARGS 12 /* words of a child's command, NULL included */
 
 const char *child_title(char out[CHILD_TITLE_SIZE], const struct child *c)
@@ -22,10 +26,21 @@ const char *child_title(char out[CHILD_TITLE_SIZE], const struct child *c)
 
 const char *child_state_name(const struct child *c)
 {
-    static const char *const names[] = {
-        "down", "back-off", "starting", "ready", "stopping"};
+    static const char *const names[] = {"down", "back-off", "starting", "ready",
+        "being replaced", "stopping", "ended", "failed"};
 
     return names[c->state];
+}
+
+bool child_runs(const struct child *c)
+{
+    return c->alive && c->state != CHILD_DOWN && c->state != CHILD_BACKOFF &&
+           c->state != CHILD_ENDED && c->state != CHILD_FAILED;
+}
+
+bool child_is(const struct child *c, const char *role)
+{
+    return strcmp(c->conf->role, role) == 0;
 }
 
 bool child_answers(const struct child *c)
@@ -64,9 +79,11 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
             master_child_up(c->master, c);
             reload_child_up(c->master, c);
         }
-    } else if (strcmp(type, "failed") == 0) {
+    } else if (strcmp(type, "failed") == 0 || strcmp(type, "worn") == 0) {
         free(c->failure);
         c->failure = xstrdup(ctlmsg_string(m, "message", "unknown error"));
+        if (c->state == CHILD_READY && strcmp(type, "worn") == 0)
+            c->state = CHILD_WORN;
     } else if (strcmp(type, "prepared") == 0 ||
                strcmp(type, "committed") == 0) {
         reload_on_answer(c->master, c, m);
@@ -102,12 +119,21 @@ static uint64_t restart_delay(struct child *c, uint64_t now)
     return (uint64_t)(c->backoff * 1000);
 }
 
-static void on_restart_due(uv_timer_t *timer)
+/* One that found itself worn has served until then, and is no crash: the next
+ * one starts at once, but not more than one a second. */
+static uint64_t replace_delay(const struct child *c, uint64_t now)
 {
-    children_restart(timer->data, false);
+    uint64_t due = c->spawned_at + MASTER_REPLACE_MS;
+
+    return due > now ? due - now : 0;
 }
 
-void children_restart(struct master *m, bool all)
+static void on_restart_due(uv_timer_t *timer)
+{
+    children_restart(timer->data);
+}
+
+void children_restart(struct master *m)
 {
     uint64_t now = clock_now(m->loop);
     uint64_t next = UINT64_MAX;
@@ -117,7 +143,7 @@ void children_restart(struct master *m, bool all)
 
         if (c->state != CHILD_BACKOFF || c->alive)
             continue;
-        if (all || c->restart_at <= now)
+        if (c->restart_at <= now)
             child_spawn(c);
         else if (c->restart_at < next)
             next = c->restart_at;
@@ -143,9 +169,49 @@ static void on_process_closed(uv_handle_t *handle)
         if (c->restart_at <= clock_now(m->loop))
             child_spawn(c);
         else
-            children_restart(m, false);
+            children_restart(m);
     }
     master_child_down(m);
+}
+
+static bool ends_for_good(const struct child *c, bool clean)
+{
+    return c->conf->restart == MASTER_NEVER ||
+           (c->conf->restart == MASTER_ON_FAILURE && clean);
+}
+
+static void keep_reason(struct child *c, const char *why)
+{
+    free(c->last_end);
+    c->last_end = xstrdup(c->failure ? c->failure : why);
+}
+
+/* Wait for the next start. */
+static void back_off(struct child *c, const char *title, const char *why)
+{
+    bool worn = c->state == CHILD_WORN;
+    uint64_t now = clock_now(c->master->loop);
+    uint64_t delay = worn ? replace_delay(c, now) : restart_delay(c, now);
+
+    c->state = CHILD_BACKOFF;
+    c->restart_at = now + delay;
+    c->restarts++;
+    keep_reason(c, why);
+    log_error("child ended, %s child=%s %s restart_in_s=%.0f",
+        delay && !worn ? "too often, waiting" : "starting another one", title,
+        why, (double)delay / 1000);
+}
+
+/* No other one takes its place. */
+static void end_for_good(
+    struct child *c, bool clean, const char *title, const char *why)
+{
+    c->state = clean ? CHILD_ENDED : CHILD_FAILED;
+    if (!clean)
+        keep_reason(c, why);
+    log_write(clean ? LOG_NOTICE : LOG_ERROR, __FILE__,
+        "child ended for good child=%s name=\"%s\" %s", title, c->conf->name,
+        why);
 }
 
 /* The process is gone (or never was): decide what becomes of the child. clean:
@@ -153,10 +219,8 @@ static void on_process_closed(uv_handle_t *handle)
 static void end_process(struct child *c, bool clean, const char *why)
 {
     struct master *m = c->master;
-    uint64_t now = clock_now(m->loop);
+    enum child_state before = c->state;
     char title[CHILD_TITLE_SIZE];
-    bool expected = c->state == CHILD_STOPPING;
-    uint64_t delay;
 
     child_title(title, c);
     if (c->ctl)
@@ -165,23 +229,22 @@ static void end_process(struct child *c, bool clean, const char *why)
     c->state = CHILD_DOWN;
     reload_child_down(m, c);
     control_child_down(m, c);
-    if (expected || (m->stopping && !m->graceful)) {
+    c->state = before;
+    if (before == CHILD_STOPPING || (m->stopping && !m->graceful)) {
+        c->state = CHILD_DOWN;
         log_write(clean ? LOG_INFO : LOG_ERROR, __FILE__,
             "child ended child=%s %s", title, why);
     } else if (!m->started && !c->was_ready) {
+        c->state = CHILD_DOWN;
         log_error("child never became ready child=%s %s", title, why);
         master_child_lost(m, c, why);
+    } else if (ends_for_good(c, clean)) {
+        end_for_good(c, clean, title, why);
     } else {
-        delay = restart_delay(c, now);
-        c->state = CHILD_BACKOFF;
-        c->restart_at = now + delay;
-        c->restarts++;
-        log_error("child ended, %s child=%s %s restart_in_s=%.0f",
-            delay ? "too often, waiting" : "starting another one", title, why,
-            (double)delay / 1000);
+        back_off(c, title, why);
     }
-    if (c->failure && m->started)
-        log_block(LOG_ERROR, c->failure);
+    if (c->failure && m->started && before != CHILD_WORN)
+        log_block(LOG_ERROR, c->failure); /* a worn one has told that itself */
     uv_close((uv_handle_t *)&c->process, on_process_closed);
 }
 
@@ -208,7 +271,8 @@ static int run_process(struct child *c, int control_fd)
     char title[160], slot[16];
     size_t n = 1;
     int fds[CHILD_FDS] = {-1, STDOUT_FILENO, STDERR_FILENO, control_fd,
-        c->conf->fds[0], c->conf->fds[1], c->conf->fds[2], conf->config_fd};
+        c->conf->fds[0], c->conf->fds[1], c->conf->fds[2], conf->config_fd,
+        c->conf->fds[3]};
 
     snprintf(slot, sizeof(slot), "%u", c->conf->slot);
     snprintf(title, sizeof(title), "gwrun: %s process  %s %s", c->conf->role,
@@ -271,7 +335,7 @@ void child_spawn(struct child *c)
 
 void child_stop(struct child *c, bool graceful)
 {
-    if (c->alive && c->state != CHILD_BACKOFF && c->state != CHILD_DOWN) {
+    if (child_runs(c)) {
         c->state = CHILD_STOPPING;
         child_send(
             c, json_pack("{s:s,s:b}", "type", "stop", "graceful", graceful));
@@ -280,10 +344,23 @@ void child_stop(struct child *c, bool graceful)
     }
 }
 
-void child_kill(struct child *c)
+static void send_signal(struct child *c, int signal)
 {
     if (c->alive && !uv_is_closing((uv_handle_t *)&c->process))
-        uv_process_kill(&c->process, SIGKILL);
+        uv_process_kill(&c->process, signal);
+}
+
+void child_kill(struct child *c)
+{
+    send_signal(c, SIGKILL);
+}
+
+void child_end_hanging(struct child *c)
+{
+    bool can_speak = strcmp(c->conf->role, "worker") == 0 && !c->killed;
+
+    c->killed = true;
+    send_signal(c, can_speak ? MASTER_HANG_SIGNAL : SIGKILL);
 }
 
 void child_forget(struct child *c)

@@ -1,3 +1,7 @@
+/* The master's answers to gwrun status, reload, stop and the like, on the
+ * control socket. A question that needs the children waits for each of them,
+ * or for its time to be over; a caller that goes away takes nothing with it
+ * but its own question. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -5,6 +9,8 @@
 
 #include "master/master_impl.h"
 #include "net/clock.h"
+#include "net/handle.h"
+#include "proc/notify.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -47,15 +53,15 @@ static void refuse(struct command *k, const char *message)
 static json_t *describe(const struct child *c)
 {
     const struct master *m = c->master;
-    bool alive = c->alive && c->state != CHILD_BACKOFF;
+    bool alive = child_runs(c);
     json_int_t up = (json_int_t)(clock_now(m->loop) - c->spawned_at);
 
-    return json_pack("{s:s,s:i,s:s,s:s,s:s,s:o,s:i,s:I,s:b}", "role",
+    return json_pack("{s:s,s:i,s:s,s:s,s:s,s:o,s:i,s:s?,s:I,s:b}", "role",
         c->conf->role, "slot", (int)c->conf->slot, "name", c->conf->name,
         "listen", c->conf->listen, "state", child_state_name(c), "pid",
         alive ? json_integer(c->process.pid) : json_null(), "restarts",
-        (int)c->restarts, "uptime_ms", alive ? up : (json_int_t)0, "answering",
-        0);
+        (int)c->restarts, "last_end", c->last_end, "uptime_ms",
+        alive ? up : (json_int_t)0, "answering", 0);
 }
 
 static void end_gathering(struct command *k)
@@ -180,33 +186,47 @@ static void lose_child(struct command *k, size_t index)
 
 /* ---- eval: a question to one worker, answered in parts ---- */
 
-static struct child *find_worker(struct master *m, int64_t slot)
+/* The worker of that slot, or, with a name, of that index among its kind. */
+static struct child *find_worker(
+    struct master *m, const char *name, int64_t number)
 {
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         struct child *c = &m->children[i];
 
-        if (strcmp(c->conf->role, "worker") == 0 && c->conf->slot == slot)
+        if (!child_is(c, "worker"))
+            continue;
+        if (name ? strcmp(c->conf->name, name) == 0 && number-- == 0
+                 : c->conf->slot == number)
             return c;
     }
     return NULL;
 }
 
+static void refuse_eval(
+    struct command *k, const json_t *m, const struct child *c)
+{
+    const char *name = ctlmsg_string(m, "name", NULL);
+    char *line = xasprintf("there is no worker %s%s%lld%s%s", name ? name : "",
+        name ? ":" : "", (long long)ctlmsg_int(m, "slot", 0),
+        c ? " now: it is " : "; gwrun status lists them",
+        c ? child_state_name(c) : "");
+
+    refuse(k, line);
+    free(line);
+}
+
 static void ask_worker(struct command *k, const json_t *m)
 {
-    int64_t slot = ctlmsg_int(m, "slot", 0);
     json_t *code = json_object_get(m, "code");
-    struct child *c = find_worker(k->master, slot);
-    char line[80];
+    struct child *c = find_worker(
+        k->master, ctlmsg_string(m, "name", NULL), ctlmsg_int(m, "slot", 0));
 
     if (!json_is_string(code)) {
         refuse(k, "\"eval\" needs \"code\"");
         return;
     }
     if (!c || c->state != CHILD_READY) {
-        snprintf(line, sizeof(line), "there is no worker %lld%s%s",
-            (long long)slot, c ? " now: it is " : "; gwrun status lists them",
-            c ? child_state_name(c) : "");
-        refuse(k, line);
+        refuse_eval(k, m, c);
         return;
     }
     k->question = "eval";
@@ -311,6 +331,37 @@ void control_reloaded(struct master *m, unsigned run, json_t *answer)
     }
 }
 
+/* The ports that are bound here: they are free for whoever comes after us. */
+static json_t *list_ports(const struct master *m)
+{
+    json_t *ports = json_array();
+
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
+        const struct master_child_conf *c = &m->conf->children[i];
+
+        for (size_t k = 0; k < sizeof(c->fds) / sizeof(c->fds[0]); k++) {
+            union addr a = {0};
+            socklen_t len = sizeof(a);
+
+            if (c->fds[k] >= 0 && getsockname(c->fds[k], &a.sa, &len) == 0 &&
+                a.sa.sa_family != AF_UNIX)
+                json_array_append_new(ports, json_integer(addr_port(&a)));
+        }
+    }
+    return ports;
+}
+
+/* We run: it may ask. */
+static void greet(struct command *k)
+{
+    const struct master *m = k->master;
+
+    answer_command(
+        k, json_pack("{s:s,s:i,s:b,s:b,s:o}", "type", "hello", "pid",
+               (int)getpid(), "daemon", m->conf->log_file != NULL, "service",
+               notify_is_wanted(), "ports", list_ports(m)));
+}
+
 static void stop_by_command(struct command *k, const json_t *m)
 {
     struct master *master = k->master;
@@ -319,6 +370,21 @@ static void stop_by_command(struct command *k, const json_t *m)
                           (int)getpid(), "timeout", master->conf->stop_timeout,
                           "daemon", master->conf->log_file != NULL));
     master_stop(master, json_is_true(json_object_get(m, "graceful")));
+}
+
+static void reload_by_command(struct command *k, const json_t *m)
+{
+    const char *name = ctlmsg_string(m, "name", NULL);
+    char *line;
+
+    k->reload_run = reload_request(k->master, name);
+    if (k->reload_run > 0)
+        return;
+    line = xasprintf("no workers and no program here are named \"%s\"; gwrun "
+                     "status lists those there are",
+        name);
+    refuse(k, line);
+    free(line);
 }
 
 static void on_command(struct ctl *ctl, const json_t *m, void *arg)
@@ -330,9 +396,8 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
         ask_for_more(k, m);
     else if (k->gather || k->reload_run)
         refuse(k, "one question at a time");
-    else if (strcmp(type, "hello") == 0) /* we run: it may ask */
-        answer_command(
-            k, json_pack("{s:s,s:i}", "type", "hello", "pid", (int)getpid()));
+    else if (strcmp(type, "hello") == 0)
+        greet(k);
     else if (strcmp(type, "status") == 0)
         gather(k, "status", MASTER_STATUS_MAX_MS);
     else if (strcmp(type, "connections") == 0)
@@ -342,16 +407,11 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
     else if (strcmp(type, "reload") == 0 && k->master->stopping)
         refuse(k, "the system is stopping");
     else if (strcmp(type, "reload") == 0)
-        k->reload_run = reload_request(k->master);
+        reload_by_command(k, m);
     else if (strcmp(type, "stop") == 0)
         stop_by_command(k, m);
     else
         refuse(k, "unknown command");
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    free(handle->data);
 }
 
 /* Its connection is closed already. */
@@ -368,7 +428,7 @@ static void free_command(struct command *k)
     k->master->ncommands--;
     json_decref(k->rows);
     free(k->parts);
-    uv_close((uv_handle_t *)&k->timer, on_timer_closed);
+    handle_close(&k->timer, k);
 }
 
 static void on_command_close(struct ctl *ctl, void *arg)

@@ -1,3 +1,8 @@
+/* The start, the watch over the children (pings, the tickets' key) and the
+ * stop: role by role from the end of the list, told in the first half of
+ * stop_timeout, killed after the second. The timers are owned here; the master
+ * is freed when all of them have closed and no child is left
+ * (master_release()). */
 #include "master/master.h"
 
 #include <stdio.h>
@@ -7,6 +12,7 @@
 #include "master/master_impl.h"
 #include "net/clock.h"
 #include "proc/daemon.h"
+#include "proc/notify.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -50,8 +56,10 @@ void master_child_up(struct master *m, struct child *c)
         return;
     c->was_ready = true;
     m->unready--;
-    if (m->unready == 0 && !m->stopping)
+    if (m->unready == 0 && !m->stopping) {
         finish_start(m, NULL);
+        notify_send("READY=1");
+    }
 }
 
 void master_child_lost(struct master *m, struct child *c, const char *why)
@@ -68,7 +76,9 @@ void master_child_lost(struct master *m, struct child *c, const char *why)
 
 bool master_child_ready(const struct master *m, size_t index)
 {
-    return m->children[index].state == CHILD_READY;
+    enum child_state state = m->children[index].state;
+
+    return state == CHILD_READY || state == CHILD_ENDED;
 }
 
 /* A ping is waiting for its answer, or there is no link to ask on. Silence
@@ -104,12 +114,13 @@ static void look_at_children(struct master *m, uint64_t now)
 
         if (!c->alive)
             continue;
-        if (!c->killed && hangs(c, now, limit)) {
+        if (c->killed) {
+            child_end_hanging(c);
+        } else if (hangs(c, now, limit)) {
             log_error("child hangs, killing it child=%s pid=%d silent_s=%.0f",
                 child_title(title, c), c->process.pid,
                 (double)(now - c->heard_at) / 1000);
-            c->killed = true;
-            child_kill(c);
+            child_end_hanging(c);
         } else if (c->ctl && !c->pinged) {
             c->pinged = true;
             c->pinged_at = now;
@@ -239,6 +250,7 @@ void master_stop(struct master *m, bool graceful)
         return;
     log_notice("stopping graceful=%d", graceful);
     m->graceful = graceful;
+    notify_send("STOPPING=1");
     reload_cancel(m, "the system is stopping");
     m->started = true;
     uv_timer_stop(&m->start_timer);
@@ -253,7 +265,7 @@ void master_stop(struct master *m, bool graceful)
 
 void master_reload(struct master *m)
 {
-    reload_request(m);
+    reload_request(m, NULL);
 }
 
 void master_reopen_logs(struct master *m)
@@ -283,8 +295,10 @@ void master_release(struct master *m)
 {
     if (m->handles > 0 || m->alive > 0)
         return;
-    for (size_t i = 0; i < m->conf->nchildren; i++)
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
         free(m->children[i].failure);
+        free(m->children[i].last_end);
+    }
     free(m->reload.failure);
     free(m->children);
     free(m);
@@ -301,6 +315,7 @@ static void init_children(struct master *m)
 {
     m->children = xcalloc(m->conf->nchildren + 1, sizeof(*m->children));
     m->unready = m->conf->nchildren;
+    notify_keep(); /* before the first child */
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         m->children[i].conf = &m->conf->children[i];
         m->children[i].master = m;

@@ -9,9 +9,12 @@
 #ifndef GW_MASTER_MASTER_H
 #define GW_MASTER_MASTER_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
+
+#include "wire/ctlmsg.h"
 
 /* Defaults and limits; all but the counts are seconds. */
 #define MASTER_STOP_TIMEOUT   10.0 /* before SIGKILL */
@@ -20,14 +23,29 @@
 #define MASTER_HANG_TIMEOUT   30.0 /* without a heartbeat: SIGKILL */
 #define MASTER_START_TIMEOUT  10.0 /* that a start waits for children */
 
+/* Sent to a worker that hangs, a second before SIGKILL: it may say in which
+ * event. */
+#define MASTER_HANG_SIGNAL SIGXCPU
+
+/* Whether another one takes the place of a child that ends. */
+enum master_restart {
+    MASTER_ALWAYS,
+    MASTER_ON_FAILURE, /* not when it ends with exit status 0 */
+    MASTER_NEVER,      /* and it is reloaded by its name only */
+};
+
+#define MASTER_CHILD_FDS 4
+
 /* One child process. */
 struct master_child_conf {
-    const char *role;   /* "register", "gateway", "worker" */
+    const char *role;   /* "register", "gateway", "worker", "program" */
     unsigned slot;      /* unique per role */
     const char *name;   /* for people: "ChatGateway" */
     const char *listen; /* for people: "websocket://0.0.0.0:8283", or "" */
-    int fds[3];         /* handed down as descriptors 4, 5, 6; -1 unused. The
-                           master keeps them open for restarts */
+    /* Handed down as descriptors 4, 5, 6 and 8; -1 unused. The master keeps
+     * them open for restarts. */
+    int fds[MASTER_CHILD_FDS];
+    enum master_restart restart;
 };
 
 struct master_conf {
@@ -46,6 +64,7 @@ struct master_conf {
     double hang_timeout;
 };
 
+/* The callbacks about reloads may be NULL. */
 struct master_events {
     /* Every child is ready for the first time, or MASTER_START_TIMEOUT is over
      * (master_child_ready() tells which are), or one of them never will be:
@@ -53,6 +72,13 @@ struct master_events {
      * master_stop() came first. */
     void (*on_started)(const char *message, void *arg);
     void (*on_stopped)(void *arg);
+    /* A reload begins. NULL, or why it must not, which the master frees. */
+    char *(*on_reload)(void *arg);
+    /* What conf->children[index] is told beside "prepare": a new object, or
+     * NULL for nothing. */
+    json_t *(*reload_part)(size_t index, void *arg);
+    /* It is decided: every child takes what it has prepared, or none does. */
+    void (*on_reloaded)(bool taken, void *arg);
 };
 
 struct master;
@@ -72,7 +98,8 @@ void master_reload(struct master *m);
 /* Reopen log files here and in all children. */
 void master_reopen_logs(struct master *m);
 
-/* Does the child conf->children[index] serve? */
+/* Does the child conf->children[index] serve, or has it done what it was to do?
+ */
 bool master_child_ready(const struct master *m, size_t index);
 
 /* At once, children that still live are killed. Not inside a callback. Its

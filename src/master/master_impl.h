@@ -28,6 +28,7 @@
 #define MASTER_TICKET_KEY_MS  86400000u /* then there is a new one */
 
 #define MASTER_BACKOFF_MAX  30.0 /* seconds between two starts of a child */
+#define MASTER_REPLACE_MS   1000 /* between two starts of one that wears out */
 #define MASTER_CONTROLS_MAX 32   /* gwrun commands connected at once */
 
 /* How long the children may take, in ms. */
@@ -41,7 +42,17 @@ enum child_state {
     CHILD_BACKOFF,  /* no process until restart_at */
     CHILD_STARTING, /* a process that has not said "ready" */
     CHILD_READY,
+    CHILD_WORN,     /* ends by itself, another one takes its place */
     CHILD_STOPPING, /* told to stop */
+    CHILD_ENDED,    /* ended well, for good (conf->restart) */
+    CHILD_FAILED,   /* ended otherwise, for good */
+};
+
+/* Is a child to be in a reload? */
+enum child_wish {
+    WISH_NONE,
+    WISH_RELOAD, /* if it runs, or is to */
+    WISH_START,  /* in any case: it was asked for by its name */
 };
 
 enum child_reload {
@@ -61,6 +72,7 @@ struct child {
     uv_process_t process;
     struct ctl *ctl; /* owned; NULL once the child has closed it */
     char *failure;   /* owned; what it said before it ended, or NULL */
+    char *last_end;  /* owned; why another one had to be started, or NULL */
     bool pinged;     /* and has not answered yet */
     uint64_t pinged_at, heard_at, spawned_at; /* ms, clock_now */
     uint64_t deaths[MASTER_RESTARTS];         /* ms; the last ones, a ring */
@@ -68,6 +80,8 @@ struct child {
     double backoff;      /* seconds; 0: restart at once */
     uint64_t restart_at; /* ms; in CHILD_BACKOFF */
     enum child_reload reload;
+    enum child_wish included; /* in the reload that runs */
+    enum child_wish awaiting; /* the next one */
 };
 
 struct reload {
@@ -75,9 +89,13 @@ struct reload {
     unsigned run;   /* counts the reloads; in every message of one */
     size_t awaited; /* children that have not answered */
     size_t workers; /* that have a new script */
+    size_t programs;
+    size_t started; /* which were down */
     uint64_t began; /* ms */
     char *failure;  /* owned; the first one */
     bool again;     /* asked for while this one ran */
+    bool all;       /* the one that runs is of everything, … */
+    bool again_all; /* … the next one will be */
     unsigned generation;
     uv_timer_t timer;
 };
@@ -122,12 +140,17 @@ void child_send_ticket_key(struct child *c);
 /* Tell it to stop; a child in back-off is down at once. */
 void child_stop(struct child *c, bool graceful);
 void child_kill(struct child *c);
+/* It hangs: let it speak if it can; the second time, do not. */
+void child_end_hanging(struct child *c);
 /* Kill and let go, for master_free(). */
 void child_forget(struct child *c);
+/* A process serves, begins to, or ends in an orderly way. */
+bool child_runs(const struct child *c);
+bool child_is(const struct child *c, const char *role);
 bool child_answers(const struct child *c);
 const char *child_state_name(const struct child *c);
-/* Start what is in back-off and due (or all of it). */
-void children_restart(struct master *m, bool all);
+/* Start what is in back-off and due. */
+void children_restart(struct master *m);
 
 /* master.c */
 
@@ -142,8 +165,9 @@ void master_release(struct master *m);
 /* reload.c */
 
 void reload_init(struct master *m);
-/* Ask for a reload; the number of the run that will answer it. */
-unsigned reload_request(struct master *m);
+/* Ask for a reload of everything, or of workers or the program of that name
+ * only. The number of the run that will answer it; 0: there are none. */
+unsigned reload_request(struct master *m, const char *name);
 void reload_child_up(struct master *m, struct child *c);
 void reload_child_down(struct master *m, struct child *c);
 /* "prepared" and "committed". */

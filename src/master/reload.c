@@ -1,4 +1,9 @@
+/* A reload in two steps over all children: each prepares, and only when all
+ * have does each commit; otherwise all abort and the old scripts go on. One
+ * reload at a time; a child that is replaced meanwhile starts with what is on
+ * disk. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "master/master_impl.h"
 #include "net/clock.h"
@@ -17,6 +22,28 @@ static void ask(struct master *m, struct child *c, const char *type)
     c->reload = RELOAD_ASKED;
     child_send(
         c, json_pack("{s:s,s:i}", "type", type, "run", (int)m->reload.run));
+}
+
+static void ask_to_prepare(struct master *m, struct child *c)
+{
+    json_t *message =
+        json_pack("{s:s,s:i}", "type", "prepare", "run", (int)m->reload.run);
+    json_t *part =
+        m->reload.all && m->events.reload_part
+            ? m->events.reload_part((size_t)(c - m->children), m->arg)
+            : NULL;
+
+    if (part)
+        json_object_update(message, part);
+    json_decref(part);
+    c->reload = RELOAD_ASKED;
+    child_send(c, message);
+}
+
+static void decide(struct master *m, bool take)
+{
+    if (m->reload.all && m->events.on_reloaded)
+        m->events.on_reloaded(take, m->arg);
 }
 
 static void fail(struct master *m, const struct child *c, const char *why)
@@ -47,11 +74,14 @@ static void finish(struct master *m)
         answer = json_pack("{s:s,s:b,s:s}", "type", "reloaded", "ok", 0,
             "message", r->failure);
     } else {
-        log_notice("reloaded workers=%zu ms=%llu generation=%u", r->workers,
-            (unsigned long long)ms, r->generation);
-        answer = json_pack("{s:s,s:b,s:I,s:I,s:i}", "type", "reloaded", "ok", 1,
-            "workers", (json_int_t)r->workers, "ms", (json_int_t)ms,
-            "generation", (int)r->generation);
+        log_notice("reloaded workers=%zu programs=%zu started=%zu ms=%llu "
+                   "generation=%u",
+            r->workers, r->programs, r->started, (unsigned long long)ms,
+            r->generation);
+        answer = json_pack("{s:s,s:b,s:I,s:I,s:I,s:I,s:i}", "type", "reloaded",
+            "ok", 1, "workers", (json_int_t)r->workers, "programs",
+            (json_int_t)r->programs, "started", (json_int_t)r->started, "ms",
+            (json_int_t)ms, "generation", (int)r->generation);
     }
     control_reloaded(m, r->run, answer);
     json_decref(answer);
@@ -65,12 +95,37 @@ static void on_commit_timeout(uv_timer_t *timer)
     finish(timer->data);
 }
 
+/* Those in back-off, for a new script may be what they waited for, and programs
+ * that were asked for by their names and have done what they had to. */
+static bool is_due(const struct child *c)
+{
+    if (c->alive || c->included == WISH_NONE)
+        return false;
+    return c->state == CHILD_BACKOFF ||
+           (c->included == WISH_START &&
+               (c->state == CHILD_ENDED || c->state == CHILD_FAILED));
+}
+
+static void start_again(struct master *m)
+{
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
+        struct child *c = &m->children[i];
+
+        if (!is_due(c))
+            continue;
+        child_spawn(c);
+        m->reload.started++;
+    }
+    children_restart(m); /* one start less is to come */
+}
+
 static void commit(struct master *m)
 {
     struct reload *r = &m->reload;
 
     r->phase = RELOAD_COMMITTING;
     r->generation++;
+    decide(m, true); /* before another child is started */
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         struct child *c = &m->children[i];
 
@@ -79,7 +134,7 @@ static void commit(struct master *m)
             r->awaited++;
         }
     }
-    children_restart(m, true); /* a new script may be what they waited for */
+    start_again(m);
     if (r->awaited > 0)
         uv_timer_start(&r->timer, on_commit_timeout, MASTER_COMMIT_MAX_MS, 0);
     else
@@ -96,6 +151,7 @@ static void abort_all(struct master *m)
         c->reload = RELOAD_NO_PART;
     }
     m->reload.awaited = 0;
+    decide(m, false);
     finish(m);
 }
 
@@ -135,23 +191,22 @@ static void on_nobody(uv_timer_t *timer)
     commit(timer->data);
 }
 
-static void begin(struct master *m)
+static void on_refused(uv_timer_t *timer)
+{
+    abort_all(timer->data);
+}
+
+static void ask_all(struct master *m)
 {
     struct reload *r = &m->reload;
 
-    r->phase = RELOAD_PREPARING;
-    r->run++;
-    r->again = false;
-    r->awaited = r->workers = 0;
-    r->began = clock_now(m->loop);
-    free(r->failure);
-    r->failure = NULL;
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         struct child *c = &m->children[i];
 
-        c->reload = RELOAD_NO_PART;
+        if (c->included == WISH_NONE)
+            continue;
         if (c->state == CHILD_READY)
-            ask(m, c, "prepare");
+            ask_to_prepare(m, c);
         else if (c->state == CHILD_STARTING)
             c->reload = RELOAD_AWAITED;
         if (c->reload != RELOAD_NO_PART)
@@ -163,10 +218,65 @@ static void begin(struct master *m)
         uv_timer_start(&r->timer, on_nobody, 0, 0);
 }
 
-unsigned reload_request(struct master *m)
+static void begin(struct master *m)
 {
     struct reload *r = &m->reload;
 
+    r->phase = RELOAD_PREPARING;
+    r->run++;
+    r->all = r->again_all;
+    r->again = r->again_all = false;
+    r->awaited = r->workers = r->programs = r->started = 0;
+    r->began = clock_now(m->loop);
+    free(r->failure);
+    r->failure =
+        r->all && m->events.on_reload ? m->events.on_reload(m->arg) : NULL;
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
+        struct child *c = &m->children[i];
+
+        c->reload = RELOAD_NO_PART;
+        c->included = c->awaiting;
+        c->awaiting = WISH_NONE;
+    }
+    if (r->failure)
+        uv_timer_start(&r->timer, on_refused, 0, 0);
+    else
+        ask_all(m);
+}
+
+static enum child_wish wish_for(const struct child *c, const char *name)
+{
+    if (!name)
+        return c->conf->restart == MASTER_NEVER ? WISH_NONE : WISH_RELOAD;
+    if (!child_is(c, "worker") && !child_is(c, "program"))
+        return WISH_NONE;
+    return strcmp(c->conf->name, name) == 0 ? WISH_START : WISH_NONE;
+}
+
+/* Include them in the next reload. Is there anybody? */
+static bool include(struct master *m, const char *name)
+{
+    bool found = !name;
+
+    if (!name)
+        m->reload.again_all = true;
+    for (size_t i = 0; i < m->conf->nchildren; i++) {
+        struct child *c = &m->children[i];
+        enum child_wish wish = wish_for(c, name);
+
+        if (wish > c->awaiting)
+            c->awaiting = wish;
+        found |= wish != WISH_NONE;
+    }
+    return found;
+}
+
+unsigned reload_request(struct master *m, const char *name)
+{
+    struct reload *r = &m->reload;
+
+    if (!include(m, name))
+        return 0;
     if (r->phase == RELOAD_IDLE && !r->again) {
         begin(m);
         return r->run;
@@ -178,7 +288,7 @@ unsigned reload_request(struct master *m)
 void reload_child_up(struct master *m, struct child *c)
 {
     if (m->reload.phase == RELOAD_PREPARING && c->reload == RELOAD_AWAITED)
-        ask(m, c, "prepare");
+        ask_to_prepare(m, c);
 }
 
 void reload_child_down(struct master *m, struct child *c)
@@ -188,7 +298,7 @@ void reload_child_down(struct master *m, struct child *c)
     c->reload = RELOAD_NO_PART;
     if (part == RELOAD_NO_PART || m->reload.phase == RELOAD_IDLE)
         return;
-    if (m->reload.phase == RELOAD_PREPARING)
+    if (m->reload.phase == RELOAD_PREPARING && !child_is(c, "program"))
         fail(m, c, c->failure ? c->failure : "ended during the reload");
     if (part != RELOAD_PREPARED)
         count_answer(m);
@@ -205,7 +315,7 @@ void reload_on_answer(struct master *m, struct child *c, const json_t *answer)
     if (message)
         fail(m, c, message);
     if (r->phase == RELOAD_PREPARING && ctlmsg_int(answer, "scripts", 0) > 0)
-        r->workers++;
+        ++*(child_is(c, "program") ? &r->programs : &r->workers);
     count_answer(m);
 }
 

@@ -1,11 +1,16 @@
+/* Addresses are parsed strictly: what is not one whole address, or a port up to
+ * 65535, is an error, and nothing is looked up. */
 #include "net/addr.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define ADDR_HOST_MAX 48 /* bytes; more than any numeric host */
+#define LABEL_MAX     63 /* bytes between two dots of a name */
+#define NAME_MAX_LEN  253
 
 /* 1 to 5 digits up to 65535. */
 static int parse_number(uint16_t *out, const char *text)
@@ -60,11 +65,44 @@ int addr_parse(union addr *out, const char *text)
     if (!colon || parse_number(&port, colon + 1) < 0 ||
         parse_host(&a, text, (size_t)(colon - text), false) < 0)
         return -EINVAL;
-    if (a.sa.sa_family == AF_INET6)
-        a.in6.sin6_port = htons(port);
-    else
-        a.in.sin_port = htons(port);
+    addr_set_port(&a, port);
     *out = a;
+    return 0;
+}
+
+bool addr_is_name(const char *text)
+{
+    size_t len, label = 0, digits = 0; /* in the last label */
+
+    for (len = 0; text[len]; len++) {
+        unsigned char c = (unsigned char)text[len];
+
+        if (c == '.' && label > 0) {
+            label = digits = 0;
+            continue;
+        }
+        if (!isalnum(c) && c != '_' && (c != '-' || label == 0))
+            return false;
+        digits += isdigit(c) != 0;
+        if (++label > LABEL_MAX)
+            return false;
+    }
+    return label > digits && len <= NAME_MAX_LEN;
+}
+
+int addr_parse_name(char name[ADDR_NAME_SIZE], uint16_t *port, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) : 0;
+    uint16_t number;
+
+    if (!colon || len >= ADDR_NAME_SIZE || parse_number(&number, colon + 1) < 0)
+        return -EINVAL;
+    memcpy(name, text, len);
+    name[len] = '\0';
+    if (!addr_is_name(name))
+        return -EINVAL;
+    *port = number;
     return 0;
 }
 
@@ -132,6 +170,14 @@ uint16_t addr_port(const union addr *a)
     return a->sa.sa_family == AF_INET ? ntohs(a->in.sin_port) : 0;
 }
 
+void addr_set_port(union addr *a, uint16_t port)
+{
+    if (a->sa.sa_family == AF_INET6)
+        a->in6.sin6_port = htons(port);
+    else
+        a->in.sin_port = htons(port);
+}
+
 void addr_unmap(union addr *a)
 {
     union addr plain;
@@ -153,6 +199,13 @@ int addr_parse_ipv4(uint32_t *out, const char *text)
         return -EINVAL;
     *out = ntohl(in.s_addr);
     return 0;
+}
+
+bool addr_is_wildcard(const union addr *a)
+{
+    if (a->sa.sa_family == AF_INET)
+        return a->in.sin_addr.s_addr == htonl(INADDR_ANY);
+    return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
 bool addr_is_loopback(const union addr *a)

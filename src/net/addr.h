@@ -1,6 +1,7 @@
 /* addr.h - "host:port" and socket addresses.
  *
- * Hosts are numeric: 127.0.0.1, [::1]. Names are not looked up.
+ * Hosts are numeric: 127.0.0.1, [::1]. Names are told apart, but not looked up:
+ * resolve.h does that.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -23,6 +24,14 @@ union addr {
 /* "host:port" or "[v6]:port". 0 or -EINVAL. */
 int addr_parse(union addr *out, const char *text);
 
+/* "name:port" with a name to be looked up, of letters, digits, "-", "_" and
+ * dots, such as "register.internal:1237". Something like 1.2.3 is none. 0 or
+ * -EINVAL. */
+#define ADDR_NAME_SIZE 256 /* room for the name and the NUL */
+int addr_parse_name(
+    char name[ADDR_NAME_SIZE], uint16_t *port, const char *text);
+bool addr_is_name(const char *text);
+
 /* The host alone, "::1" or "[::1]" or "127.0.0.1", with port 0. 0 or -EINVAL.
  */
 int addr_parse_host(union addr *out, const char *text);
@@ -39,6 +48,7 @@ const char *addr_format_host(char out[ADDR_TEXT_SIZE], const union addr *a);
 /* Host order. The IPv4 address (also of a mapped one), 0 for IPv6. */
 uint32_t addr_ipv4(const union addr *a);
 uint16_t addr_port(const union addr *a);
+void addr_set_port(union addr *a, uint16_t port);
 
 /* Make ::ffff:a.b.c.d the IPv4 address that it stands for. */
 void addr_unmap(union addr *a);
@@ -46,6 +56,8 @@ void addr_unmap(union addr *a);
 /* "a.b.c.d" to host order. 0 or -EINVAL. */
 int addr_parse_ipv4(uint32_t *out, const char *text);
 
+/* "0.0.0.0" or "[::]": all of a machine's, and nobody's to call. */
+bool addr_is_wildcard(const union addr *a);
 /* Of this machine: 127.0.0.0/8, ::1, a unix socket. */
 bool addr_is_loopback(const union addr *a);
 

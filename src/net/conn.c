@@ -1,11 +1,15 @@
+/* What has come is handed out as whole packets, what is to go collects until
+ * run_flush(). A conn owns its socket, a timer and four buffers, and is freed
+ * when both handles have closed. No callback follows on_close(), conn_close()
+ * or conn_close_flushed(). */
 #include "net/conn.h"
 
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -44,6 +48,7 @@ struct conn {
     int handles; /* not yet closed */
     int broken;  /* -errno of a write that failed; 0: none */
     bool writing;
+    bool split;  /* the kernel has the beginning of the packet in first */
     bool choked; /* was above high water, on_drain is due */
     bool paused;
     bool lingering; /* conn_close_flushed(): the owner is gone */
@@ -72,7 +77,7 @@ static void begin_close(struct conn *c)
     uv_close(&c->io.handle, on_closed);
 }
 
-/* The peer or an error ended it. */
+/* The peer or an error has ended the connection. */
 static void end(struct conn *c, int err)
 {
     if (c->closing)
@@ -174,7 +179,6 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *unused)
     if (c->lingering)
         return;
     c->bytes_in += (size_t)nread;
-    clock_wrote(stream->loop, -nread);
     if (reads_to_scratch(c)) {
         const uint8_t *scratch = turn_scratch(c->turn);
         size_t len = c->in.len + (size_t)nread;
@@ -250,10 +254,9 @@ static void note_sent(struct conn *c, size_t n)
     size_t first = n < c->first.len ? n : c->first.len;
 
     c->bytes_out += n;
-    clock_wrote(c->io.stream.loop, (int64_t)n);
     buf_consume(&c->first, first);
     buf_consume(&c->out, n - first);
-    if (c->first.len == 0)
+    if (c->first.base && c->first.len == 0)
         turn_take_back(c->turn, &c->first);
     if (c->out.len == 0)
         turn_take_back(c->turn, &c->out);
@@ -292,7 +295,6 @@ static void on_written(uv_write_t *req, int status)
     if (status == 0) {
         note_queued(c, collected(c) + c->inflight.len);
         c->bytes_out += c->inflight.len;
-        clock_wrote(req->handle->loop, (int64_t)c->inflight.len);
         buf_clear(&c->inflight);
         if (!c->lingering)
             turn_take_back(c->turn, &c->inflight);
@@ -331,6 +333,7 @@ static void run_flush(struct turn_task *task)
         return;
     }
     note_sent(c, (size_t)n);
+    c->split = false;
     if (collected(c) > 0) {
         n = start_write(c);
         if (n < 0) {
@@ -367,11 +370,29 @@ static void on_watch(uv_timer_t *timer)
         end(c, -ETIMEDOUT);
 }
 
-/* A peer on this machine cannot become unreachable. */
+/* The peer's address is ours: what is sent there does not leave the kernel. */
+static bool is_on_this_machine(const struct conn *c)
+{
+    char ours[ADDR_TEXT_SIZE], theirs[ADDR_TEXT_SIZE];
+    union addr own = {0};
+    int len = sizeof(own);
+
+    if (addr_is_loopback(&c->peer))
+        return true;
+    if (uv_tcp_getsockname(&c->io.tcp, &own.sa, &len) < 0)
+        return false;
+    addr_unmap(&own);
+    return strcmp(addr_format_host(ours, &own),
+               addr_format_host(theirs, &c->peer)) == 0;
+}
+
+/* A peer on this machine cannot become unreachable. On an overloaded machine
+ * probes of it would stay without an answer all the same. */
 static void watch(struct conn *c)
 {
-    if (addr_is_loopback(&c->peer))
+    if (is_on_this_machine(c))
         return;
+    uv_tcp_keepalive(&c->io.tcp, 1, CONN_KEEPALIVE);
     uv_timer_start(&c->timer, on_watch, CONN_WATCH_MS, CONN_WATCH_MS);
     uv_unref((uv_handle_t *)&c->timer);
 }
@@ -408,10 +429,8 @@ static int open_stream(struct conn *c, uv_loop_t *loop, int fd)
     err = is_unix ? uv_pipe_open(&c->io.pipe, fd) : uv_tcp_open(&c->io.tcp, fd);
     if (err < 0)
         return err;
-    if (!is_unix) {
+    if (!is_unix)
         uv_tcp_nodelay(&c->io.tcp, 1);
-        uv_tcp_keepalive(&c->io.tcp, 1, CONN_KEEPALIVE);
-    }
     return 0;
 }
 
@@ -515,8 +534,20 @@ void conn_send_first(struct conn *c, bool more)
     if (more && c->out.len > 0)
         flags |= MSG_MORE;
     n = send(fd, c->first.data, c->first.len, flags);
-    if (n > 0) /* else the next write tells why */
-        note_sent(c, (size_t)n);
+    if (n <= 0)
+        return; /* the next write tells why */
+    c->split = (size_t)n < c->first.len;
+    note_sent(c, (size_t)n);
+}
+
+bool conn_send_last_word(struct conn *c, const void *packet, size_t len)
+{
+    uv_os_fd_t fd;
+
+    if (c->writing || c->split || c->closing ||
+        uv_fileno(&c->io.handle, &fd) < 0)
+        return false;
+    return send(fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
 }
 
 void conn_send(struct conn *c)
@@ -556,15 +587,9 @@ const union addr *conn_peer(const struct conn *c)
     return &c->peer;
 }
 
-uint16_t conn_local_port(const struct conn *c)
+void conn_call_peer(struct conn *c, const union addr *name)
 {
-    union addr own = {0};
-    int len = sizeof(own);
-
-    if (c->peer.sa.sa_family == AF_UNIX ||
-        uv_tcp_getsockname(&c->io.tcp, &own.sa, &len) < 0)
-        return 0;
-    return addr_port(&own);
+    c->peer = *name;
 }
 
 uint64_t conn_bytes_in(const struct conn *c)
@@ -575,4 +600,15 @@ uint64_t conn_bytes_in(const struct conn *c)
 uint64_t conn_bytes_out(const struct conn *c)
 {
     return c->bytes_out;
+}
+
+bool conn_has_ended(const struct conn *c)
+{
+    struct pollfd p = {.events = POLLRDHUP};
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&c->io.handle, &fd) < 0)
+        return true;
+    p.fd = fd;
+    return poll(&p, 1, 0) > 0;
 }

@@ -2,7 +2,7 @@
  *
  * Used for every inner connection: gateway links, register lines, the control
  * socket, the pipe to the master. Clients' sockets are smaller
- * (gateway/client_sock.c): there may be a million of them.
+ * (clients/sock.c): there may be a million of them.
  *
  * Output collects in a buffer and leaves in one write at the end of the turn.
  * TCP_NODELAY is set. A peer whose machine or network is gone is noticed within
@@ -82,6 +82,11 @@ void conn_send_first(struct conn *c, bool more);
  * the socket does not take leaves later. */
 void conn_send(struct conn *c);
 
+/* Hand the kernel one packet in front of all that has collected. False: it
+ * takes no more, or the end of another packet waits. May be called in a signal
+ * handler that has interrupted the loop, if the process ends with it. */
+bool conn_send_last_word(struct conn *c, const void *packet, size_t len);
+
 /* Bytes not yet taken by the kernel. */
 size_t conn_queued(const struct conn *c);
 bool conn_is_full(const struct conn *c);
@@ -91,17 +96,17 @@ bool conn_is_full(const struct conn *c);
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* The peer's address as conn_open() found it; family AF_UNIX for a pipe. */
+/* The peer's address as conn_open() found it; family AF_UNIX for a unix socket,
+ * until conn_call_peer() says what else it is to be called. */
 const union addr *conn_peer(const struct conn *c);
-
-/* Our own TCP port; 0 for a pipe. */
-uint16_t conn_local_port(const struct conn *c);
+void conn_call_peer(struct conn *c, const union addr *name);
 
 /* Bytes in and out since conn_open(). */
 uint64_t conn_bytes_in(const struct conn *c);
 uint64_t conn_bytes_out(const struct conn *c);
 
-/* Loop time (ms, clock_now) of the last byte read. */
-uint64_t conn_last_read(const struct conn *c);
+/* The peer has closed its end or is gone, although on_close may not have told
+ * yet. */
+bool conn_has_ended(const struct conn *c);
 
 #endif /* GW_NET_CONN_H */

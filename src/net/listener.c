@@ -1,3 +1,6 @@
+/* Connections are taken in batches, as fast as the rate allows, and not at all
+ * while there is no descriptor left: nothing here spins and nothing is lost,
+ * since the kernel keeps what is not taken. */
 #include "net/listener.h"
 
 #include <errno.h>
@@ -9,6 +12,7 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "net/handle.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -27,7 +31,6 @@ struct listener {
     double allowed;      /* accepts at allowed_at */
     uint64_t allowed_at; /* ms */
     struct log_share errors;
-    int handles; /* not yet closed */
     bool closing;
 };
 
@@ -146,7 +149,7 @@ static double burst_of(const struct listener *l)
     return l->rate > LISTENER_BURST ? l->rate / LISTENER_BURST : 1;
 }
 
-/* One more may be accepted; if not, it is looked again when it may. */
+/* Whether the rate lets one more in. If not, the listener rests until then. */
 static bool is_allowed(struct listener *l)
 {
     uint64_t now = clock_now(l->poll.loop);
@@ -200,14 +203,6 @@ static void on_readable(uv_poll_t *handle, int status, int events)
     }
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    struct listener *l = handle->data;
-
-    if (--l->handles == 0)
-        free(l);
-}
-
 int listener_open(struct listener **out, uv_loop_t *loop, int fd,
     listener_accept_cb accept_cb, void *arg)
 {
@@ -225,7 +220,6 @@ int listener_open(struct listener **out, uv_loop_t *loop, int fd,
     uv_timer_init(loop, &l->rest);
     l->poll.data = l;
     l->rest.data = l;
-    l->handles = 2;
     l->fd = fd;
     l->accept_cb = accept_cb;
     l->arg = arg;
@@ -257,8 +251,7 @@ int listener_addr(const struct listener *l, union addr *out)
 void listener_close(struct listener *l)
 {
     l->closing = true;
-    uv_close((uv_handle_t *)&l->poll, on_closed);
-    uv_close((uv_handle_t *)&l->rest, on_closed);
+    handle_close_both(&l->poll, &l->rest, l);
     close(l->fd);
 }
 

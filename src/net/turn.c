@@ -1,3 +1,6 @@
+/* A prepare handle runs the tasks before the loop polls; an idle handle keeps
+ * poll() from sleeping while there are some. A task is in one list at most, so
+ * that scheduling it twice runs it once. */
 #include "net/turn.h"
 
 #include <stdbool.h>
@@ -7,12 +10,14 @@
 
 struct turn {
     uv_prepare_t prepare; /* flushes just before the loop sleeps */
-    uv_idle_t idle;       /* active while tasks wait: the loop does not sleep */
+    uv_idle_t idle;       /* active while awake: the loop does not sleep */
     struct list tasks;
+    struct list later;              /* those of the turn after this one */
     uint8_t *scratch;               /* owned; NULL until first used */
     struct buf spares[TURN_SPARES]; /* empty; the last one was used last */
     size_t nspares;
     int handles; /* not yet closed */
+    bool awake;  /* something was scheduled since the last flush began */
     bool flushing;
     bool closing;
 };
@@ -21,8 +26,12 @@ static void on_prepare(uv_prepare_t *handle)
 {
     struct turn *t = handle->data;
 
+    if (!t->awake)
+        return; /* as often as not: a process has more turns than one */
     uv_idle_stop(&t->idle);
+    t->awake = false;
     t->flushing = true;
+    list_splice(&t->tasks, &t->later);
     while (!list_empty(&t->tasks)) {
         struct turn_task *task =
             LIST_ENTRY(t->tasks.next, struct turn_task, node);
@@ -33,7 +42,7 @@ static void on_prepare(uv_prepare_t *handle)
     t->flushing = false;
 }
 
-/* Its being active is all that matters: poll() gets a timeout of 0. */
+/* An idle handle that is active is all that is needed: poll() does not wait. */
 static void on_idle(uv_idle_t *handle)
 {
 }
@@ -55,6 +64,7 @@ struct turn *turn_new(uv_loop_t *loop)
     struct turn *t = xcalloc(1, sizeof(*t));
 
     list_init(&t->tasks);
+    list_init(&t->later);
     t->handles = 2;
     uv_prepare_init(loop, &t->prepare);
     uv_idle_init(loop, &t->idle);
@@ -70,6 +80,8 @@ void turn_close(struct turn *t)
     t->closing = true;
     while (!list_empty(&t->tasks))
         list_remove(t->tasks.next);
+    while (!list_empty(&t->later))
+        list_remove(t->later.next);
     uv_close((uv_handle_t *)&t->prepare, on_closed);
     uv_close((uv_handle_t *)&t->idle, on_closed);
 }
@@ -79,14 +91,22 @@ uv_loop_t *turn_loop(const struct turn *t)
     return t->prepare.loop;
 }
 
-/* Put it in front of place in the ring of tasks. */
+static void wake(struct turn *t)
+{
+    if (t->awake)
+        return;
+    uv_idle_start(&t->idle, on_idle);
+    t->awake = true;
+}
+
+/* Put task in front of place in the ring of tasks. */
 static void schedule(struct turn *t, struct turn_task *task, struct list *place)
 {
     if (t->closing || !list_empty(&task->node))
         return;
     /* A prepare handle of somebody else may run after ours. */
-    if (!t->flushing && list_empty(&t->tasks))
-        uv_idle_start(&t->idle, on_idle);
+    if (!t->flushing)
+        wake(t);
     list_push_back(place, &task->node);
 }
 
@@ -98,6 +118,14 @@ void turn_schedule(struct turn *t, struct turn_task *task)
 void turn_schedule_first(struct turn *t, struct turn_task *task)
 {
     schedule(t, task, t->tasks.next);
+}
+
+void turn_schedule_later(struct turn *t, struct turn_task *task)
+{
+    if (t->closing || !list_empty(&task->node))
+        return;
+    list_push_back(&t->later, &task->node);
+    wake(t);
 }
 
 void turn_cancel(struct turn_task *task)

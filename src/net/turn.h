@@ -42,6 +42,9 @@ void turn_schedule(struct turn *t, struct turn_task *task);
 /* As above, but before all that is scheduled so far. */
 void turn_schedule_first(struct turn *t, struct turn_task *task);
 
+/* Run it once at the end of the next turn, which does not wait for anything. */
+void turn_schedule_later(struct turn *t, struct turn_task *task);
+
 /* Take it back: it will not run. Harmless when not scheduled. */
 void turn_cancel(struct turn_task *task);
 

@@ -1,3 +1,5 @@
+/* A ctl owns its conn and ends once: by ctl_close(), or with on_close() when
+ * the other side is gone, has sent what is no message, or does not read. */
 #include "proc/ctl.h"
 
 #include <stdlib.h>

@@ -17,11 +17,100 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proc/caps.h"
 #include "util/log.h"
 
 #define VICTIM_SCORE  50 /* of 1000, added to oom_score_adj */
 #define LOCK_TRIES    5  /* a probing command holds the lock for a moment */
 #define LOCK_RETRY_MS 20 /* between two tries */
+
+static bool is_one_of_us(uid_t uid, uid_t also)
+{
+    return uid == 0 || uid == geteuid() || uid == also;
+}
+
+/* Climb from the open folder to the root; closes it. Did everything on the way
+ * get there by somebody we trust? */
+static int check_way_up(int fd, uid_t also)
+{
+    struct stat st, above = {0};
+    int result = fstat(fd, &st) < 0 ? -errno : 0;
+
+    while (result == 0) {
+        int up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        if (up < 0 || fstat(up, &above) < 0)
+            result = -errno;
+        else if ((above.st_mode & S_IWOTH) && !is_one_of_us(st.st_uid, also))
+            result = -EPERM;
+        close(fd);
+        fd = up;
+        if (result < 0 ||
+            (above.st_ino == st.st_ino && above.st_dev == st.st_dev))
+            break; /* the root is its own parent */
+        st = above;
+    }
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
+int daemon_check_folder(const char *path, uid_t also, char err[256])
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct stat st, link;
+    int result;
+
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0 || fstat(fd, &st) < 0 || lstat(path, &link) < 0) {
+        result = -errno;
+        snprintf(
+            err, 256, "cannot look at %.150s: %s", path, strerror(-result));
+        if (fd >= 0)
+            close(fd);
+        return result;
+    }
+    if (st.st_mode & S_IWOTH) {
+        close(fd);
+        snprintf(err, 256,
+            "everybody can write to the folder %.100s; chmod o-w it, or name "
+            "one of its own",
+            path);
+        return -EPERM;
+    }
+    result = check_way_up(fd, also);
+    if (result == 0 && S_ISLNK(link.st_mode) &&
+        !is_one_of_us(link.st_uid, also))
+        result = -EPERM;
+    if (result < 0)
+        snprintf(err, 256,
+            "the folder %.100s may be another user's (uid %u): %s; name one "
+            "that is not",
+            path, (unsigned)st.st_uid, strerror(-result));
+    return result;
+}
+
+int daemon_open_file(int at, const char *path, int flags)
+{
+    int fd = openat(
+        at, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0644);
+    struct stat st;
+    int result;
+
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        result = -errno;
+    else if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+        result = -EINVAL;
+    else if (st.st_nlink != 1 && S_ISREG(st.st_mode))
+        result = -EMLINK;
+    else
+        return fd;
+    close(fd);
+    return result;
+}
 
 static int lock_with_patience(int fd)
 {
@@ -59,21 +148,15 @@ static int write_pid(int fd)
 
 int daemon_lock(const char *path, char err[256])
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    struct stat st;
+    int fd = daemon_open_file(AT_FDCWD, path, O_RDWR | O_CREAT);
     int result;
 
     if (fd < 0) {
-        result = -errno;
         snprintf(err, 256, "cannot open the lock file %s: %s", path,
-            result == -ELOOP ? "it is a symbolic link" : strerror(-result));
-        return result;
+            fd == -ELOOP ? "it is a symbolic link" : strerror(-fd));
+        return fd;
     }
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
-        snprintf(err, 256, "the lock file %s is not a file of its own", path);
-        result = -EINVAL;
-        goto fail;
-    }
+    fchmod(fd, 0600); /* who can read it could hold it */
     result = lock_with_patience(fd);
     if (result == -EWOULDBLOCK) {
         snprintf(err, 256, "already running as pid %d (lock file %s)",
@@ -157,14 +240,13 @@ void daemon_report(int report_fd, int status)
 
 int daemon_redirect(const char *path)
 {
-    int out = open(path ? path : "/dev/null",
-        O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
-        0644);
+    int out = daemon_open_file(
+        AT_FDCWD, path ? path : "/dev/null", O_WRONLY | O_CREAT | O_APPEND);
     int in;
     int err = 0;
 
     if (out < 0)
-        return -errno;
+        return out;
     in = open("/dev/null", O_RDONLY | O_CLOEXEC);
     fflush(NULL);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
@@ -239,6 +321,7 @@ int daemon_drop_privileges(const char *user, const char *group, char err[256])
                 err, 256, "user, group: only root can become somebody else");
             return -EPERM;
         }
+        caps_bound(0);
         if (setgroups(1, &gid) < 0 || setresgid(gid, gid, gid) < 0 ||
             setresuid(uid, uid, uid) < 0) {
             result = -errno;
@@ -250,11 +333,32 @@ int daemon_drop_privileges(const char *user, const char *group, char err[256])
             snprintf(err, 256, "privileges came back after dropping them");
             return -EPERM;
         }
+        if (uid != 0)
+            caps_limit(0);
     }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
         result = -errno;
         snprintf(err, 256, "no_new_privs: %s", strerror(-result));
     }
+    return result;
+}
+
+int daemon_keep_masters_privileges(
+    const char *user, const char *group, char err[256])
+{
+    uid_t uid;
+    gid_t gid;
+    int result = daemon_find_ids(user, group, &uid, &gid, err);
+
+    if (result < 0 || geteuid() != 0 || uid == 0)
+        return result;
+    result = caps_bound(CAPS_OF_MASTER);
+    if (result == 0)
+        result = caps_limit(CAPS_OF_MASTER);
+    if (result == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        result = -errno;
+    if (result < 0)
+        snprintf(err, 256, "cannot drop privileges: %s", strerror(-result));
     return result;
 }
 

@@ -1,3 +1,6 @@
+/* Who listens on a port that cannot be bound: from /proc, for the message that
+ * names it. Best effort: another user's processes cannot be looked into, and
+ * then nobody is named. */
 #include <ctype.h>
 #include <dirent.h>
 #include <stdbool.h>

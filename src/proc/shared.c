@@ -1,150 +1,22 @@
+/* What is in the shared table, and who may touch it: the lock, keys, values. */
+
 #include "proc/shared.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "util/alloc.h"
+#include "proc/shared_impl.h"
 #include "util/hash.h"
-
-#define MAGIC 0x6777727368617231ULL
-
-enum slot_state {
-    FREE,    /* never used: a search ends here */
-    USED,    /* also when its time is over */
-    DELETED, /* may be used; a search goes on */
-};
-
-struct slot {
-    uint64_t expires; /* ms of CLOCK_MONOTONIC; 0 never */
-    uint32_t hash;
-    uint8_t state;
-    uint8_t writing; /* what was killed now left half a slot */
-    uint8_t key_len;
-    uint8_t type;
-    uint32_t len;
-    char key[SHARED_KEY_MAX];
-    union {
-        int64_t integer;
-        double number;
-        char text[SHARED_VALUE_MAX];
-    };
-};
-
-/* What the processes share. */
-struct area {
-    uint64_t magic;
-    pthread_mutex_t mutex;
-    uint8_t hash_key[16];
-    struct slot slots[SHARED_SLOTS];
-};
-
-struct shared {
-    struct area *area;   /* mapped */
-    const uint64_t *now; /* borrowed; NULL: the machine's clock */
-};
-
-/* ---- the area ---- */
-
-static struct area *map(int fd)
-{
-    int flags = fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
-    void *p =
-        mmap(NULL, sizeof(struct area), PROT_READ | PROT_WRITE, flags, fd, 0);
-
-    return p == MAP_FAILED ? NULL : p;
-}
-
-/* Make zeros a table. */
-static int prepare(struct area *area)
-{
-    pthread_mutexattr_t attr;
-    int err;
-
-    if (getrandom(area->hash_key, sizeof(area->hash_key), 0) < 0)
-        return -errno;
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    err = pthread_mutex_init(&area->mutex, &attr);
-    pthread_mutexattr_destroy(&attr);
-    area->magic = MAGIC;
-    return -err;
-}
-
-int shared_create(void)
-{
-    int fd = memfd_create("gwrun shared", MFD_CLOEXEC);
-    struct area *area;
-    int err;
-
-    if (fd < 0)
-        return -errno;
-    area = ftruncate(fd, sizeof(*area)) == 0 ? map(fd) : NULL;
-    if (!area) {
-        close(fd);
-        return -ENOMEM;
-    }
-    err = prepare(area);
-    munmap(area, sizeof(*area));
-    if (err < 0)
-        close(fd);
-    return err < 0 ? err : fd;
-}
-
-struct shared *shared_open(int fd)
-{
-    struct area *area;
-    struct shared *s;
-    struct stat st;
-
-    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_size != sizeof(*area)))
-        return NULL;
-    area = map(fd);
-    if (!area)
-        return NULL;
-    if (fd < 0 ? prepare(area) < 0 : area->magic != MAGIC) {
-        munmap(area, sizeof(*area));
-        return NULL;
-    }
-    s = xcalloc(1, sizeof(*s));
-    s->area = area;
-    return s;
-}
 
 void shared_use_clock(struct shared *s, const uint64_t *now)
 {
     s->now = now;
 }
 
-void shared_close(struct shared *s)
-{
-    if (!s)
-        return;
-    munmap(s->area, sizeof(*s->area));
-    free(s);
-}
-
-/* The lock's owner was killed: give up what it was writing. */
-static void recover(struct area *area)
-{
-    for (size_t i = 0; i < SHARED_SLOTS; i++) {
-        struct slot *slot = &area->slots[i];
-
-        if (!slot->writing)
-            continue;
-        slot->state = DELETED;
-        slot->writing = 0;
-    }
-    pthread_mutex_consistent(&area->mutex);
-}
+/* ---- the lock ---- */
 
 static int lock(struct shared *s)
 {
@@ -159,7 +31,7 @@ static int lock(struct shared *s)
         err = pthread_mutex_timedlock(&s->area->mutex, &until);
     }
     if (err == EOWNERDEAD) {
-        recover(s->area);
+        shared_recover(s);
         err = 0;
     }
     return -err;
@@ -170,7 +42,7 @@ static void unlock(struct shared *s)
     pthread_mutex_unlock(&s->area->mutex);
 }
 
-/* ---- slots ---- */
+/* ---- keys and values ---- */
 
 static uint64_t now_ms(const struct shared *s)
 {
@@ -187,49 +59,30 @@ static bool is_over(const struct slot *slot, uint64_t now)
     return slot->expires != 0 && slot->expires <= now;
 }
 
-/* A key's place: where it is, or where it may go. */
+/* A key's place. */
 struct place {
     uint64_t now; /* ms, when it was looked for */
     uint32_t hash;
-    struct slot *found; /* NULL: there is none */
-    struct slot *room;  /* NULL: all are in use */
+    slot_ref ref;       /* 0: it has no slot yet */
+    struct slot *found; /* NULL: there is none, or its time is over */
 };
 
 static struct place look(const struct shared *s, const struct shared_key *key)
 {
-    struct area *area = s->area;
     struct place p = {.now = now_ms(s),
-        .hash = (uint32_t)hash_siphash(key->text, key->len, area->hash_key)};
+        .hash = (uint32_t)hash_siphash(key->text, key->len, s->area->hash_key)};
 
-    for (size_t i = 0; i < SHARED_SLOTS; i++) {
-        struct slot *slot = &area->slots[(p.hash + i) % SHARED_SLOTS];
-        bool alive = slot->state == USED && !is_over(slot, p.now);
+    for (p.ref = *shared_bucket(s, p.hash); p.ref;) {
+        struct slot *slot = shared_slot(s, p.ref);
 
-        if (alive && slot->hash == p.hash && slot->key_len == key->len &&
+        if (slot->hash == p.hash && slot->key_len == key->len &&
             memcmp(slot->key, key->text, key->len) == 0) {
-            p.found = slot;
-            return p;
-        }
-        if (!alive && !p.room)
-            p.room = slot;
-        if (slot->state == FREE)
+            p.found = is_over(slot, p.now) ? NULL : slot;
             break;
+        }
+        p.ref = slot->next;
     }
     return p;
-}
-
-/* Behind the last slot in use searches may end again. */
-static void empty(struct area *area, struct slot *slot)
-{
-    size_t i = (size_t)(slot - area->slots);
-
-    slot->state = DELETED;
-    if (area->slots[(i + 1) % SHARED_SLOTS].state != FREE)
-        return;
-    while (area->slots[i].state == DELETED) {
-        area->slots[i].state = FREE;
-        i = (i + SHARED_SLOTS - 1) % SHARED_SLOTS;
-    }
 }
 
 static void put_value(struct slot *slot, const struct shared_value *value)
@@ -270,21 +123,29 @@ static bool is_same(const struct slot *slot, const struct shared_value *value)
            memcmp(slot->text, value->text, value->len) == 0;
 }
 
-/* Write the value where the key is or may go. */
-static int store(const struct place *p, const struct shared_key *key,
-    const struct shared_value *value, uint64_t ttl_ms)
+/* Write the value into the key's slot, or into a new one. */
+static int store(struct shared *s, const struct place *p,
+    const struct shared_key *key, const struct shared_value *value,
+    uint64_t ttl_ms)
 {
-    struct slot *slot = p->found ? p->found : p->room;
+    slot_ref ref = p->ref ? p->ref : shared_take_slot(s, p->now);
+    struct slot *slot;
 
-    if (!slot)
+    if (!ref) {
+        s->refused++;
         return -ENOSPC;
+    }
+    slot = shared_slot(s, ref);
     slot->writing = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    slot->state = USED;
     slot->hash = p->hash;
     slot->key_len = (uint8_t)key->len;
     memcpy(slot->key, key->text, key->len);
     put_value(slot, value);
-    slot->expires = ttl_ms > 0 ? p->now + ttl_ms : 0;
-    slot->state = USED;
+    if (!p->ref)
+        shared_chain(s, ref);
+    shared_set_expires(s, ref, ttl_ms > 0 ? p->now + ttl_ms : 0);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     slot->writing = 0;
     return 1;
@@ -329,7 +190,7 @@ int shared_set(struct shared *s, const struct shared_key *key,
 
     if (err != 0)
         return err;
-    err = store(&p, key, value, ttl_ms);
+    err = store(s, &p, key, value, ttl_ms);
     unlock(s);
     return err;
 }
@@ -352,10 +213,10 @@ int shared_cas(struct shared *s, const struct shared_key *key,
     if (old ? !p.found || !is_same(p.found, old) : p.found != NULL) {
         result = 0;
     } else if (value) {
-        result = store(&p, key, value, ttl_ms);
+        result = store(s, &p, key, value, ttl_ms);
     } else {
         if (p.found)
-            empty(s->area, p.found);
+            shared_empty(s, p.ref);
         result = 1;
     }
     unlock(s);
@@ -372,7 +233,7 @@ int shared_incr(struct shared *s, const struct shared_key *key, int64_t by,
     if (result != 0)
         return result;
     if (!p.found)
-        result = store(&p, key, &value, ttl_ms);
+        result = store(s, &p, key, &value, ttl_ms);
     else if (p.found->type != SHARED_INTEGER)
         result = -EINVAL;
     else if (__builtin_add_overflow(p.found->integer, by, &value.integer))
@@ -393,7 +254,7 @@ int shared_expire(
     if (err != 0)
         return err;
     if (p.found)
-        p.found->expires = ttl_ms > 0 ? p.now + ttl_ms : 0;
+        shared_set_expires(s, p.ref, ttl_ms > 0 ? p.now + ttl_ms : 0);
     unlock(s);
     return p.found != NULL;
 }
@@ -406,7 +267,13 @@ int shared_delete(struct shared *s, const struct shared_key *key)
     if (err != 0)
         return err;
     if (p.found)
-        empty(s->area, p.found);
+        shared_empty(s, p.ref);
     unlock(s);
     return p.found != NULL;
+}
+
+struct shared_status shared_status(const struct shared *s)
+{
+    return (struct shared_status){
+        .keys = s->area->touched - s->area->nfree, .refused = s->refused};
 }

@@ -1,9 +1,12 @@
 /* shared.h - a small table in memory that all workers of a machine share.
  *
- * For counters, rate limits, locks with a time limit and the like: SHARED_SLOTS
+ * For counters, rate limits, locks with a time limit and the like: a number of
  * keys, each operation whole and in no order but that of a lock. A process that
  * is killed at any point leaves it usable; one that is stopped while it holds
- * the lock makes the others' operations fail after SHARED_LOCK_MS.
+ * the lock makes the others' operations fail after SHARED_LOCK_MS. A key whose
+ * time is over makes room at once for one that needs it, and what an operation
+ * costs does not depend on how many there are. Memory is taken for the keys
+ * that have been there at a time, about 520 bytes each.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,19 +16,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHARED_SLOTS     8192 /* keys; one more is -ENOSPC */
-#define SHARED_KEY_MAX   64   /* bytes; more is -EMSGSIZE */
-#define SHARED_VALUE_MAX 400  /* bytes; more is -EMSGSIZE */
-#define SHARED_LOCK_MS   100  /* then -ETIMEDOUT */
+#define SHARED_KEYS      65536 /* by default; one more is -ENOSPC */
+#define SHARED_KEYS_MAX  (16 * 1024 * 1024)
+#define SHARED_KEY_MAX   64  /* bytes; more is -EMSGSIZE */
+#define SHARED_VALUE_MAX 400 /* bytes; more is -EMSGSIZE */
+#define SHARED_LOCK_MS   100 /* then -ETIMEDOUT */
 
 struct shared;
 
-/* A table for processes to come: a file descriptor to hand down. Or -errno. */
-int shared_create(void);
+/* A table of 1 … SHARED_KEYS_MAX keys for processes to come: a file descriptor
+ * to hand down. Or -errno. */
+int shared_create(size_t keys);
 
-/* Use the table of fd, which stays the caller's; -1: one of our own. NULL when
- * fd is no such table. */
+/* Use the table of fd, which stays the caller's. NULL when fd is no such table.
+ */
 struct shared *shared_open(int fd);
+
+/* One of our own. NULL when there is no memory. */
+struct shared *shared_new(size_t keys);
 
 /* Keys end by *now, in ms, instead of the machine's clock: for tests. Borrowed
  * until shared_close(). */
@@ -78,5 +86,13 @@ int shared_expire(
 
 /* 1, or 0: there was none. */
 int shared_delete(struct shared *s, const struct shared_key *key);
+
+struct shared_status {
+    size_t keys;      /* in use; also those whose time is over, until their room
+                         is needed */
+    uint64_t refused; /* operations of this process: -ENOSPC */
+};
+
+struct shared_status shared_status(const struct shared *s);
 
 #endif /* GW_PROC_SHARED_H */

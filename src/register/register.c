@@ -18,13 +18,14 @@
 #include "util/hash.h"
 #include "util/list.h"
 #include "util/log.h"
+#include "util/secret.h"
 #include "wire/framing.h"
 #include "wire/regmsg.h"
 
 #define REGISTER_LINE_MAX     8192              /* bytes from a peer */
 #define REGISTER_QUEUE_MAX    (4 * 1024 * 1024) /* bytes to a worker, unread */
 #define REGISTER_BROADCAST_MS 10    /* changes in this time go out together */
-#define REGISTER_LOG_MS       10000 /* one "too many connections" in this */
+#define REGISTER_LOG_MS       10000 /* one line about refusals in this */
 
 /* A gateway's inner address. */
 struct entry {
@@ -66,18 +67,6 @@ struct register_role {
 };
 
 static void broadcast(uv_timer_t *timer);
-
-/* Takes as long for every wrong key of one length. */
-static bool is_same_key(const char *given, const char *secret)
-{
-    size_t len = strlen(given);
-    size_t period = strlen(secret) + 1;
-    volatile unsigned diff = len != period - 1;
-
-    for (size_t i = 0; i < len; i++)
-        diff |= (unsigned)(given[i] ^ secret[i % period]);
-    return diff == 0;
-}
 
 static void list_changed(struct register_role *r)
 {
@@ -165,6 +154,19 @@ static void refuse(
     drop_peer(p);
 }
 
+/* Close the connection that has been silent longest. There may be many. */
+static void refuse_oldest(struct register_role *r, const char *why)
+{
+    struct peer *p = LIST_ENTRY(r->pending.next, struct peer, node);
+    char text[ADDR_TEXT_SIZE];
+
+    if (log_may(&r->refusals, "refused connections", 1, REGISTER_LOG_MS))
+        log_warn("closing a connection, %s peer=%s strangers=%zu", why,
+            addr_format(text, conn_peer(p->conn)), r->npending);
+    r->refused++;
+    drop_peer(p);
+}
+
 static void encode_list(struct register_role *r)
 {
     size_t count = HASH_COUNT(r->by_address);
@@ -219,7 +221,7 @@ static void on_auth_timeout(uv_timer_t *timer)
             uv_timer_start(timer, on_auth_timeout, p->deadline - now, 0);
             return;
         }
-        refuse(p, "it did not say who it is in time", NULL);
+        refuse_oldest(r, "it did not say who it is in time");
     }
 }
 
@@ -252,7 +254,7 @@ static const char *find_fault(
         return NULL;
     if (m->event == REGMSG_BROADCAST_ADDRESSES)
         return "only a register sends this";
-    if (!is_same_key(m->secret_key, r->conf->secret_key))
+    if (!secret_equal_text(m->secret_key, r->conf->secret_key))
         return "wrong secret key";
     if (m->event == REGMSG_GATEWAY_CONNECT &&
         (addr_parse(&addr, m->address) < 0 || addr_port(&addr) == 0))
@@ -308,7 +310,7 @@ static const struct conn_limits peer_limits = {
 
 static bool is_crowded(struct register_role *r)
 {
-    if (r->npending + r->ngateways + r->nworkers < REGISTER_MAX_CONNECTIONS)
+    if (r->ngateways + r->nworkers < REGISTER_MAX_CONNECTIONS)
         return false;
     if (log_may(&r->refusals, "refused connections", 1, REGISTER_LOG_MS))
         log_error("too many connections, refusing more limit=%d",
@@ -328,6 +330,8 @@ static void on_accept(
         close(fd);
         return;
     }
+    if (r->npending >= REGISTER_MAX_STRANGERS)
+        refuse_oldest(r, "one more has come that says nothing");
     p = xcalloc(1, sizeof(*p));
     p->role = r;
     p->conn = conn_open(r->turn, fd, &peer_ops, &peer_limits, p);

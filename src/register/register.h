@@ -10,7 +10,10 @@
 #include <uv.h>
 
 #define REGISTER_AUTH_TIMEOUT    10.0  /* seconds to say who one is */
-#define REGISTER_MAX_CONNECTIONS 65536 /* gateways, workers and strangers */
+#define REGISTER_MAX_CONNECTIONS 65536 /* gateways and workers */
+#define REGISTER_MAX_STRANGERS                                               \
+    256 /* connections that have not said who they are; the oldest is closed \
+           for one more */
 
 struct register_conf {
     const char *listen;     /* "host:port", for messages */

@@ -1,3 +1,7 @@
+/* libcurl says which sockets it waits for and until when; our polls and one
+ * timer call it back. Calls that have ended are looked for after each of
+ * these, not inside libcurl's callbacks, because a done may begin or cancel
+ * others. */
 #include "upstream/http.h"
 
 #include <curl/curl.h>
@@ -6,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/handle.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/list.h"
@@ -134,15 +139,10 @@ static void finish_completed(struct http *h)
 
 /* ---- the loop ---- */
 
-static void on_watch_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
 static void end_watch(struct watch *w)
 {
     list_remove(&w->node);
-    uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+    handle_close(&w->poll, w);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -369,11 +369,6 @@ struct http *http_new(uv_loop_t *loop)
     return h;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
 void http_close(struct http *h)
 {
     struct list *node, *tmp;
@@ -384,5 +379,5 @@ void http_close(struct http *h)
     LIST_FOREACH_SAFE (node, tmp, &h->polls)
         end_watch(LIST_ENTRY(node, struct watch, node));
     curl_global_cleanup();
-    uv_close((uv_handle_t *)&h->timer, on_closed);
+    handle_close(&h->timer, h);
 }

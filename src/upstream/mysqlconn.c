@@ -1,3 +1,7 @@
+/* libmariadb's calls are steps: start, wait for what it asks for, go on, until
+ * the step says which one is next. A connection that failed, or was given up
+ * in the middle of a step, is of no further use and is closed, never asked
+ * again. */
 #include "upstream/mysqlconn.h"
 
 #include <assert.h>
@@ -9,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/handle.h"
 #include "upstream/mysqlconn_impl.h"
 #include "util/alloc.h"
 
@@ -24,13 +29,23 @@ void mysqlconn_fail(struct mysqlconn *c, int err, const char *message)
     snprintf(c->error.message, sizeof(c->error.message), "%s", message);
 }
 
-/* Whether the server ends a connection with this error. */
-static bool is_fatal(unsigned number)
+/* MySQL 8's number for a session that it ended because nothing was asked;
+ * MariaDB's header does not know it. */
+#define ER_CLIENT_INTERACTION_TIMEOUT 4031
+
+/* Whether a connection with this error is of no use to others: the server ends
+ * it (SQLSTATE class 08 is "connection exception", as 1153, packet too large),
+ * or it leads to a server that takes no writes any more after a fail-over. */
+static bool is_fatal(unsigned number, const char *sqlstate)
 {
     return (number >= CR_MIN_ERROR && number <= CR_MAX_ERROR) ||
            (number >= CER_MIN_ERROR && number <= CER_MAX_ERROR) ||
-           number == ER_SERVER_SHUTDOWN || number == ER_CONNECTION_KILLED ||
-           number == ER_NEW_ABORTING_CONNECTION;
+           strncmp(sqlstate, "08", 2) == 0 || number == ER_SERVER_SHUTDOWN ||
+           number == ER_CONNECTION_KILLED ||
+           number == ER_NEW_ABORTING_CONNECTION ||
+           number == ER_CLIENT_INTERACTION_TIMEOUT ||
+           number == ER_OPTION_PREVENTS_STATEMENT ||
+           number == ER_READ_ONLY_MODE;
 }
 
 const struct step *mysqlconn_fail_with(struct mysqlconn *c, unsigned number,
@@ -45,7 +60,7 @@ const struct step *mysqlconn_fail_with(struct mysqlconn *c, unsigned number,
     mysqlconn_fail(c, err, message);
     c->error.number = number;
     snprintf(c->error.sqlstate, sizeof(c->error.sqlstate), "%s", sqlstate);
-    c->broken = c->broken || is_fatal(number);
+    c->broken = c->broken || is_fatal(number, c->error.sqlstate);
     return NULL;
 }
 
@@ -69,17 +84,29 @@ const struct step *mysqlconn_fail_size(struct mysqlconn *c)
     return NULL;
 }
 
-/* The loop */
-
-static void on_poll_closed(uv_handle_t *handle)
+const struct step *mysqlconn_begin_set(struct mysqlconn *c,
+    const MYSQL_FIELD *fields, unsigned count, const struct step *read)
 {
-    free(handle);
+    if (c->has_rows) {
+        if (++c->nsets > MYSQLCONN_SETS_MAX)
+            return mysqlconn_fail_size(c);
+        c->bytes += c->set->rows.len;
+        c->set->next = xcalloc(1, sizeof(*c->set));
+        c->set = c->set->next;
+    }
+    c->has_rows = true;
+    c->set->ncolumns = count;
+    for (unsigned i = 0; i < count; i++) /* name_length is not always set */
+        buf_append(&c->set->names, fields[i].name, strlen(fields[i].name) + 1);
+    return read;
 }
+
+/* The loop */
 
 static void drop_poll(struct mysqlconn *c)
 {
     if (c->poll)
-        uv_close((uv_handle_t *)c->poll, on_poll_closed);
+        handle_close(c->poll, c->poll);
     c->poll = NULL;
     c->events = 0;
 }
@@ -267,43 +294,34 @@ static const struct step *done_connect(struct mysqlconn *c)
     return fail_mysql(c);
 }
 
-static void on_looked_up(
-    uv_getaddrinfo_t *lookup, int status, struct addrinfo *list)
+static void fail_lookup(struct mysqlconn *c, int err)
 {
-    struct mysqlconn *c = lookup->data;
+    c->broken = true;
+    mysqlconn_fail(c, err, "cannot look up the host's name");
+}
 
-    free(lookup);
-    if (!c) { /* closed meanwhile */
-        uv_freeaddrinfo(list);
-        return;
-    }
+static void on_resolved(int err, struct addrinfo *found, void *arg)
+{
+    struct mysqlconn *c = arg;
+
     c->lookup = NULL;
-    if (status < 0) {
-        c->broken = true;
-        mysqlconn_fail(c, status, "cannot look up the host's name");
+    c->addresses = c->next_address = found;
+    if (err == 0) {
+        begin(c, &connect_step);
+    } else {
+        fail_lookup(c, err);
         report(c);
-        return;
     }
-    c->addresses = c->next_address = list;
-    begin(c, &connect_step);
 }
 
 static void look_up(struct mysqlconn *c)
 {
     const char *host = c->conf->host ? c->conf->host : "127.0.0.1";
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    int err;
+    int err = resolve_start(&c->lookup, c->loop, host, 0, on_resolved, c);
 
-    c->lookup = xcalloc(1, sizeof(*c->lookup));
-    c->lookup->data = c;
-    err = uv_getaddrinfo(c->loop, c->lookup, on_looked_up, host, NULL, &hints);
     if (err == 0)
         return;
-    free(c->lookup);
-    c->lookup = NULL;
-    c->broken = true;
-    mysqlconn_fail(c, err, "cannot look up the host's name");
+    fail_lookup(c, err);
     uv_idle_start(&c->later, on_later);
 }
 
@@ -321,7 +339,6 @@ struct mysqlconn *mysqlconn_open(uv_loop_t *loop,
     uv_timer_init(loop, &c->timer);
     uv_idle_init(loop, &c->later);
     c->timer.data = c->later.data = c;
-    c->open_handles = HANDLES;
     uv_timer_start(&c->timer, on_timeout, timeout_ms, 0);
     c->step = &connect_step;
     if (conf->socket)
@@ -360,20 +377,11 @@ static const struct step *done_ping(struct mysqlconn *c)
 
 /* Plain queries */
 
-void mysqlconn_name_columns(
-    struct mysqlconn *c, const MYSQL_FIELD *fields, unsigned count)
-{
-    c->result.ncolumns = count;
-    for (unsigned i = 0; i < count; i++) /* name_length is not always set */
-        buf_append(
-            &c->result.names, fields[i].name, strlen(fields[i].name) + 1);
-}
-
 bool mysqlconn_count_row(struct mysqlconn *c, size_t len_before)
 {
-    c->result.nrows++;
-    c->turn_bytes += c->result.rows.len - len_before + 1;
-    return c->result.rows.len <= c->conf->result_max;
+    c->set->nrows++;
+    c->turn_bytes += c->set->rows.len - len_before + 1;
+    return c->bytes + c->set->rows.len <= c->conf->result_max;
 }
 
 static void put_text_field(struct mysqlrow_result *r, const MYSQL_FIELD *field,
@@ -427,9 +435,8 @@ static const struct step *open_text_set(struct mysqlconn *c)
     c->rows = mysql_use_result(c->mysql);
     if (!c->rows)
         return mysqlconn_fail_reading(c, fail_mysql);
-    if (!c->has_rows)
-        mysqlconn_name_columns(c, mysql_fetch_fields(c->rows), count);
-    return &text_row_step;
+    return mysqlconn_begin_set(
+        c, mysql_fetch_fields(c->rows), count, &text_row_step);
 }
 
 static int start_query(struct mysqlconn *c)
@@ -462,22 +469,19 @@ static const struct step *done_text_row(struct mysqlconn *c)
 {
     const MYSQL_FIELD *fields;
     const unsigned long *lens;
-    size_t before = c->result.rows.len;
+    size_t before = c->set->rows.len;
 
     if (!c->row) {
         if (mysql_errno(c->mysql) != 0)
             return mysqlconn_fail_reading(c, fail_mysql);
         mysql_free_result(c->rows);
         c->rows = NULL;
-        c->has_rows = true;
         return next_text_set(c);
     }
-    if (c->has_rows)
-        return &text_row_step;
     fields = mysql_fetch_fields(c->rows);
     lens = mysql_fetch_lengths(c->rows);
-    for (size_t i = 0; i < c->result.ncolumns; i++)
-        put_text_field(&c->result, &fields[i], c->row[i], lens[i]);
+    for (size_t i = 0; i < c->set->ncolumns; i++)
+        put_text_field(c->set, &fields[i], c->row[i], lens[i]);
     return mysqlconn_count_row(c, before) ? &text_row_step
                                           : mysqlconn_fail_size(c);
 }
@@ -513,6 +517,9 @@ void mysqlconn_run(struct mysqlconn *c, const struct mysqlconn_request *request)
     assert(!c->step && !c->broken);
     mysqlrow_fini(&c->result);
     c->result = (struct mysqlrow_result){0};
+    c->set = &c->result;
+    c->nsets = 1;
+    c->bytes = 0;
     c->request = *request;
     mysqlstmt_unbind(c);
     c->has_rows = false;
@@ -549,14 +556,6 @@ bool mysqlconn_autocommit(const struct mysqlconn *c)
     return c->mysql->server_status & SERVER_STATUS_AUTOCOMMIT;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    struct mysqlconn *c = handle->data;
-
-    if (--c->open_handles == 0)
-        free(c);
-}
-
 /* Free what belongs to libmariadb. It must not wait for the server, so that
  * hears nothing more when something is under way. */
 static void end_mysql(struct mysqlconn *c)
@@ -577,11 +576,8 @@ void mysqlconn_close(struct mysqlconn *c)
     end_mysql(c);
     mysqlstmt_unbind(c);
     mysqlrow_fini(&c->result);
-    if (c->lookup) {
-        c->lookup->data = NULL;
-        uv_cancel((uv_req_t *)c->lookup);
-    }
+    if (c->lookup)
+        resolve_cancel(c->lookup);
     uv_freeaddrinfo(c->addresses);
-    uv_close((uv_handle_t *)&c->timer, on_closed);
-    uv_close((uv_handle_t *)&c->later, on_closed);
+    handle_close_both(&c->timer, &c->later, c);
 }

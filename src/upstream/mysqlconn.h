@@ -22,6 +22,7 @@
 #define MYSQLCONN_ERROR_MAX  512 /* bytes of a message */
 #define MYSQLCONN_RESULT_MAX (64 << 20)   /* default bytes of one result */
 #define MYSQLCONN_TURN_BYTES (256 * 1024) /* read before others have a turn */
+#define MYSQLCONN_SETS_MAX   1000 /* results of a CALL; more are -EMSGSIZE */
 
 struct mysqlconn;
 
@@ -67,8 +68,8 @@ struct mysqlconn *mysqlconn_open(uv_loop_t *loop,
 void mysqlconn_run(
     struct mysqlconn *c, const struct mysqlconn_request *request);
 
-/* What the last run gave; taken from it, for mysqlrow_fini(). Of several
- * results (CALL) the first one with rows. */
+/* What the last run gave; taken from it, for mysqlrow_fini(). Of a CALL all
+ * results with rows. */
 void mysqlconn_take_result(struct mysqlconn *c, struct mysqlrow_result *out);
 
 /* It can only be closed: the link is gone, or in an unknown state. */

@@ -8,12 +8,12 @@
 
 #include <mysql.h>
 
+#include "net/resolve.h"
 #include "upstream/mysqlconn.h"
 #include "util/hash.h"
 #include "util/list.h"
 
 #define SHORT_TEXT 64 /* bytes; longer values are fetched one by one */
-#define HANDLES    2  /* timer and later; the poll handle frees itself */
 
 /* One call of libmariadb: start and cont return what it waits for (0: it is
  * finished), done() judges the outcome and names the next step, or NULL. */
@@ -48,13 +48,12 @@ struct mysqlconn {
     void *arg;
     uv_poll_t *poll; /* owned; NULL while there is no socket */
     uv_timer_t timer;
-    uv_idle_t later;  /* goes on in the next turn of the loop */
-    int open_handles; /* of these two */
-    int events;       /* that poll watches */
-    bool waiting;     /* step->cont() comes next */
+    uv_idle_t later; /* goes on in the next turn of the loop */
+    int events;      /* that poll watches */
+    bool waiting;    /* step->cont() comes next */
     bool broken;
     bool unsent;
-    uv_getaddrinfo_t *lookup;   /* owned by libuv while it runs, else NULL */
+    struct resolve *lookup;     /* owned; NULL unless one is under way */
     struct addrinfo *addresses; /* owned */
     struct addrinfo *next_address;
     char host[INET6_ADDRSTRLEN]; /* as text, for all of the connect */
@@ -63,8 +62,11 @@ struct mysqlconn {
     const struct step *step; /* NULL while idle */
     struct mysqlconn_request request;
     struct mysqlrow_result result;
-    bool has_rows;     /* result is of an earlier set of rows; skip this one */
-    size_t turn_bytes; /* of rows that were read in this turn */
+    struct mysqlrow_result *set; /* borrowed; of result, rows go there now */
+    size_t nsets;                /* in result */
+    size_t bytes;                /* of rows in the sets before it */
+    bool has_rows;               /* a set of rows has begun */
+    size_t turn_bytes;           /* of rows that were read in this turn */
     struct mysqlconn_error error;
     bool failed;
 
@@ -93,8 +95,10 @@ const struct step *mysqlconn_fail_reading(
     struct mysqlconn *c, const struct step *(*why)(struct mysqlconn *c));
 const struct step *mysqlconn_fail_size(struct mysqlconn *c);
 
-void mysqlconn_name_columns(
-    struct mysqlconn *c, const MYSQL_FIELD *fields, unsigned count);
+/* A set of rows begins, behind those that are there. read, or NULL: there are
+ * too many. */
+const struct step *mysqlconn_begin_set(struct mysqlconn *c,
+    const MYSQL_FIELD *fields, unsigned count, const struct step *read);
 
 /* Count what a row added; false when that is too much. */
 bool mysqlconn_count_row(struct mysqlconn *c, size_t len_before);

@@ -1,3 +1,7 @@
+/* A call waits for a connection of the pool, runs on it and is freed after its
+ * done. A connection whose statement did not end in time is closed, for nobody
+ * knows what the server still does with it; one that a hold leaves in a
+ * transaction is rolled back before somebody else gets it. */
 #include "upstream/mysqldb.h"
 
 #include <assert.h>

@@ -1,3 +1,5 @@
+/* Rows lie behind each other in one buffer, a byte of kind and then the value,
+ * read back in the same order: a result of many rows is two allocations. */
 #include "upstream/mysqlrow.h"
 
 #include <errno.h>
@@ -8,8 +10,19 @@
 
 void mysqlrow_fini(struct mysqlrow_result *r)
 {
+    struct mysqlrow_result *next = r->next;
+
     buf_fini(&r->names);
     buf_fini(&r->rows);
+    r->next = NULL;
+    while (next) {
+        struct mysqlrow_result *set = next;
+
+        next = set->next;
+        buf_fini(&set->names);
+        buf_fini(&set->rows);
+        free(set);
+    }
 }
 
 uint8_t *mysqlrow_put_text(struct mysqlrow_result *r, size_t len)

@@ -35,9 +35,11 @@ struct mysqlrow_result {
     uint64_t affected;
     uint64_t insert_id;
     unsigned warnings;
+    struct mysqlrow_result
+        *next; /* owned; a CALL's next set of rows, or NULL */
 };
 
-/* All zeros is a valid empty result. */
+/* All zeros is a valid empty result. Frees the next ones, too. */
 void mysqlrow_fini(struct mysqlrow_result *r);
 
 /* Append a value to the row that is being written. TEXT is copied. */

@@ -1,3 +1,7 @@
+/* Prepared statements of one MySQL connection: prepare, bind, execute, fetch,
+ * each a call that may go on later when the socket is ready. Results are
+ * turned into rows of values while the library's buffers live; nothing handed
+ * out points into them. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,6 +210,7 @@ static const struct step *open_set(struct mysqlconn *c)
     MYSQL_STMT *stmt = c->current->stmt;
     MYSQL_RES *meta = mysql_stmt_result_metadata(stmt);
     const MYSQL_FIELD *fields;
+    const struct step *step;
 
     if (!meta) {
         mysqlconn_note_effect(
@@ -218,12 +223,11 @@ static const struct step *open_set(struct mysqlconn *c)
     fields = mysql_fetch_fields(meta);
     for (unsigned i = 0; i < c->ncolumns; i++)
         bind_column(&c->binds[i], &c->columns[i], &fields[i]);
-    if (!c->has_rows)
-        mysqlconn_name_columns(c, fields, c->ncolumns);
+    step = mysqlconn_begin_set(c, fields, c->ncolumns, &row_step);
     mysql_free_result(meta);
-    if (mysql_stmt_bind_result(stmt, c->binds))
+    if (step && mysql_stmt_bind_result(stmt, c->binds))
         return mysqlconn_fail_reading(c, fail_stmt);
-    return &row_step;
+    return step;
 }
 
 static const struct step *done_execute(struct mysqlconn *c)
@@ -251,7 +255,7 @@ static bool put_long_text(struct mysqlconn *c, unsigned i)
 
     if (len > c->conf->result_max)
         return false;
-    bind.buffer = mysqlrow_put_text(&c->result, len);
+    bind.buffer = mysqlrow_put_text(c->set, len);
     bind.buffer_length = len;
     mysql_stmt_fetch_column(c->current->stmt, &bind, i, 0);
     return true;
@@ -293,23 +297,20 @@ static void put_column(
 
 static const struct step *done_row(struct mysqlconn *c)
 {
-    size_t before = c->result.rows.len;
+    size_t before = c->set->rows.len;
 
     if (c->ret == MYSQL_NO_DATA) {
         mysql_stmt_free_result(c->current->stmt);
-        c->has_rows = true;
         return next_set(c);
     }
     if (c->ret != 0 && c->ret != MYSQL_DATA_TRUNCATED)
         return mysqlconn_fail_reading(c, fail_stmt);
-    if (c->has_rows)
-        return &row_step;
     for (unsigned i = 0; i < c->ncolumns; i++) {
         struct column *column = &c->columns[i];
 
         if (column->is_null || c->binds[i].buffer != column->text ||
             column->len <= SHORT_TEXT)
-            put_column(&c->result, column, c->binds[i].is_unsigned);
+            put_column(c->set, column, c->binds[i].is_unsigned);
         else if (!put_long_text(c, i))
             return mysqlconn_fail_size(c);
     }

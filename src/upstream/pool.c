@@ -1,3 +1,7 @@
+/* A connection is in one of three rings: opening, idle or lent; it changes
+ * rings only here. One timer serves the earliest of what has a time: a
+ * waiter's deadline, an idle connection's end, the next try after a failed
+ * one. */
 #include "upstream/pool.h"
 
 #include <assert.h>
@@ -6,6 +10,7 @@
 #include <stdlib.h>
 
 #include "net/clock.h"
+#include "net/handle.h"
 #include "util/alloc.h"
 
 enum { OPENING, IDLE, LENT };
@@ -29,11 +34,6 @@ struct pool {
 };
 
 static void on_timer(uv_timer_t *timer);
-
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
 
 /* Have the timer fire at that time or before. */
 static void arm(struct pool *p, uint64_t at)
@@ -185,7 +185,7 @@ void pool_close(struct pool *p)
     close_all(p, &p->opening);
     close_all(p, &p->lent);
     close_all(p, &p->idle);
-    uv_close((uv_handle_t *)&p->timer, on_closed);
+    handle_close(&p->timer, p);
 }
 
 int pool_take(struct pool *p, struct pool_conn **out, struct pool_wait *w,

@@ -1,3 +1,7 @@
+/* Replies come in the order of the commands, so a call that was sent stays in
+ * its place until its replies came, told or not; one that was not sent can go
+ * at any time. A lost connection fails all of them: nothing that may have
+ * reached the server is sent again. The next call connects anew. */
 #include "upstream/redis.h"
 
 #include <errno.h>
@@ -9,13 +13,15 @@
 
 #include "net/clock.h"
 #include "net/conn.h"
-#include "upstream/connect.h"
+#include "net/connect.h"
+#include "net/handle.h"
 #include "util/alloc.h"
 #include "util/list.h"
 #include "util/log.h"
 
 struct redis_call {
-    struct list node; /* in redis->waiting or redis->sent */
+    struct list node;    /* in redis->waiting or redis->sent */
+    struct list overdue; /* for expire_sent() */
     struct redis *redis;
     struct buf commands; /* until they are sent */
     bool sent;
@@ -28,7 +34,9 @@ struct redis_call {
     struct redisvalue replies[];
 };
 
-enum state { DOWN, CONNECTING, GREETING, UP };
+/* LEAVING: the server said that it is a replica (after a fail-over). What was
+ * sent gets its replies; everything else waits for a new connection. */
+enum state { DOWN, CONNECTING, GREETING, UP, LEAVING };
 
 struct redis {
     struct turn *turn;      /* borrowed */
@@ -47,7 +55,8 @@ struct redis {
     struct turn_task begin_task; /* for calls that wait */
     struct turn_task end_task;
     bool closed;
-    int err; /* why it is down */
+    uint64_t losses; /* connections that ended */
+    int err;         /* why it is down */
     char error[256];
 };
 
@@ -58,6 +67,7 @@ static void drop(struct redis *r, int err, const char *why);
 static void free_call(struct redis_call *call)
 {
     list_remove(&call->node);
+    list_remove(&call->overdue);
     call->redis->ncalls--;
     call->redis->waiting_bytes -= call->commands.len;
     buf_fini(&call->commands);
@@ -154,23 +164,28 @@ static void expire_calls(struct redis *r, struct list *calls, uint64_t now)
 static bool expire_sent(struct redis *r, uint64_t now)
 {
     bool silent = false;
-    struct list *node;
+    struct list overdue, *node;
 
-again:
+    list_init(&overdue);
     LIST_FOREACH (node, &r->sent) {
         struct redis_call *call = LIST_ENTRY(node, struct redis_call, node);
+
+        if (is_overdue(call, now))
+            list_push_back(&overdue, &call->overdue);
+    }
+    while (!list_empty(&overdue)) {
+        struct redis_call *call =
+            LIST_ENTRY(overdue.next, struct redis_call, overdue);
         redis_reply_cb done = call->done;
 
-        if (!is_overdue(call, now))
-            continue;
+        list_remove(&call->overdue);
         silent = silent || r->state == GREETING ||
                  conn_bytes_in(r->conn) == call->seen;
         call->done = NULL;
         set_error(r, "no answer in time");
         done(-ETIMEDOUT, NULL, 0, call->arg);
         if (r->closed || !r->conn)
-            return false;
-        goto again; /* the list may be another one now */
+            return false; /* all calls are gone, also from overdue */
     }
     return silent;
 }
@@ -231,22 +246,28 @@ static void transmit_all(struct redis *r)
     free_calls(&told);
 }
 
+static void end_connection(struct redis *r)
+{
+    if (r->conn)
+        conn_close(r->conn);
+    redisvalue_reader_free(r->reader);
+    r->conn = NULL;
+    r->reader = NULL;
+    r->state = DOWN;
+    r->losses++;
+}
+
 /* Whoever waits is told; the next call connects anew. */
 static void drop(struct redis *r, int err, const char *why)
 {
     r->err = err;
     set_error(r, why); /* which the reader may own */
-    if (r->conn)
-        conn_close(r->conn);
-    redisvalue_reader_free(r->reader);
     if (r->connect)
         connect_cancel(r->connect);
-    if (r->state != UP)
-        r->retry_at = clock_now(r->timer.loop) + REDIS_RETRY_MS;
-    r->conn = NULL;
-    r->reader = NULL;
     r->connect = NULL;
-    r->state = DOWN;
+    if (r->state < UP)
+        r->retry_at = clock_now(r->timer.loop) + REDIS_RETRY_MS;
+    end_connection(r);
     fail_calls(r, err);
     if (!r->closed && r->conf.on_down)
         r->conf.on_down(err, r->conf.arg);
@@ -296,6 +317,7 @@ static struct redis_call *new_call(
         xcalloc(1, sizeof(*call) + request->count * sizeof(call->replies[0]));
 
     list_init(&call->node);
+    list_init(&call->overdue);
     call->redis = r;
     call->count = request->count;
     call->done = request->done;
@@ -334,6 +356,15 @@ static void greet(struct redis *r)
         on_greeted(0, NULL, 0, r);
 }
 
+/* "-READONLY You can't write against a read only replica." */
+static bool is_from_replica(const struct redisvalue *v)
+{
+    static const char code[] = "READONLY ";
+
+    return v->type == REDIS_ERROR && v->len >= sizeof(code) - 1 &&
+           memcmp(v->text, code, sizeof(code) - 1) == 0;
+}
+
 /* A whole reply; takes ownership of v. False when the connection is gone. */
 static bool take_reply(struct redis *r, struct redisvalue *v)
 {
@@ -348,6 +379,8 @@ static bool take_reply(struct redis *r, struct redisvalue *v)
         drop(r, -EPROTO, "a reply that nobody asked for");
         return false;
     }
+    if (r->state == UP && is_from_replica(v))
+        r->state = LEAVING;
     call = LIST_ENTRY(r->sent.next, struct redis_call, node);
     call->replies[call->got++] = *v;
     free(v);
@@ -360,6 +393,9 @@ static bool take_reply(struct redis *r, struct redisvalue *v)
 
         memcpy(why, r->error, sizeof(why));
         drop(r, r->err, why);
+    } else if (!r->closed && r->state == LEAVING && list_empty(&r->sent)) {
+        end_connection(r);
+        turn_schedule(r->turn, &r->begin_task);
     }
     return !r->closed && r->conn;
 }
@@ -436,7 +472,7 @@ static void on_begin(struct turn_task *task)
     }
     r->state = CONNECTING;
     r->connect = connect_start(r->timer.loop, r->conf.host, r->conf.port,
-        r->conf.connect_ms, on_connected, r);
+        (struct connect_limit){.ms = r->conf.connect_ms}, on_connected, r);
 }
 
 /* ---- the public side ---- */
@@ -491,6 +527,11 @@ void redis_cancel(struct redis_call *call)
         call->done = on_cancelled;
 }
 
+uint64_t redis_losses(const struct redis *r)
+{
+    return r->losses;
+}
+
 const char *redis_error(const struct redis *r)
 {
     return r->error;
@@ -517,16 +558,6 @@ struct redis *redis_open(struct turn *turn, const struct redis_conf *conf)
     return r;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    struct redis *r = handle->data;
-
-    free((char *)r->conf.host);
-    free((char *)r->conf.user);
-    free((char *)r->conf.password);
-    free(r);
-}
-
 void redis_close(struct redis *r)
 {
     r->closed = true;
@@ -539,7 +570,10 @@ void redis_close(struct redis *r)
     redisvalue_reader_free(r->reader);
     free_calls(&r->sent);
     free_calls(&r->waiting);
-    uv_close((uv_handle_t *)&r->timer, on_closed);
+    free((char *)r->conf.host);
+    free((char *)r->conf.user);
+    free((char *)r->conf.password);
+    handle_close(&r->timer, r);
 }
 
 static void on_end(struct turn_task *task)

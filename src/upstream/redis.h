@@ -78,6 +78,10 @@ int redis_send(struct redis *r, const struct redis_request *request,
 /* done will not run. The commands may be carried out nevertheless. */
 void redis_cancel(struct redis_call *call);
 
+/* How many connections have ended. It tells whether what one had, as WATCH, is
+ * still there. */
+uint64_t redis_losses(const struct redis *r);
+
 /* Why the connection was lost or could not be opened last, with its address:
  * for people. Valid until the next turn. */
 const char *redis_error(const struct redis *r);

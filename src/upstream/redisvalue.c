@@ -1,3 +1,6 @@
+/* hiredis calls back for each value of a reply; they become our own structs at
+ * once, so that nothing outside of this file sees the library. What is too
+ * large fails the reader, which is of no use afterwards. */
 #include "upstream/redisvalue.h"
 
 #include <errno.h>

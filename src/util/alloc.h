@@ -8,6 +8,7 @@
 #ifndef GW_UTIL_ALLOC_H
 #define GW_UTIL_ALLOC_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /* As malloc, calloc, realloc, strdup and strndup, but never NULL: out of memory
@@ -23,5 +24,7 @@ void *xmemdup(const void *data, size_t len);
 
 /* printf into a new string. */
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *xvasprintf(const char *fmt, va_list ap)
+    __attribute__((format(printf, 1, 0)));
 
 #endif /* GW_UTIL_ALLOC_H */

@@ -1,3 +1,5 @@
+/* The bytes lie somewhere in one allocation: consuming moves the front, and
+ * growing moves the bytes down before it asks for more memory. */
 #include "util/buf.h"
 
 #include <assert.h>

@@ -1,3 +1,6 @@
+/* One sink for the process. A line is made on the stack and cut at
+ * LOG_LINE_MAX; waiting for a slow reader takes a tenth of the time at most
+ * (wait_for_room()), and what cannot be written is counted, never kept. */
 #include "util/log.h"
 
 #include <errno.h>
@@ -69,7 +72,7 @@ void log_set_color(bool on)
     sink.color = on;
 }
 
-/* The sink from now on; own: it is ours to close. */
+/* Make fd the sink from now on; own: close it when another takes its place. */
 static void use(int fd, bool own, enum sink_kind kind)
 {
     if (sink.own)
@@ -121,18 +124,6 @@ uint64_t log_dropped(void)
     return sink.dropped;
 }
 
-/* Bytes of the character at p, 0 when it must not go to a terminal as it is. */
-static size_t plain_len(const uint8_t *p, size_t len)
-{
-    size_t n = utf8_len(p, len);
-
-    /* U+0080..U+009F are terminal controls, U+2028/2029 line breaks */
-    if ((n == 2 && p[0] == 0xc2 && p[1] < 0xa0) ||
-        (n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8))
-        return 0;
-    return n;
-}
-
 const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len)
 {
     const uint8_t *p = text;
@@ -141,7 +132,7 @@ const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len)
 
     *o++ = '"';
     for (size_t i = 0; i < keep;) {
-        size_t n = plain_len(p + i, keep - i);
+        size_t n = utf8_plain_len(p + i, keep - i);
 
         if (n > 1) {
             memcpy(o, p + i, n);
@@ -155,7 +146,7 @@ const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len)
         } else if (p[i] == '"' || p[i] == '\\') {
             *o++ = '\\';
             *o++ = (char)p[i];
-        } else if (n == 1 && p[i] >= 0x20 && p[i] != 0x7f) {
+        } else if (n == 1) {
             *o++ = (char)p[i];
         } else {
             o += sprintf(o, "\\x%02x", p[i]);
@@ -287,11 +278,12 @@ __attribute__((format(printf, 3, 0))) static void put_line(
     const char *base = slash ? slash + 1 : file;
     const char *dot = strrchr(base, '.');
     int stem = dot ? (int)(dot - base) : (int)strlen(base);
-    char who[64];
+    char who[64], *message;
     size_t len;
 
     if (sink.function) {
         vsnprintf(line, size, fmt, ap);
+        utf8_make_plain(line, "\t");
         snprintf(who, sizeof(who), "%.*s", stem, base);
         sink.function(level, who, line, sink.arg);
         return;
@@ -299,7 +291,9 @@ __attribute__((format(printf, 3, 0))) static void put_line(
     n = put_head(line, size, level);
     if (stem > 0)
         n += snprintf(line + n, size - (size_t)n, "%.*s: ", stem, base);
-    n += vsnprintf(line + n, size - (size_t)n, fmt, ap);
+    message = line + n;
+    n += vsnprintf(message, size - (size_t)n, fmt, ap);
+    utf8_make_plain(message, "\t");
     len = (size_t)n < size ? (size_t)n : size - 1;
     line[len++] = '\n';
     put_out(line, len);
@@ -341,28 +335,10 @@ bool log_may(
     return false;
 }
 
-/* What must not go to a terminal becomes a question mark. */
-static void append_plain(struct buf *b, const char *text, size_t len)
-{
-    const uint8_t *p = (const uint8_t *)text;
-
-    while (len > 0) {
-        size_t n = plain_len(p, len);
-        bool shows = n > 1 || (n == 1 && *p >= 0x20 && *p != 0x7f);
-
-        if (shows || *p == '\t')
-            buf_append(b, p, shows ? n : 1);
-        else
-            buf_append_byte(b, '?');
-        p += shows ? n : 1;
-        len -= shows ? n : 1;
-    }
-}
-
 void log_block(enum log_level level, const char *text)
 {
     struct buf b = {0};
-    char *shown = NULL;
+    char *shown;
 
     if (!log_enabled(level))
         return;
@@ -370,18 +346,16 @@ void log_block(enum log_level level, const char *text)
         sink.function(level, NULL, text, sink.arg);
         return;
     }
-    if (sink.view)
-        text = shown = sink.view(text, sink.view_arg);
-    while (*text) {
-        size_t n = strcspn(text, "\n");
+    shown = sink.view ? sink.view(text, sink.view_arg) : xstrdup(text);
+    if (!sink.view)
+        utf8_make_plain(shown, "\t\n");
+    for (const char *line = shown; *line;) {
+        size_t n = strcspn(line, "\n");
 
         buf_append_str(&b, "    ");
-        if (shown)
-            buf_append(&b, text, n);
-        else
-            append_plain(&b, text, n);
+        buf_append(&b, line, n);
         buf_append_byte(&b, '\n');
-        text += n + (text[n] == '\n');
+        line += n + (line[n] == '\n');
     }
     put_out((const char *)b.data, b.len);
     buf_fini(&b);

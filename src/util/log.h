@@ -66,9 +66,9 @@ struct log_share {
 bool log_may(
     struct log_share *s, const char *about, unsigned lines, unsigned ms);
 
-/* Escape len bytes into out as "text": control bytes, quotes, backslashes and
- * what is not UTF-8 become \xNN, \n, \"; cut at LOG_QUOTE_MAX with … behind.
- * Returns out. */
+/* Escape len bytes into out as "text": quotes, backslashes and what is not
+ * plain (utf8_plain_len()) become \", \n, \xNN; cut at LOG_QUOTE_MAX with …
+ * behind. Returns out. */
 const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len);
 
 /* Use the macros below: they put the file's name in front. */
@@ -80,8 +80,8 @@ void log_write(enum log_level level, const char *file, const char *fmt, ...)
 typedef char *(*log_view_cb)(const char *text, const void *arg);
 void log_set_view(log_view_cb view, const void *arg);
 
-/* Several lines (a traceback), each indented under the last one, with "?" for
- * control bytes and what is not UTF-8. */
+/* Several lines (a traceback), each indented under the last one. In these as in
+ * all others what is not plain comes out as "?". */
 void log_block(enum log_level level, const char *text);
 
 /* A start-up error that a person must fix: "gwrun: message" on stderr, exit

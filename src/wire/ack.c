@@ -1,3 +1,4 @@
+/* Numbers stay where they came: an ack points into the packet. */
 #include "wire/ack.h"
 
 #include <errno.h>
@@ -35,9 +36,11 @@ void ack_put_number(struct buf *out, uint32_t number)
 void ack_put(struct buf *out, uint32_t taken, uint32_t ended,
     const struct buf *waits, const struct buf *begins)
 {
-    ack_put_number(out, taken);
-    ack_put_number(out, ended);
-    ack_put_number(out, (uint32_t)(waits->len / NUMBER_LEN));
+    uint8_t *p = buf_extend(out, HEAD_LEN);
+
+    put32(p, taken);
+    put32(p + NUMBER_LEN, ended);
+    put32(p + 2 * NUMBER_LEN, (uint32_t)(waits->len / NUMBER_LEN));
     buf_append(out, waits->data, waits->len);
     buf_append(out, begins->data, begins->len);
 }

@@ -4,6 +4,10 @@
  * The events of a link are taken in the order in which they were given; some of
  * them wait behind others of their client and begin later.
  *
+ * The body of FRAME_HANGS is the number of one event, from 1, among all that
+ * were taken on the link, as four bytes. It is the last word of a worker that
+ * is killed because the handler of that event does not come back.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_WIRE_ACK_H

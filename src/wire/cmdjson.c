@@ -1,3 +1,5 @@
+/* Jansson reads; what is kept of it is copied, and PHP's rules of what is a key
+ * or a number are applied here. */
 #include "wire/cmdjson.h"
 
 #include <errno.h>
@@ -238,22 +240,30 @@ static int add_feature(void *out, const char *key, const json_t *value)
     return 0;
 }
 
-/* {"version":1,"features":["…"]} */
+static int read_token(char **out, const json_t *extension, const char *key)
+{
+    int err = read_string(out, extension, key);
+
+    return *out && strlen(*out) > CMDJSON_TOKEN_MAX ? -EPROTO : err;
+}
+
+/* {"version":1,"features":["…"],"process":"…","pair":"…","machine":"…"} */
 static int read_extension(struct cmdjson_auth *a, const json_t *extension)
 {
     json_t *features = json_object_get(extension, "features");
     json_int_t version =
         json_integer_value(json_object_get(extension, "version"));
-    json_int_t port =
-        json_integer_value(json_object_get(extension, "commands_port"));
 
     if (!is_set(extension))
         return 0;
-    if (version < 1 || version > INT_MAX || port < 0 || port > UINT16_MAX ||
+    if (version < 1 || version > INT_MAX ||
         count_of(features) > CMDJSON_FEATURES_MAX)
         return -EPROTO;
     a->gwrun = (int)version;
-    a->commands_port = (uint16_t)port;
+    if (read_token(&a->process, extension, "process") < 0 ||
+        read_token(&a->pair, extension, "pair") < 0 ||
+        read_token(&a->machine, extension, "machine") < 0)
+        return -EPROTO;
     if (!features)
         return 0;
     a->features = xcalloc(count_of(features) + 1, sizeof(*a->features));
@@ -294,6 +304,9 @@ void cmdjson_fini_auth(struct cmdjson_auth *a)
 {
     free(a->worker_key);
     free(a->secret_key);
+    free(a->process);
+    free(a->pair);
+    free(a->machine);
     for (size_t i = 0; i < a->nfeatures; i++)
         free(a->features[i]);
     free(a->features);
@@ -312,8 +325,17 @@ static void put_string(struct buf *out, const char *text)
     phpjson_put_string(out, text, strlen(text));
 }
 
+static void put_token(struct buf *out, const char *key, const char *token)
+{
+    if (!token)
+        return;
+    buf_printf(out, ",\"%s\":", key);
+    put_string(out, token);
+}
+
 void cmdjson_put_auth(struct buf *out, const char *worker_key,
-    const char *secret_key, const char *const *features, uint16_t commands_port)
+    const char *secret_key, const char *const *features,
+    const struct cmdjson_tokens *tokens)
 {
     buf_append_byte(out, '{');
     if (worker_key) {
@@ -331,8 +353,11 @@ void cmdjson_put_auth(struct buf *out, const char *worker_key,
             put_string(out, features[i]);
         }
         buf_append_byte(out, ']');
-        if (commands_port != 0)
-            buf_printf(out, ",\"commands_port\":%u", commands_port);
+        if (tokens) {
+            put_token(out, "process", tokens->process);
+            put_token(out, "pair", tokens->pair);
+            put_token(out, "machine", tokens->machine);
+        }
         buf_append_byte(out, '}');
     }
     buf_append_byte(out, '}');

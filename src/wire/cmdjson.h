@@ -19,6 +19,7 @@
 
 #define CMDJSON_MAX_LEN      (16 << 20) /* bytes; more is -EPROTO */
 #define CMDJSON_FEATURES_MAX 64 /* extensions in one offer; more is -EPROTO */
+#define CMDJSON_TOKEN_MAX    64 /* bytes of each of cmdjson_tokens */
 
 struct cmdjson_name {
     char *data; /* owned; NUL-terminated, may hold NULs */
@@ -36,6 +37,14 @@ struct cmdjson_ids {
     size_t count;
 };
 
+/* What gwrun's parts choose at random to know each other by; NULL: not said.
+ * More than CMDJSON_TOKEN_MAX bytes are -EPROTO. */
+struct cmdjson_tokens {
+    const char *process; /* the worker's process */
+    const char *pair;    /* the two links of a worker with a gateway */
+    const char *machine; /* what one master has started */
+};
+
 /* WORKER_CONNECT and GATEWAY_CLIENT_CONNECT. */
 struct cmdjson_auth {
     char *worker_key; /* owned; NULL when absent */
@@ -43,16 +52,16 @@ struct cmdjson_auth {
     int gwrun;        /* version of the gwrun extension offered, 0 none */
     char **features;  /* owned; offered extensions */
     size_t nfeatures;
-    uint16_t commands_port; /* from which the worker sends commands; or 0 */
+    char *process, *pair, *machine; /* owned; as in cmdjson_tokens */
 };
 int cmdjson_parse_auth(struct cmdjson_auth *out, const void *json, size_t len);
 void cmdjson_fini_auth(struct cmdjson_auth *a);
 bool cmdjson_has_feature(const struct cmdjson_auth *a, const char *name);
 /* worker_key NULL for GATEWAY_CLIENT_CONNECT. features: NULL-terminated list,
- * or NULL for none. commands_port 0: not said. */
+ * or NULL for none; tokens (only with features) may be NULL. */
 void cmdjson_put_auth(struct buf *out, const char *worker_key,
     const char *secret_key, const char *const *features,
-    uint16_t commands_port);
+    const struct cmdjson_tokens *tokens);
 
 /* SEND_TO_ALL and SEND_TO_GROUP. */
 struct cmdjson_target {

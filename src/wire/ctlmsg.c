@@ -1,6 +1,11 @@
+/* Lines of JSON, by jansson. A message never leaves as a line that its reader
+ * could not parse: texts that are no UTF-8 are repaired, not refused. */
 #include "wire/ctlmsg.h"
 
 #include <assert.h>
+#include <string.h>
+
+#include "util/utf8.h"
 
 json_t *ctlmsg_parse(const void *line, size_t len)
 {
@@ -39,6 +44,19 @@ static int on_text(const char *text, size_t len, void *out)
 {
     buf_append(out, text, len);
     return 0;
+}
+
+json_t *ctlmsg_text(const char *text)
+{
+    struct buf repaired = {0};
+    json_t *string;
+
+    utf8_repair(&repaired, (const uint8_t *)text, strlen(text));
+    string = repaired.len > 0
+                 ? json_stringn((const char *)repaired.data, repaired.len)
+                 : json_string("");
+    buf_fini(&repaired);
+    return string;
 }
 
 void ctlmsg_put(struct buf *out, json_t *m)

@@ -25,6 +25,10 @@ const char *ctlmsg_type(const json_t *m);
 const char *ctlmsg_string(const json_t *m, const char *key, const char *def);
 int64_t ctlmsg_int(const json_t *m, const char *key, int64_t def);
 
+/* Text of any bytes (an error of a script, a uid) as a JSON string: what is not
+ * UTF-8 loses its non-ASCII bytes to "?". A new object, never NULL. */
+json_t *ctlmsg_text(const char *text);
+
 /* Append m as a line and give up the caller's reference to it. */
 void ctlmsg_put(struct buf *out, json_t *m);
 

@@ -1,3 +1,5 @@
+/* Heads are read and written byte by byte at their offsets; ext and body stay
+ * where they are. Only front_len() knows what flags put in front of ext. */
 #include "wire/frame.h"
 
 #include <assert.h>
@@ -21,15 +23,23 @@ ssize_t frame_measure(const uint8_t *data, size_t len, size_t limit)
     return (ssize_t)pack_len;
 }
 
+/* Bytes that flags put in front of ext. */
+static size_t front_len(uint8_t flag)
+{
+    return (flag & FRAME_FLAG_IPV6 ? FRAME_IPV6_LEN : 0) +
+           (flag & FRAME_FLAG_SESSION ? FRAME_CHANGES_LEN : 0);
+}
+
 int frame_decode(struct frame *f, const uint8_t *data, size_t len)
 {
-    uint32_t ext_len, ip6_len;
+    const uint8_t *front = data + FRAME_HEAD_LEN;
+    size_t ext_len, front_size;
 
     if (len < FRAME_HEAD_LEN || get32(data) != len)
         return -EPROTO;
     ext_len = get32(data + 24);
-    ip6_len = data[21] & FRAME_FLAG_IPV6 ? FRAME_IPV6_LEN : 0;
-    if (ext_len > len - FRAME_HEAD_LEN || ext_len < ip6_len)
+    front_size = front_len(data[21]);
+    if (ext_len > len - FRAME_HEAD_LEN || ext_len < front_size)
         return -EPROTO;
     f->cmd = data[4];
     f->local_ip = get32(data + 5);
@@ -39,21 +49,44 @@ int frame_decode(struct frame *f, const uint8_t *data, size_t len)
     f->connection_id = get32(data + 17);
     f->flag = data[21];
     f->gateway_port = get16(data + 22);
-    if (ip6_len > 0)
-        memcpy(f->client_ip6, data + FRAME_HEAD_LEN, FRAME_IPV6_LEN);
-    else
+    if (f->flag & FRAME_FLAG_IPV6) {
+        memcpy(f->client_ip6, front, FRAME_IPV6_LEN);
+        front += FRAME_IPV6_LEN;
+    } else {
         memset(f->client_ip6, 0, FRAME_IPV6_LEN);
-    f->ext_len = ext_len - ip6_len;
-    f->ext = data + FRAME_HEAD_LEN + ip6_len;
+    }
+    f->changes = f->flag & FRAME_FLAG_SESSION ? get32(front) : 0;
+    f->ext_len = ext_len - front_size;
+    f->ext = data + FRAME_HEAD_LEN + front_size;
     f->body_len = len - FRAME_HEAD_LEN - ext_len;
     f->body = data + FRAME_HEAD_LEN + ext_len;
     return 0;
 }
 
+uint8_t frame_cmd(const uint8_t *packet)
+{
+    return packet[4];
+}
+
+const uint8_t *frame_body(const uint8_t *packet, size_t len, size_t *body_len)
+{
+    size_t ext_len = get32(packet + 24);
+
+    if (ext_len > len - FRAME_HEAD_LEN || ext_len < front_len(packet[21]))
+        return NULL;
+    *body_len = len - FRAME_HEAD_LEN - ext_len;
+    return packet + FRAME_HEAD_LEN + ext_len;
+}
+
+uint32_t frame_connection_id(const uint8_t *packet)
+{
+    return get32(packet + 17);
+}
+
 void frame_encode(struct buf *out, const struct frame *f)
 {
-    size_t ip6_len = f->flag & FRAME_FLAG_IPV6 ? FRAME_IPV6_LEN : 0;
-    size_t len = FRAME_HEAD_LEN + ip6_len + f->ext_len + f->body_len;
+    size_t front_size = front_len(f->flag);
+    size_t len = FRAME_HEAD_LEN + front_size + f->ext_len + f->body_len;
     uint8_t *p;
 
     assert(len <= UINT32_MAX);
@@ -67,55 +100,35 @@ void frame_encode(struct buf *out, const struct frame *f)
     put32(p + 17, f->connection_id);
     p[21] = f->flag;
     put16(p + 22, f->gateway_port);
-    put32(p + 24, (uint32_t)(ip6_len + f->ext_len));
+    put32(p + 24, (uint32_t)(front_size + f->ext_len));
     p += FRAME_HEAD_LEN;
-    if (ip6_len > 0)
+    if (f->flag & FRAME_FLAG_IPV6) {
         memcpy(p, f->client_ip6, FRAME_IPV6_LEN);
-    p += ip6_len;
+        p += FRAME_IPV6_LEN;
+    }
+    if (f->flag & FRAME_FLAG_SESSION) {
+        put32(p, f->changes);
+        p += FRAME_CHANGES_LEN;
+    }
     if (f->ext_len > 0)
         memcpy(p, f->ext, f->ext_len);
     if (f->body_len > 0)
         memcpy(p + f->ext_len, f->body, f->body_len);
 }
 
+#define FRAME_ROW(name, number, kind) \
+    [FRAME_##name] = {#name, FRAME_KIND_##kind},
+static const struct {
+    const char *name;
+    enum frame_kind kind;
+} commands[UINT8_MAX + 1] = {FRAME_COMMANDS(FRAME_ROW)};
+
 const char *frame_cmd_name(uint8_t cmd)
 {
-    static const char *const names[UINT8_MAX + 1] = {
-        [FRAME_ON_CONNECT] = "ON_CONNECT",
-        [FRAME_ON_MESSAGE] = "ON_MESSAGE",
-        [FRAME_ON_CLOSE] = "ON_CLOSE",
-        [FRAME_SEND_TO_ONE] = "SEND_TO_ONE",
-        [FRAME_SEND_TO_ALL] = "SEND_TO_ALL",
-        [FRAME_KICK] = "KICK",
-        [FRAME_DESTROY] = "DESTROY",
-        [FRAME_UPDATE_SESSION] = "UPDATE_SESSION",
-        [FRAME_GET_ALL_CLIENT_SESSIONS] = "GET_ALL_CLIENT_SESSIONS",
-        [FRAME_IS_ONLINE] = "IS_ONLINE",
-        [FRAME_BIND_UID] = "BIND_UID",
-        [FRAME_UNBIND_UID] = "UNBIND_UID",
-        [FRAME_SEND_TO_UID] = "SEND_TO_UID",
-        [FRAME_GET_CLIENT_ID_BY_UID] = "GET_CLIENT_ID_BY_UID",
-        [FRAME_BATCH_GET_CLIENT_ID_BY_UID] = "BATCH_GET_CLIENT_ID_BY_UID",
-        [FRAME_JOIN_GROUP] = "JOIN_GROUP",
-        [FRAME_LEAVE_GROUP] = "LEAVE_GROUP",
-        [FRAME_SEND_TO_GROUP] = "SEND_TO_GROUP",
-        [FRAME_GET_CLIENT_SESSIONS_BY_GROUP] = "GET_CLIENT_SESSIONS_BY_GROUP",
-        [FRAME_GET_CLIENT_COUNT_BY_GROUP] = "GET_CLIENT_COUNT_BY_GROUP",
-        [FRAME_SELECT] = "SELECT",
-        [FRAME_GET_GROUP_ID_LIST] = "GET_GROUP_ID_LIST",
-        [FRAME_UNGROUP] = "UNGROUP",
-        [FRAME_BATCH_GET_CLIENT_COUNT_BY_GROUP] =
-            "BATCH_GET_CLIENT_COUNT_BY_GROUP",
-        [FRAME_WORKER_CONNECT] = "WORKER_CONNECT",
-        [FRAME_PING] = "PING",
-        [FRAME_GATEWAY_CLIENT_CONNECT] = "GATEWAY_CLIENT_CONNECT",
-        [FRAME_GET_SESSION_BY_CLIENT_ID] = "GET_SESSION_BY_CLIENT_ID",
-        [FRAME_SET_SESSION] = "SET_SESSION",
-        [FRAME_ON_WEBSOCKET_CONNECT] = "ON_WEBSOCKET_CONNECT",
-        [FRAME_HANDSHAKE_WATCH] = "HANDSHAKE_WATCH",
-        [FRAME_HANDSHAKE] = "HANDSHAKE",
-        [FRAME_ACK] = "ACK",
-    };
+    return commands[cmd].name ? commands[cmd].name : "?";
+}
 
-    return names[cmd] ? names[cmd] : "?";
+enum frame_kind frame_cmd_kind(uint8_t cmd)
+{
+    return commands[cmd].kind;
 }

@@ -15,7 +15,9 @@
 #include "util/buf.h"
 
 #define FRAME_HEAD_LEN 28
-#define FRAME_MAX_LEN  (64 << 20) /* bytes; more is -EMSGSIZE */
+#define FRAME_MAX_LEN \
+    (64 << 20) /* bytes, if no max_packet is set; more is -EMSGSIZE */
+#define FRAME_LEN_LIMIT (1 << 30) /* no max_packet is larger */
 
 #define FRAME_FLAG_STRING 0x01 /* body is bytes, not a serialized value */
 #define FRAME_FLAG_RAW    0x02 /* send body without the client's framing */
@@ -26,44 +28,94 @@
 /* Between those that offer "ack": the event was given to another worker before,
  * which did not begin it. */
 #define FRAME_FLAG_AGAIN 0x40
+/* Between those that offer "session": ext_data begins (behind the address, if
+ * there is one) with the number of the worker's changes that the gateway has
+ * got; then comes the session. Without it the worker has the session. */
+#define FRAME_FLAG_SESSION 0x20
+#define FRAME_CHANGES_LEN  4
+/* Between those that offer "types", or take them: the type of a message. In
+ * ON_MESSAGE what it came as, text being UTF-8; in commands what it shall leave
+ * as. Neither: there are no types, or the client's port decides. */
+#define FRAME_FLAG_TEXT   0x04
+#define FRAME_FLAG_BINARY 0x08
+#define FRAME_FLAG_TYPES  (FRAME_FLAG_TEXT | FRAME_FLAG_BINARY)
 
-enum frame_cmd {
-    FRAME_ON_CONNECT = 1,
-    FRAME_ON_MESSAGE = 3,
-    FRAME_ON_CLOSE = 4,
-    FRAME_SEND_TO_ONE = 5,
-    FRAME_SEND_TO_ALL = 6,
-    FRAME_KICK = 7,
-    FRAME_DESTROY = 8,
-    FRAME_UPDATE_SESSION = 9,
-    FRAME_GET_ALL_CLIENT_SESSIONS = 10,
-    FRAME_IS_ONLINE = 11,
-    FRAME_BIND_UID = 12,
-    FRAME_UNBIND_UID = 13,
-    FRAME_SEND_TO_UID = 14,
-    FRAME_GET_CLIENT_ID_BY_UID = 15,
-    FRAME_BATCH_GET_CLIENT_ID_BY_UID = 16,
-    FRAME_JOIN_GROUP = 20,
-    FRAME_LEAVE_GROUP = 21,
-    FRAME_SEND_TO_GROUP = 22,
-    FRAME_GET_CLIENT_SESSIONS_BY_GROUP = 23,
-    FRAME_GET_CLIENT_COUNT_BY_GROUP = 24,
-    FRAME_SELECT = 25,
-    FRAME_GET_GROUP_ID_LIST = 26,
-    FRAME_UNGROUP = 27,
-    FRAME_BATCH_GET_CLIENT_COUNT_BY_GROUP = 28,
-    FRAME_WORKER_CONNECT = 200,
-    FRAME_PING = 201,
-    FRAME_GATEWAY_CLIENT_CONNECT = 202,
-    FRAME_GET_SESSION_BY_CLIENT_ID = 203,
-    FRAME_SET_SESSION = 204,
-    FRAME_ON_WEBSOCKET_CONNECT = 205,
-    /* Between gwrun's own gateways and workers that offer "handshake". */
-    FRAME_HANDSHAKE_WATCH = 240, /* does the script decide about handshakes? */
-    FRAME_HANDSHAKE = 241,       /* a request, and back the answer to it */
-    /* Between those that offer "ack". */
-    FRAME_ACK = 242, /* tell what you begin; back what was begun: ack.h */
+/* The largest packet where packet_max (0: not set) is the configuration's. */
+static inline size_t frame_max(size_t packet_max)
+{
+    return packet_max > 0 ? packet_max : FRAME_MAX_LEN;
+}
+
+/* What a command is for. */
+enum frame_kind {
+    FRAME_KIND_EVENT = 1, /* gateway to worker, of a client */
+    FRAME_KIND_ORDER,     /* to a gateway, which does something */
+    FRAME_KIND_QUESTION,  /* to a gateway, which answers, in their order */
+    FRAME_KIND_LINK,      /* about the link itself */
 };
+
+/* Every command: its name, its number, and its kind. What GatewayWorker does
+ * not have is spoken between gwrun's own gateways and workers, and only when
+ * both offer the feature that its comment names. */
+#define FRAME_COMMANDS(X)                                                     \
+    X(ON_CONNECT, 1, EVENT)                                                   \
+    X(ON_MESSAGE, 3, EVENT)                                                   \
+    X(ON_CLOSE, 4, EVENT)                                                     \
+    X(SEND_TO_ONE, 5, ORDER)                                                  \
+    X(SEND_TO_ALL, 6, ORDER)                                                  \
+    X(KICK, 7, ORDER)                                                         \
+    X(DESTROY, 8, ORDER)                                                      \
+    X(UPDATE_SESSION, 9, ORDER)                                               \
+    X(GET_ALL_CLIENT_SESSIONS, 10, QUESTION)                                  \
+    X(IS_ONLINE, 11, QUESTION)                                                \
+    X(BIND_UID, 12, ORDER)                                                    \
+    X(UNBIND_UID, 13, ORDER)                                                  \
+    X(SEND_TO_UID, 14, ORDER)                                                 \
+    X(GET_CLIENT_ID_BY_UID, 15, QUESTION)                                     \
+    X(BATCH_GET_CLIENT_ID_BY_UID, 16, QUESTION)                               \
+    X(JOIN_GROUP, 20, ORDER)                                                  \
+    X(LEAVE_GROUP, 21, ORDER)                                                 \
+    X(SEND_TO_GROUP, 22, ORDER)                                               \
+    X(GET_CLIENT_SESSIONS_BY_GROUP, 23, QUESTION)                             \
+    X(GET_CLIENT_COUNT_BY_GROUP, 24, QUESTION)                                \
+    X(SELECT, 25, QUESTION)                                                   \
+    X(GET_GROUP_ID_LIST, 26, QUESTION)                                        \
+    X(UNGROUP, 27, ORDER)                                                     \
+    X(BATCH_GET_CLIENT_COUNT_BY_GROUP, 28, QUESTION)                          \
+    X(WORKER_CONNECT, 200, LINK)                                              \
+    X(PING, 201, LINK)                                                        \
+    X(GATEWAY_CLIENT_CONNECT, 202, LINK)                                      \
+    X(GET_SESSION_BY_CLIENT_ID, 203, QUESTION)                                \
+    X(SET_SESSION, 204, ORDER)                                                \
+    X(ON_WEBSOCKET_CONNECT, 205, EVENT)                                       \
+    /* "handshake": does the script decide about handshakes? */               \
+    X(HANDSHAKE_WATCH, 240, LINK)                                             \
+    /* "handshake": a request, and back the answer to it */                   \
+    X(HANDSHAKE, 241, LINK)                                                   \
+    /* "ack": tell what you begin; back what was begun: ack.h */              \
+    X(ACK, 242, LINK)                                                         \
+    /* "session": save by changes; or: forget the client's */                 \
+    X(SESSION, 243, LINK)                                                     \
+    /* "session": a change, as phpser_apply() takes it */                     \
+    X(PATCH_SESSION, 244, ORDER)                                              \
+    /* "limits": groups that one client may be in, 4 bytes */                 \
+    X(LIMITS, 245, LINK)                                                      \
+    /* "name": what the gateway is called in its configuration */             \
+    X(NAME, 246, LINK)                                                        \
+    /* "types", before the first event: the gateway takes FRAME_FLAG_TYPES */ \
+    X(TYPES, 247, LINK)                                                       \
+    /* "ack": the event with this number does not end: ack.h */               \
+    X(HANGS, 250, LINK)                                                       \
+    /* "request": does the script answer requests? */                         \
+    X(REQUEST_WATCH, 251, LINK)                                               \
+    /* "request": one, as httpcall.h has it, and back answer.h */             \
+    X(REQUEST, 252, LINK)                                                     \
+    /* "request": numbers of those that have begun, 4 bytes each */           \
+    X(REQUEST_BEGUN, 253, LINK)
+
+#define FRAME_NUMBER(name, number, kind) FRAME_##name = (number),
+enum frame_cmd { FRAME_COMMANDS(FRAME_NUMBER) };
+#undef FRAME_NUMBER
 
 struct frame {
     uint8_t cmd;
@@ -74,10 +126,11 @@ struct frame {
     uint16_t client_port;
     uint8_t client_ip6[FRAME_IPV6_LEN]; /* with FRAME_FLAG_IPV6 */
     uint32_t connection_id;
+    uint32_t changes; /* with FRAME_FLAG_SESSION */
     uint16_t gateway_port;
     size_t ext_len;
     size_t body_len;
-    const uint8_t *ext;  /* borrowed; without the address */
+    const uint8_t *ext;  /* borrowed; without what flags put in front */
     const uint8_t *body; /* borrowed */
 };
 
@@ -90,10 +143,23 @@ ssize_t frame_measure(const uint8_t *data, size_t len, size_t limit);
  * ext and body point into data. 0, or -EPROTO. */
 int frame_decode(struct frame *f, const uint8_t *data, size_t len);
 
+/* The command of a whole packet. */
+uint8_t frame_cmd(const uint8_t *packet);
+
+/* Its body, for commands of which nothing else counts: as frame_decode() finds
+ * it, in a fraction of the time. NULL: the packet is not valid. */
+const uint8_t *frame_body(const uint8_t *packet, size_t len, size_t *body_len);
+
+/* The connection id in the head of a whole packet. */
+uint32_t frame_connection_id(const uint8_t *packet);
+
 /* Append the packet to out. The lengths' sum must stay below 4 GiB. */
 void frame_encode(struct buf *out, const struct frame *f);
 
 /* "ON_MESSAGE" …, "?" when unknown. Static. */
 const char *frame_cmd_name(uint8_t cmd);
+
+/* 0 when unknown. */
+enum frame_kind frame_cmd_kind(uint8_t cmd);
 
 #endif /* GW_WIRE_FRAME_H */

@@ -1,3 +1,5 @@
+/* A length that a peer claims is compared with the limit before anything is
+ * waited for. */
 #include "wire/framing.h"
 
 #include <assert.h>

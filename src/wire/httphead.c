@@ -1,7 +1,8 @@
+/* The text is cut in place: names and values point into the caller's buffer,
+ * each NUL-terminated. */
 #include "wire/httphead.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 static bool is_token_char(char c)
@@ -9,6 +10,14 @@ static bool is_token_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (c >= '0' && c <= '9') ||
            (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+bool httphead_is_token(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!is_token_char(text[i]))
+            return false;
+    return len > 0;
 }
 
 /* Visible, a space, or above ASCII. */
@@ -60,9 +69,8 @@ static int parse_request_line(struct httphead *h, char *line)
     *version = '\0';
     if (strpbrk(target, "\t#") != NULL)
         return -EPROTO;
-    for (const char *p = line; *p != '\0'; p++)
-        if (!is_token_char(*p))
-            return -EPROTO;
+    if (!httphead_is_token(line, strlen(line)))
+        return -EPROTO;
     h->method = line;
     h->target = target;
     return 0;
@@ -97,6 +105,7 @@ static bool is_second_host(const struct httphead *h, const char *name)
 int httphead_parse(struct httphead *h, char *data, size_t len)
 {
     const char *end = data + len;
+    struct httphead_field f;
     char *at = data;
     char *line = take_line(&at, end);
 
@@ -109,18 +118,69 @@ int httphead_parse(struct httphead *h, char *data, size_t len)
             return -EPROTO;
         if (*line == '\0')
             return at == end ? 0 : -EPROTO;
-        if (h->nfields == HTTPHEAD_FIELDS_MAX ||
-            parse_field(&h->fields[h->nfields], line) < 0 ||
-            is_second_host(h, h->fields[h->nfields].name))
+        if (parse_field(&f, line) < 0 || is_second_host(h, f.name))
             return -EPROTO;
-        h->nfields++;
+        if (strchr(f.name, '_') != NULL)
+            continue;
+        if (h->nfields == h->max)
+            return -EMSGSIZE;
+        h->fields[h->nfields++] = f;
     }
+}
+
+/* Names are compared again and again for a request: strcmp() is called only for
+ * one that may be it. */
+static bool is_named(const struct httphead_field *f, const char *name)
+{
+    return f->name[0] == name[0] && strcmp(f->name, name) == 0;
 }
 
 const char *httphead_find(const struct httphead *h, const char *name)
 {
     for (size_t i = 0; i < h->nfields; i++)
-        if (strcmp(h->fields[i].name, name) == 0)
+        if (is_named(&h->fields[i], name))
             return h->fields[i].value;
     return NULL;
+}
+
+bool httphead_find_only(
+    const struct httphead *h, const char *name, const char **out)
+{
+    *out = NULL;
+    for (size_t i = 0; i < h->nfields; i++) {
+        if (!is_named(&h->fields[i], name))
+            continue;
+        if (*out != NULL) {
+            *out = NULL;
+            return false;
+        }
+        *out = h->fields[i].value;
+    }
+    return true;
+}
+
+/* The value of the list's next line, or NULL. */
+static const char *next_line(struct httphead_list *l)
+{
+    while (l->next < l->head->nfields) {
+        const struct httphead_field *f = &l->head->fields[l->next++];
+
+        if (is_named(f, l->name))
+            return f->value;
+    }
+    return NULL;
+}
+
+bool httphead_next(struct httphead_list *l, const char **text, size_t *len)
+{
+    if (l->at == NULL)
+        l->at = next_line(l);
+    for (; l->at != NULL; l->at = next_line(l)) {
+        *text = l->at + strspn(l->at, ", \t");
+        *len = strcspn(*text, ", \t");
+        l->at = *text + strcspn(*text, ",");
+        if (*len > 0)
+            return true;
+    }
+    return false;
 }

@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #include "wire/phpfloat.h"
+#include "wire/phpser_impl.h"
 
-#define ELEMENT_MIN 6  /* bytes: "i:0;N;" */
 #define INT_MAX_LEN 20 /* bytes of "-9223372036854775808" */
 
 void phpser_read(struct phpser_reader *r, const void *data, size_t len)
@@ -15,18 +15,14 @@ void phpser_read(struct phpser_reader *r, const void *data, size_t len)
     r->begun = false;
     r->depth = 0;
     r->total = 0;
+    r->references = 0;
 }
 
-static size_t bytes_left(const struct phpser_reader *r)
-{
-    return (size_t)(r->end - r->at);
-}
-
-static int expect(struct phpser_reader *r, const char *text)
+int phpser_expect(struct phpser_reader *r, const char *text)
 {
     size_t n = strlen(text);
 
-    if (bytes_left(r) < n || memcmp(r->at, text, n) != 0)
+    if (phpser_bytes_left(r) < n || memcmp(r->at, text, n) != 0)
         return -EPROTO;
     r->at += n;
     return 0;
@@ -37,8 +33,7 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* Digits up to limit. Leading zeros are allowed, as in PHP. */
-static int read_digits(struct phpser_reader *r, uint64_t *out, uint64_t limit)
+int phpser_digits(struct phpser_reader *r, uint64_t *out, uint64_t limit)
 {
     uint64_t value = 0;
 
@@ -63,17 +58,17 @@ static int read_int(struct phpser_reader *r, struct phpser_token *t)
 
     if (r->at < r->end && (negative || *r->at == '+'))
         r->at++;
-    if (read_digits(r, &value, (uint64_t)INT64_MAX + negative) < 0)
+    if (phpser_digits(r, &value, (uint64_t)INT64_MAX + negative) < 0)
         return -EPROTO;
     t->type = PHPSER_INT;
     t->integer = (int64_t)(negative ? 0 - value : value);
-    return expect(r, ";");
+    return phpser_expect(r, ";");
 }
 
 /* d:0.5; */
 static int read_float(struct phpser_reader *r, struct phpser_token *t)
 {
-    size_t len = bytes_left(r);
+    size_t len = phpser_bytes_left(r);
     const uint8_t *end;
 
     if (len > PHPFLOAT_TEXT_MAX + 1)
@@ -94,14 +89,14 @@ static int read_string(struct phpser_reader *r, struct phpser_token *t)
 {
     uint64_t len;
 
-    if (read_digits(r, &len, bytes_left(r)) < 0 || expect(r, ":\"") < 0 ||
-        len > bytes_left(r))
+    if (phpser_digits(r, &len, phpser_bytes_left(r)) < 0 ||
+        phpser_expect(r, ":\"") < 0 || len > phpser_bytes_left(r))
         return -EPROTO;
     t->type = PHPSER_STRING;
     t->string.data = r->at;
     t->string.len = (size_t)len;
     r->at += len;
-    return expect(r, "\";");
+    return phpser_expect(r, "\";");
 }
 
 /* b:1; */
@@ -109,11 +104,11 @@ static int read_bool(struct phpser_reader *r, struct phpser_token *t)
 {
     uint64_t value;
 
-    if (read_digits(r, &value, 1) < 0)
+    if (phpser_digits(r, &value, 1) < 0)
         return -EPROTO;
     t->type = PHPSER_BOOL;
     t->boolean = value == 1;
-    return expect(r, ";");
+    return phpser_expect(r, ";");
 }
 
 /* a:2:{ */
@@ -121,11 +116,11 @@ static int read_array(struct phpser_reader *r, struct phpser_token *t)
 {
     uint64_t count;
 
-    if (read_digits(r, &count, INT64_MAX) < 0 || expect(r, ":{") < 0)
+    if (phpser_digits(r, &count, INT64_MAX) < 0 || phpser_expect(r, ":{") < 0)
         return -EPROTO;
-    if (r->depth == PHPSER_DEPTH_MAX || count > PHPSER_COUNT_MAX - r->total)
+    if (count > PHPSER_COUNT_MAX - r->total)
         return -E2BIG;
-    if (count > bytes_left(r) / ELEMENT_MIN)
+    if (count > phpser_bytes_left(r) / PHPSER_ELEMENT_MIN)
         return -EPROTO;
     r->total += (size_t)count;
     r->left[r->depth] = (size_t)count;
@@ -136,16 +131,24 @@ static int read_array(struct phpser_reader *r, struct phpser_token *t)
     return 0;
 }
 
-/* The tag and what follows it; an array's head only. */
-static int read_token(struct phpser_reader *r, struct phpser_token *t)
+static int read_opaque(struct phpser_reader *r, struct phpser_token *t)
+{
+    int err;
+
+    t->type = PHPSER_OPAQUE;
+    t->string.data = r->at;
+    err = phpser_skip(r);
+    t->string.len = (size_t)(r->at - t->string.data);
+    return err;
+}
+
+int phpser_token(struct phpser_reader *r, struct phpser_token *t)
 {
     uint8_t tag;
 
-    if (bytes_left(r) < 2)
+    if (phpser_bytes_left(r) < 2)
         return -EPROTO;
     tag = r->at[0];
-    if (strchr("OCRrE", tag) && tag != 0)
-        return -ENOTSUP;
     if (r->at[1] != (tag == 'N' ? ';' : ':'))
         return -EPROTO;
     r->at += 2;
@@ -162,7 +165,17 @@ static int read_token(struct phpser_reader *r, struct phpser_token *t)
     case 's':
         return read_string(r, t);
     case 'a':
-        return read_array(r, t);
+        if (r->depth < PHPSER_DEPTH_MAX)
+            return read_array(r, t);
+        r->at -= 2;
+        return read_opaque(r, t);
+    case 'O':
+    case 'C':
+    case 'E':
+    case 'R':
+    case 'r':
+        r->at -= 2;
+        return read_opaque(r, t);
     default:
         return -EPROTO;
     }
@@ -176,14 +189,14 @@ static int read_key(struct phpser_reader *r, struct phpser_token *t)
     if (r->left[top] == 0) {
         t->type = PHPSER_END;
         r->depth--;
-        return expect(r, "}");
+        return phpser_expect(r, "}");
     }
     if (r->at == r->end || (*r->at != 'i' && *r->at != 's'))
         return -EPROTO;
     t->is_key = true;
     r->left[top]--;
     r->after_key[top] = true;
-    return read_token(r, t);
+    return phpser_token(r, t);
 }
 
 int phpser_next(struct phpser_reader *r, struct phpser_token *t)
@@ -195,10 +208,10 @@ int phpser_next(struct phpser_reader *r, struct phpser_token *t)
         if (r->begun)
             return r->at == r->end ? 0 : -EPROTO;
         r->begun = true;
-        err = read_token(r, t);
+        err = phpser_token(r, t);
     } else if (r->after_key[r->depth - 1]) {
         r->after_key[r->depth - 1] = false;
-        err = read_token(r, t);
+        err = phpser_token(r, t);
     } else {
         err = read_key(r, t);
     }
@@ -285,15 +298,16 @@ void phpser_put_end(struct buf *out)
     buf_append_byte(out, '}');
 }
 
-/* Whether text is exactly what PHP writes for some integer. */
-static bool is_canonical_int(int64_t *out, const uint8_t *text, size_t len)
+bool phpser_int_key(int64_t *out, const void *data, size_t len)
 {
+    const uint8_t *text = data;
     bool negative = len > 0 && text[0] == '-';
     uint64_t limit = (uint64_t)INT64_MAX + negative;
     uint64_t value = 0;
     size_t first = negative;
 
-    if (len == first || len > INT_MAX_LEN || (text[first] == '0' && len > 1))
+    if (len == first || text[first] > '9' || len > INT_MAX_LEN ||
+        (text[first] == '0' && len > 1))
         return false;
     for (size_t i = first; i < len; i++) {
         uint8_t digit = (uint8_t)(text[i] - '0');
@@ -310,7 +324,7 @@ void phpser_put_key(struct buf *out, const void *data, size_t len)
 {
     int64_t integer;
 
-    if (is_canonical_int(&integer, data, len))
+    if (phpser_int_key(&integer, data, len))
         phpser_put_int(out, integer);
     else
         phpser_put_string(out, data, len);

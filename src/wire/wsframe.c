@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "util/utf8.h"
 #include "wire/bigendian.h"
 
 #define FINAL    0x80
@@ -73,6 +74,28 @@ bool wsframe_is_close_code(unsigned code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
            (code >= 3000 && code <= 4999);
+}
+
+int wsframe_read_close(
+    struct wsframe_close *out, const uint8_t *payload, size_t len)
+{
+    *out = (struct wsframe_close){.code = WSFRAME_NO_CODE};
+    if (len == 0)
+        return 0;
+    if (len == 1 || len > WSFRAME_CONTROL_MAX)
+        return -EPROTO;
+    out->code = get16(payload);
+    out->reason = payload + 2;
+    out->len = len - 2;
+    if (!wsframe_is_close_code(out->code))
+        return -EPROTO;
+    return utf8_valid(out->reason, out->len) ? 0 : -EILSEQ;
+}
+
+void wsframe_put_close(struct buf *out, const struct wsframe_close *close)
+{
+    put16(buf_extend(out, 2), (uint16_t)close->code);
+    buf_append(out, close->reason, close->len);
 }
 
 size_t wsframe_put_head(uint8_t *out, enum wsframe_opcode opcode, size_t len)

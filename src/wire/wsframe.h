@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "util/buf.h"
+
 #define WSFRAME_HEAD_MAX    10  /* bytes of a head that a server writes */
 #define WSFRAME_CONTROL_MAX 125 /* payload of a Close, Ping or Pong */
 
@@ -42,6 +44,21 @@ void wsframe_unmask(const struct wsframe *f, uint8_t *payload);
 
 /* Whether a Close frame may carry this code (RFC 6455 section 7.4 and IANA). */
 bool wsframe_is_close_code(unsigned code);
+
+/* The payload of a Close frame. */
+#define WSFRAME_REASON_MAX (WSFRAME_CONTROL_MAX - 2) /* bytes */
+#define WSFRAME_NO_CODE    1005 /* what an empty payload means */
+struct wsframe_close {
+    unsigned code;
+    const uint8_t *reason; /* UTF-8; borrowed */
+    size_t len;
+};
+
+/* 0; -EPROTO a code that may not be sent, or too long; -EILSEQ the reason is
+ * not UTF-8. */
+int wsframe_read_close(
+    struct wsframe_close *out, const uint8_t *payload, size_t len);
+void wsframe_put_close(struct buf *out, const struct wsframe_close *close);
 
 /* Write the head of a final frame without a mask; returns its length, at most
  * WSFRAME_HEAD_MAX. */

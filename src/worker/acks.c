@@ -5,7 +5,11 @@
  * many handlers are through. So a process that is killed either did nothing
  * that anybody saw, and its events are given to others, or they are known to
  * have begun. */
+#include <assert.h>
+#include <string.h>
+
 #include "wire/ack.h"
+#include "wire/bigendian.h"
 #include "worker/gateways_impl.h"
 
 static bool is_empty(const struct acks *a)
@@ -24,15 +28,30 @@ static void put(struct peer *p, struct buf *out, uint32_t ended)
     f.body = body->data;
     f.body_len = body->len;
     frame_encode(out, &f);
+    a->told += a->taken;
     a->taken = 0;
     buf_clear(&a->waits);
     buf_clear(&a->begins);
+}
+
+static void put_requests(struct peer *p)
+{
+    struct buf *numbers = &p->acks.requests;
+    struct frame f = {.cmd = FRAME_REQUEST_BEGUN,
+        .flag = FRAME_FLAG_STRING,
+        .body = numbers->data,
+        .body_len = numbers->len};
+
+    frame_encode(conn_out_first(p->commands), &f);
+    buf_clear(numbers);
 }
 
 static void put_begun(struct peer *p)
 {
     if (!is_empty(&p->acks))
         put(p, conn_out_first(p->commands), 0);
+    if (p->acks.requests.len > 0)
+        put_requests(p);
 }
 
 /* Behind the commands of these handlers. */
@@ -101,16 +120,46 @@ void gateways_send_done(struct gateways *g)
     }
 }
 
+/* A packet of that command with a number in it, which is yet to be set. */
+static void put_last(struct buf *out, uint8_t cmd)
+{
+    static const uint8_t number[4];
+    struct frame f = {.cmd = cmd,
+        .flag = FRAME_FLAG_STRING,
+        .body = number,
+        .body_len = sizeof(number)};
+
+    frame_encode(out, &f);
+}
+
+/* For a signal handler. */
+static void send_last(
+    const struct peer *p, const struct buf *last, uint32_t number)
+{
+    uint8_t packet[FRAME_HEAD_LEN + 4];
+
+    if (!p->commands)
+        return;
+    assert(last->len == sizeof(packet));
+    memcpy(packet, last->data, FRAME_HEAD_LEN);
+    put32(packet + FRAME_HEAD_LEN, number);
+    conn_send_last_word(p->commands, packet, sizeof(packet));
+}
+
 void acks_open(struct gateways *g)
 {
     list_init(&g->ack.node);
     g->ack.run = on_turn_end;
+    put_last(&g->last_word, FRAME_HANGS);
+    put_last(&g->last_request, FRAME_REQUEST_BEGUN);
 }
 
 void acks_close(struct gateways *g)
 {
     turn_cancel(&g->ack);
     buf_fini(&g->scratch);
+    buf_fini(&g->last_word);
+    buf_fini(&g->last_request);
 }
 
 void acks_begin(struct peer *p)
@@ -129,6 +178,7 @@ void acks_end(struct peer *p)
     p->link = 0;
     buf_fini(&p->acks.waits);
     buf_fini(&p->acks.begins);
+    buf_fini(&p->acks.requests);
     p->acks = (struct acks){0};
 }
 
@@ -176,4 +226,42 @@ void gateways_ended(
         return;
     p->acks.ended++;
     turn_schedule_first(g->turn, &g->ack);
+}
+
+uint32_t gateways_number(
+    const struct gateways *g, const struct client_id *id, uint32_t link)
+{
+    const struct peer *p = giver(g, id, link);
+
+    return p ? p->acks.told + p->acks.taken : 0;
+}
+
+void gateways_tell_hanging(const struct gateways *g, const struct client_id *id,
+    uint32_t link, uint32_t number)
+{
+    const struct peer *p = giver(g, id, link);
+
+    if (p)
+        send_last(
+            p, &g->last_word, number ? number : gateways_number(g, id, link));
+}
+
+void gateways_request_begins(
+    struct gateways *g, struct gateways_address from, uint32_t number)
+{
+    struct peer *p = gateways_find(g, from.ip, from.port);
+
+    if (!p || p->link == 0)
+        return;
+    ack_put_number(&p->acks.requests, number);
+    turn_schedule_first(g->turn, &g->ack);
+}
+
+void gateways_tell_hanging_request(
+    const struct gateways *g, struct gateways_address from, uint32_t number)
+{
+    const struct peer *p = gateways_find(g, from.ip, from.port);
+
+    if (p && p->link != 0)
+        send_last(p, &g->last_request, number);
 }

@@ -4,8 +4,9 @@
 
 #include "worker/vm_impl.h"
 
-static const char *const names[] = {"onWorkerStart", "onHandshake", "onConnect",
-    "onWebSocketConnect", "onMessage", "onClose", "onWorkerStop", NULL};
+static const char *const names[] = {"onWorkerStart", "onHandshake", "onRequest",
+    "onConnect", "onWebSocketConnect", "onMessage", "onClose", "onWorkerStop",
+    NULL};
 
 static int fail(lua_State *L, const char *what, const char *got)
 {
@@ -23,6 +24,8 @@ void callbacks_check(lua_State *L)
     const char *handler = vm->env.conf->event_handler;
     bool any = false;
 
+    if (vm->env.conf->inspect)
+        vm->env.conf->inspect(L, names);
     if (lua_getglobal(L, handler) != LUA_TTABLE) {
         const char *got = lua_isnil(L, -1) ? "missing" : "not a table";
 
@@ -37,6 +40,8 @@ void callbacks_check(lua_State *L)
         any = any || type == LUA_TFUNCTION;
         if (type == LUA_TFUNCTION && strcmp(*name, "onHandshake") == 0)
             vm->decides = true;
+        if (type == LUA_TFUNCTION && strcmp(*name, "onRequest") == 0)
+            vm->answers = true;
         lua_pop(L, 1);
     }
     if (!any)
@@ -54,4 +59,27 @@ bool callbacks_push(lua_State *L, const char *name)
     }
     lua_replace(L, -2);
     return true;
+}
+
+/* A handler that gwrun.routes made says nothing about the script. */
+static bool is_ours(lua_State *L, const char *source)
+{
+    const char *dir = vm_lua_dir(vm_of(L));
+
+    return source[0] == '@' && strncmp(source + 1, dir, strlen(dir)) == 0;
+}
+
+int callbacks_raise(lua_State *L, const char *name, const char *what)
+{
+    lua_Debug ar = {.linedefined = 0};
+
+    if (callbacks_push(L, name) && lua_isfunction(L, -1))
+        lua_getinfo(L, ">S", &ar);
+    if (ar.linedefined > 0 && !is_ours(L, ar.source))
+        lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.linedefined);
+    else
+        lua_pushliteral(L, "");
+    lua_pushfstring(L, "%s %s", name, what);
+    lua_concat(L, 2);
+    return lua_error(L);
 }

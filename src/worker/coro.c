@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
-#include "worker/vm_impl.h"
+#include "worker/coro_impl.h"
+#include "worker/raised.h"
 
 #define CORO_IDLE_MAX 1024 /* kept for reuse in each vm */
 #define SLOW_LINES    10   /* a second, about what held up the worker */
@@ -85,6 +87,7 @@ static struct coro *take(struct vm *vm)
     if (call_protected(vm, make_thread, co) != LUA_OK) {
         lua_settop(vm->L, 0);
         free(co);
+        vm->starved++;
         return NULL;
     }
     return co;
@@ -108,7 +111,7 @@ static int describe_failure(lua_State *L)
     struct failure *f = lua_touserdata(L, 1);
 
     lua_xmove(f->L, L, 1);
-    luaL_traceback(L, f->L, luaL_tolstring(L, -1, NULL), 0);
+    luaL_traceback(L, f->L, raised_text(L, -1), 0);
     f->text = xstrndup(lua_tostring(L, -1), VM_ERROR_MAX);
     return 0;
 }
@@ -123,6 +126,10 @@ static char *take_failure(struct coro *co, int status)
                        "script: use Timer.sleep() or a query to wait");
     if (call_protected(co->vm, describe_failure, &f) != LUA_OK)
         lua_settop(co->vm->L, 0);
+    if (deadline_error(co->vm)) {
+        free(f.text);
+        f.text = xstrdup(deadline_error(co->vm));
+    }
     if (!f.text)
         f.text = xstrdup(status == LUA_ERRMEM ? "not enough memory"
                                               : "error without a message");
@@ -187,16 +194,6 @@ static void put_place(struct place *p, const lua_Debug *ar, int line)
     snprintf(p->text, sizeof(p->text), "%s:%d", ar->short_src, line);
 }
 
-/* A file that came with gwrun. */
-static bool is_ours(const struct place *p, const lua_Debug *ar)
-{
-    const char *dir = p->co->vm->env.conf->lua_dir;
-    size_t len = strlen(dir);
-
-    return ar->source[0] == '@' && strncmp(ar->source + 1, dir, len) == 0 &&
-           ar->source[1 + len] == '/';
-}
-
 /* The line at which it waits, if there is one in a file of the script's. */
 static void find_wait(struct place *p)
 {
@@ -207,7 +204,7 @@ static void find_wait(struct place *p)
         if (ar.currentline < 0)
             continue;
         put_place(p, &ar, ar.currentline);
-        if (!is_ours(p, &ar))
+        if (!raised_is_ours(p->co->L, &ar))
             return;
     }
 }
@@ -229,6 +226,24 @@ static int find_callback(lua_State *L)
     if (ar.linedefined > 0)
         put_place(p, &ar, ar.linedefined);
     return 0;
+}
+
+/* For the share that handlers have of this turn, and those that had to collect
+ * of all time. */
+static void note_spent(struct vm *vm, double seconds)
+{
+    const uv_loop_t *loop = turn_loop(vm->env.turn);
+    uint64_t now = clock_now(loop);
+
+    if (clock_stands_still(loop))
+        return;
+    if (vm->heap.refused)
+        vm->scarce += seconds;
+    vm->heap.refused = vm->heap.refused && vm->starved > 0;
+    if (vm->spent_in != now)
+        vm->spent = 0;
+    vm->spent_in = now;
+    vm->spent += seconds;
 }
 
 /* Nothing else ran meanwhile: the first thing to know when all are slow. */
@@ -266,6 +281,7 @@ static void resume(struct coro *co, int nargs)
     status = lua_resume(co->L, outer ? outer->L : NULL, nargs, &nresults);
     if (status != LUA_OK && !co->waiting) {
         error = take_failure(co, status);
+        vm->starved += status == LUA_ERRMEM && vm->heap.refused && !vm->overdue;
         /* Runs <close> variables; not after the deadline: Lua leaves the hook
          * switched off behind an error that it raised. */
         if (!vm->overdue)
@@ -274,10 +290,14 @@ static void resume(struct coro *co, int nargs)
     co->overdue = vm->overdue;
     vm->running = outer;
     seconds = deadline_leave(vm, outer_thread);
+    if (seconds > 0)
+        note_spent(vm, seconds);
     if (limit > 0 && seconds >= limit)
         tell_slow(co, seconds);
     if (!co->waiting)
         finish(co, error);
+    if (vm->starved > 0 && !vm->running)
+        vm_look_for_room(vm);
 }
 
 void coro_start(struct vm *vm, const char *what, lua_CFunction body, void *arg,
@@ -288,6 +308,8 @@ void coro_start(struct vm *vm, const char *what, lua_CFunction body, void *arg,
     if (!co) {
         if (done)
             done("not enough memory", done_arg);
+        if (!vm->running)
+            vm_look_for_room(vm);
         return;
     }
     co->number = ++vm->nstarted;
@@ -338,16 +360,29 @@ struct coro *coro_check(lua_State *L)
     if (!vm->running)
         where = "the script is being loaded (wait in onWorkerStart)";
     else if (vm->running->L != L)
-        where = "this is a coroutine of the script's own";
+        where = "this is a coroutine of the script's own (coroutine.wrap or "
+                "create); begin it with gwrun.spawn() or gwrun.parallel()";
     else if (!lua_isyieldable(L))
         where = "this is inside a metamethod, an iterator or a callback of "
                 "sort or gsub";
     if (where)
-        luaL_error(L, "cannot wait here: %s", where);
+        raised_error(L, "cannot wait here: %s", where);
     limit = passed_limit(vm->running);
     if (limit)
         raise_passed(L, limit);
     return vm->running;
+}
+
+void coro_explain_failure(lua_State *L, int status)
+{
+    struct vm *vm = vm_of(L);
+
+    if (vm->overdue && deadline_error(vm)) {
+        lua_pushstring(L, deadline_error(vm));
+        lua_replace(L, -2);
+    } else {
+        vm->starved += status == LUA_ERRMEM && vm->heap.refused;
+    }
 }
 
 lua_Integer coro_number(lua_State *L)
@@ -371,11 +406,6 @@ void *coro_done_arg(lua_State *L, coro_done_cb done)
     return co && co->done == done ? co->done_arg : NULL;
 }
 
-static int flush_session(lua_State *L)
-{
-    return session_end(L, LUA_OK, 0);
-}
-
 static int on_woken(lua_State *L, int status, lua_KContext ctx)
 {
     const struct coro *co = (const struct coro *)ctx;
@@ -394,7 +424,7 @@ int coro_await(lua_State *L, struct coro *co, coro_cancel_cb cancel, void *op,
         cancel(op);
         return luaL_error(L, "stack overflow");
     }
-    lua_pushcfunction(L, flush_session);
+    lua_pushcfunction(L, session_flush);
     status = lua_pcall(L, 0, 0, 0);
     if (status != LUA_OK) {
         cancel(op);

@@ -46,6 +46,11 @@ void coro_start(struct vm *vm, const char *what, lua_CFunction body, void *arg,
  * a metamethod, a sort comparison, the script's own coroutine, at load time. */
 struct coro *coro_check(lua_State *L);
 
+/* A protected call of a library's own, that does not raise again what it
+ * caught, failed with this status: the error on top becomes what people shall
+ * read. */
+void coro_explain_failure(lua_State *L, int status);
+
 /* A number that only what runs now has, though its thread ran something else
  * before; 0 at load time. Also from the script's own coroutines. */
 lua_Integer coro_number(lua_State *L);

@@ -1,3 +1,6 @@
+/* From a link's frames to handlers: mailboxes, their queues, and who has a
+ * turn. Of a client at most one handler runs or waits at a time, in the order
+ * of its events; an event is begun once, and its link is told of each step. */
 #include "worker/dispatch.h"
 
 #include <errno.h>
@@ -21,11 +24,20 @@ static struct mailbox_key key_of(const struct client_id *id)
         id->local_ip, id->connection_id, id->local_port};
 }
 
+/* Gateways count their clients, so that nobody chooses a key: no need for the
+ * keyed hash that other tables have, at 400 instructions a look-up. */
+static uint32_t hash_of(const struct mailbox_key *key)
+{
+    uint64_t bits = (uint64_t)key->ip << 32 | key->connection_id;
+
+    return (uint32_t)(((bits ^ key->port) * 0x9e3779b97f4a7c15u) >> 32);
+}
+
 static struct mailbox *find(struct dispatch *d, const struct mailbox_key *key)
 {
     struct mailbox *m;
 
-    HASH_FIND(hh, d->mailboxes, key, sizeof(*key), m);
+    HASH_FIND_BYHASHVALUE(hh, d->mailboxes, key, sizeof(*key), hash_of(key), m);
     return m;
 }
 
@@ -52,7 +64,8 @@ static void file(struct mailbox *m)
 {
     if (m->filed)
         return;
-    HASH_ADD(hh, m->d->mailboxes, key, sizeof(m->key), m);
+    HASH_ADD_BYHASHVALUE(
+        hh, m->d->mailboxes, key, sizeof(m->key), hash_of(&m->key), m);
     m->filed = true;
 }
 
@@ -68,6 +81,7 @@ static void settle(struct mailbox *m)
 {
     struct dispatch *d = m->d;
 
+    session_settle(m);
     if (m->record) {
         file(m);
         return;
@@ -87,50 +101,33 @@ static void settle(struct mailbox *m)
     d->nspare++;
 }
 
-/* ---- the queues' limit ---- */
-
-static void count_queued(struct dispatch *d, const struct event *e, bool in)
-{
-    if (in) {
-        d->queued++;
-        d->queued_bytes += e->size;
-        if (!d->paused && d->queued_bytes > d->conf->queue_max) {
-            d->paused = true;
-            gateways_hold_events(d->gateways, true);
-            log_warn("mailboxes are full, reading from gateways pauses "
-                     "queued=%zu bytes=%zu",
-                d->queued, d->queued_bytes);
-        }
-        return;
-    }
-    d->queued--;
-    d->queued_bytes -= e->size;
-    if (d->paused && !d->stopped && d->queued_bytes <= d->conf->queue_max / 4) {
-        d->paused = false;
-        gateways_hold_events(d->gateways, false);
-        log_notice("mailboxes are shorter, reading from gateways goes on");
-    }
-}
+/* ---- queues ---- */
 
 static void enqueue(struct mailbox *m, const struct event *e)
 {
-    size_t size = sizeof(*e) + e->f.ext_len + e->f.body_len;
+    bool known = e->f.flag & FRAME_FLAG_SESSION; /* session_arrive() took it */
+    size_t ext_len = known ? 0 : e->f.ext_len;
+    size_t size = sizeof(*e) + ext_len + e->f.body_len;
     struct event *copy = xmalloc(size);
     uint8_t *p = copy->data;
 
     *copy = *e;
     copy->size = size;
+    copy->number = gateways_number(m->d->gateways,
+        &(struct client_id){e->f.local_ip, e->f.local_port, e->f.connection_id},
+        e->link);
     list_init(&copy->node);
-    if (e->f.ext_len > 0)
-        memcpy(p, e->f.ext, e->f.ext_len);
+    if (ext_len > 0)
+        memcpy(p, e->f.ext, ext_len);
     copy->f.ext = p;
-    p += e->f.ext_len;
+    copy->f.ext_len = ext_len;
+    p += ext_len;
     if (e->f.body_len > 0)
         memcpy(p, e->f.body, e->f.body_len);
     copy->f.body = p;
     list_push_back(&m->queue, &copy->node);
     file(m);
-    count_queued(m->d, copy, true);
+    backlogs_add(m->d, copy);
 }
 
 static struct event *unqueue(struct mailbox *m, struct list *node)
@@ -138,7 +135,7 @@ static struct event *unqueue(struct mailbox *m, struct list *node)
     struct event *e = LIST_ENTRY(node, struct event, node);
 
     list_remove(node);
-    count_queued(m->d, e, false);
+    backlogs_remove(m->d, e);
     return e;
 }
 
@@ -255,8 +252,10 @@ static void run(struct mailbox *m, const struct event *e)
     if (e->f.flag & FRAME_FLAG_AGAIN)
         gateways_send_done(d->gateways);
     m->starting = true;
+    d->running = e;
     coro_start(d->vm, events_callback(m->cmd), events_call, m, &m->client,
         on_handled, m);
+    d->running = NULL;
     m->starting = false;
     if (!m->vm)
         return;
@@ -265,31 +264,72 @@ static void run(struct mailbox *m, const struct event *e)
     file(m);
 }
 
-/* Run what is queued, one after the other, until one waits. */
-static void drain(struct mailbox *m)
+static void make_ready(struct mailbox *m)
+{
+    struct dispatch *d = m->d;
+
+    list_remove(&m->node);
+    list_push_back(&d->ready, &m->node);
+    turn_schedule(d->turn, &d->ready_task);
+    if (d->vm)
+        vm_hold_quiet(d->vm, true);
+}
+
+static bool is_idle(const struct mailbox *m)
+{
+    return !m->vm && list_empty(&m->queue);
+}
+
+static bool can_go_on(const struct mailbox *m)
+{
+    return !m->vm && m->d->vm && !list_empty(&m->queue);
+}
+
+/* Run the first of what is queued. */
+static void run_next(struct mailbox *m)
 {
     const struct client_id id = {
         m->key.ip, (uint16_t)m->key.port, m->key.connection_id};
     struct dispatch *d = m->d;
+    struct event *e = unqueue(m, m->queue.next);
 
-    while (!m->vm && d->vm && !list_empty(&m->queue)) {
-        struct event *e = unqueue(m, m->queue.next);
+    gateways_begins(d->gateways, &id, e->link);
+    run(m, e);
+    if (!m->vm)
+        gateways_ended(d->gateways, &id, e->link);
+    free(e);
+}
 
-        gateways_begins(d->gateways, &id, e->link);
-        run(m, e);
-        if (!m->vm)
-            gateways_ended(d->gateways, &id, e->link);
-        free(e);
+/* Have the handlers had the time of this turn? */
+static bool is_late(const struct dispatch *d)
+{
+    return d->vm->spent >= DISPATCH_TURN &&
+           d->vm->spent_in == clock_now(turn_loop(d->turn));
+}
+
+/* Run what is queued, one after the other, until one waits. */
+static void drain(struct mailbox *m)
+{
+    while (can_go_on(m)) {
+        if (is_late(m->d)) {
+            make_ready(m);
+            return;
+        }
+        run_next(m);
     }
-    if (!m->vm && list_empty(&m->queue))
+    if (is_idle(m))
         settle(m);
 }
 
-static void make_ready(struct mailbox *m)
+/* Run one, then it is for others to have a turn. */
+static void take_turn(struct mailbox *m)
 {
-    list_remove(&m->node);
-    list_push_back(&m->d->ready, &m->node);
-    turn_schedule(m->d->turn, &m->d->ready_task);
+    if (can_go_on(m))
+        run_next(m);
+    if (can_go_on(m))
+        make_ready(m);
+    else if (is_idle(m))
+        settle(m);
 }
 
 static enum gateways_event handle(struct dispatch *d, const struct event *e)
@@ -297,13 +337,16 @@ static enum gateways_event handle(struct dispatch *d, const struct event *e)
     struct mailbox_key key = key_of(&(struct client_id){
         e->f.local_ip, e->f.local_port, e->f.connection_id});
     struct mailbox *m = find(d, &key);
+    bool waits;
 
     if (!m)
         m = take(d, &key);
-    if (m->vm || !d->vm || !list_empty(&m->queue)) {
+    session_arrive(m, &e->f);
+    waits = m->vm || !d->vm || !list_empty(&m->queue);
+    if (waits || is_late(d)) {
         enqueue(m, e);
         /* Not now: the gateway must hear that it waits before it begins. */
-        if (e->f.cmd == FRAME_ON_CLOSE && !list_empty(&m->watches))
+        if (!waits || (e->f.cmd == FRAME_ON_CLOSE && !list_empty(&m->watches)))
             make_ready(m);
         return GATEWAYS_QUEUED;
     }
@@ -347,9 +390,30 @@ void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
 {
     struct mailbox *m, *tmp;
 
-    MAP_FOREACH (hh, d->mailboxes, m, tmp)
-        if (m->key.ip == from.ip && m->key.port == from.port)
-            forget_queued(m);
+    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
+        if (m->key.ip != from.ip || m->key.port != from.port)
+            continue;
+        forget_queued(m);
+        session_drop(m, true);
+        if (is_idle(m))
+            settle(m);
+    }
+}
+
+void dispatch_session(
+    struct dispatch *d, const struct client_id *id, const struct frame *f)
+{
+    struct mailbox_key key = key_of(id);
+    struct mailbox *m = find(d, &key);
+
+    if (!m)
+        return;
+    if (f->flag & FRAME_FLAG_SESSION)
+        session_arrive(m, f);
+    else
+        session_drop(m, false);
+    if (is_idle(m))
+        settle(m);
 }
 
 void dispatch_lost(struct dispatch *d, const struct client_id *id)
@@ -371,25 +435,33 @@ void dispatch_lost(struct dispatch *d, const struct client_id *id)
 static void on_ready(struct turn_task *task)
 {
     struct dispatch *d = LIST_ENTRY(task, struct dispatch, ready_task);
-    struct list ready;
+    const uv_loop_t *loop = turn_loop(d->turn);
+    uint64_t until = clock_precise(loop) + DISPATCH_READY_NS;
 
-    list_init(&ready);
-    list_splice(&ready, &d->ready);
-    while (!list_empty(&ready)) {
-        struct mailbox *m = LIST_ENTRY(ready.next, struct mailbox, node);
+    while (!list_empty(&d->ready)) {
+        struct mailbox *m = LIST_ENTRY(d->ready.next, struct mailbox, node);
 
         list_remove(&m->node);
         if (m->vm)
             tell_gone(m);
         else
-            drain(m);
+            take_turn(m);
+        if (clock_precise(loop) >= until)
+            break;
     }
+    turn_cancel(task); /* not in this turn any more */
+    if (!list_empty(&d->ready))
+        turn_schedule_later(d->turn, task);
+    else if (d->vm)
+        vm_hold_quiet(d->vm, false);
 }
 
 void dispatch_serve(struct dispatch *d, struct vm *vm)
 {
     struct mailbox *m, *tmp;
 
+    if (d->vm)
+        vm_hold_quiet(d->vm, false);
     d->vm = vm;
     if (!vm || d->queued == 0)
         return;
@@ -399,11 +471,22 @@ void dispatch_serve(struct dispatch *d, struct vm *vm)
     }
 }
 
+void dispatch_tell_hanging(const struct dispatch *d)
+{
+    const struct event *e = d->running;
+
+    requests_tell_hanging(d);
+    if (e)
+        gateways_tell_hanging(d->gateways,
+            &(struct client_id){
+                e->f.local_ip, e->f.local_port, e->f.connection_id},
+            e->link, e->number);
+}
+
 void dispatch_stop(struct dispatch *d)
 {
     d->stopped = true;
-    d->paused = true;
-    gateways_hold_events(d->gateways, true);
+    gateways_stop_events(d->gateways);
 }
 
 size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
@@ -412,6 +495,7 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
     size_t count = 0;
 
     handshakes_abandon(d, vm);
+    requests_abandon(d, vm);
     MAP_FOREACH (hh, d->mailboxes, m, tmp) {
         if (m->vm != vm)
             continue;
@@ -471,7 +555,9 @@ struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
     list_init(&d->spare);
     list_init(&d->ready);
     list_init(&d->handshakes);
+    list_init(&d->requests);
     list_init(&d->records);
+    list_init(&d->backlogs);
     list_init(&d->ready_task.node);
     d->ready_task.run = on_ready;
     uv_random(NULL, NULL, d->hash_key, sizeof(d->hash_key), 0, NULL);
@@ -485,6 +571,7 @@ void dispatch_free(struct dispatch *d)
     turn_cancel(&d->ready_task);
     d->stopped = true; /* reading does not go on when the queues are empty */
     handshakes_abandon(d, NULL);
+    requests_abandon(d, NULL);
     MAP_FOREACH (hh, d->mailboxes, m, tmp) {
         HASH_DELETE(hh, d->mailboxes, m);
         discard_queue(m);
@@ -496,4 +583,16 @@ void dispatch_free(struct dispatch *d)
         free_mailbox(m);
     }
     free(d);
+}
+
+struct dispatch_counts dispatch_counts(const struct dispatch *d)
+{
+    return (struct dispatch_counts){
+        .clients = HASH_COUNT(d->mailboxes),
+        .queued = d->queued,
+        .events = d->events,
+        .forgotten = d->forgotten,
+        .cut_off = d->cut_off,
+        .errors = d->errors,
+    };
 }

@@ -2,6 +2,7 @@
 #include <lauxlib.h>
 
 #include "worker/dispatch_impl.h"
+#include "worker/session.h"
 
 const char *events_callback(uint8_t cmd)
 {
@@ -19,26 +20,50 @@ const char *events_callback(uint8_t cmd)
     }
 }
 
-void events_push_value(lua_State *L, const uint8_t *data, size_t len)
+void events_push_info(lua_State *L, const uint8_t *data, size_t len)
 {
-    const struct session_hooks *hooks = &vm_of(L)->session;
+    const struct session_hooks *hooks = vm_of(L)->session;
 
-    if (len > 0 && hooks->push_value)
-        hooks->push_value(L, data, len);
+    if (len > 0 && hooks->push_info)
+        hooks->push_info(L, data, len);
     else
         lua_pushnil(L);
 }
 
+/* A message (text, or what a PHP gateway's protocol has made of it), or what a
+ * gateway tells. */
 static void push_body(lua_State *L, const struct frame *f)
 {
+    const struct session_hooks *hooks = vm_of(L)->session;
+
     if (f->flag & FRAME_FLAG_STRING)
         lua_pushlstring(L, (const char *)f->body, f->body_len);
+    else if (f->cmd != FRAME_ON_MESSAGE)
+        events_push_info(L, f->body, f->body_len);
+    else if (f->body_len > 0 && hooks->push_value)
+        hooks->push_value(L, f->body, f->body_len);
     else
-        events_push_value(L, f->body, f->body_len);
+        lua_pushnil(L);
 }
 
-/* onClose's second argument. uid, groups, code and reason come from gwrun's
- * gateways; PHP's send an empty body. */
+static void push_session(lua_State *L, const struct mailbox *m)
+{
+    const struct session_hooks *hooks = vm_of(L)->session;
+
+    if (m->session_len > 0 && hooks->push_session)
+        hooks->push_session(L, m->session, m->session_len);
+    else
+        lua_pushnil(L);
+}
+
+static void set_word(lua_State *L, const char *key, const char *word)
+{
+    lua_pushstring(L, word);
+    lua_setfield(L, -2, key);
+}
+
+/* onClose's second argument. What is in there comes from gwrun's gateways;
+ * PHP's send an empty body. */
 static void push_close_info(lua_State *L, const struct mailbox *m)
 {
     const struct event *e = m->event;
@@ -49,11 +74,21 @@ static void push_close_info(lua_State *L, const struct mailbox *m)
         lua_newtable(L);
     }
     if (e->lost) {
-        lua_pushliteral(L, "gateway_lost");
-        lua_setfield(L, -2, "reason");
+        set_word(L, "by", "lost");
+        set_word(L, "cause", "gateway_lost");
     }
-    events_push_value(L, m->session, m->session_len);
+    push_session(L, m);
     lua_setfield(L, -2, "session");
+}
+
+/* onMessage's third argument: true, false for text, nil where the client's port
+ * has no types or its gateway does not tell. */
+static void push_type(lua_State *L, uint8_t flag)
+{
+    if (flag & FRAME_FLAG_TYPES)
+        lua_pushboolean(L, flag & FRAME_FLAG_BINARY);
+    else
+        lua_pushnil(L);
 }
 
 /* Push the arguments behind the client id; their number. */
@@ -61,13 +96,20 @@ static int push_details(lua_State *L, const struct mailbox *m)
 {
     const struct frame *f = &m->event->f;
 
-    if (f->cmd == FRAME_ON_CONNECT)
+    switch (f->cmd) {
+    case FRAME_ON_CONNECT:
         return 0;
-    if (f->cmd == FRAME_ON_CLOSE)
+    case FRAME_ON_CLOSE:
         push_close_info(L, m);
-    else
+        return 1;
+    case FRAME_ON_MESSAGE:
         push_body(L, f);
-    return 1;
+        push_type(L, f->flag);
+        return 2;
+    default:
+        push_body(L, f);
+        return 1;
+    }
 }
 
 int events_call(lua_State *L)

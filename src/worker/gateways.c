@@ -1,96 +1,42 @@
+/* Which gateways there are, the two links to each, and what comes on them. A
+ * peer owns its dialers and links; the links of one gateway live and end
+ * together, for neither is of use without the other. */
 #include "worker/gateways.h"
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/clock.h"
+#include "net/handle.h"
 #include "util/log.h"
+#include "util/secret.h"
+#include "wire/bigendian.h"
 #include "wire/cmdjson.h"
 #include "wire/framing.h"
 #include "worker/gateways_impl.h"
 
-#define REFUSED_MS 500  /* a link cut so early was not wanted */
-#define SETTLED_MS 5000 /* a link that lived so long was a good one */
+#define REFUSED_MS 500 /* a link cut so early was not wanted */
 
 static void lose_links(struct peer *p, int err);
 
-/* ---- sending ---- */
+/* ---- what is known of them ---- */
 
-struct peer *gateways_find(const struct gateways *g, uint32_t ip, uint16_t port)
+struct gateways_sessions *gateways_sessions(
+    const struct gateways *g, uint32_t ip, uint16_t port)
 {
-    struct list *node;
+    struct peer *p = gateways_find(g, ip, port);
 
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
-
-        if (p->at.port == port && p->at.ip == ip)
-            return p;
-    }
-    return NULL;
+    return p ? &p->sessions : NULL;
 }
 
-void peer_put(struct peer *p, const struct frame *f)
+const char *gateways_name(const struct gateways *g, uint32_t ip, uint16_t port)
 {
-    struct frame to_peer = *f;
+    const struct peer *p = gateways_find(g, ip, port);
 
-    to_peer.local_ip = p->at.ip;
-    to_peer.local_port = p->at.port;
-    frame_encode(conn_out(p->commands), &to_peer);
-    p->g->sends++;
-}
-
-static int send_to(struct peer *p, const struct frame *f)
-{
-    int err = 0;
-
-    if (!p || !p->commands)
-        err = -ENOTCONN;
-    else if (conn_is_full(p->commands))
-        err = -ENOBUFS;
-    else
-        peer_put(p, f);
-    return err;
-}
-
-int gateways_send(
-    struct gateways *g, uint32_t ip, uint16_t port, const struct frame *f)
-{
-    int err = send_to(gateways_find(g, ip, port), f);
-
-    if (err < 0)
-        g->sends_failed++;
-    return err;
-}
-
-size_t gateways_send_all(
-    struct gateways *g, const struct frame *f, size_t *missed)
-{
-    struct list *node;
-    size_t taken = 0;
-
-    LIST_FOREACH (node, &g->peers)
-        taken += send_to(LIST_ENTRY(node, struct peer, node), f) == 0;
-    g->sends_failed += g->npeers - taken;
-    if (missed)
-        *missed = g->npeers - taken;
-    return taken;
-}
-
-size_t gateways_list(
-    const struct gateways *g, const struct gateways_address **out)
-{
-    *out = g->connected;
-    return g->nconnected;
-}
-
-size_t gateways_miss(struct gateways *g)
-{
-    size_t missed = g->npeers - g->nconnected;
-
-    g->sends_failed += missed;
-    return missed;
+    return p ? p->listener : NULL;
 }
 
 static void list_connected(struct gateways *g)
@@ -110,10 +56,21 @@ static void list_connected(struct gateways *g)
 
 /* ---- the links ---- */
 
+/* Does nobody get events here? Then there are no event links. */
+static bool is_program(const struct gateways *g)
+{
+    return !g->ops->on_event;
+}
+
 static void on_answer(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
 {
-    queries_answer(arg, packet, len);
+    struct peer *p = arg;
+
+    if (p->greets)
+        allowed_hear(p, packet, len);
+    else
+        queries_answer(p, packet, len);
 }
 
 static void on_commands_closed(struct conn *c, int err, void *arg)
@@ -121,6 +78,8 @@ static void on_commands_closed(struct conn *c, int err, void *arg)
     struct peer *p = arg;
 
     p->commands = NULL;
+    p->cuts = 0;
+    p->events_after = 0;
     lose_links(p, err);
 }
 
@@ -129,6 +88,7 @@ static void on_events_closed(struct conn *c, int err, void *arg)
     struct peer *p = arg;
 
     p->events = NULL;
+    cuts_note(p, err);
     lose_links(p, err);
 }
 
@@ -151,15 +111,22 @@ static void check_address(struct peer *p, const struct frame *f)
         p->name, addr_format(text, &own));
 }
 
-static void tell_decides(struct peer *p)
+static void tell(struct peer *p, uint8_t cmd, bool yes)
 {
-    struct frame f = {.cmd = FRAME_HANDSHAKE_WATCH,
+    struct frame f = {.cmd = cmd,
         .flag = FRAME_FLAG_STRING,
-        .body = (const uint8_t *)(p->g->decides ? "1" : "0"),
+        .body = (const uint8_t *)(yes ? "1" : "0"),
         .body_len = 1};
 
+    frame_encode(conn_out(p->events), &f);
+}
+
+static void tell_callbacks(struct peer *p)
+{
     if (p->events && p->watches)
-        frame_encode(conn_out(p->events), &f);
+        tell(p, FRAME_HANDSHAKE_WATCH, p->g->decides);
+    if (p->events && p->watches_answers)
+        tell(p, FRAME_REQUEST_WATCH, p->g->answers);
 }
 
 /* The end of a client that was given up. One that goes on ends again. */
@@ -175,9 +142,9 @@ static void hand_on(struct peer *p, const struct frame *f)
     enum gateways_event became = GATEWAYS_ENDED;
 
     if (f->cmd == FRAME_ON_CLOSE)
-        idset_remove(&p->clients, f->connection_id);
+        idmap_remove(&p->clients, f->connection_id);
     else
-        idset_add(&p->clients, f->connection_id);
+        idmap_add(&p->clients, f->connection_id);
     if (p->link != 0)
         acks_take(p);
     if (!is_known_loss(p, f))
@@ -185,6 +152,83 @@ static void hand_on(struct peer *p, const struct frame *f)
     if (p->link != 0)
         acks_note(p, became);
 }
+
+/* What may be done with sessions, or what may not be counted on any more. */
+static void on_session(struct peer *p, const struct frame *f)
+{
+    const struct client_id id = {p->at.ip, p->at.port, f->connection_id};
+
+    if (f->connection_id != 0) {
+        p->g->ops->on_session(&id, f, p->g->arg);
+    } else if (f->body_len == 2 * sizeof(uint32_t) && p->link != 0) {
+        p->sessions.max = get32(f->body);
+        p->session_max = p->sessions.max;
+        p->sessions.confirmed = get32(f->body + sizeof(uint32_t));
+    }
+}
+
+static void on_watch(struct peer *p, const struct frame *f)
+{
+    p->watches = true;
+    tell(p, FRAME_HANDSHAKE_WATCH, p->g->decides);
+}
+
+static void on_request_watch(struct peer *p, const struct frame *f)
+{
+    p->watches_answers = true;
+    tell(p, FRAME_REQUEST_WATCH, p->g->answers);
+}
+
+static void on_handshake(struct peer *p, const struct frame *f)
+{
+    p->g->ops->on_handshake(p->at, f, p->g->arg);
+}
+
+static void on_request(struct peer *p, const struct frame *f)
+{
+    p->g->ops->on_request(p->at, f, p->g->arg);
+}
+
+static void on_limits(struct peer *p, const struct frame *f)
+{
+    allowed_take(p, f->body, f->body_len);
+}
+
+static void on_ack(struct peer *p, const struct frame *f)
+{
+    if (p->link == 0)
+        acks_begin(p);
+}
+
+static void on_types(struct peer *p, const struct frame *f)
+{
+    p->types = true;
+}
+
+static void on_name(struct peer *p, const struct frame *f)
+{
+    free(p->listener);
+    p->listener = xstrndup((const char *)f->body, f->body_len);
+}
+
+static void on_ping(struct peer *p, const struct frame *f)
+{
+}
+
+/* What comes on the event link and is no event. */
+static void (*const link_commands[UINT8_MAX + 1])(
+    struct peer *p, const struct frame *f) = {
+    [FRAME_PING] = on_ping,
+    [FRAME_HANDSHAKE_WATCH] = on_watch,
+    [FRAME_HANDSHAKE] = on_handshake,
+    [FRAME_REQUEST_WATCH] = on_request_watch,
+    [FRAME_REQUEST] = on_request,
+    [FRAME_ACK] = on_ack,
+    [FRAME_SESSION] = on_session,
+    [FRAME_LIMITS] = on_limits,
+    [FRAME_NAME] = on_name,
+    [FRAME_TYPES] = on_types,
+};
 
 static void on_event(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
@@ -199,22 +243,13 @@ static void on_event(
         lose_links(p, err);
         return;
     }
-    if (f.cmd == FRAME_PING)
-        return;
-    if (f.cmd == FRAME_HANDSHAKE_WATCH) {
-        p->watches = true;
-        tell_decides(p);
+    if (link_commands[f.cmd]) {
+        link_commands[f.cmd](p, &f);
         return;
     }
-    if (f.cmd == FRAME_HANDSHAKE) {
-        p->g->ops->on_handshake(p->at, &f, p->g->arg);
-        return;
-    }
-    if (f.cmd == FRAME_ACK) {
-        if (p->link == 0)
-            acks_begin(p);
-        return;
-    }
+    if (f.flag & FRAME_FLAG_SESSION)
+        p->sessions.confirmed = f.changes;
+    p->has_spoken = true;
     check_address(p, &f);
     hand_on(p, &f);
 }
@@ -235,7 +270,7 @@ static struct conn *open_link(
     struct peer *p, int fd, const struct conn_ops *ops)
 {
     struct conn_limits limits = {
-        .packet_max = FRAME_MAX_LEN,
+        .packet_max = gateways_packet_max(p->g),
         .high_water = p->g->conf->gateway_high_water,
     };
 
@@ -246,14 +281,24 @@ static struct conn *open_link(
 static void introduce(struct peer *p, struct conn *c, uint8_t cmd)
 {
     const struct gateways *g = p->g;
-    const char *const features[] = {"close_info", "client_addr", "handshake",
-        "ack", g->decides ? "on_handshake" : NULL, NULL};
+    const char *answers = g->answers ? "on_request" : NULL;
+    const char *const of_events[] = {"close_info", "client_addr", "handshake",
+        "ack", "session", "limits", "name", "types", "handshake_answer",
+        "request", g->decides ? "on_handshake" : answers,
+        g->decides ? answers : NULL, NULL};
+    const char *const of_program[] = {"limits", NULL};
+    const char *const of_commands[] = {NULL};
+    const struct cmdjson_tokens tokens = {
+        .process = g->process, .pair = p->pair, .machine = g->conf->machine};
     bool events = cmd == FRAME_WORKER_CONNECT;
     struct buf json = {0};
     struct frame f = {.cmd = cmd, .flag = FRAME_FLAG_STRING};
 
     cmdjson_put_auth(&json, events ? g->worker_key : NULL, g->conf->secret_key,
-        events ? features : NULL, events ? conn_local_port(p->commands) : 0);
+        events          ? of_events
+        : is_program(g) ? of_program
+                        : of_commands,
+        is_program(g) ? NULL : &tokens);
     f.body = json.data;
     f.body_len = json.len;
     frame_encode(conn_out(c), &f);
@@ -269,12 +314,14 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
         lose_links(p, -ENOMEM);
         return;
     }
-    p->watches = false;
+    p->watches = p->watches_answers = false;
     introduce(p, p->events, FRAME_WORKER_CONNECT);
-    if (p->g->held)
+    if (p->held || p->g->stopped)
         conn_pause(p->events);
     p->connected_at = clock_now(turn_loop(p->g->turn));
-    log_info("connected to gateway %s", p->name);
+    log_info("connected to gateway %s%s", p->name,
+        conn_peer(p->events)->sa.sa_family == AF_UNIX ? " by its unix socket"
+                                                      : "");
     if (p->lost_at != 0)
         census_take(p);
     p->lost_at = 0;
@@ -283,11 +330,15 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
 
 static struct dialer *dial(struct peer *p, dialer_connect_cb connected)
 {
-    union addr to = {.in = {.sin_family = AF_INET,
-                         .sin_port = htons(p->at.port),
-                         .sin_addr.s_addr = htonl(p->at.ip)}};
+    const struct worker_neighbour *n = p->g->conf->neighbours;
+    struct dialer *d =
+        dialer_open(turn_loop(p->g->turn), p->name, connected, p);
 
-    return dialer_open(turn_loop(p->g->turn), &to, connected, p);
+    for (; n && n->port != 0; n++) {
+        if (n->ip == p->at.ip && n->port == p->at.port)
+            dialer_prefer(d, n->path);
+    }
+    return d;
 }
 
 /* Commands first: when the first event comes, it can be answered. And all of
@@ -308,7 +359,7 @@ static void dial_events(struct gateways *g)
     LIST_FOREACH (node, &g->peers) {
         struct peer *p = LIST_ENTRY(node, struct peer, node);
 
-        if (p->commands && !p->event_dialer)
+        if (p->commands && !p->event_dialer && p->events_after == 0)
             p->event_dialer = dial(p, on_events_connected);
     }
 }
@@ -322,8 +373,10 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
         lose_links(p, -ENOMEM);
         return;
     }
-    if (p->g->conf->secret_key[0] != '\0')
-        introduce(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
+    secret_new_token(p->pair);
+    introduce(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
+    if (is_program(p->g))
+        allowed_greet(p);
     list_connected(p->g);
     p->connected_at = clock_now(turn_loop(p->g->turn));
     dial_events(p->g);
@@ -353,6 +406,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
 static void close_links(struct peer *p, bool flush)
 {
     acks_end(p);
+    p->sessions = (struct gateways_sessions){0};
     if (p->event_dialer)
         dialer_close(p->event_dialer);
     if (p->events)
@@ -364,6 +418,7 @@ static void close_links(struct peer *p, bool flush)
     p->event_dialer = NULL;
     p->events = NULL;
     p->commands = NULL;
+    p->greets = false;
 }
 
 /* Without callbacks: whoever waits for an answer of it is told before. */
@@ -374,10 +429,11 @@ static void free_peer(struct peer *p)
     close_links(p, true);
     dialer_close(p->dialer);
     census_drop(p);
-    idset_fini(&p->clients);
+    idmap_fini(&p->clients);
     list_remove(&p->node);
     g->npeers--;
     list_connected(g);
+    free(p->listener);
     free(p);
 }
 
@@ -385,7 +441,7 @@ static void free_peer(struct peer *p)
  * anything was lost shows in check_lost(). */
 static void log_loss(struct peer *p, int err, uint64_t lived)
 {
-    bool settled = lived >= SETTLED_MS;
+    bool settled = lived >= GATEWAYS_SETTLED_MS;
     bool refused = err == 0 && lived < REFUSED_MS && !p->watches;
 
     if (settled)
@@ -413,6 +469,8 @@ static void lose_links(struct peer *p, int err)
     list_connected(g);
     log_loss(p, err, now - p->connected_at);
     p->watches = false;
+    p->types = false;
+    p->has_spoken = false;
     if (p->lost_at == 0 && g->ops->on_event)
         p->lost_at = now;
     queries_fail_all(p, -ECONNRESET);
@@ -429,7 +487,7 @@ void gateways_keep_client(struct gateways *g, const struct client_id *id)
     struct peer *p = gateways_find(g, id->local_ip, id->local_port);
 
     if (p)
-        idset_add(&p->clients, id->connection_id);
+        idmap_add(&p->clients, id->connection_id);
 }
 
 void peer_lose_client(struct peer *p, uint32_t id)
@@ -443,20 +501,25 @@ void peer_lose_client(struct peer *p, uint32_t id)
 static void report_lost_clients(struct peer *p)
 {
     for (int i = 0; i < GATEWAYS_LOST_SLICE && p->clients.count > 0; i++)
-        peer_lose_client(p, idset_pop(&p->clients));
+        peer_lose_client(p, idmap_pop(&p->clients));
     if (p->clients.count > 0)
         p->g->lost_more = true;
 }
 
-/* A gateway that stays away: its clients are gone. late: ms in which this
+/* A gateway that stays away: its clients are gone. While it is listed it lives:
+ * once it is reached again, census_take() asks it. late: ms in which this
  * worker did not run; the gateway may have come back and waits to be seen. */
 static void check_lost(struct peer *p, uint64_t now, uint64_t late)
 {
+    uint64_t grace =
+        p->listed ? GATEWAYS_LISTED_GRACE_MS : GATEWAYS_LOST_GRACE_MS;
+
     if (p->lost_at == 0)
         return;
     p->lost_at = p->lost_at + late < now ? p->lost_at + late : now;
-    if (p->commands || now - p->lost_at < GATEWAYS_LOST_GRACE_MS) {
-        gateways_tick_within(p->g, GATEWAYS_TICK_BUSY_MS);
+    if (p->commands || now - p->lost_at < grace) {
+        if (!p->listed)
+            gateways_tick_within(p->g, GATEWAYS_TICK_BUSY_MS);
         return;
     }
     if (p->clients.count > 0 && !p->gone_logged)
@@ -484,6 +547,24 @@ static void ping(struct peer *p)
         frame_encode(conn_out(p->events), &f);
 }
 
+/* Ask for events again where that had to wait. */
+static void end_pauses(struct gateways *g, uint64_t now)
+{
+    struct list *node;
+    bool ended = false;
+
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->events_after == 0 || now < p->events_after)
+            continue;
+        p->events_after = 0;
+        ended = true;
+    }
+    if (ended)
+        dial_events(g);
+}
+
 /* One line for all that came and went, once it has come to rest. */
 static void log_connected(struct gateways *g)
 {
@@ -509,6 +590,7 @@ static void on_tick(uv_timer_t *timer)
         log_connected(g);
     else if (g->join_by != 0)
         dial_events(g);
+    end_pauses(g, now);
     queries_expire(g, now - late);
     if (!list_empty(&g->queries))
         gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
@@ -530,10 +612,12 @@ static void on_tick(uv_timer_t *timer)
 
 void gateways_tick_within(struct gateways *g, uint64_t ms)
 {
-    if (uv_is_active((uv_handle_t *)&g->tick) && clock_due_in(&g->tick) <= ms)
+    uint64_t due = clock_now(turn_loop(g->turn)) + ms;
+
+    if (uv_is_active((uv_handle_t *)&g->tick) && g->tick_due <= due)
         return;
     uv_timer_start(&g->tick, on_tick, ms, 0);
-    g->tick_due = clock_now(turn_loop(g->turn)) + ms;
+    g->tick_due = due;
 }
 
 /* ---- the whole ---- */
@@ -548,6 +632,7 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     g->ops = ops;
     g->arg = arg;
     g->worker_key = xasprintf("%s:%u", conf->name, index);
+    secret_new_token(g->process);
     g->pinged_at = clock_now(turn_loop(turn));
     list_init(&g->peers);
     list_init(&g->queries);
@@ -560,8 +645,14 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
 
 void gateways_join(struct gateways *g)
 {
-    g->reglink = reglink_open_worker(g->turn, g->conf->register_addresses,
+    g->discovery = discovery_watch(g->turn, &g->conf->discovery,
         g->conf->secret_key, gateways_set_addresses, g);
+}
+
+/* It has not been reached yet, and may still be. */
+static bool is_awaited(const struct peer *p)
+{
+    return p->connected_at == 0 && !dialer_has_failed(p->dialer);
 }
 
 bool gateways_are_settled(const struct gateways *g)
@@ -571,10 +662,10 @@ bool gateways_are_settled(const struct gateways *g)
     LIST_FOREACH (node, &g->peers) {
         const struct peer *p = LIST_ENTRY(node, struct peer, node);
 
-        if (!p->commands && !dialer_has_failed(p->dialer))
+        if (p->commands ? p->greets : is_awaited(p))
             return false;
     }
-    return !g->reglink || reglink_is_settled(g->reglink);
+    return !g->discovery || discovery_is_settled(g->discovery);
 }
 
 /* "host:port" to an address. false: not IPv4, which the frame cannot name. */
@@ -620,64 +711,67 @@ void gateways_set_addresses(
 
         if (!p->listed && !p->commands && p->clients.count == 0)
             free_peer(p);
+        else if (!p->listed)
+            gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
     }
 }
 
-void gateways_hold_events(struct gateways *g, bool hold)
+void gateways_hold_events(
+    struct gateways *g, struct gateways_address from, bool hold)
 {
-    struct list *node;
+    struct peer *p = gateways_find(g, from.ip, from.port);
 
-    g->held = hold;
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
-
-        if (p->events && hold)
-            conn_pause(p->events);
-        else if (p->events)
-            conn_resume(p->events);
-    }
+    if (!p)
+        return;
+    p->held = hold;
+    if (p->events && hold)
+        conn_pause(p->events);
+    else if (p->events && !g->stopped)
+        conn_resume(p->events);
 }
 
-void gateways_set_decides(struct gateways *g, bool decides)
+void gateways_stop_events(struct gateways *g)
 {
     struct list *node;
 
-    if (g->decides == decides)
+    g->stopped = true;
+    LIST_FOREACH (node, &g->peers)
+        gateways_hold_events(g, LIST_ENTRY(node, struct peer, node)->at, true);
+}
+
+void gateways_set_callbacks(struct gateways *g, bool decides, bool answers)
+{
+    struct list *node;
+
+    if (g->decides == decides && g->answers == answers)
         return;
     g->decides = decides;
+    g->answers = answers;
     LIST_FOREACH (node, &g->peers)
-        tell_decides(LIST_ENTRY(node, struct peer, node));
+        tell_callbacks(LIST_ENTRY(node, struct peer, node));
 }
 
-void gateways_decide(struct gateways *g, struct gateways_address to,
-    uint32_t number, unsigned status, const char *reason)
+void gateways_answer(struct gateways *g, uint8_t cmd,
+    struct gateways_address to, uint32_t number, uint8_t flag,
+    const struct buf *answer)
 {
-    struct peer *p = gateways_find(g, to.ip, to.port);
-    struct buf body = {0};
-    struct frame f = {.cmd = FRAME_HANDSHAKE,
-        .flag = FRAME_FLAG_STRING,
-        .connection_id = number};
+    const struct peer *p = gateways_find(g, to.ip, to.port);
+    struct frame f = {.cmd = cmd,
+        .flag = flag,
+        .connection_id = number,
+        .body = answer->data,
+        .body_len = answer->len};
 
-    if (!p || !p->events)
-        return;
-    buf_printf(&body, "%u %s", status, reason);
-    f.body = body.data;
-    f.body_len = body.len;
-    frame_encode(conn_out(p->events), &f);
-    buf_fini(&body);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
+    if (p && p->events)
+        frame_encode(conn_out(p->events), &f);
 }
 
 void gateways_close(struct gateways *g)
 {
     struct list *node;
 
-    if (g->reglink)
-        reglink_close(g->reglink);
+    if (g->discovery)
+        discovery_close(g->discovery);
     LIST_FOREACH (node, &g->peers)
         census_drop(LIST_ENTRY(node, struct peer, node));
     queries_free_all(g);
@@ -691,5 +785,5 @@ void gateways_close(struct gateways *g)
     losses_fini(&g->losses);
     free(g->connected);
     free(g->worker_key);
-    uv_close((uv_handle_t *)&g->tick, on_closed);
+    handle_close(&g->tick, g);
 }

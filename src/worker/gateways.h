@@ -23,7 +23,8 @@ struct gateways;
 
 /* Send a command to the gateway at ip:port (f's local_ip and local_port are
  * filled in). 0 taken; -ENOTCONN unknown or not connected; -ENOBUFS its queue
- * is over the high-water mark (nothing was taken). Counted. */
+ * is over the high-water mark; -ENOTSUP it does not take FRAME_FLAG_TYPES (then
+ * nothing was taken). Counted. */
 int gateways_send(
     struct gateways *g, uint32_t ip, uint16_t port, const struct frame *f);
 
@@ -50,9 +51,24 @@ struct gateways_address {
 size_t gateways_list(
     const struct gateways *g, const struct gateways_address **out);
 
+/* Bytes of a packet that may be sent, head and all. */
+size_t gateways_packet_max(const struct gateways *g);
+
+/* How many groups a client of that gateway may be in; 0: not known. */
+unsigned gateways_groups_max(
+    const struct gateways *g, struct gateways_address at);
+
 /* A command for all goes to those: how many others there are, which miss it.
  * Counted. */
 size_t gateways_miss(struct gateways *g);
+
+/* The largest session that the gateway takes, bytes; 0: it has not said. */
+size_t gateways_session_max(
+    const struct gateways *g, uint32_t ip, uint16_t port);
+
+/* The gateway's name in its configuration; NULL: it has not said (PHP's do
+ * not). Borrowed until the loop runs. */
+const char *gateways_name(const struct gateways *g, uint32_t ip, uint16_t port);
 
 /* One gateway's answer to a query. */
 struct gateways_answer {

@@ -7,28 +7,36 @@
 
 #include <uv.h>
 
+#include "discovery/discovery.h"
 #include "net/conn.h"
 #include "net/dialer.h"
-#include "proc/reglink.h"
 #include "util/buf.h"
 #include "util/hash.h"
+#include "util/idmap.h"
 #include "util/list.h"
+#include "util/secret.h"
 #include "wire/client_id.h"
 #include "worker/gateways.h"
-#include "worker/idset.h"
 #include "worker/losses.h"
-#include "worker/worker.h"
+#include "worker/worker_conf.h"
 
 #define GATEWAYS_PENDING_MAX                                                  \
     65536                           /* queries in flight to one gateway; more \
                                        fail with -ENOBUFS */
-#define GATEWAYS_LOST_GRACE_MS 1500 /* a gateway may come back within it */
-#define GATEWAYS_LOST_SLICE    1000 /* onClose events made up in one go */
-#define GATEWAYS_PING_MS       25000
-#define GATEWAYS_TICK_MS       1000 /* between looks at the clock, idle … */
-#define GATEWAYS_TICK_BUSY_MS  50   /* … and while a deadline runs */
-#define GATEWAYS_TICK_JOIN_MS  5 /* … and until events are asked for, … */
-#define GATEWAYS_JOIN_MS       1000 /* … this long after the first address */
+#define GATEWAYS_LOST_GRACE_MS 1500 /* a gateway may come back within it, … */
+#define GATEWAYS_LISTED_GRACE_MS                                           \
+    60000 /* … and while a register's last list has it, within this: the \
+             network was away, or the register does not know yet */
+#define GATEWAYS_LOST_SLICE   1000 /* onClose events made up in one go */
+#define GATEWAYS_CENSUS_SLICE 4096 /* clients in one question about them */
+#define GATEWAYS_SETTLED_MS   5000 /* a link of this age was a good one */
+#define GATEWAYS_CUTS_MAX     3 /* times that a gateway ends our event link, … */
+#define GATEWAYS_CUT_WAIT_MS  30000 /* … before this pause */
+#define GATEWAYS_PING_MS      25000
+#define GATEWAYS_TICK_MS      1000 /* between looks at the clock, idle … */
+#define GATEWAYS_TICK_BUSY_MS 50   /* … and while a deadline runs */
+#define GATEWAYS_TICK_JOIN_MS 5    /* … and until events are asked for, … */
+#define GATEWAYS_JOIN_MS      1000 /* … this long after the first address */
 
 /* What became of an event that was handed on. */
 enum gateways_event {
@@ -48,16 +56,32 @@ struct gateways_ops {
     void (*on_link_lost)(struct gateways_address from, void *arg);
     /* A client of a gateway that is gone for good: no ON_CLOSE will come. */
     void (*on_client_lost)(const struct client_id *id, void *arg);
+    /* The session of this client that waiting events must see (with
+     * FRAME_FLAG_SESSION), or the gateway counts on none being kept. */
+    void (*on_session)(
+        const struct client_id *id, const struct frame *f, void *arg);
     /* Somebody wants to become a client of that gateway; f is borrowed. Ends
-     * with gateways_decide(). */
+     * with gateways_answer(). */
     void (*on_handshake)(
         struct gateways_address from, const struct frame *f, void *arg);
+    /* Somebody asks that gateway for something; likewise. */
+    void (*on_request)(
+        struct gateways_address from, const struct frame *f, void *arg);
+};
+
+/* How the sessions of a gateway's clients are saved there. */
+struct gateways_sessions {
+    size_t max;       /* bytes of one; 0: whole, as GatewayWorker wants them */
+    uint32_t changes; /* sent on the links that there are now … */
+    uint32_t confirmed; /* … and that the gateway has said to have */
 };
 
 /* What the gateway is told next about the events that it gave. */
 struct acks {
     uint32_t taken, ended;    /* events */
+    uint32_t told;            /* events taken before that; a count for ever */
     struct buf waits, begins; /* as ack_put_number() writes them */
+    struct buf requests;      /* numbers of those that began, likewise */
 };
 
 /* One gateway: two links, dialed one after the other. */
@@ -66,24 +90,38 @@ struct peer {
     struct gateways *g;
     struct gateways_address at;
     char name[ADDR_TEXT_SIZE];
-    bool listed;                 /* a register has it */
-    struct dialer *dialer;       /* owned; for the command link */
-    struct dialer *event_dialer; /* owned; NULL without a command link */
-    struct conn *commands;       /* NULL unless connected */
-    struct conn *events;         /* NULL unless connected */
-    uint64_t connected_at;       /* loop time, ms */
-    uint64_t lost_at;            /* loop time, ms; 0: nothing was lost */
+    bool listed;                  /* a register has it */
+    struct dialer *dialer;        /* owned; for the command link */
+    struct dialer *event_dialer;  /* owned; NULL without a command link */
+    struct conn *commands;        /* NULL unless connected */
+    struct conn *events;          /* NULL unless connected */
+    char pair[SECRET_TOKEN_SIZE]; /* both say it: they belong together */
+    uint64_t connected_at;        /* loop time, ms */
+    uint64_t lost_at;             /* loop time, ms; 0: nothing was lost */
+    unsigned cuts;                /* see cuts_note() */
+    uint64_t events_after; /* loop time, ms; 0, or when the next event link
+                            * may be dialed */
+    bool held;             /* its event link is not read */
     bool loss_logged;
     bool gone_logged; /* since lost_at */
     bool address_logged;
-    bool watches;  /* it wants to know whether our script decides */
-    uint32_t link; /* number of its event link; 0: it wants no ACK */
+    char *listener;       /* owned; what it says that it is called, or NULL */
+    unsigned groups_max;  /* of one client there; 0: it does not say */
+    size_t session_max;   /* bytes, likewise */
+    bool greets;          /* allowed_hear() has what comes */
+    bool watches;         /* it wants to know whether our script decides … */
+    bool watches_answers; /* … and whether it answers requests */
+    bool types;           /* it takes FRAME_FLAG_TYPES */
+    bool has_spoken;      /* its first event is here: what it takes is known */
+    uint32_t link;        /* number of its event link; 0: it wants no ACK */
     struct acks acks;
+    struct gateways_sessions sessions;
     struct list pending; /* struct pending: answers to come, in this order */
     size_t npending;
-    struct idset clients;          /* that this worker has events of */
-    struct gateways_query *census; /* owned; NULL for most: see take_census() */
-    struct idset census_ids;
+    struct idmap clients;          /* that this worker has events of */
+    struct gateways_query *census; /* owned; NULL for most: see census.c */
+    struct idmap census_ids;       /* that it is about, … */
+    struct idmap census_left;      /* … and those to be asked for later */
 };
 
 struct gateways {
@@ -91,11 +129,14 @@ struct gateways {
     const struct worker_conf *conf;
     const struct gateways_ops *ops;
     void *arg;
-    char *worker_key;        /* owned */
-    struct reglink *reglink; /* owned; NULL before gateways_join() */
+    char *worker_key;                /* owned */
+    char process[SECRET_TOKEN_SIZE]; /* tells us from others of our name */
+    struct discovery *discovery;     /* owned; NULL before gateways_join() */
     struct list peers;
-    struct turn_task ack; /* at the end of the turn, before all commands */
-    struct buf scratch;   /* of acks.c */
+    struct turn_task ack;    /* at the end of the turn, before all commands */
+    struct buf scratch;      /* of acks.c … */
+    struct buf last_word;    /* … a FRAME_HANGS without its number … */
+    struct buf last_request; /* … and a FRAME_REQUEST_BEGUN, likewise */
     uint32_t last_link;
     size_t npeers;
     struct gateways_address *connected; /* owned */
@@ -108,13 +149,18 @@ struct gateways {
     uint64_t pinged_at;
     uint64_t join_by; /* loop time, ms; 0: no gateway is known yet */
     bool joined;      /* events were asked for */
-    bool held;        /* the event links are not read */
-    bool decides;     /* the script has onHandshake */
+    bool stopped;     /* the event links are not read any more */
+    bool decides;     /* the script has onHandshake … */
+    bool answers;     /* … and onRequest */
     struct losses losses;
     bool lost_more; /* made-up events wait for the next tick */
     uint64_t sends;
     uint64_t sends_failed;
 };
+
+/* NULL: no such gateway. Borrowed. */
+struct gateways_sessions *gateways_sessions(
+    const struct gateways *g, uint32_t ip, uint16_t port);
 
 /* Nothing is dialed before gateways_join() or gateways_set_addresses(). */
 struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
@@ -131,16 +177,21 @@ bool gateways_are_settled(const struct gateways *g);
 void gateways_set_addresses(
     const char *const *addresses, size_t count, void *gateways);
 
-/* Stop or go on reading events. */
-void gateways_hold_events(struct gateways *g, bool hold);
+/* Stop or go on reading events of one of them; of all, for good. */
+void gateways_hold_events(
+    struct gateways *g, struct gateways_address from, bool hold);
+void gateways_stop_events(struct gateways *g);
 
-/* The script that serves from now on decides about handshakes, or not. */
-void gateways_set_decides(struct gateways *g, bool decides);
+/* The script that serves from now on decides about handshakes, or not, and
+ * answers requests, or not. */
+void gateways_set_callbacks(struct gateways *g, bool decides, bool answers);
 
-/* The answer to on_handshake(): status 0 lets the client in; reason may be "".
- * Lost when the gateway is. */
-void gateways_decide(struct gateways *g, struct gateways_address to,
-    uint32_t number, unsigned status, const char *reason);
+/* The answer to on_handshake() or on_request(), cmd being the frame's, its
+ * bytes; with FRAME_FLAG_STRING a status, a space and a reason, else of
+ * wire/answer.h. Lost when the gateway is. */
+void gateways_answer(struct gateways *g, uint8_t cmd,
+    struct gateways_address to, uint32_t number, uint8_t flag,
+    const struct buf *answer);
 
 /* Leave the system; commands already taken are sent. Asynchronous; no callback
  * runs any more, not even of queries. */
@@ -158,6 +209,12 @@ void peer_put(struct peer *p, const struct frame *f);
 
 /* Look at the clock again after at most ms. */
 void gateways_tick_within(struct gateways *g, uint64_t ms);
+
+/* allowed.c: what p allows, on its event link; or for a program, which begins
+ * with a greeting, in front of the answer to that. */
+void allowed_take(struct peer *p, const uint8_t *body, size_t len);
+void allowed_greet(struct peer *p);
+void allowed_hear(struct peer *p, const uint8_t *packet, size_t len);
 
 /* queries.c */
 void queries_answer(struct peer *p, const uint8_t *packet, size_t len);
@@ -179,8 +236,32 @@ void gateways_begins(
 void gateways_ended(
     struct gateways *g, const struct client_id *id, uint32_t link);
 
+/* The number of the event of that client that was taken last; 0: there is
+ * nobody to be told about it. */
+uint32_t gateways_number(
+    const struct gateways *g, const struct client_id *id, uint32_t link);
+
+/* The event with that number (0: the one taken last) is running and will not
+ * come to an end: whoever gave it shall not give it to another worker. For a
+ * signal handler that ends the process. */
+void gateways_tell_hanging(const struct gateways *g, const struct client_id *id,
+    uint32_t link, uint32_t number);
+
+/* A request begins: the gateway is told before anything else leaves. */
+void gateways_request_begins(
+    struct gateways *g, struct gateways_address from, uint32_t number);
+
+/* The same of one that is running and will not come to an end. For a signal
+ * handler that ends the process. */
+void gateways_tell_hanging_request(
+    const struct gateways *g, struct gateways_address from, uint32_t number);
+
 /* This client of p ended, but nobody knows it: that is for p to tell. */
 void gateways_keep_client(struct gateways *g, const struct client_id *id);
+
+/* cuts.c: the event link of p has ended with err; whether there is a pause
+ * before the next one (events_after). */
+void cuts_note(struct peer *p, int err);
 
 /* census.c: after a lost link is back: which clients are still there? */
 void census_take(struct peer *p);

@@ -73,8 +73,10 @@ void *heap_alloc(void *heap, void *ptr, size_t osize, size_t nsize)
         h->used -= old;
         return NULL;
     }
-    if (nsize > old && nsize - old > h->max - h->used)
+    if (nsize > old && nsize - old > h->max - h->used) {
+        h->refused = true;
         return NULL;
+    }
     p = ptr ? resize(h, ptr, old, nsize) : take(h, nsize);
     if (!p && nsize > old)
         return NULL;

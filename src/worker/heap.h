@@ -10,6 +10,7 @@
 #ifndef GW_WORKER_HEAP_H
 #define GW_WORKER_HEAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define HEAP_SMALL_MAX 256               /* bytes of a block that is kept */
@@ -18,9 +19,10 @@
 
 /* Embedded in its owner, who sets max; all zeros else. */
 struct heap {
-    size_t used;                             /* bytes that Lua has */
-    size_t max;                              /* bytes it may have */
-    size_t kept;                             /* bytes in spare */
+    size_t used;  /* bytes that Lua has */
+    size_t max;   /* bytes it may have */
+    bool refused; /* Lua wanted more; the owner takes it back */
+    size_t kept;  /* bytes in spare */
     void *spare[HEAP_SMALL_MAX / HEAP_STEP]; /* owned; by size */
 };
 

@@ -3,13 +3,13 @@
 #include <stdlib.h>
 
 #include "util/alloc.h"
-#include "worker/idset.h"
+#include "util/idmap.h"
 
 struct loss {
     uint32_t ip; /* of the gateway */
     uint16_t port;
     uint64_t last; /* loop time in ms */
-    struct idset ids;
+    struct idmap ids;
 };
 
 static struct loss *find(const struct losses *l, const struct client_id *id)
@@ -32,12 +32,12 @@ void losses_add(struct losses *l, const struct client_id *id, uint64_t now)
         *loss = (struct loss){.ip = id->local_ip, .port = id->local_port};
     }
     loss->last = now;
-    idset_add(&loss->ids, id->connection_id);
+    idmap_add(&loss->ids, id->connection_id);
 }
 
 static void forget(struct losses *l, struct loss *loss)
 {
-    idset_fini(&loss->ids);
+    idmap_fini(&loss->ids);
     *loss = l->gateways[--l->count];
     if (l->count == 0)
         losses_fini(l);
@@ -47,9 +47,9 @@ bool losses_strike(struct losses *l, const struct client_id *id)
 {
     struct loss *loss = l->count > 0 ? find(l, id) : NULL;
 
-    if (!loss || !idset_has(&loss->ids, id->connection_id))
+    if (!loss || !idmap_has(&loss->ids, id->connection_id))
         return false;
-    idset_remove(&loss->ids, id->connection_id);
+    idmap_remove(&loss->ids, id->connection_id);
     if (loss->ids.count == 0)
         forget(l, loss);
     return true;
@@ -65,7 +65,7 @@ void losses_expire(struct losses *l, uint64_t now)
 void losses_fini(struct losses *l)
 {
     for (size_t i = 0; i < l->count; i++)
-        idset_fini(&l->gateways[i].ids);
+        idmap_fini(&l->gateways[i].ids);
     free(l->gateways);
     *l = (struct losses){0};
 }

@@ -1,10 +1,12 @@
 #include "worker/program.h"
 
+#include <lauxlib.h>
 #include <stdlib.h>
 
+#include "net/handle.h"
 #include "util/alloc.h"
 #include "worker/gateways_impl.h"
-#include "worker/vm_impl.h"
+#include "worker/vm_open.h"
 
 struct program {
     uv_check_t joining; /* looks after each turn whether it has joined … */
@@ -17,7 +19,6 @@ struct program {
     struct vm *vm;             /* owned; NULL while it joins */
     struct turn_task exit_task;
     int status;
-    int handles; /* not yet closed */
 };
 
 /* No events: only commands are sent. */
@@ -68,7 +69,8 @@ static void on_turn(uv_check_t *joining)
 {
     struct program *p = joining->data;
 
-    if (gateways_are_settled(p->gateways))
+    if (gateways_are_settled(p->gateways) &&
+        (!p->conf->supervised || p->gateways->nconnected > 0))
         begin(p);
 }
 
@@ -88,7 +90,6 @@ struct program *program_new(uv_loop_t *loop, const struct worker_conf *conf,
     p->arg = arg;
     p->exit_task.run = on_exit_called;
     list_init(&p->exit_task.node);
-    p->handles = 2;
     uv_check_init(loop, &p->joining);
     uv_timer_init(loop, &p->limit);
     p->joining.data = p;
@@ -97,16 +98,8 @@ struct program *program_new(uv_loop_t *loop, const struct worker_conf *conf,
     gateways_join(p->gateways);
     uv_check_start(&p->joining, on_turn);
     uv_timer_start(&p->limit, on_join_time_over,
-        conf->register_addresses[0] ? PROGRAM_JOIN_MS : 0, 0);
+        discovery_is_possible(&conf->discovery) ? PROGRAM_JOIN_MS : 0, 0);
     return p;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct program *p = handle->data;
-
-    if (--p->handles == 0)
-        free(p);
 }
 
 void program_free(struct program *p)
@@ -116,8 +109,24 @@ void program_free(struct program *p)
         vm_close(p->vm);
     gateways_close(p->gateways);
     turn_close(p->turn);
-    uv_close((uv_handle_t *)&p->joining, on_closed);
-    uv_close((uv_handle_t *)&p->limit, on_closed);
+    handle_close_both(&p->joining, &p->limit, p);
+}
+
+void program_status(const struct program *p, struct program_status *out)
+{
+    const struct gateways *g = p->gateways;
+
+    *out = (struct program_status){.gateways = g->nconnected,
+        .gateways_known = g->npeers,
+        .sends = g->sends,
+        .sends_failed = g->sends_failed};
+    if (g->discovery)
+        out->registers_missing = discovery_missing(g->discovery);
+    if (!p->vm)
+        return; /* it joins */
+    out->coroutines = p->vm->nbusy;
+    out->timers = p->vm->timers;
+    out->memory = p->vm->heap.used;
 }
 
 /* It waits for what never comes. */
@@ -138,4 +147,17 @@ int program_exit(lua_State *L, int status)
     p->status = status;
     turn_schedule(p->turn, &p->exit_task);
     return coro_await(L, co, cancel_exit, p, finish_exit);
+}
+
+char *program_try_compile(const char *path)
+{
+    lua_State *L = luaL_newstate();
+    char *wrong = NULL;
+
+    if (!L)
+        return xstrdup("not enough memory");
+    if (luaL_loadfilex(L, path, "t") != LUA_OK)
+        wrong = xstrdup(lua_tostring(L, -1));
+    lua_close(L);
+    return wrong;
 }

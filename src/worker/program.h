@@ -1,4 +1,5 @@
-/* program.h - runs one Lua program to its end, with all that scripts have.
+/* program.h - runs one Lua program to its end, with all that scripts have: for
+ * gwrun exec, and for programs that the master keeps running.
  *
  * It has no callbacks and no events; its main chunk runs in a coroutine and may
  * wait. It joins the system as a GatewayClient does: commands and queries to
@@ -12,7 +13,7 @@
 #include <lua.h>
 #include <uv.h>
 
-#include "worker/worker.h"
+#include "worker/worker_conf.h"
 
 #define PROGRAM_JOIN_MS 3000 /* then it begins without the system */
 
@@ -33,9 +34,26 @@ struct program *program_new(uv_loop_t *loop, const struct worker_conf *conf,
  * later turns. */
 void program_free(struct program *p);
 
+struct program_status {
+    size_t gateways; /* connected, of those known */
+    size_t gateways_known;
+    size_t registers_missing; /* not connected */
+    size_t coroutines;        /* running or waiting */
+    size_t timers;
+    size_t memory;         /* bytes of the Lua state */
+    uint64_t sends;        /* commands sent */
+    uint64_t sends_failed; /* not taken: no such gateway, link full */
+};
+
+void program_status(const struct program *p, struct program_status *out);
+
 /* End the program that L belongs to at the end of this turn: return
  * program_exit(L, status) from a lua_CFunction. Raises where nothing can wait.
  */
 int program_exit(lua_State *L, int status);
+
+/* NULL, or why a Lua file does not compile: file:line and a message, which the
+ * caller frees. */
+char *program_try_compile(const char *path);
 
 #endif /* GW_WORKER_PROGRAM_H */

@@ -1,10 +1,19 @@
-/* A session travels with every event. A script that saves one may get events
- * that left the gateway before the save arrived there, with old bytes: those
- * must not undo it. So the saved bytes are kept, with the hashes of those they
- * replaced, until an event brings them back (or something else: then somebody
- * changed the session in the gateway, and that counts). */
+/* The session of each client.
+ *
+ * A gateway of gwrun's sends it when somebody else has changed it, and tells us
+ * when to forget it; in between the record here is what it has, and our own
+ * changes go there as changes of keys. One that crosses an event which brings
+ * the session is done again on it: the event says how many had come by then.
+ *
+ * GatewayWorker's gateways send it with every event and get it whole. A script
+ * that saves one may get events that left the gateway before the save arrived
+ * there, with old bytes: those must not undo it. So the saved bytes are kept,
+ * with the hashes of those they replaced, until an event brings them back (or
+ * something else: then somebody changed the session in the gateway, and that
+ * counts). */
 #include "worker/session.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "net/clock.h"
@@ -12,19 +21,192 @@
 #include "worker/dispatch_impl.h"
 #include "worker/gateways.h"
 
+/* A change that the gateway may not have yet. */
+struct change {
+    struct list node; /* in record->changes, oldest first */
+    uint32_t number;
+    size_t over_len, gone_len;
+    uint8_t data[]; /* over, gone */
+};
+
 void session_set_hooks(lua_State *L, const struct session_hooks *hooks)
 {
-    vm_of(L)->session = *hooks;
+    vm_of(L)->session = hooks;
 }
 
 int session_end(lua_State *L, int status, lua_KContext ctx)
 {
     struct vm *vm = vm_of(L);
 
-    if (vm->session.flush && coro_client(L))
-        vm->session.flush(L);
+    if (vm->session->end && coro_client(L))
+        vm->session->end(L);
     return 0;
 }
+
+int session_flush(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    if (vm->session->flush && coro_client(L))
+        vm->session->flush(L);
+    return 0;
+}
+
+/* ---- records ---- */
+
+/* m's running event sees what the record has. */
+static void point(struct mailbox *m)
+{
+    m->session = m->record ? m->record->data : NULL;
+    m->session_len = m->record ? m->record->len : 0;
+}
+
+static void free_change(struct change *change)
+{
+    list_remove(&change->node);
+    free(change);
+}
+
+static void drop_changes(struct session_record *r)
+{
+    while (!list_empty(&r->changes))
+        free_change(LIST_ENTRY(r->changes.next, struct change, node));
+}
+
+void session_forget(struct mailbox *m)
+{
+    struct session_record *r = m->record;
+
+    if (!r)
+        return;
+    drop_changes(r);
+    list_remove(&r->node);
+    free(r->data);
+    free(r);
+    m->record = NULL;
+    m->session = NULL;
+    m->session_len = 0;
+}
+
+static struct session_record *add_record(struct mailbox *m, bool known)
+{
+    struct session_record *r = m->record;
+
+    if (r)
+        return r;
+    r = m->record = xcalloc(1, sizeof(*r));
+    list_init(&r->node);
+    list_init(&r->changes);
+    r->mailbox = m;
+    r->known = known;
+    r->number = ++m->d->last_session;
+    return r;
+}
+
+static void set_bytes(struct session_record *r, const struct buf *bytes)
+{
+    uint8_t *data = xmemdup(bytes->data, bytes->len);
+
+    free(r->data);
+    r->data = data;
+    r->len = bytes->len;
+}
+
+/* ---- gateways of gwrun's ---- */
+
+static struct gateways_sessions *gateway_of(const struct mailbox *m)
+{
+    return gateways_sessions(m->d->gateways, m->key.ip, (uint16_t)m->key.port);
+}
+
+/* Forget the changes that the gateway has. */
+static void drop_confirmed(struct session_record *r, uint32_t confirmed)
+{
+    while (!list_empty(&r->changes)) {
+        struct change *c = LIST_ENTRY(r->changes.next, struct change, node);
+
+        if ((int32_t)(c->number - confirmed) > 0)
+            return;
+        free_change(c);
+    }
+}
+
+/* Do again on whole what the gateway had not got. What cannot be done there the
+ * gateway refuses, too. */
+static void redo_changes(const struct session_record *r, struct buf *whole)
+{
+    const struct list *node;
+
+    LIST_FOREACH (node, &r->changes) {
+        const struct change *c = LIST_ENTRY(node, struct change, node);
+        const struct phpser_patch patch = {
+            c->data, c->over_len, c->data + c->over_len, c->gone_len};
+        struct buf next = {0};
+
+        if (phpser_apply(&next, whole->data, whole->len, &patch) == 0)
+            buf_swap(whole, &next);
+        buf_fini(&next);
+    }
+}
+
+/* An event brought the session. */
+static void take_session(struct mailbox *m, const struct frame *f)
+{
+    struct session_record *r = m->record;
+    struct buf whole = {0};
+
+    if (r && !r->known)
+        session_forget(m);
+    r = add_record(m, true);
+    drop_confirmed(r, f->changes);
+    buf_append(&whole, f->ext, f->ext_len);
+    redo_changes(r, &whole);
+    r->dropped = r->lost = false;
+    r->version = ++m->d->last_session;
+    if (whole.len > 0)
+        set_bytes(r, &whole);
+    else
+        session_forget(m);
+    buf_fini(&whole);
+}
+
+void session_arrive(struct mailbox *m, const struct frame *f)
+{
+    if (!(f->flag & FRAME_FLAG_SESSION))
+        return;
+    take_session(m, f);
+    if (m->vm)
+        point(m);
+}
+
+void session_settle(struct mailbox *m)
+{
+    struct session_record *r = m->record;
+
+    if (!r || !r->known || !r->dropped)
+        return;
+    if (!list_empty(&r->changes)) {
+        const struct gateways_sessions *s = gateway_of(m);
+
+        drop_confirmed(r, s ? s->confirmed : 0);
+        if (!list_empty(&r->changes))
+            return; /* the next event may bring it without them */
+    }
+    session_forget(m);
+}
+
+void session_drop(struct mailbox *m, bool lost)
+{
+    if (!m->record || !m->record->known)
+        return;
+    m->record->dropped = true;
+    if (lost) {
+        m->record->lost = true;
+        drop_changes(m->record);
+    }
+}
+
+/* ---- GatewayWorker's ---- */
 
 static uint64_t hash_session(
     const struct dispatch *d, const uint8_t *data, size_t len)
@@ -53,40 +235,49 @@ static void add_stale(struct session_record *r, uint64_t hash)
     r->stale[r->nstale++] = hash;
 }
 
+/* What m's running event sees was replaced by whole. */
+static void remember(struct mailbox *m, const struct buf *whole)
+{
+    struct dispatch *d = m->d;
+    uint64_t old = hash_session(d, m->session, m->session_len);
+    struct session_record *r;
+
+    if (m->record && m->record->known)
+        session_forget(m);
+    r = add_record(m, false);
+    add_stale(r, old);
+    list_remove(&r->node);
+    list_push_back(&d->records, &r->node);
+    r->saved_at = clock_now(turn_loop(d->turn));
+    set_bytes(r, whole);
+    point(m);
+}
+
+/* ---- events ---- */
+
 void session_begin(struct mailbox *m)
 {
     const struct frame *f = &m->event->f;
     struct session_record *r = m->record;
 
-    m->session = f->ext;
-    m->session_len = f->ext_len;
-    if (!r)
-        return;
-    if (is_stale(r, hash_session(m->d, f->ext, f->ext_len))) {
-        m->session = r->data;
-        m->session_len = r->len;
-    } else {
+    if (r && (r->known ? r->lost
+                       : !is_stale(r, hash_session(m->d, f->ext, f->ext_len))))
         session_forget(m);
+    if (m->record || (f->flag & FRAME_FLAG_SESSION)) {
+        point(m);
+    } else {
+        m->session = f->ext;
+        m->session_len = f->ext_len;
     }
 }
 
 void session_keep(struct mailbox *m)
 {
-    if (m->record && m->session == m->record->data)
+    if (m->session_len == 0 || (m->record && m->session == m->record->data))
         return;
     buf_clear(&m->waiting_session);
     buf_append(&m->waiting_session, m->session, m->session_len);
     m->session = m->waiting_session.data;
-}
-
-void session_forget(struct mailbox *m)
-{
-    if (!m->record)
-        return;
-    list_remove(&m->record->node);
-    free(m->record->data);
-    free(m->record);
-    m->record = NULL;
 }
 
 const uint8_t *session_bytes(lua_State *L, size_t *len)
@@ -97,51 +288,112 @@ const uint8_t *session_bytes(lua_State *L, size_t *len)
     return m ? m->session : NULL;
 }
 
-/* What m's running event sees was replaced by data. */
-static void remember(struct mailbox *m, const void *data, size_t len)
+struct session_id session_id(lua_State *L)
 {
-    struct dispatch *d = m->d;
-    uint64_t old = hash_session(d, m->session, m->session_len);
-    struct session_record *r = m->record;
-    uint8_t *copy = xmemdup(data, len);
+    const struct mailbox *m = dispatch_mailbox(L);
+    const struct session_record *r = m ? m->record : NULL;
 
-    if (!r) {
-        r = m->record = xcalloc(1, sizeof(*r));
-        list_init(&r->node);
-    }
-    add_stale(r, old);
-    list_remove(&r->node);
-    list_push_back(&d->records, &r->node);
-    r->mailbox = m;
-    r->saved_at = clock_now(turn_loop(d->turn));
-    free(r->data);
-    r->data = copy;
-    r->len = len;
-    m->session = copy;
-    m->session_len = len;
+    if (!r || !r->known || r->dropped)
+        return (struct session_id){0};
+    return (struct session_id){r->number, r->version};
 }
 
-void session_save(lua_State *L, const void *data, size_t len)
+static size_t max_of(const struct mailbox *m)
 {
-    struct mailbox *m = dispatch_mailbox(L);
-    const struct coro_client *client = coro_client(L);
-    struct frame f = {.cmd = FRAME_SET_SESSION, .ext = data, .ext_len = len};
+    const struct gateways_sessions *s = m ? gateway_of(m) : NULL;
+
+    if (s && s->max > 0)
+        return s->max;
+    return m ? gateways_packet_max(m->d->gateways) : FRAME_MAX_LEN;
+}
+
+size_t session_max(lua_State *L)
+{
+    return max_of(dispatch_mailbox(L));
+}
+
+/* ---- saving ---- */
+
+static int send_frame(const struct mailbox *m, struct frame *f)
+{
+    const struct coro_client *client = &m->client;
+    char id[CLIENT_ID_LEN + 1];
     int err;
 
-    if (!client || (m && m->cmd == FRAME_ON_CLOSE))
-        return; /* the client and its session are gone */
-    f.client_ip = client->client_ip;
-    f.client_port = client->client_port;
-    f.connection_id = client->id.connection_id;
-    f.gateway_port = client->gateway_port;
+    f->client_ip = client->client_ip;
+    f->client_port = client->client_port;
+    f->connection_id = client->id.connection_id;
+    f->gateway_port = client->gateway_port;
     err = gateways_send(
-        vm_gateways(vm_of(L)), client->id.local_ip, client->id.local_port, &f);
-    if (err == 0 && m) {
-        remember(m, data, len);
-    } else if (err < 0) {
-        char id[CLIENT_ID_LEN + 1];
+        m->d->gateways, client->id.local_ip, client->id.local_port, f);
+    if (err == 0)
+        return 0;
+    client_id_format(id, &client->id);
+    log_warn("session not saved client=%s error=%s", id, uv_strerror(err));
+    return err;
+}
 
-        client_id_format(id, &client->id);
-        log_warn("session not saved client=%s error=%s", id, uv_strerror(err));
-    }
+static int send_whole(struct mailbox *m, const struct buf *whole)
+{
+    struct frame f = {
+        .cmd = FRAME_SET_SESSION, .ext = whole->data, .ext_len = whole->len};
+    int err = send_frame(m, &f);
+
+    if (err == 0)
+        remember(m, whole);
+    return err;
+}
+
+static int send_change(struct mailbox *m, struct gateways_sessions *s,
+    const struct phpser_patch *patch, const struct buf *whole)
+{
+    struct frame f = {.cmd = FRAME_PATCH_SESSION,
+        .ext = patch->over,
+        .ext_len = patch->over_len,
+        .body = patch->gone,
+        .body_len = patch->gone_len};
+    int err = send_frame(m, &f);
+    struct session_record *r;
+    struct change *c;
+
+    if (err < 0)
+        return err;
+    if (m->record && !m->record->known)
+        session_forget(m);
+    r = add_record(m, true);
+    drop_confirmed(r, s->confirmed);
+    c = xmalloc(sizeof(*c) + patch->over_len + patch->gone_len);
+    c->number = ++s->changes;
+    c->over_len = patch->over_len;
+    c->gone_len = patch->gone_len;
+    memcpy(c->data, patch->over, c->over_len);
+    if (c->gone_len > 0)
+        memcpy(c->data + c->over_len, patch->gone, c->gone_len);
+    list_init(&c->node);
+    list_push_back(&r->changes, &c->node);
+    set_bytes(r, whole);
+    point(m);
+    return 0;
+}
+
+int session_save(lua_State *L, const struct phpser_patch *patch, size_t *size)
+{
+    struct mailbox *m = dispatch_mailbox(L);
+    struct gateways_sessions *s = gateway_of(m);
+    struct buf whole = {0};
+    int err;
+
+    *size = 0;
+    if (m->cmd == FRAME_ON_CLOSE)
+        return 0; /* the client and its session are gone */
+    err = phpser_apply(&whole, m->session, m->session_len, patch);
+    *size = whole.len;
+    if (err == 0 && whole.len > max_of(m))
+        err = -EMSGSIZE;
+    if (err == 0 && s && s->max > 0)
+        err = send_change(m, s, patch, &whole);
+    else if (err == 0)
+        err = send_whole(m, &whole);
+    buf_fini(&whole);
+    return err;
 }

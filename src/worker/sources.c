@@ -34,7 +34,9 @@ static const char *find(const struct sources *s, const char *path, size_t *len)
     return NULL;
 }
 
-static void collect(struct sources *s, const char *path)
+/* Read the file and keep it. Its text; NULL when it is kept already, or cannot
+ * be. */
+static const char *collect(struct sources *s, const char *path, size_t *len)
 {
     struct entry e = {.path_len = (uint32_t)strlen(path)};
     size_t start = s->files.len;
@@ -42,10 +44,10 @@ static void collect(struct sources *s, const char *path)
     size_t n;
 
     if (s->too_large || find(s, path, &n))
-        return;
+        return NULL;
     file = fopen(path, "rb");
     if (!file)
-        return;
+        return NULL;
     buf_append(&s->files, &e, sizeof(e));
     buf_append(&s->files, path, e.path_len);
     do {
@@ -56,6 +58,10 @@ static void collect(struct sources *s, const char *path)
     } while (n > 0 && !s->too_large);
     fclose(file);
     memcpy(s->files.data + start, &e, sizeof(e));
+    *len = e.text_len;
+    return s->too_large
+               ? NULL
+               : (const char *)s->files.data + start + sizeof(e) + e.path_len;
 }
 
 /* As luaL_loadfilex() does with a file: no byte order mark, and of a first line
@@ -80,19 +86,18 @@ static int load_text(lua_State *L, const char *path, const char *text, size_t n)
 
 int sources_load(lua_State *L, const char *path)
 {
-    struct sources *s = &vm_of(L)->sources;
+    struct sources *s = vm_of(L)->sources;
     const char *text = NULL;
-    size_t len;
-    int status;
+    size_t len = 0;
 
-    if (s->mode == SOURCES_REPLAYED)
+    if (s->mode == SOURCES_COLLECTED)
+        text =
+            collect(s, path, &len); /* read once: what is kept is what runs */
+    else if (s->mode == SOURCES_REPLAYED)
         text = find(s, path, &len);
     if (text)
         return load_text(L, path, text, len);
-    status = luaL_loadfilex(L, path, "t");
-    if (status == LUA_OK && s->mode == SOURCES_COLLECTED)
-        collect(s, path);
-    return status;
+    return luaL_loadfilex(L, path, "t"); /* or what is wrong */
 }
 
 int sources_loadfile(lua_State *L)
@@ -115,7 +120,7 @@ int sources_loadfile(lua_State *L)
 
 int sources_has(lua_State *L)
 {
-    const struct sources *s = &vm_of(L)->sources;
+    const struct sources *s = vm_of(L)->sources;
     const char *path = luaL_checkstring(L, 1);
     size_t len;
 

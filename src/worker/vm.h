@@ -19,6 +19,7 @@
 struct gateways;
 struct shared;
 struct vm;
+struct worker_conf;
 
 /* The vm of a state or of any coroutine in it. */
 struct vm *vm_of(lua_State *L);
@@ -28,9 +29,12 @@ struct turn *vm_turn(const struct vm *vm);
 struct gateways *vm_gateways(const struct vm *vm);
 unsigned vm_worker_index(const struct vm *vm);
 const char *vm_lua_dir(const struct vm *vm);   /* as in worker_conf */
+size_t vm_memory_max(const struct vm *vm);     /* likewise */
 struct shared *vm_shared(const struct vm *vm); /* likewise */
-bool vm_is_program(const struct vm *vm);       /* worker/program.h */
-bool vm_has_system(const struct vm *vm);       /* it knows registers to join */
+size_t vm_shared_keys(const struct vm *vm);    /* of a table of its own */
+const struct worker_conf *vm_conf(const struct vm *vm);
+bool vm_is_program(const struct vm *vm); /* worker/program.h */
+bool vm_has_system(const struct vm *vm); /* it knows registers to join */
 
 /* What must end before the state is closed (timers, pools): run(hook) is called
  * once, no Lua may run in it. The owner embeds it and may take it back. */

@@ -1,14 +1,21 @@
+/* The life of a worker: the first script, reloads, the end. It has one script
+ * that serves, at most one that is prepared, and those that are left whose
+ * handlers still run; each event runs wholly in one of them. */
 #include "worker/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "net/clock.h"
+#include "net/handle.h"
+#include "proc/shared.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "worker/dispatch_impl.h"
 #include "worker/gateways_impl.h"
-#include "worker/vm_impl.h"
+#include "worker/sources.h"
+#include "worker/vm_open.h"
 
 #define WORKER_TICK_MS      1000 /* between looks at the clock, usually … */
 #define WORKER_TICK_BUSY_MS 100  /* … and while a script is being ended */
@@ -35,7 +42,8 @@ struct worker {
     struct list endings; /* scripts that finish their work */
     unsigned generation;
     bool stopping;
-    struct turn_task stopped; /* tells the owner */
+    struct turn_task stopped; /* tells the owner, as the next one does */
+    struct turn_task full;
 };
 
 /* A script on its way out: first its clients' handlers end, then onWorkerStop
@@ -204,6 +212,12 @@ static void on_link_lost(struct gateways_address from, void *arg)
     dispatch_link_lost(((struct worker *)arg)->dispatch, from);
 }
 
+static void on_session(
+    const struct client_id *id, const struct frame *f, void *arg)
+{
+    dispatch_session(((struct worker *)arg)->dispatch, id, f);
+}
+
 static void on_client_lost(const struct client_id *id, void *arg)
 {
     dispatch_lost(((struct worker *)arg)->dispatch, id);
@@ -215,11 +229,19 @@ static void on_handshake(
     handshakes_ask(((struct worker *)arg)->dispatch, from, f);
 }
 
+static void on_request(
+    struct gateways_address from, const struct frame *f, void *arg)
+{
+    requests_take(((struct worker *)arg)->dispatch, from, f);
+}
+
 static const struct gateways_ops gateways_ops = {
+    .on_request = on_request,
     .on_handshake = on_handshake,
     .on_event = on_event,
     .on_link_lost = on_link_lost,
     .on_client_lost = on_client_lost,
+    .on_session = on_session,
 };
 
 static struct vm *open_vm(struct worker *w, vm_loaded_cb loaded)
@@ -235,14 +257,49 @@ static struct vm *open_vm(struct worker *w, vm_loaded_cb loaded)
     return vm_open(&env, loaded, w);
 }
 
+static void tell_full(struct turn_task *task)
+{
+    struct worker *w = LIST_ENTRY(task, struct worker, full);
+    char message[160];
+
+    if (w->stopping || !w->serving)
+        return;
+    if (w->serving->full_errors < VM_FULL_ERRORS)
+        snprintf(message, sizeof(message),
+            "memory is nearly full of live data, collecting garbage takes most "
+            "of the time memory_limit=%zu in_use=%zu",
+            w->conf->memory_max, w->serving->heap.used);
+    else
+        snprintf(message, sizeof(message),
+            "memory is full of live data, %d handlers failed in a row "
+            "memory_limit=%zu in_use=%zu",
+            VM_FULL_ERRORS, w->conf->memory_max, w->serving->heap.used);
+    w->events->on_full(message, w->arg);
+}
+
+/* Not one more event begins, also of those that were read in this turn: each
+ * would take a collection to fail. */
+static void on_full(struct vm *vm, void *arg)
+{
+    struct worker *w = arg;
+
+    if (vm != w->serving)
+        return; /* another one has taken over */
+    dispatch_stop(w->dispatch);
+    dispatch_serve(w->dispatch, NULL);
+    turn_schedule(w->turn, &w->full);
+}
+
 static void serve(struct worker *w, struct vm *vm)
 {
-    sources_keep(&vm->sources, w->conf->sources_fd);
-    sources_close(&vm->sources);
+    sources_keep(vm->sources, w->conf->sources_fd);
+    sources_close(vm->sources);
     w->serving = vm;
     w->generation++;
     dispatch_serve(w->dispatch, vm);
-    gateways_set_decides(w->gateways, vm->decides);
+    gateways_set_callbacks(w->gateways, vm->decides, vm->answers);
+    if (w->events->on_full)
+        vm_when_full(vm, on_full, w);
 }
 
 static void on_first_loaded(struct vm *vm, const char *error, void *arg)
@@ -250,7 +307,7 @@ static void on_first_loaded(struct vm *vm, const char *error, void *arg)
     struct worker *w = arg;
 
     if (error && !w->replays &&
-        sources_differ(&vm->sources, w->conf->sources_fd)) {
+        sources_differ(vm->sources, w->conf->sources_fd)) {
         log_error("the script on disk does not load, running the one that ran "
                   "before");
         log_block(LOG_ERROR, error);
@@ -283,6 +340,8 @@ struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
     list_init(&w->endings);
     list_init(&w->stopped.node);
     w->stopped.run = on_stopped;
+    list_init(&w->full.node);
+    w->full.run = tell_full;
     uv_timer_init(loop, &w->tick);
     w->tick.data = w;
     set_pace(w);
@@ -369,11 +428,6 @@ void worker_stop(struct worker *w, double drain_time)
     finish_stop(w);
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
 void worker_free(struct worker *w)
 {
     while (!list_empty(&w->endings))
@@ -386,7 +440,13 @@ void worker_free(struct worker *w)
     dispatch_free(w->dispatch);
     leave_system(w);
     turn_close(w->turn);
-    uv_close((uv_handle_t *)&w->tick, on_closed);
+    handle_close(&w->tick, w);
+}
+
+void worker_tell_hanging(const struct worker *w)
+{
+    if (w->gateways)
+        dispatch_tell_hanging(w->dispatch);
 }
 
 /* ---- status ---- */
@@ -405,22 +465,34 @@ static void add_vm(struct worker_status *out, const struct vm *vm)
     out->memory += vm->heap.used;
 }
 
+static void add_shared(struct worker_status *out, const struct shared *shared)
+{
+    struct shared_status table;
+
+    if (!shared)
+        return;
+    table = shared_status(shared);
+    out->shared_keys = table.keys;
+    out->shared_full = table.refused;
+}
+
 void worker_status(const struct worker *w, struct worker_status *out)
 {
-    const struct dispatch *d = w->dispatch;
+    const struct dispatch_counts d = dispatch_counts(w->dispatch);
     const struct list *node;
 
     *out = (struct worker_status){
         .name = w->conf->name,
         .index = w->index,
-        .clients = HASH_COUNT(d->mailboxes),
-        .queued = d->queued,
-        .events = d->events,
-        .forgotten = d->forgotten,
-        .cut_off = d->cut_off,
-        .errors = d->errors,
+        .clients = d.clients,
+        .queued = d.queued,
+        .events = d.events,
+        .forgotten = d.forgotten,
+        .cut_off = d.cut_off,
+        .errors = d.errors,
         .generation = w->generation,
     };
+    add_shared(out, w->conf->shared);
     add_vm(out, w->loading);
     add_vm(out, w->serving);
     add_vm(out, w->next);
@@ -430,8 +502,8 @@ void worker_status(const struct worker *w, struct worker_status *out)
         return;
     out->gateways = w->gateways->nconnected;
     out->gateways_known = w->gateways->npeers;
-    if (w->gateways->reglink)
-        out->registers_missing = reglink_missing(w->gateways->reglink);
+    if (w->gateways->discovery)
+        out->registers_missing = discovery_missing(w->gateways->discovery);
     out->sends = w->gateways->sends;
     out->sends_failed = w->gateways->sends_failed;
 }

@@ -5,48 +5,11 @@
 #ifndef GW_WORKER_WORKER_H
 #define GW_WORKER_WORKER_H
 
-#include <lua.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 
-#define WORKER_MEMORY_MAX      (256 * 1024 * 1024) /* bytes of a Lua state */
-#define WORKER_HANDLER_TIMEOUT 10.0 /* CPU seconds without a wait */
-#define WORKER_SLOW_HANDLER    0.1  /* seconds without a wait */
-#define WORKER_QUEUE_MAX       (64 * 1024 * 1024) /* bytes in mailboxes */
-#define WORKER_GATEWAY_HIGH_WATER                       \
-    (10 * 1024 * 1024)         /* bytes queued per link \
-                                */
-#define WORKER_DRAIN_TIME 30.0 /* seconds an old script may finish in */
-
-struct shared;
-
-/* The worker group of the configuration. Borrowed; outlives the workers. */
-struct worker_conf {
-    const char *name;
-    const char *script;        /* path of events.lua */
-    const char *script_text;   /* instead of what is in that file, for tests;
-                                  NULL: the file */
-    const char *event_handler; /* global table with the callbacks: "Events" */
-    const char *const *register_addresses; /* NULL-terminated */
-    const char *secret_key;                /* "" for none */
-    size_t memory_max;
-    double handler_timeout;
-    double slow_handler; /* longer is a line in the log; 0: never */
-    size_t queue_max;
-    double drain_time;
-    size_t gateway_high_water; /* bytes queued per gateway link */
-    /* NULL, or the words that a program gets as its arguments:
-     * worker/program.h; NULL-terminated */
-    const char *const *words;
-    const char *lua_dir; /* folder of the Lua files shipped with gwrun */
-    int sources_fd;      /* memory that keeps the script (sources.h); 0: none */
-    struct shared *shared; /* proc/shared.h; NULL: each state has its own */
-    /* Open gwrun's libraries in a new state (lualib/linit.h); runs protected,
-     * with vm_of(L) set. */
-    void (*open_libs)(lua_State *L);
-};
+#include "worker/worker_conf.h"
 
 struct worker_events {
     /* The script is loaded and its onWorkerStart has returned. */
@@ -56,6 +19,10 @@ struct worker_events {
     void (*on_failed)(const char *message, void *arg);
     /* After worker_stop(). */
     void (*on_stopped)(void *arg);
+    /* The script's live data fill its memory, handler after handler fails;
+     * message says so for people. The worker begins no event any more: stop it
+     * and start another one. NULL: it goes on and fails. */
+    void (*on_full)(const char *message, void *arg);
 };
 
 struct worker_status {
@@ -76,6 +43,8 @@ struct worker_status {
     uint64_t sends;        /* commands sent */
     uint64_t sends_failed; /* not taken: no such gateway, link full */
     unsigned generation;   /* of the script, 1 + reloads */
+    size_t shared_keys;    /* in the table of conf->shared; 0 without one */
+    uint64_t shared_full;  /* calls that it had no room for */
 };
 
 struct vm;
@@ -110,6 +79,10 @@ void worker_stop(struct worker *w, double drain_time);
 /* At once, no script code runs. Not inside a callback. Handles close on later
  * turns. */
 void worker_free(struct worker *w);
+
+/* The process is about to be killed because w does not come back to its loop:
+ * what hangs it shall not hang another one. For a signal handler. */
+void worker_tell_hanging(const struct worker *w);
 
 /* The script that serves, or NULL: not yet, or no more. Gone at the next
  * reload. */

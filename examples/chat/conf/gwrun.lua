@@ -7,6 +7,8 @@ return {
       listen = "websocket://0.0.0.0:8301",
       start_port = 3100,
       www = "www",
+      client_ping = '{"type":"ping"}',
+      client_pong = '{"type":"pong"}',
       max_message = 16384, -- nobody types more
     },
   },

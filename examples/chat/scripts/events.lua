@@ -19,9 +19,11 @@ local function send(client_id, packet) Gateway.sendToClient(client_id, json.enco
 
 local function refuse(client_id, reason) send(client_id, { type = "refused", reason = reason }) end
 
--- Whether it happened too often; counted for all workers of this machine.
+-- Whether it happened too often; counted for all workers of this machine. What
+-- cannot be counted (the table may be full) counts as too often.
 local function too_often(what, limit, seconds)
-  return (shared.incr(what, 1, seconds) or 0) > limit
+  local count = shared.incr(what, 1, seconds)
+  return not count or count > limit
 end
 
 local function is_text(value, max)
@@ -66,18 +68,21 @@ local function names_in(place)
   return names
 end
 
--- Who wrote to this person, the last one first.
-local function writers(id)
+-- Whom this person wrote to or got messages from, the last one first.
+local function partners(id)
   return json.array(assert(db:column([[
-    SELECT p.name FROM messages m JOIN people p ON p.id = m.sender
-    WHERE m.recipient = ? GROUP BY p.id, p.name ORDER BY MAX(m.id) DESC LIMIT 20]], { id })))
+    SELECT p.name FROM (
+      SELECT sender AS person, id FROM messages WHERE recipient = :id
+      UNION ALL SELECT recipient, id FROM messages WHERE sender = :id AND recipient IS NOT NULL
+    ) m JOIN people p ON p.id = m.person
+    GROUP BY p.id, p.name ORDER BY MAX(m.id) DESC LIMIT 20]], { id = id })))
 end
 
 -- Let the person in, or say why not.
 local function enter(client_id, person, reason)
   if not person then return refuse(client_id, reason) end
   local welcome = { type = "welcome", name = person.name }
-  welcome.token, welcome.writers = people.token(person), writers(person.id)
+  welcome.token, welcome.partners = people.token(person), partners(person.id)
   _SESSION.id, _SESSION.name = person.id, person.name
   Gateway.bindUid(client_id, person.id) -- private messages reach all their windows
   send(client_id, welcome)

@@ -59,13 +59,14 @@ local function new_database()
       end
       return rows
     end,
-    ["SELECT p.name FROM messages"] = function(recipient)
+    ["SELECT p.name FROM ("] = function(id)
       local seen, rows = {}, {}
       for i = #messages, 1, -1 do
         local m = messages[i]
-        if m.recipient == recipient and not seen[m.sender] then
-          seen[m.sender] = true
-          rows[#rows + 1] = { name = people[m.sender].name }
+        local other = m.recipient == id and m.sender or m.sender == id and m.recipient
+        if type(other) == "number" and not seen[other] then
+          seen[other] = true
+          rows[#rows + 1] = { name = people[other].name }
         end
       end
       return rows
@@ -205,6 +206,12 @@ describe("the chat", function()
       app:advance(61)
       assert.equal("wrong", refusal(app:connect { ip = "192.0.2.1" }, attempt))
     end)
+
+    it("nobody whose attempts cannot be counted", function()
+      app:run "local n = 0 repeat n = n + 1 until not gwrun.shared.set('full' .. n, n)"
+      local attempt = { type = "login", name = "Ann", password = "correct horse" }
+      assert.equal("too_often", refusal(app:connect(), attempt))
+    end)
   end)
 
   it("stores no passwords", function()
@@ -324,11 +331,19 @@ describe("the chat", function()
       ann:close()
       bob:send { type = "tell", to = "Ann", text = "are you there?" }
       local back = app:connect()
-      assert.same({ "Bob" }, ask(back, { type = "resume", token = token }).writers)
+      assert.same({ "Bob" }, ask(back, { type = "resume", token = token }).partners)
       local history = ask(back, { type = "talk", with = "Bob" })
       assert.same({ "history", "Bob" }, { history.type, history.with })
       assert.equal("are you there?", history.messages[1].text)
       assert.equal("nobody", refusal(back, { type = "talk", with = "Dan" }))
+    end)
+
+    it("are known to who began to talk, also after a reload of the page", function()
+      local bob, token = register "Bob"
+      register "Ann"
+      bob:send { type = "tell", to = "Ann", text = "are you there?" }
+      bob:close()
+      assert.same({ "Ann" }, ask(app:connect(), { type = "resume", token = token }).partners)
     end)
   end)
 

@@ -24,8 +24,9 @@ const PERSON = "@"; // places are "room" or "@person"
 const isPerson = (place) => place.startsWith(PERSON);
 
 let myName = null;
-let open = ["lobby"]; // places in the list; the first one stays
-let current = "lobby";
+// The places in the list, of which the first one stays, and the one that is shown:
+// a reload of the page must not forget them.
+let { open, current } = JSON.parse(sessionStorage.getItem("chat-places")) || { open: ["lobby"], current: "lobby" };
 let wanted = null; // a person to talk to, until the server knows how to write the name
 const messages = {}; // place → messages by id
 const names = {}; // room → Set of who is there
@@ -51,14 +52,19 @@ function renderMessage(m) {
   return li;
 }
 
-function renderMessages() {
+/** Show the messages of the place. Who reads further up stays there. */
+function renderMessages({ toEnd = false } = {}) {
+  const view = $("messages").parentElement;
+  const atEnd = view.scrollTop + view.clientHeight >= view.scrollHeight - 40;
+  const before = view.scrollTop;
   const list = sorted(current);
   $("messages").replaceChildren(...(list.length ? list.map(renderMessage)
     : [element("li", "empty", "Nothing has been said here yet.")]));
-  $("messages").parentElement.scrollTop = $("messages").scrollHeight;
+  view.scrollTop = toEnd || atEnd ? view.scrollHeight : before;
 }
 
 function renderPlaces() {
+  sessionStorage.setItem("chat-places", JSON.stringify({ open, current }));
   $("places").replaceChildren(...open.map((place) => {
     const button = element("button", "", "");
     button.type = "button";
@@ -75,7 +81,7 @@ function renderPlaces() {
 
 function render() {
   renderPlaces();
-  renderMessages();
+  renderMessages({ toEnd: true });
 }
 
 /** Ask the server for a place's last messages; of a room it makes us a member. */
@@ -106,7 +112,7 @@ function keep(place, list) {
 function arrived(place, m) {
   add(place);
   keep(place, [m]);
-  if (place === current) return renderMessages();
+  if (place === current) return renderMessages({ toEnd: m.from === myName });
   unread[place] = (unread[place] || 0) + 1;
   renderPlaces();
 }
@@ -119,6 +125,7 @@ function showLogin(problem) {
 
 function logout(problem) {
   localStorage.removeItem("chat-token");
+  sessionStorage.removeItem("chat-places"); // the next one is somebody else
   myName = null;
   showLogin(problem);
 }
@@ -130,7 +137,7 @@ const handlers = {
     $("password").value = "";
     $("login").hidden = true;
     $("app").hidden = false;
-    for (const name of m.writers) if (!open.includes(PERSON + name)) open.push(PERSON + name);
+    for (const name of m.partners) if (!open.includes(PERSON + name)) open.push(PERSON + name);
     open.forEach(enter);
     render();
   },

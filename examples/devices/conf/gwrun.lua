@@ -7,13 +7,15 @@ return {
       listen = "websocket://0.0.0.0:8303",
       start_port = 3300,
       www = "www",
+      client_ping = '{"type":"ping"}',
+      client_pong = '{"type":"pong"}',
     },
     {
       name = "Devices",
       listen = "frame://0.0.0.0:8304", -- with tls = { … } where others can listen
       start_port = 3350,
       max_message = 4096,
-      -- A device that said nothing for 2½ intervals is offline.
+      -- A device that said nothing for three intervals is offline.
       ping_interval = 4,
       ping_not_response_limit = 2,
     },

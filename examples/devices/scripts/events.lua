@@ -41,8 +41,10 @@ end
 local guest = {}
 
 function guest.login(client_id, packet)
-  local attempts = shared.incr("login:" .. _SERVER.REMOTE_ADDR, 1, 60) or 0
-  if attempts > LOGINS then return refuse(client_id, "too_often") end
+  local attempts = shared.incr("login:" .. _SERVER.REMOTE_ADDR, 1, 60)
+  if not attempts or attempts > LOGINS then -- nil: the table is full
+    return refuse(client_id, "too_often")
+  end
   if packet.device == nil and is_key(keys.operator, packet.key) then
     _SESSION.role = "operator"
     Gateway.bindUid(client_id, "operator")
@@ -137,6 +139,6 @@ function Events.onClose(_, info)
   if session.role ~= "device" then return end
   if Gateway.isUidOnline(info.uid) then return end -- it is back already
   local state = state_of(session.device, nil)
-  state.time, state.reason = os.time(), info.reason
+  state.time, state.reason = os.time(), info.cause
   tell_operators(state)
 end

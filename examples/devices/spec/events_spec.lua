@@ -88,11 +88,11 @@ describe("the devices", function()
     assert.same({}, pump:received())
   end)
 
-  it("are offline when they have been silent for 2½ intervals", function()
+  it("are offline when they have been silent for three intervals", function()
     local client = operator()
     local pump, lamp = device "pump-1", device "lamp-1"
     client:received()
-    app:advance(9)
+    app:advance(10.5)
     lamp:send { type = "report" }
     app:advance(2)
     local list = client:json()
@@ -177,6 +177,13 @@ describe("the devices", function()
       assert_refused("wrong", attempt("192.0.2.2", "guess"))
       app:advance(61)
       assert.same({ type = "welcome" }, reply(attempt("192.0.2.1", "demo-pump-1")))
+    end)
+
+    it("whose attempts cannot be counted", function()
+      app:run "local n = 0 repeat n = n + 1 until not gwrun.shared.set('full' .. n, n)"
+      local client = app:connect()
+      client:send { type = "login", device = "pump-1", key = "demo-pump-1" }
+      assert_refused("too_often", client)
     end)
 
     it("who have not logged in after ten seconds", function()

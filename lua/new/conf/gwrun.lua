@@ -1,6 +1,10 @@
 -- What gwrun runs; "gwrun check" says whether this file is right. Relative paths
 -- start at the folder above conf/.
 return {
+  -- The password between these processes: without one every user of the machine
+  -- could send commands to their ports. A file that only you can read, with one line.
+  secret_key_file = "conf/secret",
+
   -- Tells workers where the gateways are.
   register = { listen = "127.0.0.1:1237" },
 

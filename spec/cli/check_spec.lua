@@ -1,0 +1,81 @@
+-- gwrun check: what it finds in a script that loads.
+local testbed = require "testbed"
+
+describe("gwrun check", function()
+  local app
+
+  before_each(function() app = testbed.new { gateways = { { listen = "text" } }, script = "Events = {}" } end)
+  after_each(function() app:stop() end)
+
+  --- Check a script: exit code, the warnings.
+  local function check(text, others)
+    app:write_script(text)
+    for name, other in pairs(others or {}) do testbed.write_file(app.dir .. "/scripts/" .. name, other) end
+    local code, out = app:cli "check"
+    local warnings = {}
+    for line in out:gmatch "[^\n]+" do
+      warnings[#warnings + 1] = line:match "^warning: (.*)"
+    end
+    for i, line in ipairs(warnings) do warnings[i] = line:gsub("^[^ ]*/", "") end
+    return code, warnings, out
+  end
+
+  local function warns(expected, ...)
+    local code, warnings, out = check(...)
+    assert.same(expected, warnings, out)
+    assert.equal(0, code)
+  end
+
+  it("warns of callbacks that are never called", function()
+    warns({
+      "events.lua:3: Events.onClsoe is never called; did you mean Events.onClose?",
+      "events.lua:4: Events.on_connect is never called; did you mean Events.onConnect?",
+    }, [[
+Events = { onMessage = print }
+function Events.onHelp() end
+function Events.onClsoe() end
+function Events.on_connect() end
+]])
+  end)
+
+  it("warns of them when there are no others, and fails", function()
+    local code, warnings, out = check "Events = {} function Events.onMesage() end"
+    assert.same({ "events.lua:1: Events.onMesage is never called; did you mean Events.onMessage?" }, warnings)
+    assert.equal(2, code)
+    assert.matches("without a callback", out, 1, true)
+  end)
+
+  it("warns of functions that do not exist, in modules, too", function()
+    warns({
+      "events.lua:4: Gateway.sendToAl does not exist; did you mean Gateway.sendToAll?",
+      "events.lua:5: Timer.ad does not exist; did you mean Timer.add?",
+      "events.lua:5: gwrun.frobnicate does not exist",
+      "rooms.lua:2: Gateway.joinGruop does not exist; did you mean Gateway.joinGroup?",
+    }, [[
+require "rooms"
+Events = {}
+function Events.onMessage(id)
+  if never then Gateway.sendToAl("hello") end
+  if never then Timer.ad(1) gwrun.frobnicate() end
+end
+]], { ["rooms.lua"] = "local M = {}\nfunction M.join(id) return 'x' .. Gateway . joinGruop(id, 'x') end\nreturn M" })
+  end)
+
+  it("does not warn of comments, strings, additions and namesakes", function()
+    warns({}, [==[
+require "other"
+Events = {}
+function Gateway.sendToFriends() end
+-- Gateway.commented()
+--[[ Gateway.commented()
+]] --[=[ Gateway.commented() ]] ]=]
+local text = "Gateway.quoted() \" Gateway.quoted()" .. 'Gateway.quoted()' .. [[ Gateway.quoted() ]]
+function Events.onMessage(id, message)
+  Gateway.sendToFriends(message[id[1]] or text - 1)
+  message.Gateway.open() message:Log().x()
+  gwrun.json.encode(gwrun.jwt)
+  return Mysql.null, Redis.connect, Http.get, Log.info
+end
+]==], { ["other.lua"] = "local Gateway = {}\nreturn function(Timer) return Gateway.x, Timer.y end" })
+  end)
+end)

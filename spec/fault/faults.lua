@@ -1,0 +1,304 @@
+-- The faults, by name. Each is done under traffic and is over when it returns; what
+-- it may cost is known to spec/fault/promises.lua by the words given to lab:fault().
+-- The list `here` needs one machine, `between` a second one behind the proxies, `net`
+-- a second one in a network namespace.
+local loop = require "loop"
+
+local M = { here = {}, between = {}, net = {} }
+
+local TALK = 40 -- answers between two faults
+
+local here, between, net = M.here, M.between, M.net
+
+local function any(lab, role, where)
+  local list = {}
+  for _, p in ipairs(lab.system:processes(role)) do
+    if not where or where(p) then list[#list + 1] = p end
+  end
+  return assert(list[lab.random(#list)], "no " .. role)
+end
+
+local function kill_gateway(lab)
+  local gateway = any(lab, "gateway")
+  lab:strike(lab.system:inner_port(gateway.slot))
+  lab.signal(gateway.pid, "sigkill")
+end
+
+-- What a worker had begun is known where it shares its machine with the gateways.
+local function kill_worker(lab, worker)
+  lab:fault(worker.machine == 1 and "worker_killed" or "far_worker_killed")
+  lab.signal(worker.pid, "sigkill")
+end
+
+function here.worker_killed(lab) kill_worker(lab, any(lab, "worker")) end
+
+function here.all_workers_killed(lab)
+  for _, p in ipairs(lab.system:processes "worker") do kill_worker(lab, p) end
+end
+
+function here.gateway_killed(lab)
+  lab:fault "gateway_killed"
+  kill_gateway(lab)
+end
+
+function here.gateway_and_worker_killed(lab)
+  lab:fault "gateway_killed"
+  local worker = any(lab, "worker")
+  kill_gateway(lab)
+  kill_worker(lab, worker)
+end
+
+function here.register_killed(lab)
+  lab:fault "register_killed"
+  lab.signal(any(lab, "register").pid, "sigkill")
+end
+
+-- kill -9 of the master: the whole machine ends, and is started again.
+function here.master_killed(lab)
+  lab:fault "master_killed"
+  lab:strike_all()
+  lab.system:behead(1)
+  lab.system:power_on(1)
+end
+
+function here.power_lost(lab)
+  lab:fault "machine_off"
+  lab:strike_all()
+  lab.system:power_off(1)
+  lab.system:power_on(1)
+end
+
+function here.stopped_and_started(lab)
+  lab:fault "stopped"
+  lab:strike_all()
+  lab.system:shut_down(1)
+  lab.system:power_on(1)
+end
+
+-- An orderly end of one worker; the master starts another one.
+function here.worker_ended(lab)
+  lab:fault "worker_ended"
+  lab.signal(any(lab, "worker").pid, "sigterm")
+end
+
+-- Frozen while others get answers, and thawed before anybody minds.
+local function freeze(lab, role, name)
+  lab:fault(name)
+  local pid = any(lab, role).pid
+  lab.signal(pid, "sigstop")
+  local ok, message = pcall(lab.traffic, lab, TALK)
+  lab.signal(pid, "sigcont")
+  assert(ok, message)
+end
+
+function here.worker_frozen(lab) freeze(lab, "worker", "worker_frozen") end
+function here.gateway_frozen(lab) freeze(lab, "gateway", "gateway_frozen") end
+function here.register_frozen(lab) freeze(lab, "register", "register_frozen") end
+
+function here.master_frozen(lab)
+  lab:fault "master_frozen"
+  local master = lab.system.first.master
+  master:kill "sigstop"
+  local ok, message = pcall(lab.traffic, lab, TALK)
+  master:kill "sigcont"
+  assert(ok, message)
+end
+
+function here.reloaded(lab)
+  lab:fault "reloaded"
+  local code, out = lab.system.first:cli "reload"
+  assert(code == 0, out)
+end
+
+function here.broken_script_refused(lab)
+  lab:fault "broken_script_refused"
+  lab.system:write_script "Events = {} function Events.onMessage( end"
+  local code, out = lab.system.first:cli "reload"
+  lab.system:write_script(lab.system.script)
+  assert(code ~= 0, out)
+end
+
+-- A load that takes longer than what waits for it: the old script goes on meanwhile.
+function here.slow_script_loaded(lab)
+  lab:fault "slow_script_loaded"
+  lab.system:write_script(lab.system.script .. "\nlocal t = os.clock() while os.clock() - t < 0.5 do end")
+  local code, out = lab.system.first:cli "reload"
+  lab.system:write_script(lab.system.script)
+  assert(code == 0, out)
+end
+
+function here.clients_reset(lab)
+  lab:fault "clients_reset"
+  for _ = 1, 4 do
+    local life = lab.crowd:anyone(lab.random)
+    if life then lab.crowd.leave(life, "reset") end
+  end
+end
+
+function here.clients_left(lab)
+  lab:fault "clients_left"
+  for _ = 1, 4 do
+    local life = lab.crowd:anyone(lab.random)
+    if life then lab.crowd.leave(life, "in order") end
+  end
+end
+
+-- Everybody is gone and back, and a hundred more come with them.
+function here.stampede(lab)
+  lab:fault "stampede"
+  lab.crowd:stampede(100)
+end
+
+-- Some do not read, others say nothing; the rest goes on.
+function here.clients_slow_and_silent(lab)
+  lab:fault "clients_slow_and_silent"
+  local slow = lab.crowd:anyone(lab.random)
+  local silent = lab.crowd:anyone(lab.random)
+  if slow then slow.socket:read_stop() end
+  if silent then silent.silent = true end
+  lab:traffic(TALK)
+  if slow then slow:read_on() end
+  if silent then silent.silent = nil end
+end
+
+function here.client_way_reset(lab)
+  lab:fault "client_way_reset"
+  for i, way in ipairs(lab.ways) do
+    lab:strike("way" .. i)
+    way:cut "reset"
+  end
+end
+
+function here.client_way_closed(lab)
+  lab:fault "client_way_closed"
+  for i, way in ipairs(lab.ways) do
+    lab:strike("way" .. i)
+    way:cut "in order"
+  end
+end
+
+function here.client_way_half_closed(lab)
+  lab:fault "client_way_half_closed"
+  for i, way in ipairs(lab.ways) do
+    lab:strike("way" .. i)
+    way:half_close()
+  end
+end
+
+local function spoil(lab, list, mode, name)
+  lab:fault(name)
+  for _, way in ipairs(list) do way:set(mode) end
+  lab:traffic(TALK)
+  for _, way in ipairs(list) do way:set "pass" end
+end
+
+function here.client_way_in_bytes(lab) spoil(lab, lab.ways, "chunks", "client_way_in_bytes") end
+function here.client_way_stalled(lab) spoil(lab, lab.ways, "stall", "client_way_stalled") end
+
+function between.links_in_bytes(lab) spoil(lab, lab.system.links, "chunks", "links_in_bytes") end
+
+function between.links_reset(lab)
+  lab:fault "link_cut"
+  for _, link in ipairs(lab.system.links) do lab:links_broke(link:cut "reset") end
+end
+
+function between.links_closed(lab)
+  lab:fault "link_cut"
+  for _, link in ipairs(lab.system.links) do lab:links_broke(link:cut "in order") end
+end
+
+function between.links_half_closed(lab)
+  lab:fault "link_cut"
+  for _, link in ipairs(lab.system.links) do lab:links_broke(link:half_close()) end
+end
+
+function between.one_gateways_links_stalled(lab)
+  spoil(lab, { lab.system.links[1] }, "stall", "link_stalled")
+end
+
+-- One process dies while the links are broken as well.
+function between.links_reset_and_worker_killed(lab)
+  between.links_reset(lab)
+  here.worker_killed(lab)
+end
+
+-- The second machine has only workers.
+function between.workers_machine_off(lab)
+  lab:fault "machine_off"
+  lab:fault "link_cut"
+  lab.system:power_off(2)
+  lab:traffic(TALK)
+  lab.system:power_on(2)
+end
+
+-- All links of the second machine may break.
+local function partition(lab)
+  lab:fault "partition"
+  local elsewhere = 0
+  for _, p in ipairs(lab.system:processes "worker") do elsewhere = elsewhere + (p.machine - 1) end
+  lab:links_broke(elsewhere * #lab.system:processes "gateway")
+end
+
+-- The second machine's cable is out for a moment.
+function net.cable_out(lab)
+  partition(lab)
+  lab.system.net:cable(2, false)
+  lab:traffic(TALK)
+  lab.system.net:cable(2, true)
+end
+
+-- Packets vanish, both ways or one, and nobody gets an error.
+local function vanish(lab, ...)
+  partition(lab)
+  for _, way in ipairs { ... } do lab.system.net:lose(way[1], way[2], true) end
+  lab:traffic(TALK)
+  for _, way in ipairs { ... } do lab.system.net:lose(way[1], way[2], false) end
+end
+
+function net.packets_vanish(lab) vanish(lab, { 1, 2 }, { 2, 1 }) end
+function net.packets_to_workers_vanish(lab) vanish(lab, { 1, 2 }) end
+function net.packets_to_gateways_vanish(lab) vanish(lab, { 2, 1 }) end
+
+-- The cable is out until the gateways have given the workers behind it up.
+function net.cable_out_until_noticed(lab)
+  partition(lab)
+  lab.system.net:cable(2, false)
+  loop.poll("the gateways to miss the workers", function()
+    for _, p in ipairs(lab.system:processes "gateway") do
+      if not p.counters or p.counters.workers > 1 then return false end
+    end
+    return true
+  end, 90)
+  lab:traffic(TALK)
+  lab.system.net:cable(2, true)
+end
+
+-- The workers' machine loses power: not even a FIN leaves it; it is back at once.
+function net.workers_machine_off(lab)
+  lab:fault "machine_off"
+  lab.system.net:cable(2, false)
+  lab.system:power_off(2)
+  lab:traffic(TALK)
+  lab.system.net:cable(2, true)
+  lab.system:power_on(2)
+end
+
+--- One fault with talk before and behind it; list: which one has it, if not `here` or
+--- `between`.
+function M.run(lab, name, list)
+  list = list or (here[name] and here or between)
+  lab:traffic(TALK)
+  assert(list[name], name)(lab)
+  lab:traffic(TALK)
+  lab:wait_healthy()
+end
+
+--- The names of a list, in one order.
+function M.names(list)
+  local names = {}
+  for name in pairs(list) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+return M

@@ -1,0 +1,72 @@
+-- Machines as network namespaces: two, each with a cable into a switch that a third
+-- one has, where the clients (and the driver) are. Needs root.
+local process = require "process"
+
+local M = {}
+M.__index = M
+
+local ip = "/usr/sbin/ip"
+
+local function run(...)
+  local code, out = process.run { ... }
+  assert(code == 0, table.concat({ ... }, " ") .. ": " .. out)
+end
+
+--- The machines of that name, which add() has made.
+function M.named(name)
+  local self = setmetatable({ name = name, prefix = {}, address = {}, hardware = {} }, M)
+  for i = 1, 2 do
+    self.prefix[i] = { ip, "netns", "exec", name .. i }
+    self.address[i] = "10.78.0." .. i
+    self.hardware[i] = "02:00:00:00:00:0" .. i
+  end
+  return self
+end
+
+--- Words in front of a command that is to run where the clients are.
+function M:clients() return { ip, "netns", "exec", self.name .. "c" } end
+
+--- Make them; nil and the reason where that is not allowed.
+function M.add(name)
+  local self, clients = M.named(name), name .. "c"
+  local code, out = process.run { ip, "netns", "add", clients }
+  if code ~= 0 then return nil, out end
+  code, out = process.run { ip, "-n", clients, "link", "add", "switch", "type", "bridge" }
+  if code ~= 0 then
+    process.run { ip, "netns", "del", clients }
+    return nil, out
+  end
+  run(ip, "-n", clients, "addr", "add", "10.78.0.100/24", "dev", "switch")
+  run(ip, "-n", clients, "link", "set", "switch", "up")
+  run(ip, "-n", clients, "link", "set", "lo", "up")
+  for i = 1, 2 do
+    local ns = name .. i
+    run(ip, "netns", "add", ns)
+    run(ip, "-n", clients, "link", "add", "port" .. i, "type", "veth", "peer", "name", "eth0",
+      "address", self.hardware[i], "netns", ns)
+    run(ip, "-n", clients, "link", "set", "port" .. i, "master", "switch", "up")
+    run(ip, "-n", ns, "addr", "add", self.address[i] .. "/24", "dev", "eth0")
+    run(ip, "-n", ns, "link", "set", "eth0", "up")
+    run(ip, "-n", ns, "link", "set", "lo", "up")
+  end
+  return self
+end
+
+function M:remove()
+  for i = 1, 2 do process.run { ip, "netns", "del", self.name .. i } end
+  process.run { ip, "netns", "del", self.name .. "c" }
+end
+
+--- Pull a machine's cable out of the switch, or plug it in.
+function M:cable(i, plugged)
+  run(ip, "-n", self.name .. "c", "link", "set", "port" .. i, plugged and "up" or "down")
+end
+
+--- Let all packets from one machine to the other vanish, or no longer: they go to a
+--- hardware address that nobody has.
+function M:lose(from, to, vanish)
+  run(ip, "-n", self.name .. from, "neigh", "replace", self.address[to], "lladdr",
+    vanish and "02:00:00:00:00:99" or self.hardware[to], "dev", "eth0", "nud", "permanent")
+end
+
+return M

@@ -1,0 +1,88 @@
+-- What is promised at this moment. Each finding of the ledger belongs to a promise;
+-- one that the program does not keep yet, at all or after some faults, is printed as
+-- a figure, with what is missing. When a feature lands its `except` goes.
+local M = {}
+
+local BOOK = "the gateways' book of who is there"
+local RING = "an index of what has begun that outlives its worker"
+local BULK = "acknowledged commands"
+local UNKNOWN = "a counter of what was on a link that acknowledges nothing"
+
+-- except: faults after which it is not promised yet ("any": never); missing: why.
+M.rows = {
+  { finding = "close_missing", promise = "P1",
+    except = { gateway_killed = true, machine_off = true, master_killed = true },
+    text = "onClose begins for every onConnect", missing = BOOK },
+  { finding = "close_twice", promise = "P1",
+    except = { link_cut = true, machine_off = true, partition = true, master_killed = true, worker_killed = true,
+      far_worker_killed = true },
+    text = "onClose begins once", missing = BOOK },
+  { finding = "close_without_connect", promise = "P1", text = "onClose comes for who has connected" },
+  { finding = "message_after_close", promise = "P1",
+    except = { link_cut = true, machine_off = true, partition = true },
+    text = "nothing comes after onClose", missing = BOOK },
+  { finding = "close_info_wrong", promise = "P1", text = "onClose knows session and cause" },
+  { finding = "connect_missing", promise = "P1", text = "onConnect begins for everybody" },
+  { finding = "connect_twice", promise = "P2",
+    except = { link_cut = true, machine_off = true, partition = true, worker_killed = true, far_worker_killed = true },
+    text = "onConnect begins once", missing = RING },
+  { finding = "message_twice", promise = "P2",
+    except = { link_cut = true, machine_off = true, partition = true, worker_killed = true, far_worker_killed = true },
+    text = "a handler begins once for a message", missing = RING },
+  { finding = "message_reordered", promise = "P2", text = "a client's messages begin in order" },
+  { finding = "handlers_overlap", promise = "P2",
+    except = { link_cut = true, machine_off = true, partition = true }, missing = RING,
+    text = "a client's handlers run one at a time" },
+  { finding = "answer_twice", promise = "P2",
+    except = { link_cut = true, machine_off = true, partition = true }, missing = RING,
+    text = "no client gets an answer twice" },
+  { finding = "answer_reordered", promise = "P2", text = "a client gets answers in order" },
+  { finding = "answer_of_nothing", promise = "P2", text = "nobody gets answers to what was not asked" },
+  { finding = "answer_without_handler", promise = "P2", text = "each answer is a handler's" },
+  { finding = "send_twice", promise = "P2",
+    except = { link_cut = true, machine_off = true, partition = true, worker_killed = true, far_worker_killed = true }, missing = RING,
+    text = "a send arrives once" },
+  { finding = "event_uncounted", promise = "P3", except = { stranger_killed = true }, missing = UNKNOWN,
+    text = "an event that did not run to its end is counted" },
+  { finding = "event_overcounted", promise = "P3", text = "no event is counted as lost that was not" },
+  { finding = "send_uncounted", promise = "P3",
+    except = { link_cut = true, machine_off = true, partition = true, worker_killed = true, far_worker_killed = true },
+    text = "a send that did not arrive is counted", missing = BULK },
+  { finding = "disconnected", promise = "P4", text = "nobody is disconnected but by their gateway's end" },
+  { finding = "link_cost", promise = "P4", text = "a link costs what its other side may have begun" },
+  { finding = "line_unreadable", promise = "the laboratory", text = "the log can be read" },
+  { finding = "nothing_counted", promise = "the laboratory", text = "there was something to count" },
+}
+
+local by_finding = {}
+for _, row in ipairs(M.rows) do by_finding[row.finding] = row end
+
+local function excepted(row, faults)
+  if not row.except then return nil end
+  for fault in pairs(faults) do
+    if row.except[fault] or row.except.any then return fault end
+  end
+  return row.except.any and "any"
+end
+
+--- Hold findings against the table: the lines of the broken promises, and of what is
+--- not promised yet but was seen. faults: set of the names of what was done.
+function M.hold(findings, faults)
+  local broken, figures = {}, {}
+  for finding, seen in pairs(findings) do
+    local row = assert(by_finding[finding], "a finding without a promise: " .. finding)
+    local why = excepted(row, faults)
+    local line = ("%s %s: %d against “%s” (%s)"):format(row.promise, finding, seen.count, row.text,
+      table.concat(seen.examples, "; "))
+    if why then
+      figures[#figures + 1] = ("%s; not promised after %s: missing is %s"):format(line, why, row.missing)
+    else
+      broken[#broken + 1] = line
+    end
+  end
+  table.sort(broken)
+  table.sort(figures)
+  return broken, figures
+end
+
+return M

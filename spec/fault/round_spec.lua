@@ -1,0 +1,65 @@
+-- The short round: every kind of fault once, by a fixed seed, and the accounts. What
+-- is not promised yet is printed as a figure.
+local faults = require "spec.fault.faults"
+local lab = require "spec.fault.lab"
+
+-- Each kind of fault is in one of these rounds.
+local rounds = {
+  { "reloads, good, slow and broken", { "reloaded", "slow_script_loaded", "broken_script_refused" } },
+  { "kill -9 of workers", { "worker_killed", "all_workers_killed" } },
+  { "kill -9 of gateways", { "gateway_killed" } },
+  { "kill -9 of a gateway with a worker", { "gateway_and_worker_killed" } },
+  { "the end of the register", { "register_killed", "register_frozen" } },
+  { "kill -9 of the master", { "master_killed" } },
+  { "a machine off and on", { "power_lost" } },
+  { "an orderly end", { "worker_ended", "stopped_and_started" } },
+  { "processes that froze and thawed", { "worker_frozen", "gateway_frozen", "master_frozen" } },
+  { "clients that come and go", { "clients_reset", "clients_left", "stampede", "clients_slow_and_silent" } },
+  { "clients' connections that break", { "client_way_in_bytes", "client_way_stalled", "client_way_half_closed",
+    "client_way_closed", "client_way_reset" } },
+}
+
+local rounds_between = {
+  { "links cut into bytes, and stalled", { "links_in_bytes", "one_gateways_links_stalled" } },
+  { "links that break", { "links_reset", "links_closed", "links_half_closed" } },
+  { "links that break as a worker dies", { "links_reset_and_worker_killed" } },
+  { "a machine of workers off and on", { "workers_machine_off" } },
+}
+
+local function describe_rounds(what, options, list)
+  describe(what, function()
+    local system
+
+    setup(function() system = lab.start(options) end)
+    teardown(function() if system then system:stop() end end)
+
+    for _, entry in ipairs(list) do
+      it("accounts for every message after " .. entry[1], function()
+        system:begin_round()
+        for _, name in ipairs(entry[2]) do faults.run(system, name) end
+        local broken, figures, counted = system:settle()
+        for _, line in ipairs(figures) do io.stdout:write("# ", line, "\n") end
+        assert.same({}, broken)
+        assert.is_true(counted.messages > 80)
+      end)
+    end
+  end)
+end
+
+describe_rounds("one machine", { seed = 1 }, rounds)
+describe_rounds("a machine of gateways and one of workers", { seed = 2, workers = { count = 1 }, elsewhere = 2 },
+  rounds_between)
+
+describe("the short round", function()
+  it("has every kind of fault", function()
+    local seen = {}
+    for _, list in ipairs { rounds, rounds_between } do
+      for _, entry in ipairs(list) do
+        for _, name in ipairs(entry[2]) do seen[name] = true end
+      end
+    end
+    for _, list in ipairs { faults.here, faults.between } do
+      for _, name in ipairs(faults.names(list)) do assert.is_true(seen[name], name) end
+    end
+  end)
+end)

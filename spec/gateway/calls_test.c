@@ -1,0 +1,336 @@
+/* Requests between clients and workers, with raw sockets as the workers: which
+ * one gets a request, what becomes of it when that is lost, and what answers
+ * are taken. */
+#include "gateway_fixture.h"
+#include "wire/answer.h"
+#include "wire/bigendian.h"
+#include "wire/httpcall.h"
+
+#define GET    "GET /a?b=1 HTTP/1.1\r\nHost: x\r\nX-A: b\r\n\r\n"
+#define FIELDS 16
+
+static const char *const answers[] = {"ack", "request", "on_request", NULL};
+
+/* A worker's two links: commands, and events. */
+struct worker {
+    struct peer *commands, *events;
+};
+
+static struct test *t;
+static struct peer *client;
+
+static void say(struct peer *p, uint8_t cmd, const char *key, const char *pair,
+    const char *const *features)
+{
+    const struct cmdjson_tokens tokens = {.pair = pair};
+    struct buf json = {0};
+
+    cmdjson_put_auth(&json, key, t->conf.secret_key, features, &tokens);
+    buf_append_byte(&json, 0);
+    command(p, cmd, 0, "", (char *)json.data);
+    buf_fini(&json);
+}
+
+static struct worker join_acking(const char *key, const char *const *features)
+{
+    static const char *const none[] = {NULL};
+    static unsigned pairs;
+    struct worker w = {dial(t, &t->inner), dial(t, &t->inner)};
+    size_t before = status(t).workers;
+    char pair[16];
+
+    snprintf(pair, sizeof(pair), "%u", ++pairs);
+    say(w.commands, FRAME_GATEWAY_CLIENT_CONNECT, NULL, pair, none);
+    say(w.events, FRAME_WORKER_CONNECT, key, pair, features);
+    UNTIL(t, status(t).workers > before);
+    UNTIL(t, t->ready);
+    return w;
+}
+
+static void leave(struct worker *w)
+{
+    hang_up(w->events);
+    hang_up(w->commands);
+}
+
+static void serve_calls(void)
+{
+    t = prepare(&proto_http);
+    t->conf.response_max = 100;
+    start(t);
+}
+
+/* The next packet with that command; its bytes stay until forget(). */
+static size_t next(struct peer *p, uint8_t cmd, struct frame *f)
+{
+    for (;;) {
+        size_t len;
+
+        UNTIL(t, (len = packet_len(p)) > 0)
+        assert_false(p->ended);
+        assert_int_equal(frame_decode(f, p->in.data, len), 0);
+        if (f->cmd == cmd)
+            return len;
+        buf_consume(&p->in, len);
+    }
+}
+
+/* The number of the request that this worker gets next. */
+static uint32_t get_request(const struct worker *w)
+{
+    struct httphead_field fields[FIELDS];
+    struct httpcall call = {.head = {.fields = fields, .max = FIELDS}};
+    struct frame f;
+    size_t len = next(w->events, FRAME_REQUEST, &f);
+    uint32_t number = f.connection_id;
+
+    assert_int_equal(f.ext_len, 4);
+    assert_int_equal(get32(f.ext), 100);
+    assert_int_equal(httpcall_read(&call, f.body, f.body_len), 0);
+    assert_string_equal(call.head.method, "GET");
+    assert_string_equal(call.head.target, "/a?b=1");
+    assert_string_equal(httphead_find(&call.head, "x-a"), "b");
+    assert_string_equal(call.remote_addr, "127.0.0.1");
+    assert_int_equal(call.server_port, addr_port(&t->outer));
+    buf_consume(&w->events->in, len);
+    return number;
+}
+
+static void ask(const char *text)
+{
+    client = dial(t, &t->outer);
+    put_str(client, text);
+}
+
+static void put_frame(
+    struct peer *p, uint8_t cmd, uint32_t number, const void *body, size_t len)
+{
+    struct frame f = {
+        .cmd = cmd, .connection_id = number, .body = body, .body_len = len};
+    struct buf packet = {0};
+
+    frame_encode(&packet, &f);
+    put(p, packet.data, packet.len);
+    buf_fini(&packet);
+}
+
+static void begin(const struct worker *w, uint32_t number)
+{
+    uint8_t body[4];
+
+    put32(body, number);
+    put_frame(w->commands, FRAME_REQUEST_BEGUN, 0, body, sizeof(body));
+}
+
+static void answer(const struct worker *w, uint32_t number, unsigned status,
+    const char *header, const char *body)
+{
+    struct buf said = {0};
+
+    answer_put_status(&said, status);
+    if (header)
+        answer_put(&said, ANSWER_HEADER, header, strlen(header));
+    answer_put(&said, ANSWER_BODY, body, strlen(body));
+    put_frame(w->events, FRAME_REQUEST, number, said.data, said.len);
+    buf_fini(&said);
+}
+
+/* The client gets that status, and the connection goes on. */
+static void expect_status(unsigned want)
+{
+    char line[32];
+
+    snprintf(line, sizeof(line), "HTTP/1.1 %u ", want);
+    expect_str(client, line);
+}
+
+static bool has_text(const char *text)
+{
+    return client->in.len > 0 &&
+           memmem(client->in.data, client->in.len, text, strlen(text)) != NULL;
+}
+
+static void end_all(void)
+{
+    hang_up(client);
+    UNTIL(t, status(t).port.connections == 0);
+    finish(t);
+}
+
+static void one_worker_answers(void **state)
+{
+    struct worker w;
+    uint32_t number;
+
+    serve_calls();
+    w = join_acking("w:0", answers);
+    ask(GET);
+    number = get_request(&w);
+    begin(&w, number);
+    answer(&w, number + 1, 200, NULL, "of nobody");
+    answer(&w, number, 201, "X-C: d", "body");
+    expect_status(201);
+    answer(&w, number, 202, NULL, "too late");
+    put_str(client, GET);
+    answer(&w, get_request(&w), 203, NULL, "again");
+    UNTIL(t, (take(client), has_text("\r\n\r\nagain")));
+    assert_false(has_text("late"));
+    assert_int_equal(status(t).port.requests, 2);
+    leave(&w);
+    end_all();
+}
+
+static void what_has_not_begun_goes_to_another(void **state)
+{
+    struct worker first, second;
+    uint32_t number;
+
+    serve_calls();
+    first = join_acking("w:0", answers);
+    ask(GET);
+    number = get_request(&first);
+    second = join_acking("w:1", answers);
+    leave(&first);
+    assert_int_equal(get_request(&second), number);
+    begin(&second, number);
+    answer(&second, number, 200, NULL, "second");
+    expect_status(200);
+    assert_int_equal(status(t).requests_again, 1);
+    assert_int_equal(status(t).requests_lost, 0);
+    leave(&second);
+    end_all();
+}
+
+static void what_has_begun_does_not(void **state)
+{
+    struct worker first, second;
+
+    serve_calls();
+    first = join_acking("w:0", answers);
+    ask(GET);
+    begin(&first, get_request(&first));
+    second = join_acking("w:1", answers);
+    leave(&first);
+    expect_status(502);
+    assert_int_equal(status(t).requests_again, 0);
+    assert_int_equal(status(t).requests_lost, 1);
+    leave(&second);
+    end_all();
+}
+
+static void without_another_worker_it_is_503(void **state)
+{
+    struct worker w;
+
+    serve_calls();
+    w = join_acking("w:0", answers);
+    ask(GET);
+    get_request(&w);
+    leave(&w);
+    expect_status(503);
+    hang_up(client);
+    ask(GET); /* it had the callback when it was here */
+    expect_status(503);
+    end_all();
+}
+
+static void an_answer_that_is_not_valid_is_502(void **state)
+{
+    static const struct {
+        unsigned status;
+        const char *header, *body;
+    } table[] = {
+        {100, NULL, ""},
+        {600, NULL, ""},
+        {200, "Content-Length: 1", ""},
+        {200, "X: a\r\nY: b", ""},
+        {200, NULL,
+            "more than a hundred bytes ........................................"
+            "...................................................."},
+    };
+    struct worker w;
+
+    serve_calls();
+    w = join_acking("w:0", answers);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        ask(GET);
+        answer(&w, get_request(&w), table[i].status, table[i].header,
+            table[i].body);
+        expect_status(502);
+        hang_up(client);
+    }
+    assert_int_equal(status(t).requests_lost, 5);
+    ask(GET);
+    put_frame(w.events, FRAME_REQUEST, get_request(&w), "abc", 3);
+    expect_status(502);
+    leave(&w);
+    end_all();
+}
+
+static void who_left_is_forgotten(void **state)
+{
+    struct worker w;
+    uint32_t number;
+
+    serve_calls();
+    w = join_acking("w:0", answers);
+    ask("GET /a?b=1 HTTP/1.1\r\nHost: x\r\nX-A: b\r\n\r\n");
+    number = get_request(&w);
+    setsockopt(client->fd, SOL_SOCKET, SO_LINGER,
+        &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    hang_up(client);
+    UNTIL(t, status(t).port.connections == 0);
+    answer(&w, number, 200, NULL, "nobody");
+    ask(GET);
+    answer(&w, get_request(&w), 200, NULL, "somebody");
+    expect_status(200);
+    leave(&w);
+    end_all();
+}
+
+static void only_scripts_that_want_them_get_requests(void **state)
+{
+    static const char *const none[] = {"ack", "request", NULL};
+    struct worker w;
+    struct frame f;
+
+    serve_calls();
+    w = join_acking("w:0", none);
+    buf_consume(&w.events->in, next(w.events, FRAME_REQUEST_WATCH, &f));
+    ask(GET);
+    expect_status(404);
+    hang_up(client);
+    put_frame(w.events, FRAME_REQUEST_WATCH, 0, "1", 1);
+    UNTIL(t, status(t).port.connections == 0);
+    for (;;) { /* until the gateway has read that */
+        char answer_line[12] = "";
+
+        ask(GET);
+        UNTIL(
+            t, (take(client), client->in.len > 0 || packet_len(w.events) > 0));
+        if (packet_len(w.events) > 0)
+            break;
+        memcpy(answer_line, client->in.data, sizeof(answer_line) - 1);
+        assert_string_equal(answer_line, "HTTP/1.1 40");
+        hang_up(client);
+    }
+    answer(&w, get_request(&w), 200, NULL, "now");
+    expect_status(200);
+    leave(&w);
+    end_all();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_worker_answers),
+        cmocka_unit_test(what_has_not_begun_goes_to_another),
+        cmocka_unit_test(what_has_begun_does_not),
+        cmocka_unit_test(without_another_worker_it_is_503),
+        cmocka_unit_test(an_answer_that_is_not_valid_is_502),
+        cmocka_unit_test(who_left_is_forgotten),
+        cmocka_unit_test(only_scripts_that_want_them_get_requests),
+    };
+
+    return cmocka_run_group_tests_name("gateway.calls", tests, NULL, NULL);
+}

@@ -1,0 +1,225 @@
+/* The sockets that a configuration asks for, on ports that the kernel chose. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../support/tempdir.h"
+#include "net/listener.h"
+#include "role/plan.h"
+
+struct world {
+    char dir[TEMPDIR_SIZE];
+    char listen[64], run_dir[TEMPDIR_SIZE + 8];
+    struct config_gateway gateway;
+    struct config config;
+    struct config_workers workers[2];
+};
+
+/* A loopback address that no other process uses, so that a port stays free. */
+static const char *own_ip(void)
+{
+    static char ip[INET_ADDRSTRLEN];
+    unsigned pid = (unsigned)getpid();
+
+    snprintf(ip, sizeof(ip), "127.%u.%u.%u", 1 + pid / 62500 % 254,
+        1 + pid / 250 % 250, 1 + pid % 250);
+    return ip;
+}
+
+/* A free port of it. */
+static uint16_t find_port(void)
+{
+    union addr a;
+    socklen_t len = sizeof(a);
+    char any[ADDR_TEXT_SIZE];
+    int fd;
+
+    snprintf(any, sizeof(any), "%s:0", own_ip());
+    assert_int_equal(addr_parse(&a, any), 0);
+    fd = listener_bind(&a, false);
+    assert_true(fd >= 0);
+    assert_int_equal(getsockname(fd, &a.sa, &len), 0);
+    close(fd);
+    return addr_port(&a);
+}
+
+static void setup(struct world *w)
+{
+    memset(w, 0, sizeof(*w));
+    tempdir_make(w->dir);
+    snprintf(w->run_dir, sizeof(w->run_dir), "%s/run", w->dir);
+    snprintf(w->listen, sizeof(w->listen), "%s:%u", own_ip(), find_port());
+    w->gateway.conf.name = "Chat";
+    w->gateway.conf.lan_ip = w->gateway.inner_listen = own_ip();
+    w->gateway.conf.start_port = find_port();
+    w->gateway.listen = w->gateway.address = w->listen;
+    w->gateway.count = 1;
+    w->config.root = w->dir;
+    w->config.run_dir = w->run_dir;
+    w->config.gateways = &w->gateway;
+    w->config.ngateways = 1;
+    assert_int_equal(chdir(w->dir), 0);
+}
+
+static uint16_t bound_port(int fd)
+{
+    union addr a;
+    socklen_t len = sizeof(a);
+
+    assert_int_equal(getsockname(fd, &a.sa, &len), 0);
+    return addr_port(&a);
+}
+
+static void gives_each_process_its_sockets(void **state)
+{
+    struct stat first, second;
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+
+    setup(&w);
+    w.workers[0] = (struct config_workers){.conf = {.name = "W"}, .count = 2};
+    w.config.workers = w.workers;
+    w.config.nworkers = 1;
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    assert_int_equal(p.nchildren, 3);
+    assert_string_equal(p.children[0].role, "worker");
+    assert_int_equal(fstat(p.children[0].fds[0], &first), 0);
+    assert_int_equal(fstat(p.children[1].fds[0], &second), 0);
+    assert_int_equal(first.st_ino, second.st_ino); /* the table they share */
+    assert_int_equal(fstat(p.children[0].fds[1], &first), 0);
+    assert_int_equal(fstat(p.children[1].fds[1], &second), 0);
+    assert_int_not_equal(first.st_ino, second.st_ino); /* each one's script */
+    assert_int_equal(p.children[0].fds[2], -1);
+    assert_int_equal(p.children[1].slot, 1);
+    assert_string_equal(p.children[2].role, "gateway");
+    assert_int_equal(
+        bound_port(p.children[2].fds[1]), w.gateway.conf.start_port);
+    for (int i = 0; i < 3; i++)
+        assert_true(fcntl(p.children[2].fds[i], F_GETFD) & FD_CLOEXEC);
+    for (int i = 0; i < 4; i++)
+        assert_true(fcntl(p.children[i / 2].fds[i % 2], F_GETFD) & FD_CLOEXEC);
+    plan_free(&p);
+}
+
+static void numbers_each_kind_of_workers_from_0(void **state)
+{
+    struct stat first, last;
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+    unsigned index;
+
+    setup(&w);
+    w.workers[0] = (struct config_workers){
+        .conf = {.name = "Chat", .shared_keys = 10}, .count = 2};
+    w.workers[1] = (struct config_workers){
+        .conf = {.name = "Billing", .shared_keys = 20}, .count = 1};
+    w.config.workers = w.workers;
+    w.config.nworkers = 2;
+    assert_int_equal(config_shared_keys(&w.config), 20);
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    assert_int_equal(p.nchildren, 4);
+    assert_string_equal(p.children[1].name, "Chat");
+    assert_string_equal(p.children[2].name, "Billing");
+    assert_int_equal(p.children[2].slot, 2);
+    assert_int_equal(fstat(p.children[0].fds[0], &first), 0);
+    assert_int_equal(fstat(p.children[2].fds[0], &last), 0);
+    assert_int_equal(first.st_ino, last.st_ino); /* the table they share */
+    assert_ptr_equal(plan_workers(&w.config, 1, &index), &w.workers[0]);
+    assert_int_equal(index, 1);
+    assert_ptr_equal(plan_workers(&w.config, 2, &index), &w.workers[1]);
+    assert_int_equal(index, 0);
+    assert_null(plan_workers(&w.config, 3, &index));
+    plan_free(&p);
+}
+
+static void gives_processes_of_one_port_a_socket_each(void **state)
+{
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+
+    setup(&w);
+    w.gateway.count = 2;
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    assert_int_equal(p.nchildren, 2);
+    assert_int_not_equal(p.children[0].fds[0], p.children[1].fds[0]);
+    assert_int_equal(
+        bound_port(p.children[0].fds[0]), bound_port(p.children[1].fds[0]));
+    plan_free(&p);
+}
+
+static void names_port_setting_and_owner_of_a_port_in_use(void **state)
+{
+    struct world w;
+    struct plan p;
+    union addr a;
+    char err[PLAN_ERR_SIZE] = "", pid[32];
+    int fd;
+
+    setup(&w);
+    w.gateway.count = 2; /* sharing must not hide it */
+    assert_int_equal(addr_parse(&a, w.listen), 0);
+    fd = listener_bind(&a, true);
+    assert_true(fd >= 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(plan_make(&p, &w.config, err), -EADDRINUSE);
+    snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
+    assert_non_null(strstr(err, w.listen));
+    assert_non_null(strstr(err, "listen of gateway \"Chat\""));
+    assert_non_null(strstr(err, pid));
+    close(fd);
+}
+
+static void finds_the_group_of_a_gateway(void **state)
+{
+    struct config_gateway gateways[2] = {{.count = 2}, {.count = 3}};
+    struct config c = {.gateways = gateways, .ngateways = 2};
+    unsigned index;
+
+    assert_ptr_equal(plan_gateway(&c, 1, &index), &gateways[0]);
+    assert_int_equal(index, 1);
+    assert_ptr_equal(plan_gateway(&c, 4, &index), &gateways[1]);
+    assert_int_equal(index, 2);
+    assert_null(plan_gateway(&c, 5, &index));
+}
+
+static void shortens_paths_below_the_root_folder(void **state)
+{
+    struct config c = {.root = "/srv/chat", .run_dir = "/srv/chat/run"};
+    char *path = plan_run_path(&c, "gwrun.sock");
+
+    assert_string_equal(path, "run/gwrun.sock");
+    free(path);
+    c.run_dir = "/run/chat";
+    path = plan_run_path(&c, "gwrun.sock");
+    assert_string_equal(path, "/run/chat/gwrun.sock");
+    free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_each_process_its_sockets),
+        cmocka_unit_test(numbers_each_kind_of_workers_from_0),
+        cmocka_unit_test(gives_processes_of_one_port_a_socket_each),
+        cmocka_unit_test(names_port_setting_and_owner_of_a_port_in_use),
+        cmocka_unit_test(finds_the_group_of_a_gateway),
+        cmocka_unit_test(shortens_paths_below_the_root_folder),
+    };
+
+    return cmocka_run_group_tests_name("role.plan", tests, NULL, NULL);
+}

@@ -1,0 +1,75 @@
+-- A system without a register: the configuration lists the gateways.
+local loop = require "loop"
+local tcp = require "tcp"
+local testbed = require "testbed"
+
+local script = [[
+Events = {}
+function Events.onMessage(client_id, message) Gateway.sendToAll(message .. "\n", nil, nil, true) end
+function Events.onClose(client_id) Log.notice("left " .. client_id) end
+]]
+
+describe("gateways that stand in a list", function()
+  local app
+
+  setup(function()
+    app = testbed.new {
+      script = script,
+      gateways = { { listen = "text" }, { listen = "text" } },
+      workers = { count = 2 },
+      config = function(t)
+        local list = {}
+        for i, gateway in ipairs(t.gateways) do list[i] = "127.0.0.1:" .. gateway.start_port end
+        t.register, t.register_address, t.discovery = nil, nil, { gateways = list }
+      end,
+    }
+    assert.equal(0, (app:cli "check"))
+    app:up()
+  end)
+
+  teardown(function() app:stop() end)
+
+  local function wait_served()
+    loop.poll("all to be connected", function() return (app:cli "status") == 0 end)
+  end
+
+  -- The port's backlog has a connection before the gateway has the client.
+  local function join(port)
+    local client = tcp.connect(port)
+    client:send "here\n"
+    client:receive "here\n"
+    return client
+  end
+
+  local function chat()
+    local b = join(app.port[2])
+    local a = join(app.port[1])
+    b:receive "here\n"
+    a:send "from one\n"
+    assert.equal("from one\n", b:receive "\n")
+    b:send "from the other\n"
+    a:receive "from the other\n"
+    a:close()
+    b:close()
+  end
+
+  it("are found without a register, and found again", function()
+    wait_served()
+    chat()
+    os.execute("kill -9 " .. app:pids "gateway"[1])
+    app:wait_log "child ended, starting another one child=gateway"
+    wait_served()
+    chat()
+  end)
+
+  it("are found by programs", function()
+    testbed.write_file(app.dir .. "/count.lua", 'print(Gateway.getAllClientCount() .. " clients")')
+    local a = join(app.port[1])
+    -- Those of the test before may still be leaving.
+    loop.poll("one client", function()
+      local code, out = app:cli("exec", "count.lua")
+      return code == 0 and out:find("1 clients", 1, true)
+    end)
+    a:close()
+  end)
+end)

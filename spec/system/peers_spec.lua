@@ -1,0 +1,100 @@
+-- Two workers of one name and number on one host: they do not take the clients
+-- from each other for ever, and the logs say what to do.
+local loop = require "loop"
+local process = require "process"
+local tcp = require "tcp"
+local testbed = require "testbed"
+
+local WORKER_CONNECT = 200
+
+local script = [[
+Events = {}
+function Events.onMessage(client_id, message) Gateway.sendToCurrentClient("answer to " .. message) end
+]]
+
+local function start()
+  return testbed.start {
+    script = script,
+    gateways = { { listen = "text" } },
+    workers = { name = "Chat" },
+    config = function(c) c.log = { level = "info" } end, -- who joins
+  }
+end
+
+-- As PHP's worker introduces itself.
+local function join_as_php(app)
+  local link = tcp.connect(app.config.gateways[1].start_port)
+  local body = [[{"worker_key":"Chat:0","secret_key":""}]]
+  link:send((">I4 B I4 I2 I4 I2 I4 B I2 I4"):pack(28 + #body, WORKER_CONNECT, 0, 0, 0, 0, 0, 1, 0, 0) .. body)
+  return link
+end
+
+--- Workers that another master starts, for the first one's gateway.
+local function start_beside(app, name)
+  local second = testbed.new {
+    script = script,
+    workers = { name = name },
+    config = function(c)
+      c.register, c.gateways = nil, nil
+      c.register_address = app.config.register_address
+    end,
+  }
+  second.master = process.spawn(second:command "start", { cwd = second.dir })
+  return second
+end
+
+local function joined(app)
+  local _, times = app:log():gsub("worker joined", "")
+  return times
+end
+
+local function expect_answers(app)
+  local client = tcp.connect(app.port[1])
+  client:send "hello\n"
+  client:receive "answer to hello\n"
+  client:close()
+end
+
+describe("two workers of one name on one host", function()
+  it("are told apart at once when both are gwrun's", function()
+    local app = start()
+    local second = start_beside(app, "Chat")
+    finally(function()
+      second:stop()
+      app:stop()
+    end)
+    app:wait_log "give them different names"
+    second:wait_log "give them different names"
+    assert.equal(1, joined(app))
+    expect_answers(app)
+  end)
+
+  it("do not go on for ever when one is PHP's", function()
+    local app = start()
+    finally(function() app:stop() end)
+    local php = join_as_php(app)
+    assert.equal("", php:wait_end()) -- gwrun's worker came again
+    loop.wait("gwrun's worker", function() return joined(app) >= 3 end)
+    php = join_as_php(app)
+    assert.equal("", php:wait_end())
+    app:wait_log "give them different names"
+    assert.equal(3, joined(app))
+    expect_answers(app)
+  end)
+end)
+
+describe("two masters on one host", function()
+  it("count as two machines", function()
+    local app = start()
+    local second = start_beside(app, "Other")
+    finally(function()
+      second:stop()
+      app:stop()
+    end)
+    local counters = loop.poll("both workers", function()
+      local now = app:counters("gateway", 0)
+      return now.workers == 2 and now
+    end)
+    assert.equal(1, counters.workers_local)
+  end)
+end)

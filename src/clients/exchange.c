@@ -1,0 +1,335 @@
+/* A request that the owner answers: its body (the connection is in REQUEST),
+ * the owner (CALLING), its answer (ANSWERING), and then the next request, or
+ * the end. One at a time: what its client says meanwhile stays unread, or as it
+ * came. A broken rule, or a body that takes too long, is answered and ends the
+ * connection, for nobody knows where the next request begins. */
+#include "clients/exchange.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "clients/client_conn_impl.h"
+#include "clients/origin.h"
+#include "clients/part.h"
+#include "clients/refusal.h"
+#include "clients/response.h"
+#include "util/alloc.h"
+#include "util/log.h"
+#include "wire/httpbody.h"
+
+#define LEAVE_AGE "600" /* seconds; browsers ask again then */
+
+struct exchange {
+    struct httphead head; /* as long as c->part; its fields are owned */
+    union addr peer;
+    bool is_secure; /* it came over TLS, to us or to a proxy in front */
+    struct httpbody body;
+    struct buf rest; /* what came behind the body */
+    void *call;      /* borrowed; what on_request() returned, until its end */
+    char *origin;    /* owned; of a page that may read the answer, or NULL */
+    uint64_t sent;   /* bytes that had left at the last look, of an answer */
+    bool is_head;    /* its answer has no body */
+    bool asks_leave; /* a page's browser asks whether it may ask */
+    bool keep_alive;
+    bool is_old; /* HTTP/1.0 */
+};
+
+static void expect(struct client_conn *c, struct list *list, double seconds)
+{
+    client_conn_expect(c, list, (uint64_t)(seconds * 1000));
+}
+
+static void end_call(struct client_conn *c, struct exchange *e)
+{
+    void *call = e->call;
+
+    e->call = NULL;
+    if (call != NULL)
+        c->shared->ops->on_request_end(call, c->shared->arg);
+}
+
+static void end(struct client_conn *c)
+{
+    struct exchange *e = c->exchange;
+
+    part_drop(c);
+    if (e == NULL)
+        return;
+    c->exchange = NULL;
+    end_call(c, e);
+    buf_fini(&e->rest);
+    free(e->head.fields);
+    free(e->origin);
+    free(e);
+}
+
+static void refuse(struct client_conn *c, unsigned status)
+{
+    refusal_send(c, status, NULL, !c->exchange->is_head);
+}
+
+/* ---- the answer ---- */
+
+void exchange_reply(
+    struct client_conn *c, const struct answer *said, unsigned status)
+{
+    struct exchange *e = c->exchange;
+    const struct port_conf *conf = c->shared->conf;
+    struct buf reply = {0};
+
+    if (c->state != CLIENT_CONN_CALLING)
+        return;
+    response_put_reply(&reply, said, status,
+        &(struct response_form){.is_head = e->is_head,
+            .keep_alive = e->keep_alive,
+            .is_old = e->is_old,
+            .varies = conf->allowed_origins != NULL,
+            .origin = e->origin});
+    client_conn_queue(c, reply.data, reply.len);
+    buf_fini(&reply);
+    end_call(c, e);
+    client_conn_become(c, CLIENT_CONN_ANSWERING);
+    e->sent = c->queue.sent;
+    expect(c, &c->shared->opening, conf->handshake_timeout);
+}
+
+/* The next request may be here already. */
+static void go_on(struct client_conn *c)
+{
+    struct client_shared *shared = c->shared;
+    struct buf bytes = {0};
+
+    if (c->part != NULL)
+        buf_swap(&bytes, &c->part->in);
+    end(c);
+    client_conn_become(c, CLIENT_CONN_REQUEST);
+    c->reused = true;
+    expect(c, &shared->idle, shared->conf->keepalive_timeout);
+    c->stage = shared->stage;
+    if (bytes.len > 0)
+        c->stage->recv(c, bytes.data, bytes.len);
+    buf_fini(&bytes);
+}
+
+static void written(struct client_conn *c)
+{
+    struct exchange *e = c->exchange;
+
+    if (c->queue.len > 0) {
+        /* As long as it goes on, its client has time. */
+        if (e->sent != c->queue.sent)
+            expect(c, &c->shared->opening, c->shared->conf->handshake_timeout);
+        e->sent = c->queue.sent;
+    } else if (e->keep_alive) {
+        go_on(c);
+    } else {
+        client_conn_finish(c);
+    }
+}
+
+/* ---- the call ---- */
+
+static void put_leave(struct buf *out, const char *name, const char *value)
+{
+    if (value != NULL)
+        answer_put_header(out, name, strlen(name), value, strlen(value));
+}
+
+/* The Fetch standard's preflight, of a page that is allowed: it may. */
+static void give_leave(struct client_conn *c)
+{
+    const struct httphead *head = &c->exchange->head;
+    struct buf bytes = {0};
+    struct answer said;
+
+    answer_put_status(&bytes, 204);
+    put_leave(&bytes, "access-control-allow-methods",
+        httphead_find(head, "access-control-request-method"));
+    put_leave(&bytes, "access-control-allow-headers",
+        httphead_find(head, "access-control-request-headers"));
+    put_leave(&bytes, "access-control-max-age", LEAVE_AGE);
+    said = answer_of(&bytes);
+    exchange_reply(c, &said, said.status);
+    buf_fini(&bytes);
+}
+
+static void give(struct client_conn *c)
+{
+    struct client_shared *shared = c->shared;
+    struct exchange *e = c->exchange;
+    const struct buf *body = &c->part->message;
+    struct httpcall what = {.tls = e->is_secure,
+        .head = e->head,
+        .body = body->data,
+        .body_len = body->len};
+
+    shared->counters.requests++;
+    e->call = shared->ops->on_request(c, &e->peer, &what, shared->arg);
+    if (e->call == NULL)
+        exchange_reply(c, NULL, 503);
+}
+
+/* It is whole. What its head lies in is free afterwards. */
+static void call(struct client_conn *c)
+{
+    struct exchange *e = c->exchange;
+
+    client_conn_become(c, CLIENT_CONN_CALLING);
+    expect(c, &c->shared->calling, c->shared->conf->request_timeout);
+    if (e->asks_leave)
+        give_leave(c);
+    else
+        give(c);
+    part_drop(c);
+    if (e->rest.len > 0) {
+        buf_swap(&part_need(c)->in, &e->rest);
+        part_update(c, false); /* may refuse it */
+    }
+    sock_watch(&c->sock);
+}
+
+/* ---- the body ---- */
+
+static void take(struct client_conn *c, const uint8_t *data, size_t len)
+{
+    struct exchange *e = c->exchange;
+    ssize_t used = httpbody_take(&e->body, &part_need(c)->message, data, len);
+
+    if (used < 0) {
+        refuse(c, used == -EMSGSIZE ? 413 : 400);
+        return;
+    }
+    buf_append(&e->rest, data + used, len - (size_t)used);
+    part_changed(c, false);
+    if (c->exchange == e && httpbody_is_whole(&e->body))
+        call(c);
+}
+
+static void hear(struct client_conn *c, uint8_t *data, size_t len)
+{
+    if (c->state == CLIENT_CONN_REQUEST)
+        take(c, data, len);
+}
+
+/* ---- its stage ---- */
+
+static void ignore(struct client_conn *c)
+{
+}
+
+static bool late(struct client_conn *c)
+{
+    char peer[ADDR_TEXT_SIZE];
+
+    addr_format(peer, &c->peer);
+    switch (c->state) {
+    case CLIENT_CONN_REQUEST:
+        c->shared->counters.bodies_timed_out++;
+        log_info("body of a request timed out, closing peer=%s", peer);
+        refuse(c, 408);
+        return true;
+    case CLIENT_CONN_CALLING:
+        c->shared->counters.requests_timed_out++;
+        log_warn("onRequest did not answer in time peer=%s", peer);
+        exchange_reply(c, NULL, 504);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void crowded(struct client_conn *c)
+{
+    refuse(c, 503);
+}
+
+/* Whoever only says no more waits for the answer, and for those to requests
+ * that were sent behind this one. */
+static bool hung_up(struct client_conn *c)
+{
+    uint8_t byte;
+    ssize_t n;
+
+    if (c->state != CLIENT_CONN_CALLING || c->sock.ssl != NULL)
+        return false;
+    n = recv(c->sock.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0)
+        return false;
+    if (n == 0 && c->part == NULL)
+        c->exchange->keep_alive = false;
+    c->sock.interest = SOCK_NOTHING;
+    return true;
+}
+
+static const struct client_stage exchange_stage = {
+    .recv = hear,
+    .turn = ignore,
+    .written = written,
+    .late = late,
+    .crowded = crowded,
+    .hung_up = hung_up,
+    .end = end,
+};
+
+/* ---- its beginning ---- */
+
+/* Methods that only look (RFC 9110 section 9.2.1): what a page of others makes
+ * of their answers is for its browser to decide. */
+static bool is_safe(const char *method)
+{
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+           strcmp(method, "OPTIONS") == 0 || strcmp(method, "TRACE") == 0;
+}
+
+/* False: a page of others may not ask for this. Without a list preflights are
+ * the owner's, too. */
+static bool admit_origin(struct client_conn *c, const char *scheme)
+{
+    const char *const *allowed = c->shared->conf->allowed_origins;
+    const struct httphead *head = &c->exchange->head;
+    const char *text;
+    enum origin origin = origin_of(head, allowed, scheme, &text);
+    bool asks_leave =
+        allowed != NULL && strcmp(head->method, "OPTIONS") == 0 &&
+        httphead_find(head, "access-control-request-method") != NULL;
+
+    if (origin == ORIGIN_FOREIGN && (asks_leave || !is_safe(head->method)))
+        return false;
+    if (origin == ORIGIN_LISTED) {
+        c->exchange->origin = xstrdup(text);
+        c->exchange->asks_leave = asks_leave;
+    }
+    return true;
+}
+
+void exchange_begin(struct client_conn *c, const struct exchange_request *r)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    const struct port_conf *conf = c->shared->conf;
+    const struct buf *in = &c->part->in;
+    struct exchange *e = xcalloc(1, sizeof(*e));
+
+    c->exchange = e;
+    c->stage = &exchange_stage;
+    e->head = r->head;
+    e->peer = r->peer;
+    e->is_secure = strcmp(r->scheme, "https") == 0;
+    e->is_head = strcmp(r->head.method, "HEAD") == 0;
+    e->is_old = r->head.minor == 0;
+    e->keep_alive = r->meaning.keep_alive;
+    if (!admit_origin(c, r->scheme)) {
+        refuse(c, 403);
+        return;
+    }
+    if (httpbody_begin(&e->body, &r->meaning, conf->body_max) < 0) {
+        refuse(c, 413);
+        return;
+    }
+    expect(c, &c->shared->bodies, conf->body_timeout);
+    take(c, in->data + r->len, in->len - r->len);
+    if (c->state == CLIENT_CONN_REQUEST && c->exchange == e &&
+        r->meaning.expects_continue)
+        client_conn_queue(c, text, sizeof(text) - 1);
+}

@@ -1,0 +1,36 @@
+/* exchange.h - a request that the owner answers: body, call, reply.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_CLIENTS_EXCHANGE_H
+#define GW_CLIENTS_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "net/addr.h"
+#include "wire/answer.h"
+#include "wire/httphead.h"
+#include "wire/httprequest.h"
+
+struct client_conn;
+
+/* The owner's answer to on_request(): one that answer_parse_reply() found good,
+ * borrowed; or said NULL and a status of ours, 502 or 503. A second answer is
+ * ignored, and one that comes too late. */
+void exchange_reply(
+    struct client_conn *c, const struct answer *said, unsigned status);
+
+/* What a request is, once its head has been read. */
+struct exchange_request {
+    struct httphead head; /* points into c->part->in */
+    size_t len;           /* bytes of it there */
+    struct httprequest meaning;
+    union addr peer;    /* who asks, behind trusted proxies */
+    const char *scheme; /* "http" or "https", likewise */
+};
+
+/* Have the owner answer it. Takes ownership of head.fields, and of c->part. */
+void exchange_begin(struct client_conn *c, const struct exchange_request *r);
+
+#endif /* GW_CLIENTS_EXCHANGE_H */

@@ -1,0 +1,28 @@
+/* limits.h - how many connections there are, in all and from each address.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_CLIENTS_LIMITS_H
+#define GW_CLIENTS_LIMITS_H
+
+#include <stddef.h>
+
+#include "net/addr.h"
+
+struct limit;
+
+struct limits {
+    struct limit *map; /* owned; by address */
+    size_t total, max;
+    size_t max_per_ip; /* 0: addresses do not count */
+};
+
+/* One more connection. 0, or -EAGAIN: there are too many. */
+int limits_enter(struct limits *l);
+/* It comes from peer. 0 with *out (may be NULL), or -EAGAIN: too many do. */
+int limits_count(struct limits *l, const union addr *peer, struct limit **out);
+/* It is gone; limit NULL when it was not counted. */
+void limits_leave(struct limits *l, struct limit *limit);
+void limits_fini(struct limits *l);
+
+#endif /* GW_CLIENTS_LIMITS_H */

@@ -1,0 +1,512 @@
+/* The HTTP request that a connection on a websocket or http port begins with:
+ * read, judged, shown to the owner, answered. It ends as a client, as a file's
+ * answer (files.c), as one that the owner answers (exchange.c) or as a refusal;
+ * nothing in it is trusted before httprequest_read(), and of an upgrade
+ * guard_upgrade(), has seen all of it. */
+
+#include "clients/request.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "clients/client_conn_impl.h"
+#include "clients/exchange.h"
+#include "clients/files.h"
+#include "clients/origin.h"
+#include "clients/part.h"
+#include "clients/recv.h"
+#include "clients/refusal.h"
+#include "clients/response.h"
+#include "util/alloc.h"
+#include "util/log.h"
+
+struct request {
+    size_t len;           /* of the head, once it is whole */
+    struct httphead head; /* points into c->part->in; its fields are owned */
+    char *path;           /* owned */
+    struct client_conn_request shown;
+    bool answered;   /* the owner did: it goes on at the end of this turn */
+    bool is_head;    /* its answer has no body */
+    bool skipped;    /* an empty line in front, if there was one */
+    void *ask;       /* borrowed; what on_ask() returned, until its end */
+    unsigned status; /* its answer; 0 lets it in */
+    const struct answer *said; /* borrowed; the same of a script, or NULL */
+    char *reason;              /* owned; of a refusal, or NULL */
+    char *subprotocol;         /* owned; that was chosen, or NULL */
+};
+
+static void free_request(struct client_shared *shared, struct request *r)
+{
+    if (r->ask != NULL)
+        shared->ops->on_ask_end(r->ask, shared->arg);
+    free(r->head.fields);
+    free(r->path);
+    free(r->reason);
+    free(r->subprotocol);
+    free(r);
+}
+
+static void end(struct client_conn *c)
+{
+    struct request *r = c->request;
+
+    part_drop(c);
+    if (r == NULL)
+        return;
+    c->request = NULL;
+    free_request(c->shared, r);
+}
+
+static void refuse(struct client_conn *c, unsigned status, const char *reason)
+{
+    refusal_send(c, status, reason, c->request == NULL || !c->request->is_head);
+}
+
+/* Whether one of these headers, comma-separated lists, names word, in any
+ * case. */
+static bool lists(
+    const struct httphead *head, const char *name, const char *word)
+{
+    struct httphead_list list = {.head = head, .name = name};
+    const char *text;
+    size_t len;
+
+    while (httphead_next(&list, &text, &len))
+        if (len == strlen(word) && strncasecmp(text, word, len) == 0)
+            return true;
+    return false;
+}
+
+/* Browsers always say where a page comes from, once; others need not. */
+static bool is_origin_allowed(
+    const struct client_shared *shared, const struct httphead *head)
+{
+    const char *const *allowed = shared->conf->allowed_origins;
+    const char *text;
+
+    return allowed == NULL ||
+           origin_of(head, allowed, "", &text) <= ORIGIN_LISTED;
+}
+
+static bool has_key(const struct httphead *head)
+{
+    const char *key;
+    size_t n = 0;
+
+    if (!httphead_find_only(head, "sec-websocket-key", &key) || key == NULL)
+        return false;
+    while (isalnum((uint8_t)key[n]) || key[n] == '+' || key[n] == '/')
+        n++;
+    return n == RESPONSE_KEY_LEN - 2 && strcmp(key + n, "==") == 0;
+}
+
+/* A script may have a subprotocol carry a credential, since browsers let a
+ * page set no other header, so it may be as long as the head. */
+static bool offers_tokens(const struct httphead *head)
+{
+    struct httphead_list list = {.head = head, .name = RESPONSE_SUBPROTOCOL};
+    const char *text;
+    size_t len;
+
+    if (httphead_find(head, RESPONSE_SUBPROTOCOL) == NULL)
+        return true;
+    return httphead_next(&list, &text, &len) && httphead_is_token(text, len);
+}
+
+/* Whether an upgrade request may become a client (RFC 6455 section 4.2.1): 0,
+ * or the status to refuse with. */
+static unsigned guard_upgrade(const struct client_shared *shared,
+    const struct httphead *head, const struct httprequest *meaning)
+{
+    const char *version;
+
+    if (strcmp(head->method, "GET") != 0)
+        return 405;
+    if (!httphead_find_only(head, "sec-websocket-version", &version))
+        return 400;
+    if (version == NULL || strcmp(version, "13") != 0)
+        return 426;
+    if (!has_key(head))
+        return 400;
+    if (!is_origin_allowed(shared, head))
+        return 403;
+    if (meaning->chunked || meaning->length > 0 || head->minor != 1 ||
+        !lists(head, "connection", "upgrade") || !offers_tokens(head))
+        return 400;
+    return 0;
+}
+
+/* Who asks: behind a trusted proxy the one that the request names. A proxy may
+ * add its line behind one that the client has made up, so of X-Forwarded-For
+ * all count, and of X-Real-IP the last. */
+static union addr find_peer(
+    const struct client_conn *c, const struct httphead *head)
+{
+    const char *real_ip = "";
+    union addr peer = c->peer;
+    struct buf list = {0};
+
+    if (!forwarded_trusts(&c->shared->trust, &peer))
+        return peer;
+    for (size_t i = 0; i < head->nfields; i++) {
+        const struct httphead_field *f = &head->fields[i];
+
+        if (strcmp(f->name, "x-forwarded-for") == 0)
+            buf_printf(&list, "%s%s", list.len > 0 ? "," : "", f->value);
+        else if (strcmp(f->name, "x-real-ip") == 0)
+            real_ip = f->value;
+    }
+    buf_append_byte(&list, '\0');
+    forwarded_find(&c->shared->trust, &peer, (const char *)list.data, real_ip);
+    buf_fini(&list);
+    return peer;
+}
+
+static const char *find_scheme(
+    const struct client_conn *c, const struct httphead *head)
+{
+    const char *said;
+
+    if (c->sock.ssl != NULL)
+        return "https";
+    if (forwarded_trusts(&c->shared->trust, &c->peer) &&
+        httphead_find_only(head, "x-forwarded-proto", &said) && said != NULL &&
+        strcasecmp(said, "https") == 0)
+        return "https";
+    return "http";
+}
+
+/* Fill in what the owner sees. */
+static void show(struct request *r)
+{
+    const char *target = r->head.target;
+    const char *query = strchr(target, '?');
+
+    r->path = xstrndup(target, strcspn(target, "?"));
+    r->shown = (struct client_conn_request){
+        .uri = target,
+        .path = r->path,
+        .query = query != NULL ? query + 1 : "",
+        .headers = r->head.fields,
+        .nheaders = r->head.nfields,
+    };
+}
+
+/* What the script chooses goes before what the port does. False: the client
+ * did not offer it, and would hang up. */
+static bool choose_subprotocol(struct client_conn *c)
+{
+    struct request *r = c->request;
+    const char *const *ours = c->shared->conf->protocols;
+    struct answer_part part;
+    char peer[ADDR_TEXT_SIZE];
+
+    if (r->said != NULL && answer_find(r->said, ANSWER_SUBPROTOCOL, &part)) {
+        r->subprotocol = xstrndup(part.data, part.len);
+        if (!response_offers(&r->head, r->subprotocol)) {
+            log_warn("subprotocol was not offered that onHandshake chose, "
+                     "refusing peer=%s",
+                addr_format(peer, &c->peer));
+            return false;
+        }
+        r->shown.subprotocol = r->subprotocol;
+        return true;
+    }
+    r->subprotocol = response_choose(&r->head, ours);
+    if (ours != NULL)
+        r->shown.subprotocol = r->subprotocol;
+    return true;
+}
+
+static void queue_101(struct client_conn *c)
+{
+    struct request *r = c->request;
+    struct buf answer = {0};
+
+    response_put_101(&answer, &r->head, r->subprotocol, r->said);
+    client_conn_queue(c, answer.data, answer.len);
+    buf_fini(&answer);
+}
+
+/* It becomes a client, unless there are too many of its address or the owner
+ * does not want it. */
+static void let_in(struct client_conn *c)
+{
+    struct request *r = c->request;
+    struct buf bytes = {0}; /* the request, and what is behind it */
+
+    if (!choose_subprotocol(c)) {
+        refuse(c, 500, NULL);
+        return;
+    }
+    if (forwarded_trusts(&c->shared->trust, &c->peer)) {
+        c->peer = find_peer(c, &r->head);
+        if (limits_count(&c->shared->limits, &c->peer, &c->limit) < 0) {
+            refuse(c, 503, NULL);
+            return;
+        }
+    }
+    buf_swap(&bytes, &c->part->in);
+    part_drop(c);
+    queue_101(c);
+    if (client_conn_open(c, &r->shown) == 0) {
+        c->request = NULL;
+        c->stage = &recv_stage;
+        recv_bytes(c, bytes.data + r->len, bytes.len - r->len);
+        free_request(c->shared, r);
+    } else {
+        refuse(c, 503, NULL);
+    }
+    buf_fini(&bytes);
+}
+
+static void ask(struct client_conn *c)
+{
+    struct request *r = c->request;
+    struct client_shared *shared = c->shared;
+    union addr peer = find_peer(c, &r->head);
+
+    client_conn_expect(c, &shared->opening,
+        (uint64_t)(shared->conf->handshake_timeout * 1000));
+    client_conn_become(c, CLIENT_CONN_ASKING);
+    r->ask = shared->ops->on_ask(c, &peer, &r->shown, shared->arg);
+    r->shown.ask = r->ask;
+    if (r->ask == NULL)
+        request_answer(c, 503, "nobody can decide now");
+}
+
+static void serve_file(struct client_conn *c, const struct httprequest *meaning)
+{
+    unsigned status = meaning->chunked || meaning->length > 0
+                          ? 400
+                          : files_serve(c, &c->request->head);
+
+    if (status != 0)
+        refuse(c, status, NULL);
+    else
+        end(c); /* it may take its time, and needs no request */
+}
+
+/* The rest of it is exchange.c's. */
+static void hand_on(struct client_conn *c, const struct httprequest *meaning)
+{
+    struct request *r = c->request;
+    const struct exchange_request whole = {.head = r->head,
+        .len = r->len,
+        .meaning = *meaning,
+        .peer = find_peer(c, &r->head),
+        .scheme = find_scheme(c, &r->head)};
+
+    c->request = NULL;
+    r->head.fields = NULL;
+    free_request(c->shared, r);
+    exchange_begin(c, &whole);
+}
+
+/* A request that no file answers and nobody else, either. */
+static unsigned status_of_nobody(
+    const struct client_shared *shared, bool is_page)
+{
+    if (!is_page)
+        return 405;
+    return shared->conf->protocol->upgrades && shared->conf->www == NULL ? 426
+                                                                         : 404;
+}
+
+/* It does not want to become a client: a file, the owner, or nobody. */
+static void answer_page(
+    struct client_conn *c, const struct httprequest *meaning)
+{
+    struct client_shared *shared = c->shared;
+    const struct request *r = c->request;
+    bool is_page = r->is_head || strcmp(r->head.method, "GET") == 0;
+    bool takes = shared->ops->takes_requests != NULL &&
+                 shared->ops->takes_requests(shared->arg);
+
+    if (is_page && shared->www != NULL &&
+        (!takes || files_has(shared, r->head.target)))
+        serve_file(c, meaning);
+    else if (takes)
+        hand_on(c, meaning);
+    else
+        refuse(c, status_of_nobody(shared, is_page), NULL);
+}
+
+/* It passed the guard. */
+static void answer_upgrade(struct client_conn *c)
+{
+    const struct client_conn_ops *ops = c->shared->ops;
+
+    show(c->request);
+    if (ops->asks != NULL && ops->asks(c->shared->arg))
+        ask(c);
+    else
+        let_in(c);
+}
+
+/* The head is whole. */
+static void decide(struct client_conn *c)
+{
+    struct httphead *head = &c->request->head;
+    struct httprequest meaning;
+    unsigned status = httprequest_read(&meaning, head);
+    bool upgrades = c->shared->conf->protocol->upgrades &&
+                    lists(head, "upgrade", "websocket");
+
+    if (status == 0 && upgrades)
+        status = guard_upgrade(c->shared, head, &meaning);
+    if (status != 0)
+        refuse(c, status, NULL);
+    else if (upgrades)
+        answer_upgrade(c);
+    else
+        answer_page(c, &meaning);
+}
+
+/* Some clients send one behind a body (RFC 9112 section 2.2). */
+static void skip_empty_line(struct request *r, struct buf *bytes)
+{
+    if (r->skipped || bytes->len < 2)
+        return;
+    r->skipped = true;
+    if (memcmp(bytes->data, "\r\n", 2) == 0)
+        buf_consume(bytes, 2);
+}
+
+/* Append to the head. Its length, 0 or -EMSGSIZE, as httphead_measure(), but
+ * what has been searched is not searched again. */
+static ssize_t collect(struct client_conn *c, const uint8_t *data, size_t len)
+{
+    struct buf *bytes = &part_need(c)->in;
+    size_t seen = bytes->len > 3 ? bytes->len - 3 : 0;
+    ssize_t n;
+
+    buf_append(bytes, data, len);
+    skip_empty_line(c->request, bytes);
+    n = httphead_measure(bytes->data + seen, bytes->len - seen,
+        c->shared->conf->head_max - seen);
+    return n > 0 ? (ssize_t)seen + n : n;
+}
+
+static int parse(struct client_conn *c, size_t len)
+{
+    struct request *r = c->request;
+    int rc;
+
+    r->head.max = c->shared->conf->headers_max;
+    r->head.fields = xcalloc(r->head.max, sizeof(*r->head.fields));
+    rc = httphead_parse(&r->head, (char *)c->part->in.data, len);
+    if (rc < 0)
+        return rc;
+    r->len = len;
+    r->is_head = strcmp(r->head.method, "HEAD") == 0;
+    return 0;
+}
+
+/* Of those behind the first each has its own time. */
+static void begin(struct client_conn *c)
+{
+    const struct port_conf *conf = c->shared->conf;
+
+    c->request = xcalloc(1, sizeof(*c->request));
+    if (c->reused)
+        client_conn_expect(
+            c, &c->shared->opening, (uint64_t)(conf->handshake_timeout * 1000));
+}
+
+static void hear(struct client_conn *c, uint8_t *data, size_t len)
+{
+    ssize_t n;
+
+    if (c->request == NULL)
+        begin(c);
+    n = collect(c, data, len);
+    part_changed(c, false);
+    if (n == 0 || c->request == NULL)
+        return;
+    if (n > 0)
+        n = parse(c, (size_t)n);
+    if (n == 0)
+        decide(c);
+    else
+        refuse(c, n == -EMSGSIZE ? 431 : 400, NULL);
+}
+
+/* An answer has come: it counts at the end of this turn. NULL: too late, or
+ * not the first. */
+static struct request *take_answer(struct client_conn *c)
+{
+    struct request *r = c->request;
+
+    if (c->state != CLIENT_CONN_ASKING || r->answered)
+        return NULL;
+    r->answered = true;
+    client_conn_schedule(c);
+    return r;
+}
+
+void request_answer(struct client_conn *c, unsigned status, const char *reason)
+{
+    struct request *r = take_answer(c);
+
+    if (r == NULL)
+        return;
+    r->status = status;
+    r->reason = status != 0 && reason != NULL ? xstrdup(reason) : NULL;
+}
+
+void request_answer_with(struct client_conn *c, const struct answer *said)
+{
+    struct request *r = take_answer(c);
+
+    if (r == NULL)
+        return;
+    r->status = said->status;
+    r->said = said;
+}
+
+/* Out of the way of clients that talk: it writes answers on the stack. */
+__attribute__((noinline)) static void go_on(struct client_conn *c)
+{
+    struct request *r = c->request;
+
+    if (c->state != CLIENT_CONN_ASKING || !r->answered)
+        return;
+    if (r->status == 0)
+        let_in(c);
+    else if (r->said != NULL)
+        refusal_send_answer(c, r->said);
+    else
+        refuse(c, r->status, r->reason);
+}
+
+static bool late(struct client_conn *c)
+{
+    struct client_shared *shared = c->shared;
+    char peer[ADDR_TEXT_SIZE];
+
+    if (c->state != CLIENT_CONN_ASKING || c->request->answered)
+        return false;
+    log_warn("onHandshake did not answer in time, refusing peer=%s",
+        addr_format(peer, &c->peer));
+    request_answer(c, 503, "no answer in time");
+    client_conn_expect(c, &shared->opening,
+        (uint64_t)(shared->conf->handshake_timeout * 1000));
+    return true;
+}
+
+static void crowded(struct client_conn *c)
+{
+    refuse(c, 503, NULL);
+}
+
+const struct client_stage request_stage = {
+    .recv = hear,
+    .turn = go_on,
+    .late = late,
+    .crowded = crowded,
+    .end = end,
+};

@@ -1,0 +1,260 @@
+/* The bytes that a websocket port answers a request with: the 101, with the
+ * subprotocol that was chosen, and refusals. Nothing here knows of sockets. */
+
+#include "clients/response.h"
+
+#include <ctype.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "util/alloc.h"
+#include "util/utf8.h"
+
+static const char *phrase_of(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {300, "Multiple Choices"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {451, "Unavailable For Legal Reasons"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+    };
+
+    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    return status < 400 ? "OK" : "Refused";
+}
+
+/* The header lines that RFC 9110 wants with a status. */
+static const char *lines_of(unsigned status)
+{
+    if (status == 405)
+        return "allow: GET, HEAD\r\n";
+    if (status == 426)
+        return "upgrade: websocket\r\nsec-websocket-version: 13\r\n";
+    return "";
+}
+
+void response_put_refusal(
+    struct buf *out, unsigned status, const char *reason, bool with_body)
+{
+    const char *text = reason != NULL ? reason : phrase_of(status);
+    struct buf body = {0};
+    char phrase[128];
+    size_t n = 0;
+
+    /* In the status line only ASCII may stand. */
+    for (; text[n] != '\0' && n < sizeof(phrase) - 1; n++)
+        phrase[n] = isprint((uint8_t)text[n]) ? text[n] : '?';
+    phrase[n] = '\0';
+    utf8_repair(&body, (const uint8_t *)text, strlen(text));
+    buf_printf(out,
+        "HTTP/1.1 %u %s\r\nserver: gwrun\r\n"
+        "content-type: text/plain; charset=utf-8\r\n"
+        "content-length: %zu\r\n%sconnection: close\r\n\r\n",
+        status, phrase, body.len, lines_of(status));
+    if (with_body)
+        buf_append(out, body.data, body.len);
+    buf_fini(&body);
+}
+
+/* The header lines of a script's answer; NULL: none. */
+static void put_headers(struct buf *out, const struct answer *said)
+{
+    struct answer_part part;
+    size_t at = 0;
+
+    while (said != NULL && answer_next(said, &at, &part)) {
+        if (part.kind != ANSWER_HEADER)
+            continue;
+        buf_append(out, part.data, part.len);
+        buf_append_str(out, "\r\n");
+    }
+}
+
+void response_put_answer(struct buf *out, const struct answer *said)
+{
+    const char *phrase = phrase_of(said->status);
+    struct answer_part body;
+
+    if (!answer_find(said, ANSWER_BODY, &body))
+        body = (struct answer_part){ANSWER_BODY, phrase, strlen(phrase)};
+    if (said->status == 304) /* RFC 9110: never has one */
+        body.len = 0;
+    buf_printf(out, "HTTP/1.1 %u %s\r\n", said->status, phrase);
+    if (!answer_has_header(said, "server"))
+        buf_append_str(out, "server: gwrun\r\n");
+    if (!answer_has_header(said, "content-type") && body.len > 0)
+        buf_append_str(out, "content-type: text/plain; charset=utf-8\r\n");
+    if (!answer_has_header(said, "allow"))
+        buf_append_str(out, lines_of(said->status));
+    put_headers(out, said);
+    buf_printf(
+        out, "content-length: %zu\r\nconnection: close\r\n\r\n", body.len);
+    buf_append(out, body.data, body.len);
+}
+
+/* The second that it is, as a header; written anew when it is another one. */
+static void put_date(struct buf *out)
+{
+    static time_t at;
+    static char line[64];
+    static size_t len;
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (now != at || len == 0) {
+        gmtime_r(&now, &tm);
+        len = strftime(
+            line, sizeof(line), "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+        at = now;
+    }
+    buf_append(out, line, len);
+}
+
+/* RFC 9110 sections 6.4.1 and 8.6: some have no body, whatever is said. */
+static bool has_body(unsigned status)
+{
+    return status != 204 && status != 304;
+}
+
+static void put_connection(struct buf *out, const struct response_form *form)
+{
+    if (!form->keep_alive)
+        buf_append_str(out, "connection: close\r\n");
+    else if (form->is_old)
+        buf_append_str(out, "connection: keep-alive\r\n");
+}
+
+/* The Fetch standard's: a page of origin may read it, cookies or not. */
+static void put_origin(struct buf *out, const char *origin)
+{
+    buf_printf(out,
+        "access-control-allow-origin: %s\r\n"
+        "access-control-allow-credentials: true\r\n",
+        origin);
+}
+
+void response_put_reply(struct buf *out, const struct answer *said,
+    unsigned status, const struct response_form *form)
+{
+    const char *phrase = phrase_of(status);
+    struct answer_part body = {ANSWER_BODY, phrase, strlen(phrase)};
+
+    if (said != NULL && !answer_find(said, ANSWER_BODY, &body))
+        body.len = 0;
+    buf_printf(out, "HTTP/1.1 %u %s\r\n", status, phrase);
+    if (said == NULL || !answer_has_header(said, "server"))
+        buf_append_str(out, "server: gwrun\r\n");
+    if (said == NULL || !answer_has_header(said, "date"))
+        put_date(out);
+    if (said == NULL)
+        buf_append_str(out, "content-type: text/plain; charset=utf-8\r\n");
+    if (said == NULL && status == 503)
+        buf_append_str(out, "retry-after: 1\r\n");
+    put_headers(out, said);
+    if (form->varies)
+        buf_append_str(out, "vary: Origin\r\n");
+    if (form->origin != NULL &&
+        (said == NULL ||
+            !answer_has_header(said, "access-control-allow-origin")))
+        put_origin(out, form->origin);
+    put_connection(out, form);
+    if (has_body(status))
+        buf_printf(out, "content-length: %zu\r\n", body.len);
+    buf_append_str(out, "\r\n");
+    if (!form->is_head && has_body(status))
+        buf_append(out, body.data, body.len);
+}
+
+bool response_offers(const struct httphead *head, const char *subprotocol)
+{
+    struct httphead_list list = {.head = head, .name = RESPONSE_SUBPROTOCOL};
+    const char *text;
+    size_t len;
+
+    while (httphead_next(&list, &text, &len))
+        if (len == strlen(subprotocol) && memcmp(text, subprotocol, len) == 0)
+            return true;
+    return false;
+}
+
+char *response_choose(const struct httphead *head, const char *const *ours)
+{
+    struct httphead_list list = {.head = head, .name = RESPONSE_SUBPROTOCOL};
+    const char *text;
+    size_t len;
+
+    if (ours == NULL)
+        return httphead_next(&list, &text, &len) ? xstrndup(text, len) : NULL;
+    for (; *ours != NULL; ours++)
+        if (response_offers(head, *ours))
+            return xstrdup(*ours);
+    return NULL;
+}
+
+/* The answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2), as text. */
+static void make_accept(char out[32], const char *key)
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char text[RESPONSE_KEY_LEN + sizeof(guid)];
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    int len = snprintf(text, sizeof(text), "%s%s", key, guid);
+
+    EVP_Digest(text, (size_t)len, digest, NULL, EVP_sha1(), NULL);
+    EVP_EncodeBlock((uint8_t *)out, digest, 20);
+}
+
+void response_put_101(struct buf *out, const struct httphead *head,
+    const char *subprotocol, const struct answer *said)
+{
+    char accept[32];
+
+    make_accept(accept, httphead_find(head, "sec-websocket-key"));
+    buf_printf(out,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n",
+        accept);
+    if (subprotocol != NULL)
+        buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", subprotocol);
+    put_headers(out, said);
+    buf_append_str(out, "\r\n");
+}

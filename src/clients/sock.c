@@ -1,0 +1,183 @@
+/* The socket of one connection: reading, writing and watching it, with TLS or
+ * without. Nothing here knows of messages. The descriptor is owned here and
+ * closed once, on a later turn than the last event. */
+
+#include "clients/sock.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_MAX (64 * 1024) /* bytes a turn; a TLS record and more */
+
+_Static_assert(READ_MAX <= TURN_SCRATCH_SIZE, "reads go into the scratch");
+
+static void read_some(struct sock *s)
+{
+    uint8_t *data = turn_scratch(s->turn);
+    ssize_t n;
+
+    if (s->ssl != NULL) {
+        n = tls_read(s->ssl, data, READ_MAX);
+    } else {
+        n = recv(s->fd, data, READ_MAX, 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            n = -EAGAIN;
+    }
+    if (n == -EAGAIN)
+        s->stuck = s->ssl != NULL && tls_wants_write(s->ssl);
+    else if (n <= 0)
+        s->ops->on_hangup(s);
+    else
+        s->ops->on_bytes(s, data, (size_t)n);
+}
+
+static int wanted(const struct sock *s)
+{
+    /* What TLS has to say of itself goes with what comes next, or it is stuck.
+     */
+    int events = s->blocked || s->stuck ? UV_WRITABLE : 0;
+
+    if (s->interest == SOCK_HANGUP)
+        return events | UV_DISCONNECT;
+    return s->interest == SOCK_NOTHING || s->stuck ? events
+                                                   : events | UV_READABLE;
+}
+
+/* A step of the TLS handshake. */
+static void shake_hands(struct sock *s)
+{
+    int rc = tls_handshake(s->ssl);
+
+    s->stuck = rc == -EAGAIN && tls_wants_write(s->ssl);
+    if (rc != -EAGAIN)
+        s->ops->on_handshake(s, rc);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct sock *s = poll->data;
+
+    if (status < 0) { /* an error, and libuv has stopped watching */
+        s->events = 0;
+        events = UV_WRITABLE | UV_DISCONNECT | (wanted(s) & UV_READABLE);
+    }
+    if (s->interest == SOCK_HANGUP && events & UV_DISCONNECT) {
+        s->ops->on_hangup(s);
+    } else if (s->interest == SOCK_HANDSHAKE) {
+        shake_hands(s);
+    } else {
+        if (events & UV_READABLE)
+            read_some(s);
+        if (events & UV_WRITABLE && s->fd >= 0) {
+            s->blocked = s->stuck = false;
+            s->ops->on_writable(s);
+        }
+    }
+    sock_watch(s);
+}
+
+void sock_watch(struct sock *s)
+{
+    int events;
+
+    if (s->fd < 0)
+        return;
+    events = wanted(s);
+    if (events == s->events)
+        return;
+    s->events = (uint8_t)events;
+    if (events == 0)
+        uv_poll_stop(&s->poll);
+    else
+        uv_poll_start(&s->poll, events, on_poll);
+}
+
+int sock_open(struct sock *s, struct turn *turn, int fd, struct ssl_ctx_st *ctx,
+    const struct sock_ops *ops)
+{
+    int err;
+
+    if (ctx != NULL) {
+        s->ssl = tls_accept(ctx, fd);
+        if (s->ssl == NULL)
+            return -ENOMEM;
+    }
+    err = uv_poll_init(turn_loop(turn), &s->poll, fd);
+    if (err < 0) {
+        tls_free(s->ssl);
+        s->ssl = NULL;
+        return err;
+    }
+    s->poll.data = s;
+    s->ops = ops;
+    s->turn = turn;
+    s->fd = fd;
+    return 0;
+}
+
+/* TLS takes one buffer at a time, and of that a record. */
+static ssize_t write_tls(struct sock *s, const struct iovec *iov, int count)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < count; i++) {
+        const uint8_t *data = iov[i].iov_base;
+        size_t done = 0;
+
+        while (done < iov[i].iov_len) {
+            ssize_t n = tls_write(s->ssl, data + done, iov[i].iov_len - done);
+
+            if (n == -EAGAIN)
+                return (ssize_t)sum;
+            if (n < 0)
+                return -EPIPE;
+            done += (size_t)n;
+            sum += (size_t)n;
+        }
+    }
+    return (ssize_t)sum;
+}
+
+ssize_t sock_write(struct sock *s, const struct iovec *iov, int count)
+{
+    struct msghdr message = {
+        .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    ssize_t n;
+
+    if (s->ssl != NULL)
+        return write_tls(s, iov, count);
+    n = count == 1 ? send(s->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+                   : sendmsg(s->fd, &message, MSG_NOSIGNAL);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
+    return n;
+}
+
+int sock_shutdown(struct sock *s)
+{
+    if (s->ssl != NULL && tls_shutdown(s->ssl) == -EAGAIN) {
+        s->blocked = true;
+        return -EAGAIN;
+    }
+    shutdown(s->fd, SHUT_WR);
+    return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct sock *s = handle->data;
+
+    s->ops->on_closed(s);
+}
+
+void sock_close(struct sock *s)
+{
+    if (s->fd < 0)
+        return;
+    uv_close((uv_handle_t *)&s->poll, on_closed);
+    tls_free(s->ssl);
+    s->ssl = NULL;
+    close(s->fd);
+    s->fd = -1;
+}

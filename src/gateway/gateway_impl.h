@@ -1,0 +1,61 @@
+/* gateway_impl.h - what the gateway's own files know of each other.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_GATEWAY_GATEWAY_IMPL_H
+#define GW_GATEWAY_GATEWAY_IMPL_H
+
+#include "gateway/admissions.h"
+#include "gateway/calls.h"
+#include "gateway/commands.h"
+#include "gateway/gateway.h"
+#include "gateway/heartbeat.h"
+#include "gateway/inner.h"
+#include "gateway/roster.h"
+#include "gateway/router.h"
+#include "net/turn.h"
+#include "util/buf.h"
+#include "util/log.h"
+
+enum gateway_state {
+    GATEWAY_STARTING, /* clients are not accepted yet */
+    GATEWAY_SERVING,
+    GATEWAY_LEAVING,  /* waits for the clients to leave by themselves */
+    GATEWAY_DRAINING, /* tells them to */
+    GATEWAY_STOPPED,
+};
+
+struct gateway {
+    uv_loop_t *loop;                     /* borrowed */
+    const struct gateway_conf *conf;     /* borrowed */
+    const struct gateway_events *events; /* borrowed */
+    void *arg;                           /* borrowed, handed to events */
+    /* Owned, as all that follows: */
+    struct turn *turn;
+    struct roster *roster;
+    struct router *router;
+    struct port *port;
+    struct admissions *admissions;
+    struct calls *calls;
+    struct inner *inner;         /* NULL once stopped */
+    struct discovery *discovery; /* NULL: nobody to tell, or stopped */
+    struct heartbeat *heartbeat; /* NULL when switched off */
+    struct commands commands;
+    struct turn_task ready;     /* begins to accept clients */
+    uv_timer_t *stop_timer;     /* NULL until a stop */
+    struct buf scratch;         /* of a request, serialized */
+    struct router_conf address; /* and what else the router is told */
+    uint64_t names_left_out;    /* of query strings and cookies */
+    struct log_share busy, left_out;
+    unsigned index;
+    enum gateway_state state;
+    size_t sockets;    /* of clients, kicked ones included */
+    size_t told;       /* clients told goodbye so far, the first in roster */
+    uint64_t deadline; /* ms, clock_now: end of the drain time */
+    size_t batch;      /* goodbyes per tick */
+};
+
+/* gateway_clients.c: what the clients' sockets call; arg is the gateway. */
+extern const struct client_conn_ops gateway_client_ops;
+
+#endif /* GW_GATEWAY_GATEWAY_IMPL_H */

@@ -1,0 +1,80 @@
+/* What is to be seen of a gateway from outside: its numbers, and its clients
+ * one by one. Nothing changes. */
+#include "gateway/gateway_impl.h"
+#include "util/alloc.h"
+#include "wire/client_id.h"
+
+void gateway_status(const struct gateway *g, struct gateway_status *out)
+{
+    const struct router_counters *routed = router_counters(g->router);
+    const struct calls_counters *called = calls_counters(g->calls);
+
+    *out = (struct gateway_status){
+        .name = g->conf->name,
+        .index = g->index,
+        .accepting = g->state == GATEWAY_SERVING,
+        .clients = roster_count(g->roster),
+        .workers = router_worker_count(g->router),
+        .workers_local = router_local_count(g->router),
+        .groups = roster_group_count(g->roster),
+        .uids = roster_uid_count(g->roster),
+        .registers_missing = g->discovery ? discovery_missing(g->discovery) : 0,
+        .clients_paused = router_paused_count(g->router),
+        .clients_over_share = router_over_count(g->router),
+        .over_share = routed->over,
+        .port = *port_counters(g->port),
+        .events_out = routed->events,
+        .events_held = router_held_count(g->router),
+        .events_unbegun = router_unbegun_count(g->router),
+        .events_again = routed->again,
+        .events_cut_off = routed->cut_off,
+        .events_dropped = routed->refused + routed->lost,
+        .commands_in = g->commands.run,
+        .commands_refused = g->commands.refused,
+        .groups_refused = g->commands.groups_refused,
+        .dropped = g->commands.dropped,
+        .sessions_refused = g->commands.sessions_refused,
+        .requests_again = called->again,
+        .requests_lost = called->lost + called->faulty,
+        .names_left_out = g->names_left_out,
+        .links_refused = g->inner ? inner_refused(g->inner) : 0,
+    };
+}
+
+size_t gateway_client_ids(const struct gateway *g, uint32_t **ids)
+{
+    size_t count = roster_count(g->roster);
+
+    *ids = xcalloc(count, sizeof(**ids));
+    for (size_t i = 0; i < count; i++)
+        (*ids)[i] = roster_at(g->roster, i)->id;
+    return count;
+}
+
+uint32_t gateway_newest_id(const struct gateway *g)
+{
+    return roster_newest_id(g->roster);
+}
+
+bool gateway_client_row(
+    const struct gateway *g, uint32_t id, struct gateway_client_row *out)
+{
+    const struct client *c = roster_find(g->roster, id);
+    const struct client_id full = {
+        g->address.local_ip, g->address.local_port, id};
+    uint32_t now = heartbeat_ticks(g->loop);
+
+    if (!c)
+        return false;
+    client_id_format(out->client_id, &full);
+    addr_format(out->peer, &c->peer);
+    out->uid = c->uid.name ? c->uid.name->text : "";
+    out->fd = client_conn_fd(c->conn);
+    out->groups = c->ngroups;
+    out->queued = client_conn_queued(c->conn);
+    out->bytes_in = client_conn_bytes_in(c->conn);
+    out->bytes_out = client_conn_bytes_out(c->conn);
+    out->idle = (double)(now - c->seen) / ROSTER_TICKS;
+    out->connected = (double)(now - c->since) / ROSTER_TICKS;
+    return true;
+}

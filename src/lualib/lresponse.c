@@ -1,0 +1,255 @@
+/* The answer to a request, from what a script returned. All of it is checked
+ * here, so that a mistake is the script's to read and not a gateway's to
+ * refuse. */
+#include "lualib/lresponse.h"
+
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "lualib/largs.h"
+#include "lualib/lheaders.h"
+#include "lualib/ljson.h"
+#include "util/log.h"
+#include "util/typos.h"
+#include "wire/answer.h"
+
+#define KEYS "give status, headers, and one of body, json and redirect"
+
+static const char *const keys[] = {
+    "status", "headers", "body", "json", "redirect", NULL};
+
+/* What is being read. */
+struct reading {
+    lua_State *L;
+    int t; /* the table is at this index */
+    struct buf *out;
+    const char *content; /* the key of what it says, or NULL */
+    const char *type;    /* of the body, unless the script says another */
+};
+
+/* What is wrong, as text on top of the stack. */
+#define WRONG(r, ...) lua_pushfstring((r)->L, __VA_ARGS__)
+
+/* Push the value of a key. */
+static int get(const struct reading *r, const char *key)
+{
+    lua_pushstring(r->L, key);
+    return lua_rawget(r->L, r->t);
+}
+
+/* The value on top. */
+static const char *put_status(struct reading *r, unsigned otherwise)
+{
+    lua_Integer status;
+
+    if (lua_isnil(r->L, -1)) {
+        answer_put_status(r->out, otherwise);
+        return NULL;
+    }
+    status = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tointeger(r->L, -1) : -1;
+    if (status < ANSWER_REPLY_MIN || status > ANSWER_STATUS_MAX)
+        return WRONG(r,
+            "a status that is %s; give a whole number from 200 to 599",
+            luaL_tolstring(r->L, -1, NULL));
+    answer_put_status(r->out, (unsigned)status);
+    return NULL;
+}
+
+/* The value on top, a table or nil. */
+static const char *put_headers(struct reading *r)
+{
+    return lua_isnil(r->L, -1) ? NULL : lheaders_put(r->L, -1, r->out);
+}
+
+/* The value on top. */
+static const char *put_body(struct reading *r)
+{
+    const char *body;
+    size_t len;
+
+    if (lua_isnil(r->L, -1))
+        return NULL;
+    body = lheaders_text(r->L, -1, &len);
+    if (!body)
+        return WRONG(r,
+            "a body that is a %s; give a string, or a table as json = …",
+            luaL_typename(r->L, -1));
+    answer_put(r->out, ANSWER_BODY, body, len);
+    r->type = len > 0 ? "text/plain; charset=utf-8" : NULL;
+    return NULL;
+}
+
+static const char *put_json(struct reading *r)
+{
+    size_t len;
+    const char *text;
+
+    ljson_push_encode(r->L);
+    lua_insert(r->L, -2);
+    lua_call(r->L, 1, 1);
+    text = lua_tolstring(r->L, -1, &len);
+    answer_put(r->out, ANSWER_BODY, text, len);
+    r->type = "application/json";
+    return NULL;
+}
+
+static const char *put_redirect(struct reading *r)
+{
+    size_t len;
+    const char *to = lheaders_text(r->L, -1, &len);
+
+    if (!to || len == 0 || !answer_is_value(to, len))
+        return WRONG(
+            r, "a redirect that is no place; give a path or a URL, a string");
+    answer_put_header(r->out, "Location", 8, to, len);
+    return NULL;
+}
+
+/* Behind the headers of the script. */
+static void put_type(struct reading *r)
+{
+    const struct answer so_far = answer_of(r->out);
+
+    if (r->type && !answer_has_header(&so_far, "content-type"))
+        answer_put_header(r->out, "Content-Type", 12, r->type, strlen(r->type));
+}
+
+/* ---- status, headers, body ---- */
+
+static const char *read_values(struct reading *r, int first)
+{
+    lua_State *L = r->L;
+    const char *wrong;
+
+    lua_pushvalue(L, first);
+    wrong = put_status(r, 0);
+    if (wrong)
+        return wrong;
+    lua_pushvalue(L, first + 1);
+    if (lua_isstring(L, -1))
+        return WRONG(r,
+            "a text behind the status; headers are second, and may be nil: "
+            "return %d, nil, text",
+            (int)lua_tointeger(L, first));
+    wrong = put_headers(r);
+    if (wrong)
+        return wrong;
+    lua_pushvalue(L, first + 2);
+    return put_body(r);
+}
+
+/* ---- a table ---- */
+
+static const char *check_key(struct reading *r)
+{
+    lua_State *L = r->L;
+    char quoted[LOG_QUOTE_SIZE];
+    const char *key, *meant;
+    size_t len;
+
+    if (lua_type(L, -1) != LUA_TSTRING)
+        return WRONG(
+            r, "a table in which a key is a %s; " KEYS, luaL_typename(L, -1));
+    key = lua_tolstring(L, -1, &len);
+    for (size_t i = 0; keys[i]; i++) {
+        if (strcmp(keys[i], key) != 0 || strlen(key) != len)
+            continue;
+        if (i < 2)
+            return NULL;
+        if (r->content)
+            return WRONG(r, "a table with both %s and %s; give one of them",
+                r->content, key);
+        r->content = keys[i];
+        return NULL;
+    }
+    meant = typos_meant(key, keys);
+    log_quote(quoted, key, len);
+    if (meant)
+        return WRONG(r, "a table with the unknown key %s; did you mean \"%s\"?",
+            quoted, meant);
+    return WRONG(r, "a table with the unknown key %s; " KEYS, quoted);
+}
+
+static const char *check_keys(struct reading *r)
+{
+    if (largs_inherits(r->L, r->t))
+        return WRONG(r, "a table whose keys are " LHEADERS_INHERITED);
+    for (lua_pushnil(r->L); lua_next(r->L, r->t);) {
+        const char *wrong;
+
+        lua_pop(r->L, 1);
+        wrong = check_key(r);
+        if (wrong)
+            return wrong;
+    }
+    return NULL;
+}
+
+static const char *read_table(struct reading *r)
+{
+    static const struct {
+        const char *key;
+        const char *(*put)(struct reading *r);
+    } contents[] = {
+        {"body", put_body}, {"json", put_json}, {"redirect", put_redirect}};
+    bool redirects;
+    const char *wrong = check_keys(r);
+
+    if (wrong)
+        return wrong;
+    redirects = r->content && strcmp(r->content, "redirect") == 0;
+    get(r, "status");
+    wrong = put_status(r, redirects ? 302 : 200);
+    if (wrong)
+        return wrong;
+    get(r, "headers");
+    wrong = put_headers(r);
+    for (size_t i = 0; !wrong && i < sizeof(contents) / sizeof(contents[0]);
+         i++) {
+        if (!r->content || strcmp(r->content, contents[i].key) != 0)
+            continue;
+        get(r, r->content);
+        wrong = contents[i].put(r);
+    }
+    return wrong;
+}
+
+static const char *read_text(struct reading *r, int first)
+{
+    if (!lua_isnil(r->L, first + 1))
+        return WRONG(r, "a text and something behind it; return status, "
+                        "headers, text");
+    answer_put_status(r->out, 200);
+    lua_pushvalue(r->L, first);
+    return put_body(r);
+}
+
+const char *lresponse_read(lua_State *L, struct buf *out)
+{
+    int first = lua_gettop(L) - 2;
+    struct reading r = {.L = L, .t = first, .out = out};
+    const char *wrong;
+
+    luaL_checkstack(L, 32, "onRequest");
+    switch (lua_type(L, first)) {
+    case LUA_TNUMBER:
+        wrong = read_values(&r, first);
+        break;
+    case LUA_TSTRING:
+        wrong = read_text(&r, first);
+        break;
+    case LUA_TTABLE:
+        wrong = lua_isnil(L, first + 1)
+                    ? read_table(&r)
+                    : WRONG(&r, "a table and something behind it");
+        break;
+    default:
+        wrong = WRONG(&r,
+            "a %s; give status, headers, body, or a table, or text, or nothing",
+            luaL_typename(L, first));
+    }
+    if (!wrong)
+        put_type(&r);
+    return wrong;
+}

@@ -1,0 +1,19 @@
+/* lresponse.h - what onRequest returns, as gateways take it.
+ *
+ *   status, headers | nil, body | nil
+ *   { status =, headers =, body = | json = | redirect = }
+ *   text
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_LUALIB_LRESPONSE_H
+#define GW_LUALIB_LRESPONSE_H
+
+#include <lua.h>
+
+#include "util/buf.h"
+
+/* As read of struct requests_hooks: the three values on top. */
+const char *lresponse_read(lua_State *L, struct buf *out);
+
+#endif /* GW_LUALIB_LRESPONSE_H */

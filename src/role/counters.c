@@ -1,0 +1,216 @@
+/* Which numbers a process tells, and how they are read. Nothing counts here: a
+ * role counts into its own struct and hands a copy out; a table says what of it
+ * is told, in the order of `gwrun status --json`. spec/docs_spec.lua compares
+ * the tables with docs/deployment.md, name by name and word by word. */
+#include "role/counters.h"
+
+#include <string.h>
+
+#include "gateway/gateway.h"
+#include "register/register.h"
+#include "worker/program.h"
+#include "worker/worker.h"
+
+#define ROW(type, name, kind, unit, field, help)                  \
+    {                                                             \
+        name, help, COUNTERS_##kind, unit, offsetof(type, field), \
+            sizeof(((type *)NULL)->field)                         \
+    }
+
+#define NUMBER       ""
+#define BYTES        "bytes"
+#define MILLISECONDS "milliseconds"
+#define BOOLEAN      "boolean"
+
+#define PROCESS(name, kind, unit, field, help) \
+    ROW(struct counters_process, name, kind, unit, field, help)
+const struct counter counters_process[] = {
+    PROCESS("memory", GAUGE, BYTES, memory,
+        "bytes of the process that are in memory"),
+    PROCESS("cpu_ms", COUNTER, MILLISECONDS, cpu_ms,
+        "CPU time used, in milliseconds"),
+    PROCESS("log_dropped", COUNTER, NUMBER, log_dropped,
+        "lines of the log that could not be written"),
+    {NULL, NULL, 0, NULL, 0, 0},
+};
+
+#define GATEWAY(name, kind, unit, field, help) \
+    ROW(struct gateway_status, name, kind, unit, field, help)
+const struct counter counters_gateway[] = {
+    GATEWAY("registers_missing", GAUGE, NUMBER, registers_missing,
+        "registers that it is not connected to"),
+    GATEWAY("clients", GAUGE, NUMBER, clients, "clients at this moment"),
+    GATEWAY("workers", GAUGE, NUMBER, workers, "workers connected"),
+    GATEWAY("workers_local", GAUGE, NUMBER, workers_local,
+        "workers connected that the same master started"),
+    GATEWAY("groups", GAUGE, NUMBER, groups, "groups at this moment"),
+    GATEWAY("uids", GAUGE, NUMBER, uids, "uids at this moment"),
+    GATEWAY("clients_paused", GAUGE, NUMBER, clients_paused,
+        "clients that are not read from at this moment"),
+    GATEWAY(
+        "accepting", GAUGE, BOOLEAN, accepting, "whether clients can connect"),
+    GATEWAY("events", COUNTER, NUMBER, events_out, "events given to workers"),
+    GATEWAY("events_held", GAUGE, NUMBER, events_held,
+        "events that wait for a worker at this moment"),
+    GATEWAY("events_unbegun", GAUGE, NUMBER, events_unbegun,
+        "events that a worker was given and has not begun, at this moment"),
+    GATEWAY("events_again", COUNTER, NUMBER, events_again,
+        "events given to a second worker, because the first was lost"),
+    GATEWAY("events_cut_off", COUNTER, NUMBER, events_cut_off,
+        "events begun by a worker that was lost meanwhile"),
+    GATEWAY("events_dropped", COUNTER, NUMBER, events_dropped,
+        "events that no worker got"),
+    GATEWAY("commands", COUNTER, NUMBER, commands_in,
+        "commands from workers and other programs"),
+    GATEWAY("dropped", COUNTER, NUMBER, dropped,
+        "messages for clients that were gone"),
+    GATEWAY("sessions_refused", COUNTER, NUMBER, sessions_refused,
+        "changes of sessions that were too large, or not valid"),
+    GATEWAY("accepted", COUNTER, NUMBER, port.accepted,
+        "connections of clients that were taken"),
+    GATEWAY("refused", COUNTER, NUMBER, port.refused,
+        "connections of clients that were closed at once"),
+    GATEWAY("messages_in", COUNTER, NUMBER, port.messages_in,
+        "messages from clients"),
+    GATEWAY("messages_out", COUNTER, NUMBER, port.messages_out,
+        "messages to clients"),
+    GATEWAY("bytes_in", COUNTER, BYTES, port.bytes_in, "bytes from clients"),
+    GATEWAY("bytes_out", COUNTER, BYTES, port.bytes_out, "bytes to clients"),
+    GATEWAY("overflow_closed", COUNTER, NUMBER, port.overflow_closed,
+        "clients closed because their queue was full"),
+    GATEWAY("overflow_dropped", COUNTER, NUMBER, port.overflow_dropped,
+        "messages dropped because their client's queue was full"),
+    GATEWAY("repaired", COUNTER, NUMBER, port.repaired,
+        "messages that were not UTF-8 and left with U+FFFD"),
+    GATEWAY("connections", GAUGE, NUMBER, port.connections,
+        "connections at this moment: clients, and those still in a handshake or "
+        "being closed"),
+    GATEWAY("queued", GAUGE, BYTES, port.queued,
+        "bytes that wait for clients at this moment"),
+    GATEWAY("clients_over_share", GAUGE, NUMBER, clients_over_share,
+        "clients at this moment whose worker has not begun more than "
+        "client_share of theirs"),
+    GATEWAY("over_share", COUNTER, NUMBER, over_share,
+        "how often a client had more than client_share there"),
+    GATEWAY("unfinished", GAUGE, BYTES, port.unfinished,
+        "bytes of messages that have begun to come, at this moment"),
+    GATEWAY("unfinished_closed", COUNTER, NUMBER, port.unfinished_closed,
+        "clients closed because of max_unfinished_total"),
+    GATEWAY("messages_timed_out", COUNTER, NUMBER, port.messages_timed_out,
+        "clients closed because of message_timeout"),
+    GATEWAY("requests", COUNTER, NUMBER, port.requests,
+        "requests given to onRequest"),
+    GATEWAY("requests_again", COUNTER, NUMBER, requests_again,
+        "of them to a second worker, because the first was lost"),
+    GATEWAY("requests_lost", COUNTER, NUMBER, requests_lost,
+        "requests answered with 502: their worker was lost, or answered "
+        "nonsense"),
+    GATEWAY("requests_timed_out", COUNTER, NUMBER, port.requests_timed_out,
+        "requests answered with 504 because of request_timeout"),
+    GATEWAY("bodies_timed_out", COUNTER, NUMBER, port.bodies_timed_out,
+        "requests answered with 408 because of body_timeout"),
+    GATEWAY("groups_refused", COUNTER, NUMBER, groups_refused,
+        "joins of clients that were in max_groups groups"),
+    GATEWAY("commands_refused", COUNTER, NUMBER, commands_refused,
+        "commands that were not valid, and answers that were too large"),
+    GATEWAY("names_left_out", COUNTER, NUMBER, names_left_out,
+        "names of clients' query strings and cookies that were too many, or "
+        "nested too deep, for scripts to see"),
+    GATEWAY("links_refused", COUNTER, NUMBER, links_refused,
+        "connections to its inner port that were refused, or closed for a "
+        "wrong key, silence or garbage"),
+    {NULL, NULL, 0, NULL, 0, 0},
+};
+
+#define WORKER(name, kind, unit, field, help) \
+    ROW(struct worker_status, name, kind, unit, field, help)
+const struct counter counters_worker[] = {
+    WORKER("registers_missing", GAUGE, NUMBER, registers_missing,
+        "registers that it is not connected to"),
+    WORKER("gateways", GAUGE, NUMBER, gateways,
+        "gateways that it is connected to"),
+    WORKER("gateways_known", GAUGE, NUMBER, gateways_known,
+        "gateways in the registers' lists"),
+    WORKER("clients", GAUGE, NUMBER, clients,
+        "clients with events or handlers at this moment"),
+    WORKER(
+        "queued", GAUGE, NUMBER, queued, "events that wait for their handlers"),
+    WORKER("coroutines", GAUGE, NUMBER, coroutines,
+        "coroutines of the script, at this moment"),
+    WORKER("timers", GAUGE, NUMBER, timers,
+        "timers of the script, at this moment"),
+    WORKER("lua_memory", GAUGE, BYTES, memory,
+        "bytes of its Lua state (two for a while after a reload)"),
+    WORKER("events", COUNTER, NUMBER, events, "events run"),
+    WORKER("events_forgotten", COUNTER, NUMBER, forgotten,
+        "events that waited when the link to their gateway broke"),
+    WORKER("events_cut_off", COUNTER, NUMBER, cut_off,
+        "events whose handlers did not end in time after a reload"),
+    WORKER("errors", COUNTER, NUMBER, errors, "events that raised an error"),
+    WORKER("sends", COUNTER, NUMBER, sends, "commands sent to gateways"),
+    WORKER("sends_failed", COUNTER, NUMBER, sends_failed,
+        "commands that no link to a gateway took"),
+    WORKER("generation", GAUGE, NUMBER, generation,
+        "generation of the script that it runs"),
+    WORKER("shared_keys", GAUGE, NUMBER, shared_keys,
+        "keys in the machine's shared table at this moment"),
+    WORKER("shared_full", COUNTER, NUMBER, shared_full,
+        "calls of its script refused because the shared table was full"),
+    {NULL, NULL, 0, NULL, 0, 0},
+};
+
+#define RUNS(name, kind, unit, field, help) \
+    ROW(struct program_status, name, kind, unit, field, help)
+const struct counter counters_program[] = {
+    RUNS("registers_missing", GAUGE, NUMBER, registers_missing,
+        "registers that it is not connected to"),
+    RUNS("gateways", GAUGE, NUMBER, gateways,
+        "gateways that it is connected to"),
+    RUNS("gateways_known", GAUGE, NUMBER, gateways_known,
+        "gateways in the registers' lists"),
+    RUNS("coroutines", GAUGE, NUMBER, coroutines,
+        "coroutines of it, at this moment"),
+    RUNS("timers", GAUGE, NUMBER, timers, "timers of it, at this moment"),
+    RUNS("lua_memory", GAUGE, BYTES, memory, "bytes of its Lua state"),
+    RUNS("sends", COUNTER, NUMBER, sends, "commands sent to gateways"),
+    RUNS("sends_failed", COUNTER, NUMBER, sends_failed,
+        "commands that no link to a gateway took"),
+    {NULL, NULL, 0, NULL, 0, 0},
+};
+
+#define REGISTER(name, kind, unit, field, help) \
+    ROW(struct register_status, name, kind, unit, field, help)
+const struct counter counters_register[] = {
+    REGISTER("gateways", GAUGE, NUMBER, gateways, "gateways connected"),
+    REGISTER("workers", GAUGE, NUMBER, workers, "workers connected"),
+    REGISTER("pending", GAUGE, NUMBER, pending,
+        "connections that have not said who they are"),
+    REGISTER("refused", COUNTER, NUMBER, refused,
+        "connections closed for a wrong key, silence or garbage"),
+    {NULL, NULL, 0, NULL, 0, 0},
+};
+
+static json_t *read_number(const uint8_t *field, size_t size)
+{
+    uint64_t wide;
+    uint32_t narrow;
+
+    if (size == sizeof(bool))
+        return json_boolean(*field);
+    if (size == sizeof(narrow)) {
+        memcpy(&narrow, field, sizeof(narrow));
+        return json_integer(narrow);
+    }
+    memcpy(&wide, field, sizeof(wide));
+    return json_integer((json_int_t)wide);
+}
+
+void counters_put(
+    json_t *numbers, const struct counter *table, const void *status)
+{
+    const uint8_t *bytes = status;
+
+    for (; table->name; table++)
+        json_object_set_new(numbers, table->name,
+            read_number(bytes + table->offset, table->size));
+}

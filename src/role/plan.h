@@ -1,0 +1,83 @@
+/* plan.h - the processes that a configuration asks for, with their sockets.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_ROLE_PLAN_H
+#define GW_ROLE_PLAN_H
+
+#include <sys/types.h>
+
+#include "config/config.h"
+#include "master/master.h"
+
+#define PLAN_ERR_SIZE 512
+
+/* Descriptors of a child (see master_child_conf.fds). */
+enum {
+    PLAN_FD_CONTROL = 3,
+    PLAN_FD_SOCKET = 4,  /* register: its port; gateway: clients' port */
+    PLAN_FD_SHARED = 4,  /* worker, program: the table that all share */
+    PLAN_FD_SOURCES = 5, /* worker: memory that keeps its script */
+    PLAN_FD_INNER = 5,   /* gateway: workers' port */
+    PLAN_FD_IDS = 6,     /* gateway: file of connection ids */
+    PLAN_FD_CONFIG = 7,
+    PLAN_FD_LOCAL = 8, /* gateway: unix socket for workers beside it; may be
+                          missing */
+};
+
+/* PLAN_FD_LOCAL, or 0: it was not handed down to this process. */
+int plan_local_fd(void);
+
+struct plan {
+    struct master_child_conf *children; /* owned */
+    size_t nchildren;
+};
+
+/* May what lies in run_dir be trusted (daemon_check_folder())? 0, or -errno
+ * with a line in err. */
+int plan_check_folder(const struct config *c, char err[PLAN_ERR_SIZE]);
+
+/* Can the files of connection ids that are there be used? The same. */
+int plan_check_ids(const struct config *c, char err[PLAN_ERR_SIZE]);
+
+/* Make run_dir and its folder of connection ids, where they are not there yet,
+ * and see that they may be trusted. 0, or -errno with a line in err. */
+int plan_make_folders(const struct config *c, char err[PLAN_ERR_SIZE]);
+
+/* The same, bind all sockets and open all files; the current folder is c->root.
+ * Workers get a copy of what their conf.sources_fd keeps (0: nothing).
+ * Names are borrowed from c. 0, or -errno with a line in err
+ * that names port and setting. plan_free() ends it. */
+int plan_make(
+    struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE]);
+void plan_free(struct plan *p);
+
+/* Show each port that plan_make() binds: its address and the key of the
+ * configuration, both borrowed for the call. */
+typedef void (*plan_port_cb)(
+    const char *address, const char *setting, void *arg);
+void plan_each_port(const struct config *c, plan_port_cb show, void *arg);
+
+/* Say in err why binding it gave result (-errno), and what to do. The process
+ * that holds it, or 0. */
+pid_t plan_explain(char err[PLAN_ERR_SIZE], int result, const char *setting,
+    const char *address);
+
+/* The entry of c->gateways that a gateway's slot belongs to, and its index in
+ * it; NULL when there is no such slot. */
+const struct config_gateway *plan_gateway(
+    const struct config *c, unsigned slot, unsigned *index);
+
+/* The same of workers. */
+struct config_workers *plan_workers(
+    const struct config *c, unsigned slot, unsigned *index);
+
+/* The gateways that are started beside workers of c, with their unix sockets;
+ * the last one has port 0. The caller frees it. */
+struct worker_neighbour *plan_neighbours(const struct config *c);
+
+/* run_dir and name, as a path that fits into a unix socket's address when
+ * run_dir is in the root folder. The caller frees it. */
+char *plan_run_path(const struct config *c, const char *name);
+
+#endif /* GW_ROLE_PLAN_H */

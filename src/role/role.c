@@ -1,0 +1,189 @@
+/* The life of a role, whichever it is: its state, and who hears of it. What a
+ * kind does is in role_kinds.c. The state only goes forward but for reloads,
+ * which lead from READY back to READY; a role that was told to stop is never
+ * ready again. */
+#include "role/role.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/handle.h"
+#include "role/counters.h"
+#include "role/role_impl.h"
+#include "util/alloc.h"
+#include "util/log.h"
+
+/* ---- what a kind tells ---- */
+
+void role_tell_ready(struct role *r)
+{
+    if (r->state == ROLE_STARTING)
+        r->state = ROLE_READY;
+    if (r->events.on_ready)
+        r->events.on_ready(r->arg);
+}
+
+void role_tell_failed(struct role *r, const char *message)
+{
+    r->state = ROLE_FAILED;
+    if (r->events.on_failed)
+        r->events.on_failed(message, r->arg);
+}
+
+void role_tell_stopped(struct role *r)
+{
+    r->state = ROLE_STOPPED;
+    if (r->events.on_stopped)
+        r->events.on_stopped(r->arg);
+}
+
+void role_tell_prepared(struct role *r, const char *message)
+{
+    if (r->state == ROLE_PREPARING)
+        r->state = message ? ROLE_READY : ROLE_PREPARED;
+    if (r->events.on_prepared)
+        r->events.on_prepared(message, r->arg);
+}
+
+static void on_later(uv_timer_t *timer)
+{
+    struct role *r = timer->data;
+
+    if (r->state == ROLE_STOPPING)
+        role_tell_stopped(r);
+    else
+        role_tell_ready(r);
+}
+
+void role_tell_later(struct role *r)
+{
+    uv_timer_start(&r->later, on_later, 0, 0);
+}
+
+/* ---- life ---- */
+
+static const struct role_ops *find_kind(const char *name)
+{
+    for (size_t i = 0; i < ROLE_KINDS; i++) {
+        if (strcmp(role_kinds[i].kind, name) == 0)
+            return &role_kinds[i];
+    }
+    return NULL;
+}
+
+static void release(struct role *r)
+{
+    handle_close(&r->later, r);
+}
+
+int role_new(struct role **out, uv_loop_t *loop, const struct role_slot *slot,
+    const struct config *c, const struct role_events *events, void *arg,
+    char err[256])
+{
+    const struct role_ops *ops = find_kind(slot->kind);
+    struct role *r;
+    int result;
+
+    if (!ops) {
+        snprintf(err, 256, "there is no role \"%.32s\"", slot->kind);
+        return -EINVAL;
+    }
+    r = xcalloc(1, sizeof(*r));
+    r->ops = ops;
+    r->loop = loop;
+    r->slot = slot->number;
+    r->config = c;
+    r->events = *events;
+    r->arg = arg;
+    uv_timer_init(loop, &r->later);
+    r->later.data = r;
+    result = ops->start(r, slot, err);
+    if (result < 0)
+        release(r);
+    else
+        *out = r;
+    return result < 0 ? result : 0;
+}
+
+void role_free(struct role *r)
+{
+    r->ops->free_role(r);
+    release(r);
+}
+
+enum role_state role_state(const struct role *r)
+{
+    return r->state;
+}
+
+void role_stop(struct role *r, bool graceful, double drain_time)
+{
+    uv_timer_stop(&r->later);
+    r->ops->stop(r, graceful, drain_time);
+    r->state = ROLE_STOPPING;
+}
+
+/* ---- reloads ---- */
+
+int role_prepare(struct role *r, const json_t *m, char err[256])
+{
+    int result = 0;
+
+    if (r->state == ROLE_READY)
+        r->state = ROLE_PREPARING;
+    if (r->ops->prepare)
+        result = r->ops->prepare(r, m, err);
+    if (result <= 0 && r->state == ROLE_PREPARING)
+        r->state = result < 0 ? ROLE_READY : ROLE_PREPARED;
+    return result;
+}
+
+/* A reload is over. */
+static void settle(struct role *r)
+{
+    if (r->state == ROLE_PREPARING || r->state == ROLE_PREPARED)
+        r->state = ROLE_READY;
+}
+
+void role_commit(struct role *r)
+{
+    settle(r);
+    if (r->ops->commit)
+        r->ops->commit(r);
+}
+
+void role_abort(struct role *r)
+{
+    settle(r);
+    if (r->ops->abort_reload)
+        r->ops->abort_reload(r);
+}
+
+/* ---- numbers ---- */
+
+static uint64_t milliseconds(uv_timeval_t t)
+{
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_usec / 1000;
+}
+
+static void count_process(json_t *numbers)
+{
+    struct counters_process s = {.log_dropped = log_dropped()};
+    uv_rusage_t usage = {0};
+
+    uv_resident_set_memory(&s.memory);
+    uv_getrusage(&usage);
+    s.cpu_ms = milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
+    counters_put(numbers, counters_process, &s);
+}
+
+json_t *role_status(const struct role *r)
+{
+    json_t *numbers = json_object();
+
+    r->ops->count(r, numbers);
+    count_process(numbers);
+    return numbers;
+}

@@ -1,0 +1,56 @@
+/* role_impl.h - what role.c shares with the four kinds of roles.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_ROLE_ROLE_IMPL_H
+#define GW_ROLE_ROLE_IMPL_H
+
+#include "register/register.h"
+#include "role/role.h"
+#include "worker/program.h"
+
+/* What one kind does; a NULL member: nothing. role.c has checked and keeps the
+ * state. */
+struct role_ops {
+    const char *kind;
+    int (*start)(struct role *r, const struct role_slot *slot, char err[256]);
+    void (*free_role)(struct role *r);
+    void (*stop)(struct role *r, bool graceful, double drain_time);
+    int (*prepare)(struct role *r, const json_t *m, char err[256]);
+    void (*commit)(struct role *r);
+    void (*abort_reload)(struct role *r);
+    void (*count)(const struct role *r, json_t *numbers);
+};
+
+/* register, gateway, worker, program */
+#define ROLE_KINDS 4
+extern const struct role_ops role_kinds[ROLE_KINDS];
+
+struct role {
+    const struct role_ops *ops;
+    uv_loop_t *loop;
+    unsigned slot;
+    const struct config *config; /* borrowed */
+    enum role_state state;
+    struct role_events events;
+    void *arg;
+    union { /* owned; by ops */
+        struct register_role *reg;
+        struct gateway *gateway;
+        struct worker *worker;
+        struct program *program;
+    };
+    uv_timer_t later; /* for events that the role does not send itself */
+};
+
+/* What a kind tells: the state changes and the owner hears of it. */
+void role_tell_ready(struct role *r);
+void role_tell_failed(struct role *r, const char *message);
+void role_tell_stopped(struct role *r);
+void role_tell_prepared(struct role *r, const char *message);
+
+/* role_tell_ready() or, when it is being stopped, role_tell_stopped(), on a
+ * later turn. */
+void role_tell_later(struct role *r);
+
+#endif /* GW_ROLE_ROLE_IMPL_H */

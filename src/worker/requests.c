@@ -1,0 +1,201 @@
+/* Events.onRequest: the script answers a request. Each runs in a coroutine of
+ * its own as soon as it is here, and its gateway is told so before anything
+ * that the handler does leaves this process (acks.c): a request that has begun
+ * is never given to another worker. */
+#include "worker/requests.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/log.h"
+#include "wire/answer.h"
+#include "wire/bigendian.h"
+#include "worker/dispatch_impl.h"
+#include "worker/gateways_impl.h"
+
+/* One that a handler answers. */
+struct dispatch_request {
+    struct list node; /* in dispatch->requests */
+    struct dispatch *d;
+    const struct vm *vm; /* where the handler runs */
+    struct gateways_address from;
+    uint32_t number;       /* the gateway's, of this request */
+    size_t answer_max;     /* bytes of a body that it takes */
+    const struct frame *f; /* borrowed until the handler has its argument */
+    struct buf answer;     /* owned */
+};
+
+void requests_set_hooks(lua_State *L, const struct requests_hooks *hooks)
+{
+    vm_of(L)->requests = hooks;
+}
+
+static void say(struct dispatch_request *r, unsigned status, const char *text)
+{
+    static const char plain[] = "text/plain; charset=utf-8";
+
+    buf_clear(&r->answer);
+    answer_put_status(&r->answer, status);
+    answer_put_header(&r->answer, "Content-Type", 12, plain, strlen(plain));
+    answer_put(&r->answer, ANSWER_BODY, text, strlen(text));
+}
+
+static void finish(struct dispatch_request *r)
+{
+    struct dispatch *d = r->d;
+
+    if (d->request == r)
+        d->request = NULL;
+    gateways_answer(
+        d->gateways, FRAME_REQUEST, r->from, r->number, 0, &r->answer);
+    buf_fini(&r->answer);
+    list_remove(&r->node);
+    d->nrequests--;
+    free(r);
+}
+
+/* nil and a text behind it: what has failed in Lua returns that. */
+static int raise_failure(lua_State *L)
+{
+    const char *message = luaL_tolstring(L, -2, NULL);
+
+    if (lua_isnil(L, -2))
+        return luaL_error(L, "onRequest returned nil and \"%s\"", message);
+    return luaL_error(L, "onRequest returned nil, \"%s\" and \"%s\"", message,
+        luaL_tolstring(L, -2, NULL));
+}
+
+static int check_size(lua_State *L, struct dispatch_request *r)
+{
+    size_t packet_max = gateways_packet_max(r->d->gateways);
+    struct answer said = answer_of(&r->answer);
+    struct answer_part body;
+
+    if (answer_find(&said, ANSWER_BODY, &body) && body.len > r->answer_max)
+        return callbacks_raise(L, "onRequest",
+            lua_pushfstring(L,
+                "returned a body of %I bytes, more than the %I that its "
+                "gateway takes (max_response)",
+                (LUAI_UACINT)body.len, (LUAI_UACINT)r->answer_max));
+    if (r->answer.len > packet_max - FRAME_HEAD_LEN)
+        return callbacks_raise(L, "onRequest",
+            lua_pushfstring(L,
+                "returned an answer of %I bytes, more than goes into a "
+                "packet (max_packet)",
+                (LUAI_UACINT)r->answer.len));
+    return 0;
+}
+
+/* What the handler has returned: the three values on top. */
+static int take_answer(lua_State *L, int status, lua_KContext ctx)
+{
+    struct dispatch_request *r = (struct dispatch_request *)ctx;
+    const char *wrong;
+
+    if (lua_isnil(L, -3) && !lua_isnil(L, -2))
+        return raise_failure(L);
+    if (lua_isnil(L, -3)) {
+        say(r, 404, "Not Found");
+        return 0;
+    }
+    wrong = vm_of(L)->requests->read(L, &r->answer);
+    if (wrong)
+        return callbacks_raise(
+            L, "onRequest", lua_pushfstring(L, "returned %s", wrong));
+    return check_size(L, r);
+}
+
+/* The coroutine's body. */
+static int call(lua_State *L)
+{
+    struct dispatch_request *r = lua_touserdata(L, 1);
+
+    /* The script may have been replaced since the gateway asked. */
+    if (!vm_of(L)->requests || !callbacks_push(L, "onRequest")) {
+        say(r, 404, "Not Found");
+        return 0;
+    }
+    vm_of(L)->requests->push(L, r->f->body, r->f->body_len);
+    lua_callk(L, 1, 3, (lua_KContext)r, take_answer);
+    return take_answer(L, LUA_OK, (lua_KContext)r);
+}
+
+static void on_answered(const char *error, void *arg)
+{
+    struct dispatch_request *r = arg;
+
+    if (error) {
+        say(r, 500, "Internal Server Error");
+        if (dispatch_count_failure(r->d)) {
+            log_error("handler failed event=onRequest");
+            log_block(LOG_ERROR, error);
+        }
+    }
+    finish(r);
+}
+
+/* Too many at once, or nobody to answer. */
+static void refuse(
+    const struct dispatch *d, struct gateways_address to, const struct frame *f)
+{
+    static const char text[] = "too many requests are being answered";
+    struct buf answer = {0};
+
+    answer_put_status(&answer, 503);
+    answer_put(&answer, ANSWER_BODY, text, sizeof(text) - 1);
+    gateways_answer(
+        d->gateways, FRAME_REQUEST, to, f->connection_id, 0, &answer);
+    buf_fini(&answer);
+}
+
+void requests_take(
+    struct dispatch *d, struct gateways_address from, const struct frame *f)
+{
+    static const struct coro_client nobody = {.nobody = true};
+    struct dispatch_request *r;
+
+    if (!d->vm || d->nrequests >= DISPATCH_REQUESTS_MAX || f->ext_len < 4) {
+        refuse(d, from, f);
+        return;
+    }
+    r = xcalloc(1, sizeof(*r));
+    r->d = d;
+    r->vm = d->vm;
+    r->from = from;
+    r->number = f->connection_id;
+    r->answer_max = get32(f->ext);
+    r->f = f;
+    list_init(&r->node);
+    list_push_back(&d->requests, &r->node);
+    d->nrequests++;
+    d->events++;
+    gateways_request_begins(d->gateways, from, r->number);
+    d->request = r;
+    coro_start(d->vm, "onRequest", call, r, &nobody, on_answered, r);
+    d->request = NULL;
+}
+
+void requests_tell_hanging(const struct dispatch *d)
+{
+    const struct dispatch_request *r = d->request;
+
+    if (r)
+        gateways_tell_hanging_request(d->gateways, r->from, r->number);
+}
+
+void requests_abandon(struct dispatch *d, const struct vm *vm)
+{
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &d->requests) {
+        struct dispatch_request *r =
+            LIST_ENTRY(node, struct dispatch_request, node);
+
+        if (vm && r->vm != vm)
+            continue;
+        say(r, 503, "cut off");
+        finish(r);
+    }
+}

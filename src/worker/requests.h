@@ -1,0 +1,29 @@
+/* requests.h - what lualib does for Events.onRequest: it makes the request a
+ * Lua value, and an answer of what the script returns.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_REQUESTS_H
+#define GW_WORKER_REQUESTS_H
+
+#include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/buf.h"
+
+struct requests_hooks {
+    /* Push the request in these bytes (wire/httpcall.h). Raises when they are
+     * not valid. */
+    void (*push)(lua_State *L, const uint8_t *data, size_t len);
+    /* Append what the script returned, the three values on top, to out
+     * (wire/answer.h). NULL, or what is wrong with it: then the text is pushed,
+     * and out is of no use. Raises when memory is out, or a value cannot be
+     * written as JSON. */
+    const char *(*read)(lua_State *L, struct buf *out);
+};
+
+/* Set once per state; hooks is borrowed. */
+void requests_set_hooks(lua_State *L, const struct requests_hooks *hooks);
+
+#endif /* GW_WORKER_REQUESTS_H */
