@@ -39,6 +39,7 @@ describe("examples/chat", function()
   end
 
   local function say(p, text)
+    p:call("waitForSelector", "#send:enabled")
     p:call("fill", "#text", text)
     p:call("press", "#text", "Enter")
   end

@@ -139,6 +139,7 @@ const handlers = {
     $("app").hidden = false;
     for (const name of m.partners) if (!open.includes(PERSON + name)) open.push(PERSON + name);
     open.forEach(enter);
+    $("send").disabled = false; // what is said from here on comes behind the joins
     render();
   },
   history(m) {
@@ -179,7 +180,7 @@ client.on("open", () => {
 client.on("state", (state) => {
   $("state").dataset.state = state;
   $("state-text").textContent = { open: "", connecting: "Connecting …", waiting: "No connection" }[state];
-  $("send").disabled = state !== "open";
+  $("send").disabled = true; // until the server has welcomed us on this connection
 });
 
 $("login").onsubmit = (event) => {
