@@ -153,6 +153,11 @@ void config_check(struct config_load *l);
 bool config_check_path(
     struct config_load *l, const char *where, const char *path, mode_t type);
 
+/* The text of a file, the same for all processes; NULL after a complaint.
+ * Borrowed from l's memory. */
+const struct config_file *config_check_file(
+    struct config_load *l, const char *where, const char *path);
+
 /* Has it only characters that names have? NULL has. */
 void config_check_name(
     struct config_load *l, const char *where, const char *name);
@@ -165,6 +170,28 @@ bool config_parse_address(struct config_load *l, const char *where,
 /* Inner ports that strangers can reach need a key. */
 void config_check_public(struct config_load *l, const char *where,
     const char *text, const union addr *a, const char *key);
+
+/* config_ports.c: ports that one entry binds. */
+struct config_ports {
+    char where[CONFIG_WHERE_SIZE];
+    const char *name;     /* borrowed; of the entry, for people */
+    union addr host;      /* its port is first */
+    uint32_t lan_ip;      /* announced to workers; 0 for none */
+    unsigned first, last; /* ports */
+};
+
+/* config_ports.c: fill r with count ports from host's port on. */
+void config_ports_add(struct config_ports *r, const char *where,
+    const char *name, const union addr *host, unsigned count);
+
+/* config_ports.c: no two of them may bind the same. */
+void config_ports_check(
+    struct config_load *l, const struct config_ports *ranges, size_t count);
+
+/* config_gateway.c: entry i of gateways. Adds its ports, two at most, to
+ * ranges; returns how many. */
+size_t config_check_gateway(
+    struct config_load *l, size_t i, struct config_ports *ranges);
 
 /* config_discovery.c: what the top level says of registers or gateways. */
 void config_check_discovery(struct config_load *l);
