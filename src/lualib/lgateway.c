@@ -1,10 +1,8 @@
-/* Each call checks its arguments, makes one frame and gives it to
- * gateways_send(), which copies it: nothing is kept. Results are true (taken)
- * or nil, message, code. All commands share one scratch buffer for ext_data,
- * an upvalue of each. */
+/* Each call checks its arguments, makes one frame and has lsend.c send it.
+ * Results are true (taken) or nil, message, code. All commands share one
+ * scratch buffer for ext_data, an upvalue of each. */
 #include "lualib/lgateway.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -13,6 +11,7 @@
 #include "lualib/largs.h"
 #include "lualib/lbuf.h"
 #include "lualib/loptions.h"
+#include "lualib/lsend.h"
 #include "lualib/lsession.h"
 #include "lualib/lvalue.h"
 #include "util/utf8.h"
@@ -22,216 +21,6 @@
 #include "worker/coro.h"
 #include "worker/vm.h"
 #include "worker/worker_conf.h"
-
-#define EXT_KEEP (64 * 1024) /* bytes of the scratch buffer worth keeping */
-
-/* The buffer that all commands share for ext_data; empty. */
-static struct buf *ext_buf(lua_State *L)
-{
-    struct buf *ext = lua_touserdata(L, lua_upvalueindex(1));
-
-    buf_clear(ext);
-    buf_shrink(ext, EXT_KEEP);
-    return ext;
-}
-
-int lgateway_fail(lua_State *L, int err, const struct gateways_address *from)
-{
-    struct in_addr addr = {.s_addr = htonl(from->ip)};
-    char ip[INET_ADDRSTRLEN];
-    const char *what;
-
-    switch (err) {
-    case -ENOTCONN:
-        what = "is not connected";
-        break;
-    case -ENOTSUP:
-        what = "sends all messages as its port does, it is not gwrun's or an "
-               "older one: leave out binary";
-        break;
-    case -ENOBUFS:
-        what = "is too far behind, the queue to it is full";
-        break;
-    case -ETIMEDOUT:
-        what = "did not answer in time";
-        break;
-    case -ECONNRESET:
-        what = "went away before it answered";
-        break;
-    default:
-        what = "sent an answer that cannot be read";
-    }
-    lua_pushfstring(L, "gateway %s:%d %s",
-        inet_ntop(AF_INET, &addr, ip, sizeof(ip)), from->port, what);
-    return lvalue_fail_with(L, err);
-}
-
-/* sending */
-
-static size_t packet_max(lua_State *L)
-{
-    return gateways_packet_max(vm_gateways(vm_of(L)));
-}
-
-bool lgateway_is_too_large(lua_State *L, const struct frame *f)
-{
-    return f->ext_len + f->body_len > packet_max(L) - FRAME_HEAD_LEN;
-}
-
-int lgateway_fail_too_large(lua_State *L)
-{
-    lua_pushfstring(L, "more than %I bytes cannot be sent at once (max_packet)",
-        (LUAI_UACINT)packet_max(L));
-    return lvalue_fail_with(L, -EMSGSIZE);
-}
-
-static void set_ext(struct frame *f, const struct buf *ext)
-{
-    f->ext = ext->data;
-    f->ext_len = ext->len;
-}
-
-/* Send f to the gateway of a client. Pushes the call's results. */
-static int send_to(lua_State *L, const struct client_id *id, struct frame *f)
-{
-    struct gateways_address to = {.ip = id->local_ip, .port = id->local_port};
-    int err;
-
-    f->flag |= FRAME_FLAG_STRING;
-    f->connection_id = id->connection_id;
-    if (lgateway_is_too_large(L, f))
-        return lgateway_fail_too_large(L);
-    err = gateways_send(vm_gateways(vm_of(L)), to.ip, to.port, f);
-    if (err < 0)
-        return lgateway_fail(L, err, &to);
-    lua_pushboolean(L, true);
-    return 1;
-}
-
-/* How many gateways took a command, how many did not. */
-struct sent {
-    size_t taken;
-    size_t missed;
-};
-
-static void count_send(struct sent *sent, int err)
-{
-    if (err < 0)
-        sent->missed++;
-    else
-        sent->taken++;
-}
-
-static int push_sent(lua_State *L, const struct sent *sent)
-{
-    if (sent->missed > 0)
-        lua_pushfstring(L, "%d of %d gateways did not take it",
-            (int)sent->missed, (int)(sent->missed + sent->taken));
-    else if (sent->taken == 0)
-        lua_pushliteral(L, "no gateway connected");
-    else
-        lua_pushboolean(L, true);
-    return lua_isboolean(L, -1) ? 1 : lvalue_fail_with(L, -ENOTCONN);
-}
-
-/* Send f to all gateways. Pushes the call's results. */
-static int send_to_all(lua_State *L, struct frame *f)
-{
-    struct sent sent = {0};
-
-    f->flag |= FRAME_FLAG_STRING;
-    if (lgateway_is_too_large(L, f))
-        return lgateway_fail_too_large(L);
-    sent.taken = gateways_send_all(vm_gateways(vm_of(L)), f, &sent.missed);
-    return push_sent(L, &sent);
-}
-
-/* The clients that are at the same gateway as all->items[at], from there on. */
-static struct cmdjson_ids run_at(const struct largs_clients *all, size_t at)
-{
-    const struct client_id *first = &all->items[at];
-    struct cmdjson_ids run = {.items = all->ids + at};
-
-    while (at + run.count < all->count &&
-           first[run.count].local_ip == first->local_ip &&
-           first[run.count].local_port == first->local_port)
-        run.count++;
-    return run;
-}
-
-/* The clients that are at this gateway. */
-static struct cmdjson_ids run_of(
-    const struct largs_clients *all, const struct gateways_address *gateway)
-{
-    for (size_t i = 0; i < all->count; i++) {
-        if (all->items[i].local_ip == gateway->ip &&
-            all->items[i].local_port == gateway->port)
-            return run_at(all, i);
-    }
-    return (struct cmdjson_ids){0};
-}
-
-/* Send f to the gateways of some clients, each with its own list of them. */
-static int send_to_clients(
-    lua_State *L, const struct largs_clients *to, struct frame *f)
-{
-    struct gateways *gateways = vm_gateways(vm_of(L));
-    struct buf *ext = ext_buf(L);
-    struct sent sent = {0};
-    struct cmdjson_ids ids;
-
-    f->flag |= FRAME_FLAG_STRING;
-    for (size_t at = 0; at < to->count; at += ids.count) {
-        const struct client_id *first = &to->items[at];
-
-        ids = run_at(to, at);
-        buf_clear(ext);
-        cmdjson_put_all_target(ext, &ids, NULL);
-        set_ext(f, ext);
-        if (lgateway_is_too_large(L, f))
-            return lgateway_fail_too_large(L);
-        count_send(&sent,
-            gateways_send(gateways, first->local_ip, first->local_port, f));
-    }
-    if (to->count == 0)
-        sent.taken = 1; /* nobody was meant: done */
-    return push_sent(L, &sent);
-}
-
-/* Write the ext_data for a gateway that holds these excluded clients. groups
- * NULL: SEND_TO_ALL, else SEND_TO_GROUP. */
-static void put_target(struct buf *ext, const struct cmdjson_names *groups,
-    const struct cmdjson_ids *exclude)
-{
-    buf_clear(ext);
-    if (groups)
-        cmdjson_put_group_target(ext, groups, exclude);
-    else
-        cmdjson_put_all_target(ext, NULL, exclude);
-}
-
-/* Send f to all gateways, telling each which of its clients to leave out. */
-static int send_to_others(lua_State *L, const struct cmdjson_names *groups,
-    const struct largs_clients *exclude, struct frame *f)
-{
-    struct gateways *gateways = vm_gateways(vm_of(L));
-    struct buf *ext = ext_buf(L);
-    const struct gateways_address *list;
-    size_t count = gateways_list(gateways, &list);
-    struct sent sent = {.missed = gateways_miss(gateways)};
-
-    f->flag |= FRAME_FLAG_STRING;
-    for (size_t i = 0; i < count; i++) {
-        struct cmdjson_ids ids = run_of(exclude, &list[i]);
-
-        put_target(ext, groups, ids.count > 0 ? &ids : NULL);
-        set_ext(f, ext);
-        if (lgateway_is_too_large(L, f))
-            return lgateway_fail_too_large(L);
-        count_send(&sent, gateways_send(gateways, list[i].ip, list[i].port, f));
-    }
-    return push_sent(L, &sent);
-}
 
 /* Gateway's functions; upvalue 1 is the shared buffer */
 
@@ -289,13 +78,13 @@ static int send_to_all_clients(lua_State *L)
     lua_settop(L, 4);
     check_sent(L, &f, 1, 4);
     if (lua_isnil(L, 2) && lua_isnil(L, 3))
-        return send_to_all(L, &f);
+        return lsend_to_all(L, &f);
     largs_clients(L, 2, 4, &to);
     largs_clients(L, 3, 4, &exclude);
     if (lua_isnil(L, 2))
-        return send_to_others(L, NULL, &exclude, &f);
+        return lsend_to_others(L, NULL, &exclude, &f);
     largs_drop_clients(&to, &exclude);
-    return send_to_clients(L, &to, &f);
+    return lsend_to_clients(L, &to, &f);
 }
 
 /* sendToClient(client_id, message, options) */
@@ -305,7 +94,7 @@ static int send_to_client(lua_State *L)
     struct client_id id = largs_client(L, 1);
 
     check_sent(L, &f, 2, 3);
-    return send_to(L, &id, &f);
+    return lsend_to(L, &id, &f);
 }
 
 /* sendToCurrentClient(message, options) */
@@ -316,7 +105,7 @@ static int send_to_current_client(lua_State *L)
         check_current(L, "sendToCurrentClient", "sendToClient");
 
     check_sent(L, &f, 1, 2);
-    return send_to(L, &id, &f);
+    return lsend_to(L, &id, &f);
 }
 
 /* sendToUid(uid or list, message, options) */
@@ -329,10 +118,10 @@ static int send_to_uid(lua_State *L)
     lua_settop(L, 3);
     check_sent(L, &f, 2, 3);
     largs_names(L, 1, &uids);
-    ext = ext_buf(L);
+    ext = lsend_ext(L);
     cmdjson_put_names(ext, &uids);
-    set_ext(&f, ext);
-    return send_to_all(L, &f);
+    lsend_set_ext(&f, ext);
+    return lsend_to_all(L, &f);
 }
 
 /* sendToGroup(group or list, message, exclude, options) */
@@ -348,11 +137,11 @@ static int send_to_group(lua_State *L)
     largs_names(L, 1, &groups);
     largs_clients(L, 3, 4, &exclude);
     if (exclude.count > 0)
-        return send_to_others(L, &groups, &exclude, &f);
-    ext = ext_buf(L);
-    put_target(ext, &groups, NULL);
-    set_ext(&f, ext);
-    return send_to_all(L, &f);
+        return lsend_to_others(L, &groups, &exclude, &f);
+    ext = lsend_ext(L);
+    lsend_put_target(ext, &groups, NULL);
+    lsend_set_ext(&f, ext);
+    return lsend_to_all(L, &f);
 }
 
 /* The last message at arg, if there is one, and how to close behind it. */
@@ -372,9 +161,9 @@ static void check_close(lua_State *L, struct frame *f, int arg)
         check_message(L, f, arg, o.flag);
     if (o.close.code == 0)
         return;
-    ext = ext_buf(L);
+    ext = lsend_ext(L);
     wsframe_put_close(ext, &o.close);
-    set_ext(f, ext);
+    lsend_set_ext(f, ext);
 }
 
 /* closeClient(client_id, message, options) */
@@ -384,7 +173,7 @@ static int close_client(lua_State *L)
     struct client_id id = largs_client(L, 1);
 
     check_close(L, &f, 2);
-    return send_to(L, &id, &f);
+    return lsend_to(L, &id, &f);
 }
 
 /* closeCurrentClient(message, options) */
@@ -394,7 +183,7 @@ static int close_current_client(lua_State *L)
     struct client_id id = check_current(L, "closeCurrentClient", "closeClient");
 
     check_close(L, &f, 1);
-    return send_to(L, &id, &f);
+    return lsend_to(L, &id, &f);
 }
 
 /* destroyClient(client_id) */
@@ -403,7 +192,7 @@ static int destroy_client(lua_State *L)
     struct frame f = {.cmd = FRAME_DESTROY};
     struct client_id id = largs_client(L, 1);
 
-    return send_to(L, &id, &f);
+    return lsend_to(L, &id, &f);
 }
 
 /* destroyCurrentClient() */
@@ -413,7 +202,7 @@ static int destroy_current_client(lua_State *L)
     struct client_id id =
         check_current(L, "destroyCurrentClient", "destroyClient");
 
-    return send_to(L, &id, &f);
+    return lsend_to(L, &id, &f);
 }
 
 /* A command about a client with a uid or group as ext_data. */
@@ -423,7 +212,7 @@ static int send_name(
     struct frame f = {.cmd = (uint8_t)cmd};
 
     f.ext = (const uint8_t *)largs_name(L, arg, &f.ext_len);
-    return send_to(L, id, &f);
+    return lsend_to(L, id, &f);
 }
 
 /* bindUid(client_id, uid) */
@@ -440,7 +229,7 @@ static int unbind_uid(lua_State *L)
     struct frame f = {.cmd = FRAME_UNBIND_UID};
     struct client_id id = largs_client(L, 1);
 
-    return send_to(L, &id, &f);
+    return lsend_to(L, &id, &f);
 }
 
 /* Names that differ. */
@@ -487,7 +276,7 @@ static int send_groups(lua_State *L, enum frame_cmd cmd)
             .ext = (const uint8_t *)groups.items[i].data,
             .ext_len = groups.items[i].len,
         };
-        int results = send_to(L, &id, &f);
+        int results = lsend_to(L, &id, &f);
 
         if (results > 1)
             return results;
@@ -515,13 +304,13 @@ static int ungroup(lua_State *L)
     struct frame f = {.cmd = FRAME_UNGROUP};
 
     f.ext = (const uint8_t *)largs_name(L, 1, &f.ext_len);
-    return send_to_all(L, &f);
+    return lsend_to_all(L, &f);
 }
 
 /* The session table at arg, serialized into the shared buffer. */
 static struct buf *check_session(lua_State *L, int arg)
 {
-    struct buf *ext = ext_buf(L);
+    struct buf *ext = lsend_ext(L);
     const char *error;
 
     luaL_checktype(L, arg, LUA_TTABLE);
@@ -552,8 +341,8 @@ static int set_session(lua_State *L)
         return lsession_replace(L, ext);
     if (is_too_large(L, &id, ext, &max))
         return lsession_fail_too_large(L, ext->len, max);
-    set_ext(&f, ext);
-    return send_to(L, &id, &f);
+    lsend_set_ext(&f, ext);
+    return lsend_to(L, &id, &f);
 }
 
 /* updateSession(client_id, table) */
@@ -568,8 +357,8 @@ static int update_session(lua_State *L)
         return lsession_merge(L, ext);
     if (is_too_large(L, &id, ext, &max))
         return lsession_fail_too_large(L, ext->len, max);
-    set_ext(&f, ext);
-    return send_to(L, &id, &f);
+    lsend_set_ext(&f, ext);
+    return lsend_to(L, &id, &f);
 }
 
 void lgateway_push(lua_State *L)

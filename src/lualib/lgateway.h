@@ -10,20 +10,11 @@
 
 #include <lua.h>
 
-#include "worker/gateways.h"
-
 /* Push the table of commands. */
 void lgateway_push(lua_State *L);
 
 /* Push the table that lua/gateway.lua builds its queries from: ask() and its
  * helpers, and the command numbers. */
 void lquery_push(lua_State *L);
-
-/* Push nil, message, code: what became of the gateway at from. Returns 3. */
-int lgateway_fail(lua_State *L, int err, const struct gateways_address *from);
-
-/* Whether no gateway would take it, and the same for that. */
-bool lgateway_is_too_large(lua_State *L, const struct frame *f);
-int lgateway_fail_too_large(lua_State *L);
 
 #endif /* GW_LUALIB_LGATEWAY_H */

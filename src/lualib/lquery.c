@@ -8,6 +8,7 @@
 #include "lualib/lbuf.h"
 #include "lualib/lgateway.h"
 #include "lualib/loptions.h"
+#include "lualib/lsend.h"
 #include "lualib/lsession.h"
 #include "lualib/lvalue.h"
 #include "worker/coro.h"
@@ -82,7 +83,7 @@ static int finish_ask(lua_State *L, int status, lua_KContext ctx)
         }
     }
     if (failed) {
-        lgateway_fail(L, err, &failed->from);
+        lsend_fail(L, err, &failed->from);
     } else if (w->count == 0) {
         lua_pushliteral(L, "no gateway connected");
         lvalue_fail_with(L, -ENOTCONN);
@@ -124,9 +125,9 @@ static int lquery_ask(lua_State *L)
             f.connection_id = id.connection_id;
     }
     timeout = check_timeout(L, 4);
-    if (lgateway_is_too_large(L, &f)) {
+    if (lsend_is_too_large(L, &f)) {
         lua_newtable(L); /* no answers */
-        lgateway_fail_too_large(L);
+        lsend_fail_too_large(L);
         lua_remove(L, -3); /* the nil */
         return 3;
     }
