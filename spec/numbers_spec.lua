@@ -88,7 +88,7 @@ local sentences = {
   { "deployment.md", "the workers run `onClose` for each of them after %s s", "GATEWAYS_LOST_GRACE_MS / 1000" },
   { "deployment.md", "as long as the register has the gateway in its list, for %d s at most", "GATEWAYS_LISTED_GRACE_MS // 1000" },
   { "deployment.md", "clients of a gateway that goes meanwhile comes after %d s.", "GATEWAYS_LISTED_GRACE_MS // 1000" },
-  { "deployment.md", "a worker's machine | the same after %d to %d s", "CONN_SILENCE // 1000", "(CONN_SILENCE + CONN_WATCH_MS) // 1000" },
+  { "deployment.md", "a worker's machine | the same after %d to %d s", "REACH_SILENCE // 1000", "(REACH_SILENCE + CONN_WATCH_MS) // 1000" },
   { "deployment.md", "after %s errors for it in a row, or", "word(VM_FULL_ERRORS)" },
   { "coming-from-gatewayworker.md", "Queries** wait for the answer while other clients go on, %d seconds at most",
     "GATEWAYS_QUERY_TIMEOUT" },

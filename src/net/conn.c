@@ -4,12 +4,13 @@
  * or conn_close_flushed(). */
 #include "net/conn.h"
 
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/reach.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -17,10 +18,7 @@
 #define CONN_CLAIM_MAX (1024 * 1024) /* bytes reserved on a claim alone */
 #define CONN_DISCARD   4096          /* bytes a read while lingering */
 #define CONN_LINGER_MS 2000          /* conn_close_flushed() waits so long */
-#define CONN_KEEPALIVE 10            /* seconds of silence before TCP probes */
 #define CONN_WATCH_MS  5000          /* between looks at the peer's machine */
-#define CONN_SILENCE   20000         /* ms without an acknowledgement: gone */
-#define CONN_PROBES    8             /* without an answer: gone */
 
 struct conn {
     union {
@@ -344,55 +342,24 @@ static void run_flush(struct turn_task *task)
     check_drained(c);
 }
 
-/* Whether the other machine has fallen silent: sent bytes or probes stay
- * without any acknowledgement. By itself TCP gives up after a quarter of an
- * hour only, and TCP_USER_TIMEOUT also ends a peer that lives but does not
- * read, which is back-pressure here. */
-static bool is_unreachable(const struct conn *c)
-{
-    struct tcp_info info = {0};
-    socklen_t len = sizeof(info);
-    uv_os_fd_t fd;
-
-    if (uv_fileno(&c->io.handle, &fd) < 0 ||
-        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-        return false;
-    return info.tcpi_probes >= CONN_PROBES ||
-           (info.tcpi_unacked > 0 && info.tcpi_last_ack_recv > CONN_SILENCE &&
-               info.tcpi_last_data_recv > CONN_SILENCE);
-}
-
 static void on_watch(uv_timer_t *timer)
 {
     struct conn *c = timer->data;
+    uv_os_fd_t fd;
 
-    if (is_unreachable(c))
+    if (uv_fileno(&c->io.handle, &fd) == 0 && reach_is_lost(fd))
         end(c, -ETIMEDOUT);
-}
-
-/* The peer's address is ours: what is sent there does not leave the kernel. */
-static bool is_on_this_machine(const struct conn *c)
-{
-    char ours[ADDR_TEXT_SIZE], theirs[ADDR_TEXT_SIZE];
-    union addr own = {0};
-    int len = sizeof(own);
-
-    if (addr_is_loopback(&c->peer))
-        return true;
-    if (uv_tcp_getsockname(&c->io.tcp, &own.sa, &len) < 0)
-        return false;
-    addr_unmap(&own);
-    return strcmp(addr_format_host(ours, &own),
-               addr_format_host(theirs, &c->peer)) == 0;
 }
 
 /* A peer on this machine cannot become unreachable. On an overloaded machine
  * probes of it would stay without an answer all the same. */
 static void watch(struct conn *c)
 {
-    if (is_on_this_machine(c))
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&c->io.handle, &fd) < 0 || reach_is_local(fd, &c->peer))
         return;
-    uv_tcp_keepalive(&c->io.tcp, 1, CONN_KEEPALIVE);
+    uv_tcp_keepalive(&c->io.tcp, 1, REACH_KEEPALIVE);
     uv_timer_start(&c->timer, on_watch, CONN_WATCH_MS, CONN_WATCH_MS);
     uv_unref((uv_handle_t *)&c->timer);
 }

@@ -1,0 +1,25 @@
+/* reach.h - whether a peer can still be reached.
+ *
+ * By itself TCP gives up after a quarter of an hour only, and TCP_USER_TIMEOUT
+ * also ends a peer that lives but does not read, which is back-pressure here.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_NET_REACH_H
+#define GW_NET_REACH_H
+
+#include <stdbool.h>
+
+#include "net/addr.h"
+
+#define REACH_KEEPALIVE 10 /* seconds of silence before TCP is to probe */
+
+/* The machine at the other end of the TCP socket fd has fallen silent: what was
+ * sent, or probes, stay without any acknowledgement. */
+bool reach_is_lost(int fd);
+
+/* peer, the other end of the socket fd, is an address of this machine, or no
+ * TCP address at all: what is sent there does not leave the kernel. */
+bool reach_is_local(int fd, const union addr *peer);
+
+#endif /* GW_NET_REACH_H */
