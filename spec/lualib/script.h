@@ -57,7 +57,7 @@ static inline void script_open_libs(lua_State *L)
     lua_register(L, "note", fixture_note);
 }
 
-static inline enum gateways_event script_on_event(
+static inline enum acks_event script_on_event(
     const struct frame *f, uint32_t link, void *arg)
 {
     return dispatch_event(d, f, link);

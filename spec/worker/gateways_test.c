@@ -10,11 +10,10 @@ static struct gateways *g;
 static struct fake_gateway a, b;
 
 /* What becomes of the events that come: their link is noted with "queue". */
-static enum gateways_event fate;
+static enum acks_event fate;
 static uint32_t last_link;
 
-static enum gateways_event on_event(
-    const struct frame *f, uint32_t link, void *arg)
+static enum acks_event on_event(const struct frame *f, uint32_t link, void *arg)
 {
     buf_printf(&fixture.notes, "%s:%u:%.*s ", frame_cmd_name(f->cmd),
         f->connection_id, (int)f->body_len, (const char *)f->body);
@@ -276,6 +275,33 @@ static void refuses_addresses_that_are_no_ipv4(void **state)
 }
 
 /* ---- sending ---- */
+
+/* Only those that are listed have an entry; nobody is reached there. */
+static void finds_each_of_many_gateways(void **state)
+{
+    enum { MANY = 100 };
+    char texts[MANY][ADDR_TEXT_SIZE];
+    const char *addresses[MANY];
+
+    for (uint16_t i = 0; i < MANY; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "127.0.0.%d:%d", 1 + i / 50,
+            1 + i % 50);
+        addresses[i] = texts[i];
+    }
+    g = gateways_new(fixture.turn, &fixture.conf, 2, &ops, NULL);
+    assert_null(gateways_find(g, 0x7f000001, 1));
+    gateways_set_addresses(addresses, MANY, g);
+    gateways_set_addresses(addresses, MANY / 2, g);
+    for (uint16_t i = 0; i < MANY; i++) {
+        const struct peer *p =
+            gateways_find(g, 0x7f000001 + i / 50, (uint16_t)(1 + i % 50));
+
+        assert_int_equal(p != NULL, i < MANY / 2);
+        assert_true(!p || strcmp(p->name, texts[i]) == 0);
+    }
+    assert_null(gateways_find(g, 0x7f000001, 51));
+    gateways_close(g);
+}
 
 static void sends_to_one_and_to_all(void **state)
 {
@@ -904,6 +930,7 @@ int main(void)
         CASE(hands_on_events_and_skips_pings),
         CASE(pings_gateways_on_other_machines),
         CASE(refuses_addresses_that_are_no_ipv4),
+        CASE(finds_each_of_many_gateways),
         CASE(sends_to_one_and_to_all),
         CASE(takes_nothing_over_the_high_water_mark),
         CASE(asks_for_types_where_they_are_taken),

@@ -49,10 +49,9 @@ static void open_libs(lua_State *L)
     handshakes_set_reader(L, read_table);
 }
 
-static enum gateways_event on_event(
-    const struct frame *f, uint32_t link, void *arg)
+static enum acks_event on_event(const struct frame *f, uint32_t link, void *arg)
 {
-    return GATEWAYS_ENDED;
+    return ACKS_ENDED;
 }
 
 static void on_handshake(

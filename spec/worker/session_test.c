@@ -10,8 +10,7 @@ static struct dispatch *d;
 static struct vm *vm;
 static struct fake_gateway gate;
 
-static enum gateways_event on_event(
-    const struct frame *f, uint32_t link, void *arg)
+static enum acks_event on_event(const struct frame *f, uint32_t link, void *arg)
 {
     return dispatch_event(d, f, link);
 }

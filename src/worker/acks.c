@@ -5,119 +5,63 @@
  * many handlers are through. So a process that is killed either did nothing
  * that anybody saw, and its events are given to others, or they are known to
  * have begun. */
+#include "worker/acks.h"
+
 #include <assert.h>
 #include <string.h>
 
 #include "wire/ack.h"
 #include "wire/bigendian.h"
-#include "worker/gateways_impl.h"
+#include "wire/frame.h"
 
-static bool is_empty(const struct acks *a)
+/* ---- what is put into the link ---- */
+
+static bool is_empty(const struct acks_link *l)
 {
-    return a->taken == 0 && a->waits.len == 0 && a->begins.len == 0;
+    return l->taken == 0 && l->waits.len == 0 && l->begins.len == 0;
 }
 
-static void put(struct peer *p, struct buf *out, uint32_t ended)
+static void put(struct acks_link *l, struct buf *out, uint32_t ended)
 {
-    struct acks *a = &p->acks;
-    struct buf *body = &p->g->scratch;
+    struct buf *body = &l->all->scratch;
     struct frame f = {.cmd = FRAME_ACK, .flag = FRAME_FLAG_STRING};
 
     buf_clear(body);
-    ack_put(body, a->taken, ended, &a->waits, &a->begins);
+    ack_put(body, l->taken, ended, &l->waits, &l->begins);
     f.body = body->data;
     f.body_len = body->len;
     frame_encode(out, &f);
-    a->told += a->taken;
-    a->taken = 0;
-    buf_clear(&a->waits);
-    buf_clear(&a->begins);
+    l->told += l->taken;
+    l->taken = 0;
+    buf_clear(&l->waits);
+    buf_clear(&l->begins);
 }
 
-static void put_requests(struct peer *p)
+static void put_requests(struct acks_link *l)
 {
-    struct buf *numbers = &p->acks.requests;
     struct frame f = {.cmd = FRAME_REQUEST_BEGUN,
         .flag = FRAME_FLAG_STRING,
-        .body = numbers->data,
-        .body_len = numbers->len};
+        .body = l->requests.data,
+        .body_len = l->requests.len};
 
-    frame_encode(conn_out_first(p->commands), &f);
-    buf_clear(numbers);
+    frame_encode(conn_out_first(l->commands), &f);
+    buf_clear(&l->requests);
 }
 
-static void put_begun(struct peer *p)
+void acks_put_begun(struct acks_link *l)
 {
-    if (!is_empty(&p->acks))
-        put(p, conn_out_first(p->commands), 0);
-    if (p->acks.requests.len > 0)
-        put_requests(p);
+    if (!is_empty(l))
+        put(l, conn_out_first(l->commands), 0);
+    if (l->requests.len > 0)
+        put_requests(l);
 }
 
 /* Behind the commands of these handlers. */
-static void put_ended(struct peer *p)
+void acks_put_ended(struct acks_link *l)
 {
-    if (p->acks.ended > 0)
-        put(p, conn_out(p->commands), p->acks.ended);
-    p->acks.ended = 0;
-}
-
-/* An answer that nobody has read resets the link when this process dies, and
- * what the kernel has kept back is lost. */
-static void send_begun(struct peer *p)
-{
-    conn_send_first(p->commands, p->npending == 0);
-}
-
-static void on_turn_end(struct turn_task *task)
-{
-    struct gateways *g = LIST_ENTRY(task, struct gateways, ack);
-    struct list *node;
-    size_t busy = 0;
-
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
-
-        if (p->link != 0) {
-            put_begun(p);
-            put_ended(p);
-        }
-        busy += p->commands && conn_queued(p->commands) > 0;
-    }
-    /* Else all that leaves is in one write, with the ACK in front. */
-    if (busy > 1)
-        gateways_acknowledge(g);
-}
-
-void gateways_acknowledge(struct gateways *g)
-{
-    struct list *node;
-
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
-
-        if (p->link == 0)
-            continue;
-        put_begun(p);
-        send_begun(p);
-    }
-}
-
-void gateways_send_done(struct gateways *g)
-{
-    struct list *node;
-
-    gateways_acknowledge(g);
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
-
-        if (p->link != 0)
-            put_ended(p);
-        if (p->commands)
-            conn_send(p->commands);
-        if (p->events)
-            conn_send(p->events);
-    }
+    if (l->ended > 0)
+        put(l, conn_out(l->commands), l->ended);
+    l->ended = 0;
 }
 
 /* A packet of that command with a number in it, which is yet to be set. */
@@ -134,134 +78,137 @@ static void put_last(struct buf *out, uint8_t cmd)
 
 /* For a signal handler. */
 static void send_last(
-    const struct peer *p, const struct buf *last, uint32_t number)
+    const struct acks_link *l, const struct buf *last, uint32_t number)
 {
     uint8_t packet[FRAME_HEAD_LEN + 4];
 
-    if (!p->commands)
+    if (!l->commands)
         return;
     assert(last->len == sizeof(packet));
     memcpy(packet, last->data, FRAME_HEAD_LEN);
     put32(packet + FRAME_HEAD_LEN, number);
-    conn_send_last_word(p->commands, packet, sizeof(packet));
+    conn_send_last_word(l->commands, packet, sizeof(packet));
 }
 
-void acks_open(struct gateways *g)
+/* ---- links ---- */
+
+void acks_open(
+    struct acks *all, struct turn *turn, void (*run)(struct turn_task *task))
 {
-    list_init(&g->ack.node);
-    g->ack.run = on_turn_end;
-    put_last(&g->last_word, FRAME_HANGS);
-    put_last(&g->last_request, FRAME_REQUEST_BEGUN);
+    all->turn = turn;
+    list_init(&all->task.node);
+    all->task.run = run;
+    put_last(&all->last_word, FRAME_HANGS);
+    put_last(&all->last_request, FRAME_REQUEST_BEGUN);
 }
 
-void acks_close(struct gateways *g)
+void acks_close(struct acks *all)
 {
-    turn_cancel(&g->ack);
-    buf_fini(&g->scratch);
-    buf_fini(&g->last_word);
-    buf_fini(&g->last_request);
+    turn_cancel(&all->task);
+    idmap_fini(&all->links);
+    buf_fini(&all->scratch);
+    buf_fini(&all->last_word);
+    buf_fini(&all->last_request);
 }
 
-void acks_begin(struct peer *p)
+void acks_begin(struct acks *all, struct acks_link *l, struct conn *commands)
 {
-    if (++p->g->last_link == 0)
-        p->g->last_link = 1;
-    p->link = p->g->last_link;
+    if (++all->last_number == 0)
+        all->last_number = 1;
+    l->all = all;
+    l->commands = commands;
+    l->number = all->last_number;
+    idmap_put(&all->links, l->number, l);
 }
 
-void acks_end(struct peer *p)
+void acks_cut(struct acks_link *l)
 {
-    if (p->link != 0 && p->commands) {
-        put_begun(p);
-        put_ended(p);
+    l->commands = NULL;
+}
+
+void acks_end(struct acks_link *l)
+{
+    if (l->number == 0)
+        return;
+    if (l->commands) {
+        acks_put_begun(l);
+        acks_put_ended(l);
     }
-    p->link = 0;
-    buf_fini(&p->acks.waits);
-    buf_fini(&p->acks.begins);
-    buf_fini(&p->acks.requests);
-    p->acks = (struct acks){0};
+    idmap_remove(&l->all->links, l->number);
+    buf_fini(&l->waits);
+    buf_fini(&l->begins);
+    buf_fini(&l->requests);
+    *l = (struct acks_link){0};
 }
 
-void acks_take(struct peer *p)
+static void schedule(struct acks *all)
 {
-    p->acks.taken++;
-    turn_schedule_first(p->g->turn, &p->g->ack);
+    turn_schedule_first(all->turn, &all->task);
 }
 
-void acks_note(struct peer *p, enum gateways_event became)
+/* ---- events ---- */
+
+void acks_take(struct acks_link *l)
 {
-    if (became == GATEWAYS_ENDED)
-        p->acks.ended++;
-    else if (became == GATEWAYS_QUEUED)
-        ack_put_number(&p->acks.waits, p->acks.taken - 1);
+    l->taken++;
+    schedule(l->all);
 }
 
-/* Who gave the event and still is to be told; or NULL. */
-static struct peer *giver(
-    const struct gateways *g, const struct client_id *id, uint32_t link)
+void acks_note(struct acks_link *l, enum acks_event became)
 {
-    struct peer *p =
-        link ? gateways_find(g, id->local_ip, id->local_port) : NULL;
-
-    return p && p->link == link ? p : NULL;
+    if (became == ACKS_ENDED)
+        l->ended++;
+    else if (became == ACKS_QUEUED)
+        ack_put_number(&l->waits, l->taken - 1);
 }
 
-void gateways_begins(
-    struct gateways *g, const struct client_id *id, uint32_t link)
+void acks_begins(struct acks *all, uint32_t link, uint32_t connection_id)
 {
-    struct peer *p = giver(g, id, link);
+    struct acks_link *l = idmap_get(&all->links, link);
 
-    if (!p)
+    if (!l)
         return;
-    ack_put_number(&p->acks.begins, id->connection_id);
-    turn_schedule_first(g->turn, &g->ack);
+    ack_put_number(&l->begins, connection_id);
+    schedule(all);
 }
 
-void gateways_ended(
-    struct gateways *g, const struct client_id *id, uint32_t link)
+void acks_ended(struct acks *all, uint32_t link)
 {
-    struct peer *p = giver(g, id, link);
+    struct acks_link *l = idmap_get(&all->links, link);
 
-    if (!p)
+    if (!l)
         return;
-    p->acks.ended++;
-    turn_schedule_first(g->turn, &g->ack);
+    l->ended++;
+    schedule(all);
 }
 
-uint32_t gateways_number(
-    const struct gateways *g, const struct client_id *id, uint32_t link)
+uint32_t acks_number(const struct acks *all, uint32_t link)
 {
-    const struct peer *p = giver(g, id, link);
+    const struct acks_link *l = idmap_get(&all->links, link);
 
-    return p ? p->acks.told + p->acks.taken : 0;
+    return l ? l->told + l->taken : 0;
 }
 
-void gateways_tell_hanging(const struct gateways *g, const struct client_id *id,
-    uint32_t link, uint32_t number)
+void acks_tell_hanging(const struct acks *all, uint32_t link, uint32_t number)
 {
-    const struct peer *p = giver(g, id, link);
+    const struct acks_link *l = idmap_get(&all->links, link);
 
-    if (p)
-        send_last(
-            p, &g->last_word, number ? number : gateways_number(g, id, link));
+    if (l)
+        send_last(l, &all->last_word, number ? number : l->told + l->taken);
 }
 
-void gateways_request_begins(
-    struct gateways *g, struct gateways_address from, uint32_t number)
-{
-    struct peer *p = gateways_find(g, from.ip, from.port);
+/* ---- requests ---- */
 
-    if (!p || p->link == 0)
+void acks_request_begins(struct acks_link *l, uint32_t number)
+{
+    if (l->number == 0)
         return;
-    ack_put_number(&p->acks.requests, number);
-    turn_schedule_first(g->turn, &g->ack);
+    ack_put_number(&l->requests, number);
+    schedule(l->all);
 }
 
-void gateways_tell_hanging_request(
-    const struct gateways *g, struct gateways_address from, uint32_t number)
+void acks_tell_hanging_request(const struct acks_link *l, uint32_t number)
 {
-    const struct peer *p = gateways_find(g, from.ip, from.port);
-
-    if (p && p->link != 0)
-        send_last(p, &g->last_request, number);
+    if (l->number != 0)
+        send_last(l, &l->all->last_request, number);
 }

@@ -113,9 +113,7 @@ static void enqueue(struct mailbox *m, const struct event *e)
 
     *copy = *e;
     copy->size = size;
-    copy->number = gateways_number(m->d->gateways,
-        &(struct client_id){e->f.local_ip, e->f.local_port, e->f.connection_id},
-        e->link);
+    copy->number = acks_number(m->d->acks, e->link);
     list_init(&copy->node);
     if (ext_len > 0)
         memcpy(p, e->f.ext, ext_len);
@@ -185,7 +183,7 @@ static void on_handled(const char *error, void *arg)
     if (m->cmd == FRAME_ON_CLOSE)
         session_forget(m);
     if (!m->starting) { /* else the caller of run() goes on */
-        gateways_ended(m->d->gateways, &m->client.id, m->link);
+        acks_ended(m->d->acks, m->link);
         drain(m);
     }
 }
@@ -288,15 +286,12 @@ static bool can_go_on(const struct mailbox *m)
 /* Run the first of what is queued. */
 static void run_next(struct mailbox *m)
 {
-    const struct client_id id = {
-        m->key.ip, (uint16_t)m->key.port, m->key.connection_id};
-    struct dispatch *d = m->d;
     struct event *e = unqueue(m, m->queue.next);
 
-    gateways_begins(d->gateways, &id, e->link);
+    acks_begins(m->d->acks, e->link, m->key.connection_id);
     run(m, e);
     if (!m->vm)
-        gateways_ended(d->gateways, &id, e->link);
+        acks_ended(m->d->acks, e->link);
     free(e);
 }
 
@@ -332,7 +327,7 @@ static void take_turn(struct mailbox *m)
         settle(m);
 }
 
-static enum gateways_event handle(struct dispatch *d, const struct event *e)
+static enum acks_event handle(struct dispatch *d, const struct event *e)
 {
     struct mailbox_key key = key_of(&(struct client_id){
         e->f.local_ip, e->f.local_port, e->f.connection_id});
@@ -348,16 +343,16 @@ static enum gateways_event handle(struct dispatch *d, const struct event *e)
         /* Not now: the gateway must hear that it waits before it begins. */
         if (!waits || (e->f.cmd == FRAME_ON_CLOSE && !list_empty(&m->watches)))
             make_ready(m);
-        return GATEWAYS_QUEUED;
+        return ACKS_QUEUED;
     }
     run(m, e);
     if (m->vm)
-        return GATEWAYS_RUNS;
+        return ACKS_RUNS;
     settle(m);
-    return GATEWAYS_ENDED;
+    return ACKS_ENDED;
 }
 
-enum gateways_event dispatch_event(
+enum acks_event dispatch_event(
     struct dispatch *d, const struct frame *f, uint32_t link)
 {
     struct event e = {.f = *f, .link = link};
@@ -365,7 +360,7 @@ enum gateways_event dispatch_event(
     if (events_callback(f->cmd))
         return handle(d, &e);
     log_debug("not a client event cmd=%u", f->cmd);
-    return GATEWAYS_ENDED;
+    return ACKS_ENDED;
 }
 
 static void forget_queued(struct mailbox *m)
@@ -477,10 +472,7 @@ void dispatch_tell_hanging(const struct dispatch *d)
 
     requests_tell_hanging(d);
     if (e)
-        gateways_tell_hanging(d->gateways,
-            &(struct client_id){
-                e->f.local_ip, e->f.local_port, e->f.connection_id},
-            e->link, e->number);
+        acks_tell_hanging(d->acks, e->link, e->number);
 }
 
 void dispatch_stop(struct dispatch *d)
@@ -503,7 +495,7 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
         m->vm = NULL;
         /* At a stop it is the gateways that count what has not ended. */
         if (!d->stopped) {
-            gateways_ended(d->gateways, &m->client.id, m->link);
+            acks_ended(d->acks, m->link);
             d->cut_off++;
         }
         if (m->cmd == FRAME_ON_CLOSE)
@@ -551,6 +543,7 @@ struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
 
     d->turn = turn;
     d->gateways = gateways;
+    d->acks = &gateways->acks;
     d->conf = conf;
     list_init(&d->spare);
     list_init(&d->ready);

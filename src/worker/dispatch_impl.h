@@ -60,7 +60,7 @@ struct event {
     struct list node;
     struct frame f;
     uint32_t link;   /* that brought it; 0: none that is told about it */
-    uint32_t number; /* of one that was queued: gateways_number() */
+    uint32_t number; /* of one that was queued: acks_number() */
     bool lost;       /* ON_CLOSE made up because the gateway is gone */
     size_t size;     /* bytes counted for the queue limit */
     uint8_t data[];
@@ -97,6 +97,7 @@ struct dispatch_request;
 struct dispatch {
     struct turn *turn;
     struct gateways *gateways;
+    struct acks *acks; /* borrowed; whom to tell of events */
     const struct worker_conf *conf;
     struct vm *vm; /* borrowed; where new events run, NULL while none may */
     const struct event *running; /* that has not waited; NULL: none */
@@ -145,7 +146,7 @@ void dispatch_free(struct dispatch *d);
 void dispatch_serve(struct dispatch *d, struct vm *vm);
 
 /* An event frame came; its bytes are borrowed during the call. */
-enum gateways_event dispatch_event(
+enum acks_event dispatch_event(
     struct dispatch *d, const struct frame *f, uint32_t link);
 
 /* That gateway's link is lost: forget its events that have not begun. */

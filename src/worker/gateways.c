@@ -78,6 +78,7 @@ static void on_commands_closed(struct conn *c, int err, void *arg)
     struct peer *p = arg;
 
     p->commands = NULL;
+    acks_cut(&p->acks);
     p->cuts = 0;
     p->events_after = 0;
     lose_links(p, err);
@@ -139,18 +140,18 @@ static bool is_known_loss(struct peer *p, const struct frame *f)
 
 static void hand_on(struct peer *p, const struct frame *f)
 {
-    enum gateways_event became = GATEWAYS_ENDED;
+    enum acks_event became = ACKS_ENDED;
 
     if (f->cmd == FRAME_ON_CLOSE)
         idmap_remove(&p->clients, f->connection_id);
     else
         idmap_add(&p->clients, f->connection_id);
-    if (p->link != 0)
-        acks_take(p);
+    if (p->acks.number != 0)
+        acks_take(&p->acks);
     if (!is_known_loss(p, f))
-        became = p->g->ops->on_event(f, p->link, p->g->arg);
-    if (p->link != 0)
-        acks_note(p, became);
+        became = p->g->ops->on_event(f, p->acks.number, p->g->arg);
+    if (p->acks.number != 0)
+        acks_note(&p->acks, became);
 }
 
 /* What may be done with sessions, or what may not be counted on any more. */
@@ -160,7 +161,7 @@ static void on_session(struct peer *p, const struct frame *f)
 
     if (f->connection_id != 0) {
         p->g->ops->on_session(&id, f, p->g->arg);
-    } else if (f->body_len == 2 * sizeof(uint32_t) && p->link != 0) {
+    } else if (f->body_len == 2 * sizeof(uint32_t) && p->acks.number != 0) {
         p->sessions.max = get32(f->body);
         p->session_max = p->sessions.max;
         p->sessions.confirmed = get32(f->body + sizeof(uint32_t));
@@ -196,8 +197,8 @@ static void on_limits(struct peer *p, const struct frame *f)
 
 static void on_ack(struct peer *p, const struct frame *f)
 {
-    if (p->link == 0)
-        acks_begin(p);
+    if (p->acks.number == 0 && p->commands)
+        acks_begin(&p->g->acks, &p->acks, p->commands);
 }
 
 static void on_types(struct peer *p, const struct frame *f)
@@ -398,6 +399,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
     list_init(&p->node);
     list_push_back(&g->peers, &p->node);
     g->npeers++;
+    peer_file(p);
     p->dialer = dial(p, on_commands_connected);
     return p;
 }
@@ -405,7 +407,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
 /* Close both links; queued commands are sent when flush. */
 static void close_links(struct peer *p, bool flush)
 {
-    acks_end(p);
+    acks_end(&p->acks);
     p->sessions = (struct gateways_sessions){0};
     if (p->event_dialer)
         dialer_close(p->event_dialer);
@@ -431,6 +433,7 @@ static void free_peer(struct peer *p)
     census_drop(p);
     idmap_fini(&p->clients);
     list_remove(&p->node);
+    peer_unfile(p);
     g->npeers--;
     list_connected(g);
     free(p->listener);
@@ -460,7 +463,7 @@ static void lose_links(struct peer *p, int err)
 {
     struct gateways *g = p->g;
     uint64_t now = clock_now(turn_loop(g->turn));
-    bool acks = p->link != 0;
+    bool acks = p->acks.number != 0;
 
     close_links(p, acks);
     if (acks)
@@ -636,7 +639,7 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     g->pinged_at = clock_now(turn_loop(turn));
     list_init(&g->peers);
     list_init(&g->queries);
-    acks_open(g);
+    acks_open(&g->acks, turn, gateways_tell);
     uv_timer_init(turn_loop(turn), &g->tick);
     g->tick.data = g;
     gateways_tick_within(g, GATEWAYS_TICK_MS);
@@ -781,7 +784,7 @@ void gateways_close(struct gateways *g)
         queries_fail_all(p, -ECANCELED); /* nobody asks any more */
         free_peer(p);
     }
-    acks_close(g);
+    acks_close(&g->acks);
     losses_fini(&g->losses);
     free(g->connected);
     free(g->worker_key);

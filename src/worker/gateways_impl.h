@@ -16,6 +16,7 @@
 #include "util/list.h"
 #include "util/secret.h"
 #include "wire/client_id.h"
+#include "worker/acks.h"
 #include "worker/gateways.h"
 #include "worker/losses.h"
 #include "worker/worker_conf.h"
@@ -38,17 +39,10 @@
 #define GATEWAYS_TICK_JOIN_MS 5    /* … and until events are asked for, … */
 #define GATEWAYS_JOIN_MS      1000 /* … this long after the first address */
 
-/* What became of an event that was handed on. */
-enum gateways_event {
-    GATEWAYS_ENDED,  /* its handler is through */
-    GATEWAYS_RUNS,   /* … is not: gateways_ended() follows */
-    GATEWAYS_QUEUED, /* gateways_begins() follows, then gateways_ended() */
-};
-
 struct gateways_ops {
     /* A frame of an event link; borrowed. link: to hand back. NULL: no event
      * links are made, the gateways see somebody who only sends commands. */
-    enum gateways_event (*on_event)(
+    enum acks_event (*on_event)(
         const struct frame *f, uint32_t link, void *arg);
     /* The links to a gateway that wants ACKs ended. Queued events of it must
      * not begin any more: if it lives it gives them to others. Of each ON_CLOSE
@@ -76,17 +70,11 @@ struct gateways_sessions {
     uint32_t confirmed; /* … and that the gateway has said to have */
 };
 
-/* What the gateway is told next about the events that it gave. */
-struct acks {
-    uint32_t taken, ended;    /* events */
-    uint32_t told;            /* events taken before that; a count for ever */
-    struct buf waits, begins; /* as ack_put_number() writes them */
-    struct buf requests;      /* numbers of those that began, likewise */
-};
-
 /* One gateway: two links, dialed one after the other. */
 struct peer {
-    struct list node; /* in gateways->peers */
+    struct list node;  /* in gateways->peers … */
+    UT_hash_handle hh; /* … and by_address */
+    uint64_t key;      /* its address in one word */
     struct gateways *g;
     struct gateways_address at;
     char name[ADDR_TEXT_SIZE];
@@ -105,16 +93,15 @@ struct peer {
     bool loss_logged;
     bool gone_logged; /* since lost_at */
     bool address_logged;
-    char *listener;       /* owned; what it says that it is called, or NULL */
-    unsigned groups_max;  /* of one client there; 0: it does not say */
-    size_t session_max;   /* bytes, likewise */
-    bool greets;          /* allowed_hear() has what comes */
-    bool watches;         /* it wants to know whether our script decides … */
-    bool watches_answers; /* … and whether it answers requests */
-    bool types;           /* it takes FRAME_FLAG_TYPES */
-    bool has_spoken;      /* its first event is here: what it takes is known */
-    uint32_t link;        /* number of its event link; 0: it wants no ACK */
-    struct acks acks;
+    char *listener;        /* owned; what it says that it is called, or NULL */
+    unsigned groups_max;   /* of one client there; 0: it does not say */
+    size_t session_max;    /* bytes, likewise */
+    bool greets;           /* allowed_hear() has what comes */
+    bool watches;          /* it wants to know whether our script decides … */
+    bool watches_answers;  /* … and whether it answers requests */
+    bool types;            /* it takes FRAME_FLAG_TYPES */
+    bool has_spoken;       /* its first event is here: what it takes is known */
+    struct acks_link acks; /* of its links */
     struct gateways_sessions sessions;
     struct list pending; /* struct pending: answers to come, in this order */
     size_t npending;
@@ -133,11 +120,8 @@ struct gateways {
     char process[SECRET_TOKEN_SIZE]; /* tells us from others of our name */
     struct discovery *discovery;     /* owned; NULL before gateways_join() */
     struct list peers;
-    struct turn_task ack;    /* at the end of the turn, before all commands */
-    struct buf scratch;      /* of acks.c … */
-    struct buf last_word;    /* … a FRAME_HANGS without its number … */
-    struct buf last_request; /* … and a FRAME_REQUEST_BEGUN, likewise */
-    uint32_t last_link;
+    struct peer *by_address; /* the same, by key */
+    struct acks acks;
     size_t npeers;
     struct gateways_address *connected; /* owned */
     size_t nconnected;
@@ -201,6 +185,13 @@ void gateways_close(struct gateways *g);
 struct peer *gateways_find(
     const struct gateways *g, uint32_t ip, uint16_t port);
 
+/* sends.c: p can be found, or not any more. */
+void peer_file(struct peer *p);
+void peer_unfile(struct peer *p);
+
+/* sends.c: the end of a turn in which there is something to tell gateways. */
+void gateways_tell(struct turn_task *task);
+
 /* This client of p ended without an ON_CLOSE: tell the script. */
 void peer_lose_client(struct peer *p, uint32_t id);
 
@@ -221,31 +212,6 @@ void queries_answer(struct peer *p, const uint8_t *packet, size_t len);
 void queries_fail_all(struct peer *p, int err);
 void queries_expire(struct gateways *g, uint64_t now);
 void queries_free_all(struct gateways *g);
-
-/* acks.c: tell the gateways which events begin, in case that this process dies:
- * at the end of each turn and before anything else leaves. An event belongs to
- * the link that brought it; nothing is told once that has ended, nor of 0. */
-void acks_open(struct gateways *g);
-void acks_close(struct gateways *g);
-void acks_begin(struct peer *p); /* p wants to be told */
-void acks_end(struct peer *p);   /* its links are about to be closed */
-void acks_take(struct peer *p);  /* before an event of it is handed on … */
-void acks_note(struct peer *p, enum gateways_event became); /* … and after */
-void gateways_begins(
-    struct gateways *g, const struct client_id *id, uint32_t link);
-void gateways_ended(
-    struct gateways *g, const struct client_id *id, uint32_t link);
-
-/* The number of the event of that client that was taken last; 0: there is
- * nobody to be told about it. */
-uint32_t gateways_number(
-    const struct gateways *g, const struct client_id *id, uint32_t link);
-
-/* The event with that number (0: the one taken last) is running and will not
- * come to an end: whoever gave it shall not give it to another worker. For a
- * signal handler that ends the process. */
-void gateways_tell_hanging(const struct gateways *g, const struct client_id *id,
-    uint32_t link, uint32_t number);
 
 /* A request begins: the gateway is told before anything else leaves. */
 void gateways_request_begins(

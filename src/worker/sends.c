@@ -1,19 +1,47 @@
-/* What leaves for gateways: to one, to all, and how many did not take it. */
+/* What leaves for gateways: to one, to all, and how many did not take it; and
+ * in which order with what they are told of their events (acks.h). */
 #include <errno.h>
 
 #include "worker/gateways_impl.h"
 
+/* An address in one word. It comes from the system's own registers: nobody else
+ * chooses one, and no keyed hash is needed. */
+static uint64_t key_of(uint32_t ip, uint16_t port)
+{
+    return (uint64_t)ip << 16 | port;
+}
+
+static unsigned hash_of(uint64_t key)
+{
+    return (unsigned)(key * 0x9e3779b97f4a7c15u >> 32);
+}
+
+/* The first one costs nothing: many systems have no other. */
 struct peer *gateways_find(const struct gateways *g, uint32_t ip, uint16_t port)
 {
-    struct list *node;
+    uint64_t key = key_of(ip, port);
+    struct peer *p;
 
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
+    if (!g->by_address)
+        return NULL;
+    p = LIST_ENTRY(g->peers.next, struct peer, node);
+    if (p->key == key)
+        return p;
+    HASH_FIND_BYHASHVALUE(
+        hh, g->by_address, &key, sizeof(key), hash_of(key), p);
+    return p;
+}
 
-        if (p->at.port == port && p->at.ip == ip)
-            return p;
-    }
-    return NULL;
+void peer_file(struct peer *p)
+{
+    p->key = key_of(p->at.ip, p->at.port);
+    HASH_ADD_BYHASHVALUE(
+        hh, p->g->by_address, key, sizeof(p->key), hash_of(p->key), p);
+}
+
+void peer_unfile(struct peer *p)
+{
+    HASH_DEL(p->g->by_address, p);
 }
 
 void peer_put(struct peer *p, const struct frame *f)
@@ -105,4 +133,75 @@ size_t gateways_miss(struct gateways *g)
 
     g->sends_failed += missed;
     return missed;
+}
+
+/* An answer that nobody has read resets the link when this process dies, and
+ * what the kernel has kept back is lost. */
+void gateways_acknowledge(struct gateways *g)
+{
+    struct list *node;
+
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->acks.number == 0)
+            continue;
+        acks_put_begun(&p->acks);
+        conn_send_first(p->commands, p->npending == 0);
+    }
+}
+
+void gateways_send_done(struct gateways *g)
+{
+    struct list *node;
+
+    gateways_acknowledge(g);
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->acks.number != 0)
+            acks_put_ended(&p->acks);
+        if (p->commands)
+            conn_send(p->commands);
+        if (p->events)
+            conn_send(p->events);
+    }
+}
+
+void gateways_tell(struct turn_task *task)
+{
+    struct gateways *g = LIST_ENTRY(task, struct gateways, acks.task);
+    struct list *node;
+    size_t busy = 0;
+
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->acks.number != 0) {
+            acks_put_begun(&p->acks);
+            acks_put_ended(&p->acks);
+        }
+        busy += p->commands && conn_queued(p->commands) > 0;
+    }
+    /* Else all that leaves is in one write, with the ACK in front. */
+    if (busy > 1)
+        gateways_acknowledge(g);
+}
+
+void gateways_request_begins(
+    struct gateways *g, struct gateways_address from, uint32_t number)
+{
+    struct peer *p = gateways_find(g, from.ip, from.port);
+
+    if (p)
+        acks_request_begins(&p->acks, number);
+}
+
+void gateways_tell_hanging_request(
+    const struct gateways *g, struct gateways_address from, uint32_t number)
+{
+    const struct peer *p = gateways_find(g, from.ip, from.port);
+
+    if (p)
+        acks_tell_hanging_request(&p->acks, number);
 }

@@ -201,8 +201,7 @@ static void on_stopped(struct turn_task *task)
     w->events->on_stopped(w->arg);
 }
 
-static enum gateways_event on_event(
-    const struct frame *f, uint32_t link, void *arg)
+static enum acks_event on_event(const struct frame *f, uint32_t link, void *arg)
 {
     return dispatch_event(((struct worker *)arg)->dispatch, f, link);
 }

@@ -1,0 +1,91 @@
+/* acks.h - which events have begun: what the gateways that gave them are told.
+ *
+ * The one question before a handler of an event begins is acks_begins(), the
+ * one thing to say behind it acks_ended(). An event belongs to the link that
+ * brought it, which has a number; nothing is told of links that have ended, nor
+ * of number 0, whose gateway does not want to know.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_ACKS_H
+#define GW_WORKER_ACKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/conn.h"
+#include "net/turn.h"
+#include "util/buf.h"
+#include "util/idmap.h"
+
+/* What became of an event that was handed on. */
+enum acks_event {
+    ACKS_ENDED,  /* its handler is through */
+    ACKS_RUNS,   /* … is not: acks_ended() follows */
+    ACKS_QUEUED, /* acks_begins() follows, then acks_ended() */
+};
+
+/* All links of a worker. Embedded in its owner. */
+struct acks {
+    struct turn *turn;     /* borrowed */
+    struct turn_task task; /* runs at the end of a turn with something to tell,
+                              before all commands leave */
+    struct idmap links;    /* struct acks_link, borrowed; by number */
+    uint32_t last_number;  /* of a link */
+    struct buf scratch;    /* of one ACK */
+    struct buf last_word;  /* a FRAME_HANGS without its number … */
+    struct buf last_request; /* … and a FRAME_REQUEST_BEGUN, likewise */
+};
+
+/* What a gateway is told next. Embedded in its owner; all zeros is one that
+ * does not want to know. */
+struct acks_link {
+    struct acks *all;      /* borrowed */
+    struct conn *commands; /* borrowed; where it is told; NULL: it has ended */
+    uint32_t number;       /* 0: nothing is told */
+    uint32_t taken, ended; /* events */
+    uint32_t told;         /* events taken before that; a count for ever */
+    struct buf waits, begins; /* as ack_put_number() writes them */
+    struct buf requests;      /* numbers of those that began, likewise */
+};
+
+/* run: at the end of a turn, it calls acks_put_begun() and acks_put_ended(). */
+void acks_open(
+    struct acks *all, struct turn *turn, void (*run)(struct turn_task *task));
+void acks_close(struct acks *all);
+
+/* The gateway of l wants to be told, on its link with commands. */
+void acks_begin(struct acks *all, struct acks_link *l, struct conn *commands);
+
+/* The link with commands has ended by itself; acks_end() follows. */
+void acks_cut(struct acks_link *l);
+
+/* The links are about to be closed: tell the rest. */
+void acks_end(struct acks_link *l);
+
+/* Before an event of l is handed on … */
+void acks_take(struct acks_link *l);
+/* … and after. */
+void acks_note(struct acks_link *l, enum acks_event became);
+
+/* A queued event of that client begins. */
+void acks_begins(struct acks *all, uint32_t link, uint32_t connection_id);
+void acks_ended(struct acks *all, uint32_t link);
+
+/* The number of the event that was taken last; 0: nobody is told about it. */
+uint32_t acks_number(const struct acks *all, uint32_t link);
+
+/* A request begins: the gateway is told before anything else leaves. */
+void acks_request_begins(struct acks_link *l, uint32_t number);
+
+/* The event with that number (0: the one taken last) is running and will not
+ * come to an end: whoever gave it shall not give it to another worker. For a
+ * signal handler that ends the process. */
+void acks_tell_hanging(const struct acks *all, uint32_t link, uint32_t number);
+void acks_tell_hanging_request(const struct acks_link *l, uint32_t number);
+
+/* Put what has begun in front of all commands, what has ended behind them. */
+void acks_put_begun(struct acks_link *l);
+void acks_put_ended(struct acks_link *l);
+
+#endif /* GW_WORKER_ACKS_H */
