@@ -167,7 +167,6 @@ local sentences = {
   -- clients' sockets
   { "clients.md", "the kernel looks for who is silent for %d s, and gives up after %d s more", "KEEP_IDLE",
     "KEEP_TIMEOUT // 1000 - KEEP_IDLE" },
-  { "clients.md", "of descriptors it sees is at most %s", "commas(FILES_FDS_MAX)" },
   { "deployment.md", "(64 MiB more than `worker_high_water` for each of them)%s", "ROUTER_HELD_MAX == 64 << 20 and '' or '?'" },
 }
 

@@ -137,6 +137,7 @@ static inline struct test *prepare(const struct client_protocol *protocol)
     t->conf.unfinished_total_max = PORT_UNFINISHED_MAX;
     t->conf.head_max = PORT_HEAD_MAX;
     t->conf.headers_max = PORT_HEADERS_MAX;
+    t->conf.cache_control = PORT_CACHE_CONTROL;
     t->conf.message_max = PORT_MESSAGE_MAX;
     t->conf.queue_max = PORT_QUEUE_MAX;
     t->conf.handshake_timeout = PORT_HANDSHAKE_TIMEOUT;

@@ -105,6 +105,7 @@ static inline struct test *prepare(const struct client_protocol *protocol)
             .unfinished_total_max = PORT_UNFINISHED_MAX,
             .head_max = PORT_HEAD_MAX,
             .headers_max = PORT_HEADERS_MAX,
+            .cache_control = PORT_CACHE_CONTROL,
             .message_max = PORT_MESSAGE_MAX,
             .queue_max = PORT_QUEUE_MAX,
             .handshake_timeout = PORT_HANDSHAKE_TIMEOUT,

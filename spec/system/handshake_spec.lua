@@ -270,7 +270,7 @@ describe("Events.onHandshake", function()
 
   it("still serves pages", function()
     local c = tcp.connect(app.port[1])
-    c:send "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    c:send "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert.truthy(c:wait_end():find("the page", 1, true))
   end)
 

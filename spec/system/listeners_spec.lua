@@ -157,12 +157,12 @@ describe("client ports", function()
   end
 
   it("serves files, and only those in www", function()
-    local page = http(app.port[1], "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    local page = http(app.port[1], "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert.matches("^HTTP/1%.%d 200", page)
     assert.matches("<p>the page</p>", page, 1, true)
     assert.matches("text/html", page, 1, true)
     for _, path in ipairs { "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/nothing.html" } do
-      local answer = http(app.port[1], "GET " .. path .. " HTTP/1.1\r\nHost: x\r\n\r\n")
+      local answer = http(app.port[1], "GET " .. path .. " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
       assert.is_nil(answer:find("secret\n", 1, true))
       assert.is_nil(answer:match "^HTTP/1%.%d 200", path)
     end

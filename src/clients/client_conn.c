@@ -8,19 +8,19 @@
  *   TLS        -> REQUEST     its handshake is over; at once without TLS
  *                 DOOMED      it took too long
  *   REQUEST    -> ASKING      the request is whole, and the owner decides
- *                 ANSWERING   it is one for a file
- *                 CALLING     it is whole, with its body, and the owner's
+ *                 CALLING     it is whole, with its body, and the owner's or a
+ *                             file's
  *                 OPEN        it is let in; a stream: at the end of the turn
  *                 LAST        the request is refused
  *                 DOOMED      it took too long
  *   ASKING     -> OPEN        the owner lets it in
  *                 LAST        the owner, its time or a limit refuses it
  *                 DOOMED      no answer could be sent in time
- *   CALLING    -> ANSWERING   the owner has answered, or its time is over
+ *   CALLING    -> ANSWERING   the owner has answered, or its time is over; of
+ *                             a file at once
  *                 LAST        a limit refuses it
- *   ANSWERING  -> REQUEST     all of the owner's answer is sent
- *                 LAST        the same, and it was the last one; all of the
- *                             file is sent, or there is none
+ *   ANSWERING  -> REQUEST     all of the answer is sent
+ *                 LAST        the same, and it was the last one
  *                 DOOMED      it does not read
  *   OPEN       -> CLOSE_SENT  we said goodbye, where the protocol has one
  *                 LAST        it said goodbye, or broke a rule, or its protocol
@@ -53,8 +53,8 @@
 
 static const uint16_t table[CLIENT_CONN_STATES] = {
     [CLIENT_CONN_TLS] = TO(REQUEST) | TO(DOOMED) | TO(DEAD),
-    [CLIENT_CONN_REQUEST] = TO(ASKING) | TO(CALLING) | TO(ANSWERING) |
-                            TO(OPEN) | TO(LAST) | TO(DOOMED) | TO(DEAD),
+    [CLIENT_CONN_REQUEST] =
+        TO(ASKING) | TO(CALLING) | TO(OPEN) | TO(LAST) | TO(DOOMED) | TO(DEAD),
     [CLIENT_CONN_ASKING] = TO(OPEN) | TO(LAST) | TO(DOOMED) | TO(DEAD),
     [CLIENT_CONN_CALLING] = TO(ANSWERING) | TO(LAST) | TO(DEAD),
     [CLIENT_CONN_ANSWERING] = TO(REQUEST) | TO(LAST) | TO(DOOMED) | TO(DEAD),

@@ -22,7 +22,6 @@
 #define CLIENT_CONN_LINGER_MS     1000 /* for its peer to read the end */
 
 struct exchange;
-struct files;
 struct part;
 struct request;
 
@@ -42,8 +41,9 @@ enum client_conn_state {
 };
 #define CLIENT_CONN_STATES 11
 
-/* What has a connection, and gets its bytes: first a request, then perhaps a
- * file, or a client. One may hand it on to the next by setting c->stage. */
+/* What has a connection, and gets its bytes: first a request, then perhaps an
+ * answer to it, or a client. One may hand it on to the next by setting
+ * c->stage. */
 struct client_stage {
     /* Bytes, which may be changed. */
     void (*recv)(struct client_conn *c, uint8_t *data, size_t len);
@@ -74,7 +74,6 @@ struct client_conn {
     struct part *part;         /* owned by its stage; NULL: nothing is begun */
     struct request *request;   /* the same, of request.c */
     struct exchange *exchange; /* the same, of exchange.c */
-    struct files *files;       /* the same, of files.c */
     char *reason;              /* owned; of the Close frame, or NULL */
     uint64_t bytes_in;
     uint64_t due; /* loop time in ms at which deadline ends */

@@ -23,8 +23,6 @@
 
 struct client_conn_ops;
 struct client_stage;
-struct lws_context;
-struct lws_vhost;
 
 #define CLIENT_SHARED_PARTS 64 /* powers of two of a size_t */
 
@@ -48,10 +46,7 @@ struct client_shared {
     uv_timer_t sweep;     /* ends what is over its time … */
     uv_timer_cb on_sweep; /* … by this */
     int fd_max;           /* descriptors from here on are refused */
-    struct lws_context *lws; /* owned by files.c; NULL without www */
-    struct lws_vhost *vhost; /* owned by lws */
-    int wake_fd;             /* lws's own, to hold its number; or -1 */
-    char *www;               /* owned; resolved folder, or NULL */
+    char *www;            /* owned; resolved folder, or NULL */
     struct log_share refusals, repairs, given_up;
 };
 

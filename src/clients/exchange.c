@@ -1,8 +1,8 @@
-/* A request that the owner answers: its body (the connection is in REQUEST),
- * the owner (CALLING), its answer (ANSWERING), and then the next request, or
- * the end. One at a time: what its client says meanwhile stays unread, or as it
- * came. A broken rule, or a body that takes too long, is answered and ends the
- * connection, for nobody knows where the next request begins. */
+/* A request that is answered: its body (the connection is in REQUEST), the
+ * owner or a file (CALLING), the answer (ANSWERING), and then the next request,
+ * or the end. One at a time: what its client says meanwhile stays unread, or as
+ * it came. A broken rule, or a body that takes too long, is answered and ends
+ * the connection, for nobody knows where the next request begins. */
 #include "clients/exchange.h"
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "clients/client_conn_impl.h"
+#include "clients/files.h"
 #include "clients/origin.h"
 #include "clients/part.h"
 #include "clients/refusal.h"
@@ -28,10 +29,11 @@ struct exchange {
     struct httpbody body;
     struct buf rest; /* what came behind the body */
     void *call;      /* borrowed; what on_request() returned, until its end */
-    char *origin;    /* owned; of a page that may read the answer, or NULL */
-    uint64_t sent;   /* bytes that had left at the last look, of an answer */
-    bool is_head;    /* its answer has no body */
-    bool asks_leave; /* a page's browser asks whether it may ask */
+    struct files *file; /* owned; what is sent in place of a call, or NULL */
+    char *origin;       /* owned; of a page that may read the answer, or NULL */
+    uint64_t sent;      /* bytes that had left at the last look, of an answer */
+    bool is_head;       /* its answer has no body */
+    bool asks_leave;    /* a page's browser asks whether it may ask */
     bool keep_alive;
     bool is_old; /* HTTP/1.0 */
 };
@@ -62,6 +64,7 @@ static void end(struct client_conn *c)
     buf_fini(&e->rest);
     free(e->head.fields);
     free(e->origin);
+    files_free(e->file);
     free(e);
 }
 
@@ -72,27 +75,50 @@ static void refuse(struct client_conn *c, unsigned status)
 
 /* ---- the answer ---- */
 
+static struct response_form form_of(const struct client_conn *c)
+{
+    const struct exchange *e = c->exchange;
+
+    return (struct response_form){.is_head = e->is_head,
+        .keep_alive = e->keep_alive,
+        .is_old = e->is_old,
+        .varies = c->shared->conf->allowed_origins != NULL,
+        .origin = e->origin};
+}
+
+/* Queue the answer, or its beginning. */
+static void begin_answer(struct client_conn *c, struct buf *reply)
+{
+    client_conn_queue(c, reply->data, reply->len);
+    buf_fini(reply);
+    client_conn_become(c, CLIENT_CONN_ANSWERING);
+    c->exchange->sent = c->queue.sent;
+    expect(c, &c->shared->opening, c->shared->conf->handshake_timeout);
+}
+
 void exchange_reply(
     struct client_conn *c, const struct answer *said, unsigned status)
 {
-    struct exchange *e = c->exchange;
-    const struct port_conf *conf = c->shared->conf;
+    struct response_form form;
     struct buf reply = {0};
 
     if (c->state != CLIENT_CONN_CALLING)
         return;
-    response_put_reply(&reply, said, status,
-        &(struct response_form){.is_head = e->is_head,
-            .keep_alive = e->keep_alive,
-            .is_old = e->is_old,
-            .varies = conf->allowed_origins != NULL,
-            .origin = e->origin});
-    client_conn_queue(c, reply.data, reply.len);
-    buf_fini(&reply);
-    end_call(c, e);
-    client_conn_become(c, CLIENT_CONN_ANSWERING);
-    e->sent = c->queue.sent;
-    expect(c, &c->shared->opening, conf->handshake_timeout);
+    form = form_of(c);
+    response_put_reply(&reply, said, status, &form);
+    end_call(c, c->exchange);
+    begin_answer(c, &reply);
+}
+
+static void answer_file(struct client_conn *c)
+{
+    struct exchange *e = c->exchange;
+    struct response_form form = form_of(c);
+    struct buf reply = {0};
+
+    files_put_head(
+        e->file, &reply, &e->head, c->shared->conf->cache_control, &form);
+    begin_answer(c, &reply);
 }
 
 /* The next request may be here already. */
@@ -113,11 +139,32 @@ static void go_on(struct client_conn *c)
     buf_fini(&bytes);
 }
 
+/* The next piece of a file, once nothing waits in front of it. Whether more is
+ * to be sent than lies in the queue. */
+static bool send_more(struct client_conn *c)
+{
+    int rc = files_send(c->exchange->file, c);
+    char peer[ADDR_TEXT_SIZE];
+
+    if (rc < 0) {
+        if (rc != -EPIPE)
+            log_warn("a file became shorter while it was sent, closing peer=%s",
+                addr_format(peer, &c->peer));
+        client_conn_kill(c);
+    } else if (rc > 0 && !c->sock.blocked) {
+        turn_schedule_later(c->shared->turn, &c->task);
+    }
+    return rc != 0;
+}
+
 static void written(struct client_conn *c)
 {
     struct exchange *e = c->exchange;
+    bool more = e->file != NULL && c->queue.len == 0 && send_more(c);
 
-    if (c->queue.len > 0) {
+    if (c->exchange != e)
+        return;
+    if (more || c->queue.len > 0) {
         /* As long as it goes on, its client has time. */
         if (e->sent != c->queue.sent)
             expect(c, &c->shared->opening, c->shared->conf->handshake_timeout);
@@ -178,7 +225,9 @@ static void call(struct client_conn *c)
 
     client_conn_become(c, CLIENT_CONN_CALLING);
     expect(c, &c->shared->calling, c->shared->conf->request_timeout);
-    if (e->asks_leave)
+    if (e->file != NULL)
+        answer_file(c);
+    else if (e->asks_leave)
         give_leave(c);
     else
         give(c);
@@ -314,6 +363,7 @@ void exchange_begin(struct client_conn *c, const struct exchange_request *r)
     c->exchange = e;
     c->stage = &exchange_stage;
     e->head = r->head;
+    e->file = r->file;
     e->peer = r->peer;
     e->is_secure = strcmp(r->scheme, "https") == 0;
     e->is_head = strcmp(r->head.method, "HEAD") == 0;

@@ -1,4 +1,4 @@
-/* exchange.h - a request that the owner answers: body, call, reply.
+/* exchange.h - a request that is answered: body, call, reply.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,6 +14,7 @@
 #include "wire/httprequest.h"
 
 struct client_conn;
+struct files;
 
 /* The owner's answer to on_request(): one that answer_parse_reply() found good,
  * borrowed; or said NULL and a status of ours, 502 or 503. A second answer is
@@ -28,9 +29,10 @@ struct exchange_request {
     struct httprequest meaning;
     union addr peer;    /* who asks, behind trusted proxies */
     const char *scheme; /* "http" or "https", likewise */
+    struct files *file; /* owned; the answer, or NULL: the owner has it */
 };
 
-/* Have the owner answer it. Takes ownership of head.fields, and of c->part. */
+/* Have it answered. Takes ownership of head.fields, of file, and of c->part. */
 void exchange_begin(struct client_conn *c, const struct exchange_request *r);
 
 #endif /* GW_CLIENTS_EXCHANGE_H */

@@ -1,33 +1,33 @@
-/* files.h - requests for files of www.
- *
- * libwebsockets answers them, at the other end of a socket pair. It sees no
- * byte of a client, only a request that was written for it.
+/* files.h - the answer to a request for a file of www.
  *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_CLIENTS_FILES_H
 #define GW_CLIENTS_FILES_H
 
-#include <stdbool.h>
+#include "clients/response.h"
+#include "util/buf.h"
+#include "wire/httphead.h"
 
 struct client_conn;
 struct client_shared;
-struct httphead;
+struct files; /* one answer */
 
-#define FILES_FDS_MAX 2000000 /* libwebsockets' tables are made for */
+/* The answer to a GET or HEAD with this head; NULL: there is no such file. The
+ * caller frees it. */
+struct files *files_find(
+    const struct client_shared *shared, const struct httphead *head);
+void files_free(struct files *f);
 
-/* Start it for conf's www. 0, or -errno with a line in err; files_close() is
- * due in any case. */
-int files_open(struct client_shared *shared, char err[256]);
-/* Begin to end it. Its handles close on the following turns; then it ends. */
-void files_close(struct client_shared *shared);
-void files_end(struct client_shared *shared);
+/* Append its head to out, and what is short behind it. cache_control: the value
+ * of that header. */
+void files_put_head(struct files *f, struct buf *out,
+    const struct httphead *head, const char *cache_control,
+    const struct response_form *form);
 
-/* Let it answer the request of c, a GET or HEAD: c goes from REQUEST to
- * ANSWERING. 0, or the status to refuse with. */
-unsigned files_serve(struct client_conn *c, const struct httphead *head);
-
-/* Whether www has the file that a request for target means. */
-bool files_has(const struct client_shared *shared, const char *target);
+/* Send c, whose queue is empty, some of what follows the head. 1: more is to
+ * follow; 0: all has been sent, or lies in the queue; -errno: it cannot be read
+ * to its end, or c has left. */
+int files_send(struct files *f, struct client_conn *c);
 
 #endif /* GW_CLIENTS_FILES_H */

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,6 @@
 #include <unistd.h>
 
 #include "clients/client_conn_impl.h"
-#include "clients/files.h"
 #include "clients/proxy.h"
 #include "clients/recv.h"
 #include "clients/request.h"
@@ -28,7 +28,7 @@
 #define KEEP_IDLE    30    /* s of silence before TCP looks for the peer … */
 #define KEEP_AGAIN   10    /* … and looks again, … */
 #define KEEP_TIMEOUT 60000 /* … ms in all; the same for sent bytes */
-#define REAPER_TURNS 4     /* until all handles have closed */
+#define REAPER_TURNS 2     /* until all handles have closed */
 #define REFUSED_LOG  10000 /* ms; one line about refusals in it */
 
 struct port {
@@ -209,10 +209,8 @@ static struct port *alloc_io(struct turn *turn, const struct port_conf *conf,
     port->shared.turn = turn;
     port->shared.loop = turn_loop(turn);
     port->fd = -1;
-    port->shared.wake_fd = -1;
     getrlimit(RLIMIT_NOFILE, &rl);
-    port->shared.fd_max =
-        rl.rlim_cur > FILES_FDS_MAX ? FILES_FDS_MAX : (int)rl.rlim_cur;
+    port->shared.fd_max = rl.rlim_cur > INT_MAX ? INT_MAX : (int)rl.rlim_cur;
     port->shared.fd_max -= FD_RESERVE;
     list_init(&port->shared.conns);
     list_init(&port->shared.opening);
@@ -251,6 +249,18 @@ static struct port *alloc_io(struct turn *turn, const struct port_conf *conf,
     return port;
 }
 
+static int find_www(struct client_shared *shared, char err[256])
+{
+    int e;
+
+    shared->www = realpath(shared->conf->www, NULL);
+    if (shared->www != NULL)
+        return 0;
+    e = errno;
+    snprintf(err, 256, "www folder %s: %s", shared->conf->www, strerror(e));
+    return -e;
+}
+
 int port_new(struct port **out, struct turn *turn, int fd,
     const struct port_conf *conf, const struct client_conn_ops *ops, void *arg,
     char err[256])
@@ -261,7 +271,7 @@ int port_new(struct port **out, struct turn *turn, int fd,
     if (rc == 0 && conf->tls.cert != NULL)
         rc = certificates_load(&port->ssl_ctx, &conf->tls, err);
     if (rc == 0 && conf->www != NULL)
-        rc = files_open(&port->shared, err);
+        rc = find_www(&port->shared, err);
     if (rc < 0) {
         port_free(port);
         return rc;
@@ -359,15 +369,14 @@ static void on_reaper_closed(uv_handle_t *handle)
     free(port);
 }
 
-/* The connections' handles close at the end of a turn. libwebsockets closes its
- * own over several turns, and ends only when told again after the last one. */
+/* The connections' handles close at the end of a turn, of this or of the next
+ * one. */
 static void on_reaper(uv_idle_t *reaper)
 {
     struct port *port = reaper->data;
 
     if (--port->turns_left > 0)
         return;
-    files_end(&port->shared);
     uv_close((uv_handle_t *)reaper, on_reaper_closed);
 }
 
@@ -377,7 +386,6 @@ void port_free(struct port *port)
 
     leave_socket(port);
     proxy_fini(&port->proxy);
-    files_close(&port->shared);
     LIST_FOREACH_SAFE (node, tmp, &port->shared.conns)
         client_conn_kill(LIST_ENTRY(node, struct client_conn, node));
     assert(port->shared.counters.queued == 0 &&

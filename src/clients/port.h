@@ -2,8 +2,7 @@
  * without TLS, and the static files of a websocket port.
  *
  * One struct port per client port of a gateway. The sockets, requests and
- * frames are read here; OpenSSL does TLS, and libwebsockets answers requests
- * for files (files.c).
+ * frames are read here; OpenSSL does TLS.
  *
  * A websocket connection becomes a client when its upgrade request has passed
  * the guard, just before the 101; a plain HTTP request never does. The other

@@ -31,6 +31,7 @@ enum port_overflow {
 #define PORT_BODY_TIMEOUT      30.0          /* seconds; more is 408 */
 #define PORT_REQUEST_TIMEOUT   30.0          /* seconds; more is 504 */
 #define PORT_KEEPALIVE_TIMEOUT 60.0          /* seconds between requests */
+#define PORT_CACHE_CONTROL     "no-cache"    /* asks each time: 304 mostly */
 #define PORT_MAX_CONNECTIONS   1000000       /* per gateway process */
 #define PORT_MAX_PER_IP        100000        /* per gateway process */
 #define PORT_ACCEPT_RATE       5000          /* the same, per second */
@@ -39,7 +40,8 @@ struct port_conf {
     const struct client_protocol *protocol;
     bool send_binary; /* websocket: PROTOCOL_AS_USUAL means binary frames */
     struct certificates_pem tls;
-    const char *www; /* folder served on a websocket port, or NULL */
+    const char *www; /* folder served on a websocket or http port, or NULL */
+    const char *cache_control;          /* header of its files */
     const char *const *allowed_origins; /* NULL-terminated; NULL: any */
     /* Subprotocols, best first, NULL-terminated: the first that a client offers
      * is chosen. NULL: the client's own first. */

@@ -337,6 +337,12 @@ int queue_flush(struct queue *q, struct queue_pool *pool, struct sock *sock)
     return 0;
 }
 
+void queue_count(struct queue *q, struct queue_pool *pool, size_t len)
+{
+    q->sent += len;
+    *pool->sent += len;
+}
+
 void queue_drop_rest(struct queue *q, struct queue_pool *pool, bool begun)
 {
     struct segments *s = q->segments;

@@ -63,6 +63,9 @@ void queue_bytes(
  * -EPIPE. */
 int queue_flush(struct queue *q, struct queue_pool *pool, struct sock *sock);
 
+/* len bytes have left beside the queue, which is empty. */
+void queue_count(struct queue *q, struct queue_pool *pool, size_t len);
+
 void queue_drop(struct queue *q, struct queue_pool *pool);
 /* Drop all but the segment that its client may have begun to get. begun: the
  * socket did not take all the last time. */

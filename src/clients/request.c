@@ -1,6 +1,6 @@
 /* The HTTP request that a connection on a websocket or http port begins with:
- * read, judged, shown to the owner, answered. It ends as a client, as a file's
- * answer (files.c), as one that the owner answers (exchange.c) or as a refusal;
+ * read, judged, shown to the owner, answered. It ends as a client, as one that
+ * the owner or a file answers (exchange.c) or as a refusal;
  * nothing in it is trusted before httprequest_read(), and of an upgrade
  * guard_upgrade(), has seen all of it. */
 
@@ -278,27 +278,17 @@ static void ask(struct client_conn *c)
         request_answer(c, 503, "nobody can decide now");
 }
 
-static void serve_file(struct client_conn *c, const struct httprequest *meaning)
-{
-    unsigned status = meaning->chunked || meaning->length > 0
-                          ? 400
-                          : files_serve(c, &c->request->head);
-
-    if (status != 0)
-        refuse(c, status, NULL);
-    else
-        end(c); /* it may take its time, and needs no request */
-}
-
-/* The rest of it is exchange.c's. */
-static void hand_on(struct client_conn *c, const struct httprequest *meaning)
+/* The rest of it is exchange.c's. file: the answer, or NULL. */
+static void hand_on(struct client_conn *c, const struct httprequest *meaning,
+    struct files *file)
 {
     struct request *r = c->request;
     const struct exchange_request whole = {.head = r->head,
         .len = r->len,
         .meaning = *meaning,
         .peer = find_peer(c, &r->head),
-        .scheme = find_scheme(c, &r->head)};
+        .scheme = find_scheme(c, &r->head),
+        .file = file};
 
     c->request = NULL;
     r->head.fields = NULL;
@@ -325,12 +315,10 @@ static void answer_page(
     bool is_page = r->is_head || strcmp(r->head.method, "GET") == 0;
     bool takes = shared->ops->takes_requests != NULL &&
                  shared->ops->takes_requests(shared->arg);
+    struct files *file = is_page ? files_find(shared, &r->head) : NULL;
 
-    if (is_page && shared->www != NULL &&
-        (!takes || files_has(shared, r->head.target)))
-        serve_file(c, meaning);
-    else if (takes)
-        hand_on(c, meaning);
+    if (file != NULL || takes)
+        hand_on(c, meaning, file);
     else
         refuse(c, status_of_nobody(shared, is_page), NULL);
 }

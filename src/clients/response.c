@@ -4,6 +4,7 @@
 #include "clients/response.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -199,7 +200,8 @@ void response_put_reply(struct buf *out, const struct answer *said,
         put_origin(out, form->origin);
     put_connection(out, form);
     if (has_body(status))
-        buf_printf(out, "content-length: %zu\r\n", body.len);
+        buf_printf(
+            out, "content-length: %" PRIu64 "\r\n", body.len + form->follows);
     buf_append_str(out, "\r\n");
     if (!form->is_head && has_body(status))
         buf_append(out, body.data, body.len);

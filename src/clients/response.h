@@ -6,6 +6,7 @@
 #define GW_CLIENTS_RESPONSE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util/buf.h"
 #include "wire/answer.h"
@@ -38,6 +39,7 @@ struct response_form {
     bool is_old;        /* to HTTP/1.0 */
     bool varies;        /* with the page that asks … */
     const char *origin; /* … and this one's may read it; NULL: nobody's */
+    uint64_t follows;   /* bytes of the body, if said has none */
 };
 void response_put_reply(struct buf *out, const struct answer *said,
     unsigned status, const struct response_form *form);

@@ -5,6 +5,7 @@
 #include "clients/sock.h"
 
 #include <errno.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -152,6 +153,19 @@ ssize_t sock_write(struct sock *s, const struct iovec *iov, int count)
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
     return n;
+}
+
+ssize_t sock_send_file(struct sock *s, int file, uint64_t at, size_t len)
+{
+    off_t offset = (off_t)at;
+    ssize_t n = sendfile(s->fd, file, &offset, len);
+
+    if (n == 0)
+        return -EIO;
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return errno == EIO ? -EIO : -EPIPE;
+    s->blocked = n < (ssize_t)len;
+    return n < 0 ? 0 : n;
 }
 
 int sock_shutdown(struct sock *s)

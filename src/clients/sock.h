@@ -65,6 +65,9 @@ void sock_watch(struct sock *s);
  * is full, or -EPIPE. With TLS, what was not taken must come again, unchanged
  * up to the end of the first vector. */
 ssize_t sock_write(struct sock *s, const struct iovec *iov, int count);
+/* The same for len bytes of a file from at on, without TLS. -EIO: the file ends
+ * before. */
+ssize_t sock_send_file(struct sock *s, int file, uint64_t at, size_t len);
 /* Nothing more is written: its peer reads the end. 0, or -EAGAIN: TLS waits
  * until the socket takes the end; again when it can be written to. */
 int sock_shutdown(struct sock *s);

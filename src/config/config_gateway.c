@@ -12,6 +12,7 @@
 
 #include "net/addr.h"
 #include "util/log.h"
+#include "wire/answer.h"
 #include "wire/frame.h"
 #include "wire/httphead.h"
 
@@ -211,6 +212,10 @@ static void check_files(struct config_load *l, size_t i)
     char where[CONFIG_WHERE_SIZE];
 
     check_tls(l, i);
+    if (!answer_is_value(port->cache_control, strlen(port->cache_control)))
+        config_complain(l, where_of(where, i, "cache_control"),
+            "has control characters; give the value of a Cache-Control header, "
+            "such as \"public, max-age=3600\"");
     if (port->www)
         config_check_path(l, where_of(where, i, "www"), port->www, S_IFDIR);
 }

@@ -1,0 +1,33 @@
+/* www.h - the folder whose files a port serves: from the target of a request to
+ * an open file.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_CLIENTS_WWW_H
+#define GW_CLIENTS_WWW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "wire/httphead.h"
+
+struct www_file {
+    int fd; /* owned; -1: it is a folder, asked for without its slash */
+    uint64_t size;
+    struct timespec modified;
+    const char *type;     /* static */
+    const char *encoding; /* static; "br", "gzip", or NULL: as it is */
+    bool varies;          /* it lies there in another encoding, too */
+};
+
+/* The file under root, a path that realpath() gave, that the target of head
+ * means, in the encoding that its client takes. False: there is none. */
+bool www_find(
+    struct www_file *out, const char *root, const struct httphead *head);
+
+/* Harmless twice. */
+void www_close(struct www_file *file);
+
+#endif /* GW_CLIENTS_WWW_H */
