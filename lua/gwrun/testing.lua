@@ -111,6 +111,24 @@ local function configuration(options, entries, workers, register, ports)
   return "return " .. table.concat(write(config, {}))
 end
 
+-- A listener with api = true has the push API, for one key that may make all calls. Its
+-- file must be there while the configuration is read.
+local function write_keys(app, entries)
+  local name
+  for _, entry in ipairs(entries) do
+    if entry.api == true then
+      if not name then
+        name, app.api_key = os.tmpname(), "the-key-of-a-spec"
+        local file = assert(io.open(name, "w"))
+        file:write("spec ", app.api_key, " ", core.api_calls, "\n")
+        file:close()
+      end
+      entry.api = { keys_file = name }
+    end
+  end
+  return name
+end
+
 local known = {
   script = "string", text = "string", gateways = true, workers = true, config = "table",
   programs = "table",
@@ -169,9 +187,11 @@ function M.start(options)
     if entry.port then sim:show_port(i, entry.port) end
   end
   local workers, texts = worker_entries(options)
+  local keys_file = write_keys(app, entries)
   local config = configuration(options, entries, workers, sim:ports())
   app.kinds = workers[1] and workers or { workers }
   local ok, message = sim:start(config, options.time or os.time(), texts)
+  if keys_file then os.remove(keys_file) end
   if not ok then
     sim:close()
     error(message:gsub("\n$", ""), 0)
@@ -346,6 +366,12 @@ end
 --- it is there.
 function App:request(options)
   return (clients.request(self, options))
+end
+
+--- The answer to a call of the push API, on a listener with api = true; options as of
+--- app:request, and key in place of the one that may make all calls.
+function App:api(call, params, options)
+  return (clients.api(self, call, params, options))
 end
 
 --- The clients that are connected.

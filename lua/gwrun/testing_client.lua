@@ -138,11 +138,7 @@ Answer.__index = Answer
 
 function Answer:json() return json.decode(self.body) end
 
---- Ask as no client does, and wait for the answer: time passes as it must.
-function M.request(app, options)
-  flow.check(app, 3)
-  options = options or {}
-  check_options("app:request", request_options, options, 3)
+local function exchange(app, options)
   flow.act(app)
   local gateway = next_gateway(app, options.gateway, options.workers)
   local method, text = request_text(options)
@@ -155,6 +151,40 @@ function M.request(app, options)
   return setmetatable({
     status = client.status, headers = client.headers, body = client.body,
   }, Answer)
+end
+
+--- Ask as no client does, and wait for the answer: time passes as it must.
+function M.request(app, options)
+  flow.check(app, 3)
+  options = options or {}
+  check_options("app:request", request_options, options, 3)
+  return exchange(app, options)
+end
+
+local api_options = { gateway = "number", ip = "string", headers = "table", key = "string" }
+
+-- The first listener with api = true.
+local function api_gateway(app)
+  for i, entry in ipairs(app.entries) do
+    if entry.api then return i end
+  end
+  error("app:api: no listener has the push API; give one of them api = true", 4)
+end
+
+--- Call the push API.
+function M.api(app, call, params, options)
+  flow.check(app, 3)
+  options = options or {}
+  check_options("app:api", api_options, options, 3)
+  if type(call) ~= "string" then error("app:api: the name of a call expected", 3) end
+  local gateway = options.gateway or api_gateway(app)
+  local api = app.entries[gateway] and app.entries[gateway].api or {}
+  local headers = { authorization = "Bearer " .. (options.key or app.api_key or "") }
+  for name, value in pairs(options.headers or {}) do headers[name:lower()] = value end
+  return exchange(app, {
+    gateway = gateway, ip = options.ip, path = (api.path or "/api") .. "/" .. call,
+    headers = headers, json = params or {},
+  })
 end
 
 -- What the protocol tells.

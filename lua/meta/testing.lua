@@ -100,6 +100,19 @@ function App:connect(options) end
 ---@return testing_answer
 function App:request(options) end
 
+---@class testing_api_options
+---@field key? string in place of the one that may make all calls
+---@field headers? table<string, string>
+---@field ip? string who it seems to come from
+---@field gateway? integer its number; otherwise the first with api = true
+
+---The answer to a call of the push API; a listener must have api = true.
+---@param call string "sendToUid"
+---@param params? table by the names of the parameters
+---@param options? testing_api_options
+---@return testing_answer
+function App:api(call, params, options) end
+
 ---Let time pass; timers run at their times and in their order.
 ---@param seconds number
 function App:advance(seconds) end

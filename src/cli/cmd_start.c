@@ -212,21 +212,29 @@ static char *on_reload(void *arg)
     return config_read_tls(((struct run *)arg)->config);
 }
 
-/* Gateways get a certificate that is not theirs yet; see
+/* Gateways get a certificate and keys that are not theirs yet; see
  * role_prepare(). */
 static json_t *reload_part(size_t index, void *arg)
 {
     const struct run *r = arg;
     const struct master_child_conf *child = &r->plan.children[index];
+    const struct config_gateway *g;
     struct certificates_pem tls;
+    const char *keys;
     unsigned unused;
+    json_t *part;
 
-    if (strcmp(child->role, "gateway") != 0 ||
-        !config_fresh_tls(
-            r->config, plan_gateway(r->config, child->slot, &unused), &tls))
+    if (strcmp(child->role, "gateway") != 0)
         return NULL;
-    return json_pack("{s:o,s:o}", "cert", ctlmsg_text(tls.cert), "key",
-        ctlmsg_text(tls.key));
+    g = plan_gateway(r->config, child->slot, &unused);
+    part = config_fresh_tls(r->config, g, &tls)
+               ? json_pack("{s:o,s:o}", "cert", ctlmsg_text(tls.cert), "key",
+                     ctlmsg_text(tls.key))
+               : json_object();
+    keys = config_fresh_keys(r->config, g);
+    if (keys)
+        json_object_set_new(part, "api_keys", ctlmsg_text(keys));
+    return part;
 }
 
 /* Processes that are started from now on get the same as those that run. */

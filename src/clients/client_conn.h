@@ -79,10 +79,11 @@ struct client_conn_ops {
      * www answers, are for the owner; the three may be NULL. */
     bool (*takes_requests)(void *arg);
     /* A whole request, borrowed; its remote_addr and ports are not set, peer is
-     * who stands behind trusted proxies. exchange_reply() must follow, not
+     * who stands behind trusted proxies. rights: NULL, or it is a call of the
+     * push API by who has these (apikeys.h). exchange_reply() must follow, not
      * inside the call. Returns the owner's own pointer for it, or NULL: 503. */
     void *(*on_request)(struct client_conn *c, const union addr *peer,
-        struct httpcall *request, void *arg);
+        struct httpcall *request, const char *rights, void *arg);
     /* It is over, once for each: answered, or its client has left or waited
      * too long (request_timeout, 504). */
     void (*on_request_end)(void *request, void *arg);

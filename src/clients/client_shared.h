@@ -21,6 +21,7 @@
 #include "util/list.h"
 #include "util/log.h"
 
+struct apigate;
 struct client_conn_ops;
 struct client_stage;
 
@@ -47,6 +48,7 @@ struct client_shared {
     uv_timer_cb on_sweep; /* … by this */
     int fd_max;           /* descriptors from here on are refused */
     char *www;            /* owned; resolved folder, or NULL */
+    struct apigate *api;  /* owned; NULL: there is no push API */
     struct log_share refusals, repairs, given_up;
 };
 

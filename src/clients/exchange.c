@@ -19,6 +19,7 @@
 #include "util/alloc.h"
 #include "util/log.h"
 #include "wire/httpbody.h"
+#include "wire/httpstatus.h"
 
 #define LEAVE_AGE "600" /* seconds; browsers ask again then */
 
@@ -31,6 +32,7 @@ struct exchange {
     void *call;      /* borrowed; what on_request() returned, until its end */
     struct files *file; /* owned; what is sent in place of a call, or NULL */
     char *origin;       /* owned; of a page that may read the answer, or NULL */
+    char *rights;       /* owned; of who calls the push API, else NULL */
     uint64_t sent;      /* bytes that had left at the last look, of an answer */
     bool is_head;       /* its answer has no body */
     bool asks_leave;    /* a page's browser asks whether it may ask */
@@ -64,13 +66,46 @@ static void end(struct client_conn *c)
     buf_fini(&e->rest);
     free(e->head.fields);
     free(e->origin);
+    free(e->rights);
     files_free(e->file);
     free(e);
 }
 
+/* Of the push API every answer is JSON. What our own statuses mean there. */
+static void put_problem(struct buf *out, unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *code, *detail;
+    } problems[] = {
+        {400, "eproto", "the body is not valid HTTP"},
+        {408, "etimedout", "the body was not whole in time"},
+        {413, "emsgsize", "the body is larger than max_body"},
+        {502, "econnreset", "the worker was lost while it ran the call"},
+        {503, "enotconn", "no worker can run the call now"},
+        {504, "etimedout", "the call took longer than request_timeout"},
+    };
+    size_t i = 0;
+
+    while (i + 1 < sizeof(problems) / sizeof(problems[0]) &&
+           problems[i].status != status)
+        i++;
+    httpstatus_put_problem(out, status, problems[i].code, problems[i].detail);
+}
+
 static void refuse(struct client_conn *c, unsigned status)
 {
-    refusal_send(c, status, NULL, !c->exchange->is_head);
+    struct buf problem = {0};
+    struct answer said;
+
+    if (c->exchange->rights == NULL) {
+        refusal_send(c, status, NULL, !c->exchange->is_head);
+        return;
+    }
+    put_problem(&problem, status);
+    said = answer_of(&problem);
+    refusal_send_answer(c, &said);
+    buf_fini(&problem);
 }
 
 /* ---- the answer ---- */
@@ -100,12 +135,19 @@ void exchange_reply(
     struct client_conn *c, const struct answer *said, unsigned status)
 {
     struct response_form form;
-    struct buf reply = {0};
+    struct buf reply = {0}, problem = {0};
+    struct answer ours;
 
     if (c->state != CLIENT_CONN_CALLING)
         return;
+    if (said == NULL && c->exchange->rights != NULL) {
+        put_problem(&problem, status);
+        ours = answer_of(&problem);
+        said = &ours;
+    }
     form = form_of(c);
     response_put_reply(&reply, said, status, &form);
+    buf_fini(&problem);
     end_call(c, c->exchange);
     begin_answer(c, &reply);
 }
@@ -212,8 +254,12 @@ static void give(struct client_conn *c)
         .body = body->data,
         .body_len = body->len};
 
-    shared->counters.requests++;
-    e->call = shared->ops->on_request(c, &e->peer, &what, shared->arg);
+    if (e->rights != NULL)
+        shared->counters.api_calls++;
+    else
+        shared->counters.requests++;
+    e->call =
+        shared->ops->on_request(c, &e->peer, &what, e->rights, shared->arg);
     if (e->call == NULL)
         exchange_reply(c, NULL, 503);
 }
@@ -369,7 +415,8 @@ void exchange_begin(struct client_conn *c, const struct exchange_request *r)
     e->is_head = strcmp(r->head.method, "HEAD") == 0;
     e->is_old = r->head.minor == 0;
     e->keep_alive = r->meaning.keep_alive;
-    if (!admit_origin(c, r->scheme)) {
+    e->rights = r->rights != NULL ? xstrdup(r->rights) : NULL;
+    if (e->rights == NULL && !admit_origin(c, r->scheme)) {
         refuse(c, 403);
         return;
     }

@@ -30,6 +30,7 @@ struct exchange_request {
     union addr peer;    /* who asks, behind trusted proxies */
     const char *scheme; /* "http" or "https", likewise */
     struct files *file; /* owned; the answer, or NULL: the owner has it */
+    const char *rights; /* of who calls the push API, copied; else NULL */
 };
 
 /* Have it answered. Takes ownership of head.fields, of file, and of c->part. */

@@ -10,22 +10,18 @@
 #include "util/alloc.h"
 #include "util/hash.h"
 
-#define LIMIT_KEY_LEN 9 /* family, then an IPv4 address or a v6 /64 */
-
 struct limit {
-    uint8_t key[LIMIT_KEY_LEN];
+    uint8_t key[LIMITS_KEY_LEN];
     size_t count;
     UT_hash_handle hh;
 };
 
-/* One household of addresses: an IPv4 address, or the /64 that an IPv6
- * customer has for himself. */
-static void make_key(uint8_t key[LIMIT_KEY_LEN], const union addr *peer)
+void limits_make_key(uint8_t key[LIMITS_KEY_LEN], const union addr *peer)
 {
     union addr a = *peer;
 
     addr_unmap(&a);
-    memset(key, 0, LIMIT_KEY_LEN);
+    memset(key, 0, LIMITS_KEY_LEN);
     if (a.sa.sa_family == AF_INET6) {
         key[0] = 6;
         memcpy(key + 1, &a.in6.sin6_addr, 8);
@@ -46,17 +42,17 @@ int limits_enter(struct limits *l)
 int limits_count(struct limits *l, const union addr *peer, struct limit **out)
 {
     struct limit *limit = NULL;
-    uint8_t key[LIMIT_KEY_LEN];
+    uint8_t key[LIMITS_KEY_LEN];
 
     *out = NULL;
     if (l->max_per_ip == 0)
         return 0;
-    make_key(key, peer);
-    HASH_FIND(hh, l->map, key, LIMIT_KEY_LEN, limit);
+    limits_make_key(key, peer);
+    HASH_FIND(hh, l->map, key, LIMITS_KEY_LEN, limit);
     if (limit == NULL) {
         limit = xcalloc(1, sizeof(*limit));
-        memcpy(limit->key, key, LIMIT_KEY_LEN);
-        HASH_ADD(hh, l->map, key, LIMIT_KEY_LEN, limit);
+        memcpy(limit->key, key, LIMITS_KEY_LEN);
+        HASH_ADD(hh, l->map, key, LIMITS_KEY_LEN, limit);
     } else if (limit->count >= l->max_per_ip) {
         return -EAGAIN;
     }

@@ -6,10 +6,16 @@
 #define GW_CLIENTS_LIMITS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "net/addr.h"
 
 struct limit;
+
+/* One household of addresses: an IPv4 address, or the /64 that an IPv6
+ * customer has for himself. */
+#define LIMITS_KEY_LEN 9 /* family, then an IPv4 address or a v6 /64 */
+void limits_make_key(uint8_t key[LIMITS_KEY_LEN], const union addr *peer);
 
 struct limits {
     struct limit *map; /* owned; by address */

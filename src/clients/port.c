@@ -272,6 +272,10 @@ int port_new(struct port **out, struct turn *turn, int fd,
         rc = certificates_load(&port->ssl_ctx, &conf->tls, err);
     if (rc == 0 && conf->www != NULL)
         rc = find_www(&port->shared, err);
+    if (rc == 0 && conf->api.keys != NULL) {
+        port->shared.api = apigate_new(&conf->api, err);
+        rc = port->shared.api != NULL ? 0 : -EINVAL;
+    }
     if (rc < 0) {
         port_free(port);
         return rc;
@@ -344,6 +348,19 @@ void port_settle_tls(struct port *port, bool take)
     port->fresh_ctx = NULL;
 }
 
+int port_prepare_keys(struct port *port, const char *keys, char err[256])
+{
+    return port->shared.api != NULL
+               ? apigate_prepare(port->shared.api, keys, err)
+               : 0;
+}
+
+void port_settle_keys(struct port *port, bool take)
+{
+    if (port->shared.api != NULL)
+        apigate_settle(port->shared.api, take);
+}
+
 void port_set_ticket_key(
     struct port *port, const uint8_t key[CERTIFICATES_TICKET_KEY_LEN])
 {
@@ -366,6 +383,7 @@ static void on_reaper_closed(uv_handle_t *handle)
     limits_fini(&port->shared.limits);
     forwarded_trust_fini(&port->shared.trust);
     free(port->shared.www);
+    apigate_free(port->shared.api);
     free(port);
 }
 

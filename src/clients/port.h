@@ -52,6 +52,10 @@ int port_prepare_tls(
     struct port *port, const char *cert, const char *key, char err[256]);
 void port_settle_tls(struct port *port, bool take);
 
+/* The same for the keys of the push API. Harmless on a port without one. */
+int port_prepare_keys(struct port *port, const char *keys, char err[256]);
+void port_settle_keys(struct port *port, bool take);
+
 /* What TLS session tickets are sealed with, from now on and over reloads. The
  * same in several processes: a client may come back to any of them without a
  * whole handshake. */

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clients/apigate.h"
 #include "clients/certificates.h"
 
 struct client_protocol;
@@ -40,6 +41,7 @@ struct port_conf {
     const struct client_protocol *protocol;
     bool send_binary; /* websocket: PROTOCOL_AS_USUAL means binary frames */
     struct certificates_pem tls;
+    struct apigate_conf api; /* of a port with requests */
     const char *www; /* folder served on a websocket or http port, or NULL */
     const char *cache_control;          /* header of its files */
     const char *const *allowed_origins; /* NULL-terminated; NULL: any */
@@ -83,6 +85,9 @@ struct port_counters {
     uint64_t requests;           /* given to the owner */
     uint64_t requests_timed_out; /* answered with 504, request_timeout */
     uint64_t bodies_timed_out;   /* answered with 408, body_timeout */
+    uint64_t api_calls;          /* of the push API, given to the owner */
+    uint64_t api_wrong_keys;     /* answered with 401 … */
+    uint64_t api_throttled;      /* … and with 429 */
     size_t unfinished;           /* bytes of memory for what is not whole now */
     size_t connections;          /* open now, HTTP requests included */
     size_t queued;               /* bytes of memory that wait for clients now */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "clients/apigate.h"
 #include "clients/client_conn_impl.h"
 #include "clients/exchange.h"
 #include "clients/files.h"
@@ -20,8 +21,10 @@
 #include "clients/recv.h"
 #include "clients/refusal.h"
 #include "clients/response.h"
+#include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
+#include "wire/httpstatus.h"
 
 struct request {
     size_t len;           /* of the head, once it is whole */
@@ -278,9 +281,10 @@ static void ask(struct client_conn *c)
         request_answer(c, 503, "nobody can decide now");
 }
 
-/* The rest of it is exchange.c's. file: the answer, or NULL. */
+/* The rest of it is exchange.c's. file: the answer, or NULL; rights: of who
+ * calls the push API, or NULL. */
 static void hand_on(struct client_conn *c, const struct httprequest *meaning,
-    struct files *file)
+    struct files *file, const char *rights)
 {
     struct request *r = c->request;
     const struct exchange_request whole = {.head = r->head,
@@ -288,7 +292,8 @@ static void hand_on(struct client_conn *c, const struct httprequest *meaning,
         .meaning = *meaning,
         .peer = find_peer(c, &r->head),
         .scheme = find_scheme(c, &r->head),
-        .file = file};
+        .file = file,
+        .rights = rights};
 
     c->request = NULL;
     r->head.fields = NULL;
@@ -306,6 +311,30 @@ static unsigned status_of_nobody(
                                                                          : 404;
 }
 
+static void answer_call(
+    struct client_conn *c, const struct httprequest *meaning)
+{
+    struct client_shared *shared = c->shared;
+    const struct httphead *head = &c->request->head;
+    union addr peer = find_peer(c, head);
+    struct apigate_verdict verdict =
+        apigate_judge(shared->api, head, &peer, clock_now(shared->loop));
+    struct buf problem = {0};
+    struct answer said;
+
+    if (verdict.status == 0) {
+        hand_on(c, meaning, NULL, verdict.rights);
+        return;
+    }
+    shared->counters.api_wrong_keys += verdict.status == 401;
+    shared->counters.api_throttled += verdict.status == 429;
+    httpstatus_put_problem(
+        &problem, verdict.status, verdict.code, verdict.detail);
+    said = answer_of(&problem);
+    refusal_send_answer(c, &said);
+    buf_fini(&problem);
+}
+
 /* It does not want to become a client: a file, the owner, or nobody. */
 static void answer_page(
     struct client_conn *c, const struct httprequest *meaning)
@@ -318,7 +347,7 @@ static void answer_page(
     struct files *file = is_page ? files_find(shared, &r->head) : NULL;
 
     if (file != NULL || takes)
-        hand_on(c, meaning, file);
+        hand_on(c, meaning, file, NULL);
     else
         refuse(c, status_of_nobody(shared, is_page), NULL);
 }
@@ -350,6 +379,9 @@ static void decide(struct client_conn *c)
         refuse(c, status, NULL);
     else if (upgrades)
         answer_upgrade(c);
+    else if (c->shared->api != NULL &&
+             apigate_has(c->shared->api, head->target))
+        answer_call(c, &meaning);
     else
         answer_page(c, &meaning);
 }

@@ -12,57 +12,7 @@
 
 #include "util/alloc.h"
 #include "util/utf8.h"
-
-static const char *phrase_of(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *phrase;
-    } phrases[] = {
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {206, "Partial Content"},
-        {300, "Multiple Choices"},
-        {301, "Moved Permanently"},
-        {302, "Found"},
-        {303, "See Other"},
-        {304, "Not Modified"},
-        {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {402, "Payment Required"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {406, "Not Acceptable"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {410, "Gone"},
-        {412, "Precondition Failed"},
-        {413, "Content Too Large"},
-        {415, "Unsupported Media Type"},
-        {416, "Range Not Satisfiable"},
-        {417, "Expectation Failed"},
-        {422, "Unprocessable Content"},
-        {426, "Upgrade Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {451, "Unavailable For Legal Reasons"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-    };
-
-    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
-        if (phrases[i].status == status)
-            return phrases[i].phrase;
-    return status < 400 ? "OK" : "Refused";
-}
+#include "wire/httpstatus.h"
 
 /* The header lines that RFC 9110 wants with a status. */
 static const char *lines_of(unsigned status)
@@ -77,7 +27,7 @@ static const char *lines_of(unsigned status)
 void response_put_refusal(
     struct buf *out, unsigned status, const char *reason, bool with_body)
 {
-    const char *text = reason != NULL ? reason : phrase_of(status);
+    const char *text = reason != NULL ? reason : httpstatus_phrase(status);
     struct buf body = {0};
     char phrase[128];
     size_t n = 0;
@@ -113,7 +63,7 @@ static void put_headers(struct buf *out, const struct answer *said)
 
 void response_put_answer(struct buf *out, const struct answer *said)
 {
-    const char *phrase = phrase_of(said->status);
+    const char *phrase = httpstatus_phrase(said->status);
     struct answer_part body;
 
     if (!answer_find(said, ANSWER_BODY, &body))
@@ -177,7 +127,7 @@ static void put_origin(struct buf *out, const char *origin)
 void response_put_reply(struct buf *out, const struct answer *said,
     unsigned status, const struct response_form *form)
 {
-    const char *phrase = phrase_of(status);
+    const char *phrase = httpstatus_phrase(status);
     struct answer_part body = {ANSWER_BODY, phrase, strlen(phrase)};
 
     if (said != NULL && !answer_find(said, ANSWER_BODY, &body))

@@ -89,9 +89,9 @@ int config_load(
 int config_keep(const struct config *c);
 int config_load_kept(struct config *out, const char *path, int fd, char **err);
 
-/* Read the certificates and keys of all gateways again. NULL, or a line about
- * what is wrong, which the caller frees. Whatever it is, config_settle_tls()
- * must follow: take what was read, or forget it. */
+/* Read the certificates and keys of all gateways again, those of push APIs too.
+ * NULL, or a line about what is wrong, which the caller frees. Whatever it is,
+ * config_settle_tls() must follow: take what was read, or forget it. */
 char *config_read_tls(struct config *c);
 void config_settle_tls(struct config *c, bool take);
 
@@ -99,8 +99,12 @@ void config_settle_tls(struct config *c, bool take);
 bool config_fresh_tls(const struct config *c, const struct config_gateway *g,
     struct certificates_pem *out);
 
-/* Wipe the TLS keys of all gateway groups but one (NULL: of all), in a process
- * that does not serve them. */
+/* The same for the keys of its push API: their text if it is new, else NULL. */
+const char *config_fresh_keys(
+    const struct config *c, const struct config_gateway *g);
+
+/* Wipe the keys, of TLS and of APIs, of all gateway groups but one (NULL: of
+ * all), in a process that does not serve them. */
 void config_forget_keys(struct config *c, const struct config_gateway *but);
 
 /* As config_load(), for gwrun exec: only register_address, the secret key and

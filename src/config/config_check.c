@@ -100,7 +100,7 @@ const struct config_file *config_check_file(
     return kept;
 }
 
-static void check_secret_mode(
+void config_check_secret_mode(
     struct config_load *l, const char *where, const char *full)
 {
     struct stat st;
@@ -128,7 +128,7 @@ static void read_secret_key(struct config_load *l)
             l, where, "is given beside secret_key; give one of them");
         return;
     }
-    check_secret_mode(l, where, file->name);
+    config_check_secret_mode(l, where, file->name);
     len = strcspn(file->text, "\r\n");
     if (len == 0 || len > SECRET_KEY_MAX)
         config_complain(l, where,

@@ -66,6 +66,15 @@ static const struct config_field tls_fields[] = {
     {0},
 };
 
+static const struct config_field api_fields[] = {
+    {CLIENTS("path", CONFIG_TEXT, api.path, 1, TEXT_MAX)},
+    {CLIENTS("keys_file", CONFIG_TEXT, api.keys_name, 1, TEXT_MAX),
+        .required = true, .want = "the path of a file with a key a line"},
+    {CLIENTS("allow", CONFIG_TEXTS, api.allow, 1, TEXT_MAX),
+        .want = "a network, or a list of them, such as \"10.0.0.0/8\""},
+    {0},
+};
+
 static const struct config_field gateway_fields[] = {
     {GATEWAY("name", CONFIG_TEXT, conf.name, 1, 64), .required = true},
     {GATEWAY("listen", CONFIG_TEXT, listen, 1, TEXT_MAX), .required = true,
@@ -106,6 +115,10 @@ static const struct config_field gateway_fields[] = {
         .kind = CONFIG_TABLE,
         .fields = tls_fields,
         .want = "tls = { cert = \"file.pem\", key = \"file.pem\" }"},
+    {.key = "api",
+        .kind = CONFIG_TABLE,
+        .fields = api_fields,
+        .want = "api = { keys_file = \"conf/api-keys\" }"},
     {CLIENTS("www", CONFIG_TEXT, www, 1, TEXT_MAX)},
     {CLIENTS("cache_control", CONFIG_TEXT, cache_control, 1, TEXT_MAX)},
     {CLIENTS("send", CONFIG_EITHER, send_binary, 0, 0), .words = send_words},

@@ -342,6 +342,7 @@ size_t config_check_gateway(
     check_proxies(l, i);
     check_limits(l, i);
     check_files(l, i);
+    config_check_api(l, i);
     check_inner(l, i, &inner);
     if (g->address)
         config_ports_add(&ranges[n++], where_of(where, i, "listen"),

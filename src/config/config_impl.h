@@ -193,6 +193,17 @@ void config_ports_check(
 size_t config_check_gateway(
     struct config_load *l, size_t i, struct config_ports *ranges);
 
+/* Complain when others can read the file that holds a secret. */
+void config_check_secret_mode(
+    struct config_load *l, const char *where, const char *full);
+
+/* config_api.c: the push API of gateways[i]. */
+void config_check_api(struct config_load *l, size_t i);
+
+/* config_api.c: whether a file of keys that was read again serves. NULL, or
+ * what is wrong; the caller frees it. */
+char *config_check_keys(const char *path, const char *text);
+
 /* config_discovery.c: what the top level says of registers or gateways. */
 void config_check_discovery(struct config_load *l);
 

@@ -1,5 +1,5 @@
-/* Certificates that are read again, by the master, who may, while everybody
- * else goes on with those that were read before. */
+/* Certificates, and keys of push APIs, that are read again, by the master, who
+ * may, while everybody else goes on with those that were read before. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,20 +58,40 @@ static char *read_pair(struct config *c, const struct certificates_pem *old)
     return NULL;
 }
 
+/* The keys of one gateway group's API. NULL, or what is wrong. */
+static char *read_keys(struct config *c, const char *name)
+{
+    char *err = NULL;
+    const struct config_file *file = read_fresh(c, name, &err);
+
+    return file ? config_check_keys(file->name, file->text) : err;
+}
+
+/* Prefix what is wrong, if anything is; takes ownership of why. */
+static char *say_where(
+    const char *key, const struct config_gateway *g, char *why)
+{
+    char *line =
+        why ? xasprintf("%s of gateway \"%s\": %s", key, g->conf.name, why)
+            : NULL;
+
+    free(why);
+    return line;
+}
+
 char *config_read_tls(struct config *c)
 {
-    char *err = NULL, *why;
+    char *err = NULL;
 
     config_settle_tls(c, false);
     for (size_t i = 0; i < c->ngateways && !err; i++) {
         const struct config_gateway *g = &c->gateways[i];
 
-        if (!g->conf.clients.tls.cert)
-            continue;
-        why = read_pair(c, &g->conf.clients.tls);
-        if (why)
-            err = xasprintf("tls of gateway \"%s\": %s", g->conf.name, why);
-        free(why);
+        if (g->conf.clients.tls.cert)
+            err = say_where("tls", g, read_pair(c, &g->conf.clients.tls));
+        if (!err && g->conf.clients.api.keys)
+            err = say_where(
+                "api", g, read_keys(c, g->conf.clients.api.keys_name));
     }
     return err;
 }
@@ -100,6 +120,18 @@ bool config_fresh_tls(const struct config *c, const struct config_gateway *g,
     return has_changed(&g->conf.clients.tls, out);
 }
 
+const char *config_fresh_keys(
+    const struct config *c, const struct config_gateway *g)
+{
+    const struct apigate_conf *api = &g->conf.clients.api;
+    const char *text;
+
+    if (!api->keys)
+        return NULL;
+    text = find_text(c, api->keys_name);
+    return strcmp(text, api->keys) != 0 ? text : NULL;
+}
+
 /* Let files of that name have the fresh texts, and give theirs away. */
 static void swap_texts(struct config_memory *m)
 {
@@ -124,24 +156,30 @@ void config_settle_tls(struct config *c, bool take)
     m->fresh = NULL;
     for (size_t i = 0; take && i < c->ngateways; i++) {
         struct certificates_pem *tls = &c->gateways[i].conf.clients.tls;
+        struct apigate_conf *api = &c->gateways[i].conf.clients.api;
 
         if (tls->cert) {
             tls->cert = find_text(c, tls->cert_name);
             tls->key = find_text(c, tls->key_name);
         }
+        if (api->keys)
+            api->keys = find_text(c, api->keys_name);
     }
 }
 
 void config_forget_keys(struct config *c, const struct config_gateway *but)
 {
-    const char *keep = but ? but->conf.clients.tls.key : NULL;
+    const char *tls_key = but ? but->conf.clients.tls.key : NULL;
+    const char *api_keys = but ? but->conf.clients.api.keys : NULL;
     struct config_memory *m = c->memory;
 
     for (size_t i = 0; i < c->ngateways; i++) {
-        struct certificates_pem *tls = &c->gateways[i].conf.clients.tls;
+        const struct port_conf *port = &c->gateways[i].conf.clients;
 
         for (struct config_file *f = m->files; f; f = f->next) {
-            if (f->text == tls->key && f->text != keep)
+            if (f->text != port->tls.key && f->text != port->api.keys)
+                continue;
+            if (f->text != tls_key && f->text != api_keys)
                 explicit_bzero(f->text, f->len);
         }
     }

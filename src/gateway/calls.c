@@ -20,6 +20,7 @@ struct call {
     void *asker;     /* borrowed */
     bool begun;
     struct buf bytes; /* owned; the request, until it has begun */
+    struct buf ext;   /* owned, likewise; of a call of the push API */
 };
 
 struct calls {
@@ -42,6 +43,7 @@ void calls_forget(struct calls *cs, struct call *call)
 {
     HASH_DEL(cs->map, call);
     buf_fini(&call->bytes);
+    buf_fini(&call->ext);
     free(call);
 }
 
@@ -65,8 +67,8 @@ static struct call *find(const struct calls *cs, uint32_t number)
 /* False: no worker has room. */
 static bool give(struct calls *cs, struct call *call)
 {
-    struct router_worker *worker =
-        router_pick(cs->conf.router, ROUTER_ON_REQUEST);
+    struct router_worker *worker = router_pick(
+        cs->conf.router, call->ext.len > 0 ? ROUTER_API : ROUTER_ON_REQUEST);
     uint8_t max[4];
     struct frame f = {.cmd = FRAME_REQUEST,
         .flag = FRAME_FLAG_STRING,
@@ -78,6 +80,10 @@ static bool give(struct calls *cs, struct call *call)
 
     if (!worker)
         return false;
+    if (call->ext.len > 0) {
+        f.ext = call->ext.data;
+        f.ext_len = call->ext.len;
+    }
     put32(max, (uint32_t)cs->conf.response_max);
     call->serial = router_serial(worker);
     router_put(cs->conf.router, worker, &f);
@@ -85,7 +91,7 @@ static bool give(struct calls *cs, struct call *call)
 }
 
 struct call *calls_begin(
-    struct calls *cs, void *asker, const struct httpcall *h)
+    struct calls *cs, void *asker, const struct httpcall *h, const char *rights)
 {
     struct call *call = xcalloc(1, sizeof(*call));
 
@@ -94,6 +100,10 @@ struct call *calls_begin(
     call->number = cs->last;
     call->asker = asker;
     httpcall_put(&call->bytes, h);
+    if (rights) {
+        put32(buf_extend(&call->ext, 4), (uint32_t)cs->conf.response_max);
+        buf_append_str(&call->ext, rights);
+    }
     HASH_ADD(hh, cs->map, number, sizeof(call->number), call);
     if (!give(cs, call)) {
         calls_forget(cs, call);
@@ -112,6 +122,7 @@ void calls_begun(
             continue;
         call->begun = true;
         buf_fini(&call->bytes);
+        buf_fini(&call->ext);
     }
 }
 

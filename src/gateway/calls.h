@@ -40,11 +40,12 @@ struct calls *calls_new(const struct calls_conf *conf);
 /* No callback. */
 void calls_free(struct calls *cs);
 
-/* Give it to a worker; h is borrowed. NULL: none has room. on_answer() follows,
- * not inside the call, unless calls_forget() comes first, which is due in
- * any case. */
-struct call *calls_begin(
-    struct calls *cs, void *asker, const struct httpcall *h);
+/* Give it to a worker; h is borrowed. rights NULL: to one whose script has
+ * onRequest; else it is a call of the push API by who has these. NULL: none has
+ * room. on_answer() follows, not inside the call, unless calls_forget() comes
+ * first, which is due in any case. */
+struct call *calls_begin(struct calls *cs, void *asker,
+    const struct httpcall *h, const char *rights);
 void calls_forget(struct calls *cs, struct call *call);
 
 /* The body of FRAME_REQUEST_BEGUN from that worker: numbers of requests. */

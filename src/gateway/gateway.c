@@ -423,6 +423,16 @@ void gateway_settle_tls(struct gateway *g, bool take)
     port_settle_tls(g->port, take);
 }
 
+int gateway_prepare_keys(struct gateway *g, const char *keys, char err[256])
+{
+    return port_prepare_keys(g->port, keys, err);
+}
+
+void gateway_settle_keys(struct gateway *g, bool take)
+{
+    port_settle_keys(g->port, take);
+}
+
 void gateway_set_ticket_key(
     struct gateway *g, const uint8_t key[CERTIFICATES_TICKET_KEY_LEN])
 {

@@ -92,6 +92,10 @@ int gateway_prepare_tls(
     struct gateway *g, const char *cert, const char *key, char err[256]);
 void gateway_settle_tls(struct gateway *g, bool take);
 
+/* As port_prepare_keys() and port_settle_keys(). */
+int gateway_prepare_keys(struct gateway *g, const char *keys, char err[256]);
+void gateway_settle_keys(struct gateway *g, bool take);
+
 /* As port_set_ticket_key(). */
 void gateway_set_ticket_key(
     struct gateway *g, const uint8_t key[CERTIFICATES_TICKET_KEY_LEN]);

@@ -171,7 +171,7 @@ static bool takes_requests(void *arg)
 }
 
 static void *on_request(struct client_conn *conn, const union addr *peer,
-    struct httpcall *request, void *arg)
+    struct httpcall *request, const char *rights, void *arg)
 {
     struct gateway *g = arg;
     char host[ADDR_TEXT_SIZE];
@@ -181,7 +181,7 @@ static void *on_request(struct client_conn *conn, const union addr *peer,
     request->remote_addr = addr_format_host(host, peer);
     request->remote_port = addr_port(peer);
     request->server_port = g->address.gateway_port;
-    return calls_begin(g->calls, conn, request);
+    return calls_begin(g->calls, conn, request, rights);
 }
 
 static void on_request_end(void *request, void *arg)

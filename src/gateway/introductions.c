@@ -203,6 +203,8 @@ static unsigned callbacks_of(
         callbacks |= ROUTER_ON_HANDSHAKE;
     if (takes_requests(auth, commands) && offers(auth, "on_request"))
         callbacks |= ROUTER_ON_REQUEST;
+    if (takes_requests(auth, commands) && offers(auth, "api"))
+        callbacks |= ROUTER_API;
     return callbacks;
 }
 

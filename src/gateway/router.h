@@ -70,10 +70,11 @@ struct router_features {
     bool is_local;      /* it runs on this machine: one master started both */
 };
 
-/* What a script may have that decides who is asked. */
+/* What a script, or a worker of ours, may have that decides who is asked. */
 enum router_callback {
     ROUTER_ON_HANDSHAKE = 1,
     ROUTER_ON_REQUEST = 2,
+    ROUTER_API = 4, /* it runs calls of the push API, whatever its script */
 };
 
 struct router_counters {

@@ -114,6 +114,25 @@ static int load_routes(lua_State *L)
     return 1;
 }
 
+/* Its upvalues: the table Gateway as gwrun made it, and crypto. */
+static int load_api(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, lua_upvalueindex(2));
+    run_file(L, "gwrun/api.lua", 2, 1);
+    return 1;
+}
+
+static void open_api(lua_State *L)
+{
+    lua_getglobal(L, "Gateway");
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, "gwrun.crypto");
+    lua_remove(L, -2);
+    lua_pushcclosure(L, load_api, 2);
+    lrequest_set_api(L);
+}
+
 /* Read when a script first needs it: most have no onRequest. */
 static void open_requests(lua_State *L)
 {
@@ -143,6 +162,7 @@ static void open_modules(lua_State *L)
     open_module(L, lmysql_push, "mysql", "Mysql");
     open_module(L, lredis_push, "redis", "Redis");
     open_requests(L);
+    open_api(L);
 }
 
 /* What gwrun's modules share is theirs: require() of a script does not find it,

@@ -18,7 +18,9 @@
 
 #define TYPE "gwrun.request"
 
-static const char bytes_key; /* its address: of the bytes in a request */
+static const char bytes_key; /* its address: of the bytes in a request, … */
+static const char api_key;  /* … of the function that answers API calls … */
+static const char load_key; /* … and of the one that makes that */
 
 /* Read the bytes of the request at index; they and the array of headers stay on
  * the stack. False: it is none, or the script took them out. */
@@ -334,9 +336,28 @@ void lrequest_push_core(lua_State *L)
     luaL_newlib(L, functions);
 }
 
+/* Made when there is a first call: most workers never have one. */
+static void push_api(lua_State *L)
+{
+    luaL_checkstack(L, 8, "API");
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &api_key) == LUA_TFUNCTION)
+        return;
+    lua_pop(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &load_key);
+    lua_call(L, 0, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &api_key);
+}
+
+void lrequest_set_api(lua_State *L)
+{
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &load_key);
+}
+
 void lrequest_open(lua_State *L)
 {
-    static const struct requests_hooks hooks = {push_request, lresponse_read};
+    static const struct requests_hooks hooks = {
+        push_request, lresponse_read, push_api};
 
     luaL_newmetatable(L, TYPE);
     lua_insert(L, -2);

@@ -17,4 +17,8 @@ void lrequest_open(lua_State *L);
 /* Push a table with what the methods need of C. */
 void lrequest_push_core(lua_State *L);
 
+/* Pops the function that returns the one which answers calls of the push API.
+ */
+void lrequest_set_api(lua_State *L);
+
 #endif /* GW_LUALIB_LREQUEST_H */

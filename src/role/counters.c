@@ -109,6 +109,13 @@ const struct counter counters_gateway[] = {
         "requests answered with 504 because of request_timeout"),
     GATEWAY("bodies_timed_out", COUNTER, NUMBER, port.bodies_timed_out,
         "requests answered with 408 because of body_timeout"),
+    GATEWAY("api_calls", COUNTER, NUMBER, port.api_calls,
+        "calls of the push API given to workers"),
+    GATEWAY("api_wrong_keys", COUNTER, NUMBER, port.api_wrong_keys,
+        "calls of the push API answered with 401: no key, or a wrong one"),
+    GATEWAY("api_throttled", COUNTER, NUMBER, port.api_throttled,
+        "calls of the push API answered with 429: many wrong keys from one "
+        "address"),
     GATEWAY("groups_refused", COUNTER, NUMBER, groups_refused,
         "joins of clients that were in max_groups groups"),
     GATEWAY("commands_refused", COUNTER, NUMBER, commands_refused,

@@ -118,24 +118,31 @@ static void stop_gateway(struct role *r, bool graceful, double drain_time)
         gateway_stop(r->gateway, drain_time);
 }
 
-/* A new certificate serves new connections. Without one in m it has not changed
- * since the last time. */
+/* A new certificate serves new connections, new keys the next call of the push
+ * API. What is not in m has not changed since the last time. */
 static int prepare_gateway(struct role *r, const json_t *m, char err[256])
 {
     const char *cert = ctlmsg_string(m, "cert", NULL);
     const char *key = ctlmsg_string(m, "key", NULL);
+    const char *api_keys = ctlmsg_string(m, "api_keys", NULL);
+    int result =
+        cert && key ? gateway_prepare_tls(r->gateway, cert, key, err) : 0;
 
-    return cert && key ? gateway_prepare_tls(r->gateway, cert, key, err) : 0;
+    if (result == 0 && api_keys)
+        result = gateway_prepare_keys(r->gateway, api_keys, err);
+    return result;
 }
 
 static void commit_gateway(struct role *r)
 {
     gateway_settle_tls(r->gateway, true);
+    gateway_settle_keys(r->gateway, true);
 }
 
 static void abort_gateway(struct role *r)
 {
     gateway_settle_tls(r->gateway, false);
+    gateway_settle_keys(r->gateway, false);
 }
 
 static void count_gateway(const struct role *r, json_t *numbers)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clients/apikeys.h"
 #include "config/config.h"
 #include "lualib/lcrypto.h"
 #include "lualib/ljson.h"
@@ -207,6 +208,19 @@ static int sim_lua_start(lua_State *L)
     return 1;
 }
 
+/* All calls of the push API, as a line of its file of keys has them. */
+static void push_api_calls(lua_State *L)
+{
+    luaL_Buffer b;
+
+    luaL_buffinit(L, &b);
+    for (const char *const *call = apikeys_calls(); *call; call++) {
+        luaL_addstring(&b, *call);
+        luaL_addchar(&b, ',');
+    }
+    luaL_pushresult(&b);
+}
+
 static int open_core(lua_State *L)
 {
     static const luaL_Reg methods[] = {
@@ -232,6 +246,8 @@ static int open_core(lua_State *L)
     luaL_newlib(L, functions);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setfield(L, -2, "log");
+    push_api_calls(L);
+    lua_setfield(L, -2, "api_calls");
     return 1;
 }
 

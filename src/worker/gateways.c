@@ -285,7 +285,7 @@ static void introduce(struct peer *p, struct conn *c, uint8_t cmd)
     const char *answers = g->answers ? "on_request" : NULL;
     const char *const of_events[] = {"close_info", "client_addr", "handshake",
         "ack", "session", "limits", "name", "types", "handshake_answer",
-        "request", g->decides ? "on_handshake" : answers,
+        "request", "api", g->decides ? "on_handshake" : answers,
         g->decides ? answers : NULL, NULL};
     const char *const of_program[] = {"limits", NULL};
     const char *const of_commands[] = {NULL};

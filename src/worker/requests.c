@@ -1,4 +1,5 @@
-/* Events.onRequest: the script answers a request. Each runs in a coroutine of
+/* Events.onRequest: the script answers a request; calls of the push API are
+ * gwrun's own to answer (lua/gwrun/api.lua). Each runs in a coroutine of
  * its own as soon as it is here, and its gateway is told so before anything
  * that the handler does leaves this process (acks.c): a request that has begun
  * is never given to another worker. */
@@ -12,6 +13,7 @@
 #include "util/log.h"
 #include "wire/answer.h"
 #include "wire/bigendian.h"
+#include "wire/httpstatus.h"
 #include "worker/dispatch_impl.h"
 #include "worker/gateways_impl.h"
 
@@ -23,6 +25,7 @@ struct dispatch_request {
     struct gateways_address from;
     uint32_t number;       /* the gateway's, of this request */
     size_t answer_max;     /* bytes of a body that it takes */
+    bool is_api;           /* a call of the push API */
     const struct frame *f; /* borrowed until the handler has its argument */
     struct buf answer;     /* owned */
 };
@@ -37,6 +40,11 @@ static void say(struct dispatch_request *r, unsigned status, const char *text)
     static const char plain[] = "text/plain; charset=utf-8";
 
     buf_clear(&r->answer);
+    if (r->is_api) {
+        httpstatus_put_problem(
+            &r->answer, status, status == 503 ? "ecanceled" : "eio", text);
+        return;
+    }
     answer_put_status(&r->answer, status);
     answer_put_header(&r->answer, "Content-Type", 12, plain, strlen(plain));
     answer_put(&r->answer, ANSWER_BODY, text, strlen(text));
@@ -73,6 +81,13 @@ static int check_size(lua_State *L, struct dispatch_request *r)
     struct answer said = answer_of(&r->answer);
     struct answer_part body;
 
+    if (r->is_api) {
+        if (r->answer.len > packet_max - FRAME_HEAD_LEN ||
+            (answer_find(&said, ANSWER_BODY, &body) &&
+                body.len > r->answer_max))
+            say(r, 500, "the result is larger than max_response");
+        return 0;
+    }
     if (answer_find(&said, ANSWER_BODY, &body) && body.len > r->answer_max)
         return callbacks_raise(L, "onRequest",
             lua_pushfstring(L,
@@ -107,11 +122,23 @@ static int take_answer(lua_State *L, int status, lua_KContext ctx)
     return check_size(L, r);
 }
 
+/* Behind the response's size, frame.ext has the caller's rights. */
+static int call_api(lua_State *L, struct dispatch_request *r)
+{
+    vm_of(L)->requests->push_api(L);
+    vm_of(L)->requests->push(L, r->f->body, r->f->body_len);
+    lua_pushlstring(L, (const char *)r->f->ext + 4, r->f->ext_len - 4);
+    lua_callk(L, 2, 3, (lua_KContext)r, take_answer);
+    return take_answer(L, LUA_OK, (lua_KContext)r);
+}
+
 /* The coroutine's body. */
 static int call(lua_State *L)
 {
     struct dispatch_request *r = lua_touserdata(L, 1);
 
+    if (r->is_api && vm_of(L)->requests)
+        return call_api(L, r);
     /* The script may have been replaced since the gateway asked. */
     if (!vm_of(L)->requests || !callbacks_push(L, "onRequest")) {
         say(r, 404, "Not Found");
@@ -122,14 +149,21 @@ static int call(lua_State *L)
     return take_answer(L, LUA_OK, (lua_KContext)r);
 }
 
+static const char *event_of(const struct dispatch_request *r)
+{
+    return r->is_api ? "an API call" : "onRequest";
+}
+
 static void on_answered(const char *error, void *arg)
 {
     struct dispatch_request *r = arg;
 
     if (error) {
-        say(r, 500, "Internal Server Error");
+        say(r, 500,
+            r->is_api ? "the call has failed; the worker's log says why"
+                      : "Internal Server Error");
         if (dispatch_count_failure(r->d)) {
-            log_error("handler failed event=onRequest");
+            log_error("handler failed event=%s", event_of(r));
             log_block(LOG_ERROR, error);
         }
     }
@@ -143,8 +177,12 @@ static void refuse(
     static const char text[] = "too many requests are being answered";
     struct buf answer = {0};
 
-    answer_put_status(&answer, 503);
-    answer_put(&answer, ANSWER_BODY, text, sizeof(text) - 1);
+    if (f->ext_len > 4) {
+        httpstatus_put_problem(&answer, 503, "ebusy", text);
+    } else {
+        answer_put_status(&answer, 503);
+        answer_put(&answer, ANSWER_BODY, text, sizeof(text) - 1);
+    }
     gateways_answer(
         d->gateways, FRAME_REQUEST, to, f->connection_id, 0, &answer);
     buf_fini(&answer);
@@ -166,6 +204,7 @@ void requests_take(
     r->from = from;
     r->number = f->connection_id;
     r->answer_max = get32(f->ext);
+    r->is_api = f->ext_len > 4;
     r->f = f;
     list_init(&r->node);
     list_push_back(&d->requests, &r->node);
@@ -173,7 +212,7 @@ void requests_take(
     d->events++;
     gateways_request_begins(d->gateways, from, r->number);
     d->request = r;
-    coro_start(d->vm, "onRequest", call, r, &nobody, on_answered, r);
+    coro_start(d->vm, event_of(r), call, r, &nobody, on_answered, r);
     d->request = NULL;
 }
 
@@ -195,7 +234,7 @@ void requests_abandon(struct dispatch *d, const struct vm *vm)
 
         if (vm && r->vm != vm)
             continue;
-        say(r, 503, "cut off");
+        say(r, 503, r->is_api ? "the call was cut off" : "cut off");
         finish(r);
     }
 }

@@ -1,5 +1,6 @@
 /* requests.h - what lualib does for Events.onRequest: it makes the request a
- * Lua value, and an answer of what the script returns.
+ * Lua value, and an answer of what the script returns. For calls of the push
+ * API it has a function in the script's place.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,6 +22,10 @@ struct requests_hooks {
      * and out is of no use. Raises when memory is out, or a value cannot be
      * written as JSON. */
     const char *(*read)(lua_State *L, struct buf *out);
+    /* Push the function that answers calls of the push API: it gets the
+     * request and the caller's rights, a text, and returns what onRequest may.
+     */
+    void (*push_api)(lua_State *L);
 };
 
 /* Set once per state; hooks is borrowed. */
