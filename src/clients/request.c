@@ -411,12 +411,28 @@ static ssize_t collect(struct client_conn *c, const uint8_t *data, size_t len)
     return n > 0 ? (ssize_t)seen + n : n;
 }
 
+/* Room for so many headers as these bytes have lines: few, and no more than
+ * are allowed. */
+static size_t count_lines(const uint8_t *data, size_t len, size_t max)
+{
+    const uint8_t *end = data + len;
+    size_t n = 0;
+
+    while (
+        n < max && (data = memchr(data, '\n', (size_t)(end - data))) != NULL) {
+        data++;
+        n++;
+    }
+    return n;
+}
+
 static int parse(struct client_conn *c, size_t len)
 {
     struct request *r = c->request;
+    const uint8_t *data = c->part->in.data;
     int rc;
 
-    r->head.max = c->shared->conf->headers_max;
+    r->head.max = count_lines(data, len, c->shared->conf->headers_max);
     r->head.fields = xcalloc(r->head.max, sizeof(*r->head.fields));
     rc = httphead_parse(&r->head, (char *)c->part->in.data, len);
     if (rc < 0)
