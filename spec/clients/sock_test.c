@@ -20,6 +20,7 @@ struct test {
     struct sock sock;
     int peer;
     unsigned writable, hangups;
+    size_t bytes;
     bool closed;
 };
 
@@ -30,7 +31,9 @@ static struct test *test_of(struct sock *s)
 
 static void on_bytes(struct sock *s, uint8_t *data, size_t len)
 {
-    fail_msg("%zu bytes that nobody wants to hear", len);
+    if (s->interest != SOCK_BYTES)
+        fail_msg("%zu bytes that nobody wants to hear", len);
+    test_of(s)->bytes += len;
 }
 
 static void on_writable(struct sock *s)
@@ -111,6 +114,58 @@ static void a_peer_that_leaves_is_heard_of_once(void **state)
     assert_int_equal(t->hangups, 1);
 }
 
+/* Turns of the loop that do not sleep, with the descriptor's events. */
+static void turn_often(struct test *t)
+{
+    for (int i = 0; i < 5; i++)
+        uv_run(&t->loop, UV_RUN_NOWAIT);
+}
+
+static void what_is_not_wanted_is_told_later_and_wakes_nobody_twice(
+    void **state)
+{
+    struct test *t = *state;
+
+    t->sock.interest = SOCK_BYTES;
+    sock_watch(&t->sock);
+    assert_int_equal(write(t->peer, "a", 1), 1);
+    while (t->bytes < 1)
+        uv_run(&t->loop, UV_RUN_ONCE);
+    t->sock.interest = SOCK_HANGUP;
+    sock_watch(&t->sock);
+    t->sock.interest = SOCK_NOTHING;
+    sock_watch(&t->sock);
+    assert_int_equal(write(t->peer, "b", 1), 1);
+    turn_often(t);
+    assert_int_equal(t->bytes, 1);
+    assert_false(uv_is_active((uv_handle_t *)&t->sock.poll));
+    t->sock.interest = SOCK_BYTES;
+    sock_watch(&t->sock);
+    while (t->bytes < 2)
+        uv_run(&t->loop, UV_RUN_ONCE);
+    assert_int_equal(t->hangups, 0);
+}
+
+static void who_waits_for_an_answer_is_watched_as_before(void **state)
+{
+    struct test *t = *state;
+    uint8_t before;
+
+    t->sock.interest = SOCK_HANGUP;
+    sock_watch(&t->sock);
+    t->sock.interest = SOCK_BYTES;
+    sock_watch(&t->sock);
+    before = t->sock.events;
+    for (int i = 0; i < 3; i++) { /* request, call, answer */
+        t->sock.interest = SOCK_HANGUP;
+        sock_watch(&t->sock);
+        assert_int_equal(t->sock.events, before);
+        t->sock.interest = SOCK_BYTES;
+        sock_watch(&t->sock);
+        assert_int_equal(t->sock.events, before);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -118,6 +173,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(room_to_write_is_no_hangup),
         TEST(a_peer_that_leaves_is_heard_of_once),
+        TEST(what_is_not_wanted_is_told_later_and_wakes_nobody_twice),
+        TEST(who_waits_for_an_answer_is_watched_as_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

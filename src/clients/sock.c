@@ -55,36 +55,10 @@ static void shake_hands(struct sock *s)
         s->ops->on_handshake(s, rc);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void watch(struct sock *s, int events)
 {
-    struct sock *s = poll->data;
-
-    if (status < 0) { /* an error, and libuv has stopped watching */
-        s->events = 0;
-        events = UV_WRITABLE | UV_DISCONNECT | (wanted(s) & UV_READABLE);
-    }
-    if (s->interest == SOCK_HANGUP && events & UV_DISCONNECT) {
-        s->ops->on_hangup(s);
-    } else if (s->interest == SOCK_HANDSHAKE) {
-        shake_hands(s);
-    } else {
-        if (events & UV_READABLE)
-            read_some(s);
-        if (events & UV_WRITABLE && s->fd >= 0) {
-            s->blocked = s->stuck = false;
-            s->ops->on_writable(s);
-        }
-    }
-    sock_watch(s);
-}
-
-void sock_watch(struct sock *s)
-{
-    int events;
-
-    if (s->fd < 0)
-        return;
-    events = wanted(s);
     if (events == s->events)
         return;
     s->events = (uint8_t)events;
@@ -92,6 +66,42 @@ void sock_watch(struct sock *s)
         uv_poll_stop(&s->poll);
     else
         uv_poll_start(&s->poll, events, on_poll);
+}
+
+/* What its peer may say goes on being watched for when it is not wanted any
+ * more, until it says so: mostly it is wanted again before, and each change
+ * costs two calls of the kernel. */
+void sock_watch(struct sock *s)
+{
+    if (s->fd >= 0)
+        watch(s, wanted(s) | (s->events & (UV_READABLE | UV_DISCONNECT)));
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct sock *s = poll->data;
+    int unwanted = events & ~wanted(s);
+
+    if (status < 0) { /* an error, and libuv has stopped watching */
+        s->events = 0;
+        events = UV_WRITABLE | UV_DISCONNECT | UV_READABLE;
+    }
+    if (s->interest == SOCK_HANGUP && events & UV_DISCONNECT) {
+        s->ops->on_hangup(s);
+    } else if (s->interest == SOCK_HANDSHAKE) {
+        shake_hands(s);
+    } else {
+        if (events & wanted(s) & UV_READABLE)
+            read_some(s);
+        if (events & UV_WRITABLE && s->fd >= 0) {
+            s->blocked = s->stuck = false;
+            s->ops->on_writable(s);
+        }
+    }
+    if (s->fd >= 0 && unwanted)
+        watch(s, wanted(s)); /* or it would be told again and again */
+    else
+        sock_watch(s);
 }
 
 int sock_open(struct sock *s, struct turn *turn, int fd, struct ssl_ctx_st *ctx,
