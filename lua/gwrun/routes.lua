@@ -2,7 +2,8 @@
 --
 -- A route's path is made of segments: plain text, ":name" for one segment, and
 -- "*name" at the end for the rest. Of several that match, the one whose first
--- difference is plain text is taken; then ":name", then "*name".
+-- difference is plain text is taken; then ":name", then "*name"; but none that
+-- does not answer the request's method, as long as another does.
 --
 -- Loaded by lualib/linit.c, with gwrun.raise, when a script first requires it.
 local raise = ...
@@ -82,30 +83,39 @@ function Routes:use(f)
   return self
 end
 
--- The node for segments[i …], and in values what stands for its names.
-local function find(node, segments, i, values)
-  if i > #segments then return node.methods and node end
+-- Whether a node answers that method; if not, what it does answer joins others.
+local function answers(node, method, others)
+  local methods = node.methods or {}
+  if methods[method] or method == "HEAD" and methods.GET then return true end
+  for other in pairs(methods) do others[other] = true end
+end
+
+-- The first node for segments[i …] that answers the method, and in values what
+-- stands for its names; else nil, and in others what those answer that match.
+local function find(node, segments, i, values, method, others)
+  if i > #segments then return answers(node, method, others) and node end
   local segment = segments[i]
   local next_node = node.plain[segment]
-  local found = next_node and find(next_node, segments, i + 1, values)
+  local found = next_node and find(next_node, segments, i + 1, values, method, others)
   if found then return found end
-  local count = #values
+  local place = #values + 1
   if node.any and segment ~= "" then
-    values[count + 1] = segment
-    found = find(node.any, segments, i + 1, values)
+    values[place] = segment
+    found = find(node.any, segments, i + 1, values, method, others)
     if found then return found end
-    for n = #values, count + 1, -1 do values[n] = nil end
+    values[place] = nil
   end
-  if node.rest then
-    values[count + 1] = table.concat(segments, "/", i)
+  if node.rest and answers(node.rest, method, others) then
+    values[place] = table.concat(segments, "/", i)
     return node.rest
   end
 end
 
 local function allow_of(methods)
-  local list = { "OPTIONS" }
+  methods.OPTIONS = true
+  methods.HEAD = methods.HEAD or methods.GET
+  local list = {}
   for method in pairs(methods) do list[#list + 1] = method end
-  if methods.GET and not methods.HEAD then list[#list + 1] = "HEAD" end
   table.sort(list)
   return table.concat(list, ", ")
 end
@@ -124,12 +134,14 @@ local function dispatch(self, request)
     if not plain then return 400, nil, "the path is not valid\n" end
     segments[#segments + 1] = plain
   end
-  local node = find(self.root, segments, 1, values)
-  if not node then return nil end
-  local method = request.method
-  local route = node.methods[method] or method == "HEAD" and node.methods.GET
-  if route then return route.f(request, params_of(route.names, values)) end
-  local allow = { Allow = allow_of(node.methods) }
+  local method, others = request.method, {}
+  local node = find(self.root, segments, 1, values, method, others)
+  if node then
+    local route = node.methods[method] or node.methods.GET
+    return route.f(request, params_of(route.names, values))
+  end
+  if not next(others) then return nil end
+  local allow = { Allow = allow_of(others) }
   if method == "OPTIONS" then return 204, allow end
   return 405, allow
 end

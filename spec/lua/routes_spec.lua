@@ -68,6 +68,18 @@ describe("lua/gwrun/routes.lua", function()
     assert.same({ 405, "OPTIONS, PURGE" }, { status, headers.Allow })
   end)
 
+  it("passes by a path that does not have the method, if another that matches does", function()
+    app:post("/rooms/new", say "create"):get("/rooms/:id", say("id:", "id")):put("/rooms/*rest", say("put:", "rest"))
+    assert.equal("create", ask "POST /rooms/new")
+    assert.equal("id: new", ask "GET /rooms/new")
+    assert.equal("id: new", ask "HEAD /rooms/new")
+    assert.equal("put: new", ask "PUT /rooms/new")
+    local status, headers = ask "DELETE /rooms/new"
+    assert.same({ 405, "GET, HEAD, OPTIONS, POST, PUT" }, { status, headers.Allow })
+    status, headers = ask "OPTIONS /rooms/7"
+    assert.same({ 204, "GET, HEAD, OPTIONS, PUT" }, { status, headers.Allow })
+  end)
+
   it("runs what is used around all routes, the first outermost", function()
     app:get("/a", say "a")
     app:use(function(request, next)
