@@ -80,6 +80,8 @@ local sentences = {
   -- two workers of one name, gateways that go and come back
   { "protocol.md", "does not say that, a name changes hands twice within %d s; the third", "INNER_HANDOVER_TIME" },
   { "protocol.md", "a name changes hands %s within", "INNER_HANDOVERS == 3 and 'twice'" },
+  { "protocol.md", "a further one after at most %d commands or a second", "INNER_RECEIPT_ORDERS" },
+  { "deployment.md", "Of the last %d, and of the last second, some may have been run", "INNER_RECEIPT_ORDERS" },
   { "protocol.md", "machine, was silent for %d s.", "INNER_SILENCE" },
   { "protocol.md", "worker that is cut %s times so, within %d s each and with its other link left alone, waits for %d s",
     "word(GATEWAYS_CUTS_MAX)", "GATEWAYS_SETTLED_MS // 1000", "GATEWAYS_CUT_WAIT_MS // 1000" },

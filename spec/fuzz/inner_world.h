@@ -225,8 +225,8 @@ static void check_event(const struct frame *f)
 /* What a gateway says of itself to a worker that offered to understand it. */
 static bool is_about_no_client(uint8_t cmd)
 {
-    static const uint8_t cmds[] = {
-        FRAME_HANDSHAKE_WATCH, FRAME_REQUEST_WATCH, FRAME_LIMITS, FRAME_TYPES};
+    static const uint8_t cmds[] = {FRAME_HANDSHAKE_WATCH, FRAME_REQUEST_WATCH,
+        FRAME_LIMITS, FRAME_TYPES, FRAME_HANDLED};
 
     return memchr(cmds, cmd, sizeof(cmds)) != NULL;
 }
@@ -633,7 +633,8 @@ static void link_introduce(
 {
     static const char *const offer[] = {"close_info", "client_addr",
         "handshake", "ack", "session", "name", "handshake_answer",
-        "on_handshake", "limits", "types", "request", "on_request", NULL};
+        "on_handshake", "limits", "types", "request", "on_request", "receipts",
+        NULL};
     static const char *const nothing[] = {NULL};
     char pair[16];
     struct cmdjson_tokens tokens = {

@@ -114,7 +114,9 @@ static void run_command(struct link *l, const struct frame *f)
 
     in->conf.commands->from = l->acking;
     n = commands_run(in->conf.commands, f, &in->answer);
-
+    receipt_note(&l->handled, f->cmd);
+    if (++l->untold >= INNER_RECEIPT_ORDERS && l->receipts)
+        handled_tell(l);
     if (n == -ENOSYS) {
         char peer[ADDR_TEXT_SIZE];
 
@@ -282,6 +284,7 @@ static void on_tick(uv_timer_t *timer)
         ping_workers(in);
     }
     introductions_expire(in);
+    handled_tell_all(in);
 }
 
 /* Keys of workers and lines of the log have an address, as with TCP. */
@@ -398,6 +401,7 @@ void inner_close(struct inner *in)
 
 void inner_close_flushed(struct inner *in)
 {
+    handled_tell_all(in);
     end(in, conn_close_flushed);
 }
 

@@ -21,6 +21,8 @@
 #define INNER_STRANGER_MAX (64 * 1024) /* bytes of a packet before the key */
 #define INNER_AUTH_TIMEOUT 10.0        /* seconds to say who one is */
 #define INNER_PING         25.0        /* seconds between PINGs to workers */
+#define INNER_RECEIPT_ORDERS \
+    256 /* commands of a worker at most until it is told that they were run */
 #define INNER_PAIR_TIMEOUT                                                     \
     2.0 /* seconds that a worker's links may come apart; then it joins without \
            acknowledgements */

@@ -1,6 +1,7 @@
 /* inner_impl.h - what the files behind the inner port share.
  *
  * inner.c: connections and what comes on them. introductions.c: who they are.
+ * handled.c: which of their orders have been run.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -16,6 +17,7 @@
 #include "util/list.h"
 #include "util/log.h"
 #include "wire/cmdjson.h"
+#include "wire/receipt.h"
 
 #define INNER_REFUSED_LOG 10000 /* ms; one line about refusals in it */
 
@@ -49,6 +51,9 @@ struct link {
     bool trusted;   /* the key was right, or there is none */
     bool aside;     /* of a worker of another kind: it gets no events */
     char *pair;     /* owned; what the other link of its worker says, too */
+    struct receipt handled; /* commands that have been run on it … */
+    uint32_t untold;        /* … and since its worker was told, … */
+    bool receipts;          /* … if it wants to be */
     /* Of a worker's link: */
     struct cmdjson_auth *waits; /* owned; its introduction, until the link with
                                    its commands is here; else NULL */
@@ -85,6 +90,13 @@ void introductions_take(struct link *l, const struct frame *f);
 
 /* Workers whose other link did not come in time join without. */
 void introductions_expire(struct inner *in);
+
+/* handled.c: the worker behind these links, which is about to get its first
+ * event, wants to be told which orders were run; tell it what was
+ * run on l; tell all that there is to tell. */
+void handled_begin(struct link *commands, const struct link *events);
+void handled_tell(struct link *l);
+void handled_tell_all(struct inner *in);
 
 /* What was said on l; it is about to be freed. */
 void introductions_forget(struct link *l);

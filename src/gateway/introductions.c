@@ -239,6 +239,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
     struct conn *replaced;
 
     addr_format_host(host, conn_peer(l->conn));
+    if (commands && offers(auth, "receipts"))
+        handled_begin(commands, l);
     l->worker =
         router_add_worker(in->conf.router, l->conn, key, features, &replaced);
     if (!l->worker) {

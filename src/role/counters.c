@@ -157,6 +157,9 @@ const struct counter counters_worker[] = {
     WORKER("sends", COUNTER, NUMBER, sends, "commands sent to gateways"),
     WORKER("sends_failed", COUNTER, NUMBER, sends_failed,
         "commands that no link to a gateway took"),
+    WORKER("sends_lost", COUNTER, NUMBER, sends_lost,
+        "commands sent to gateways that broke off before they said that they "
+        "had run them"),
     WORKER("generation", GAUGE, NUMBER, generation,
         "generation of the script that it runs"),
     WORKER("shared_keys", GAUGE, NUMBER, shared_keys,

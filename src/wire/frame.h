@@ -104,6 +104,8 @@ enum frame_kind {
     X(NAME, 246, LINK)                                                        \
     /* "types", before the first event: the gateway takes FRAME_FLAG_TYPES */ \
     X(TYPES, 247, LINK)                                                       \
+    /* "receipts": how many of your orders have been run: receipt.h */        \
+    X(HANDLED, 249, LINK)                                                     \
     /* "ack": the event with this number does not end: ack.h */               \
     X(HANGS, 250, LINK)                                                       \
     /* "request": does the script answer requests? */                         \

@@ -14,7 +14,6 @@
 #include "util/log.h"
 #include "util/secret.h"
 #include "wire/bigendian.h"
-#include "wire/cmdjson.h"
 #include "wire/framing.h"
 #include "worker/gateways_impl.h"
 
@@ -55,12 +54,6 @@ static void list_connected(struct gateways *g)
 }
 
 /* ---- the links ---- */
-
-/* Does nobody get events here? Then there are no event links. */
-static bool is_program(const struct gateways *g)
-{
-    return !g->ops->on_event;
-}
 
 static void on_answer(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
@@ -216,6 +209,22 @@ static void on_ping(struct peer *p, const struct frame *f)
 {
 }
 
+/* What p says makes no sense. p may be gone. */
+static void refuse(struct peer *p, int err)
+{
+    conn_close(p->events);
+    p->events = NULL;
+    lose_links(p, err);
+}
+
+static void on_handled(struct peer *p, const struct frame *f)
+{
+    int err = receipts_take(&p->receipts, p->name, f);
+
+    if (err < 0)
+        refuse(p, err);
+}
+
 /* What comes on the event link and is no event. */
 static void (*const link_commands[UINT8_MAX + 1])(
     struct peer *p, const struct frame *f) = {
@@ -229,6 +238,7 @@ static void (*const link_commands[UINT8_MAX + 1])(
     [FRAME_LIMITS] = on_limits,
     [FRAME_NAME] = on_name,
     [FRAME_TYPES] = on_types,
+    [FRAME_HANDLED] = on_handled,
 };
 
 static void on_event(
@@ -239,9 +249,7 @@ static void on_event(
     int err = frame_decode(&f, packet, len);
 
     if (err < 0) {
-        conn_close(c);
-        p->events = NULL;
-        lose_links(p, err);
+        refuse(p, err);
         return;
     }
     if (link_commands[f.cmd]) {
@@ -250,6 +258,8 @@ static void on_event(
     }
     if (f.flag & FRAME_FLAG_SESSION)
         p->sessions.confirmed = f.changes;
+    if (!p->has_spoken)
+        receipts_settle(&p->receipts);
     p->has_spoken = true;
     check_address(p, &f);
     hand_on(p, &f);
@@ -278,34 +288,6 @@ static struct conn *open_link(
     return conn_open(p->g->turn, fd, ops, &limits, p);
 }
 
-/* The first frame on a link: what we want and the secret key. */
-static void introduce(struct peer *p, struct conn *c, uint8_t cmd)
-{
-    const struct gateways *g = p->g;
-    const char *answers = g->answers ? "on_request" : NULL;
-    const char *const of_events[] = {"close_info", "client_addr", "handshake",
-        "ack", "session", "limits", "name", "types", "handshake_answer",
-        "request", "api", g->decides ? "on_handshake" : answers,
-        g->decides ? answers : NULL, NULL};
-    const char *const of_program[] = {"limits", NULL};
-    const char *const of_commands[] = {NULL};
-    const struct cmdjson_tokens tokens = {
-        .process = g->process, .pair = p->pair, .machine = g->conf->machine};
-    bool events = cmd == FRAME_WORKER_CONNECT;
-    struct buf json = {0};
-    struct frame f = {.cmd = cmd, .flag = FRAME_FLAG_STRING};
-
-    cmdjson_put_auth(&json, events ? g->worker_key : NULL, g->conf->secret_key,
-        events          ? of_events
-        : is_program(g) ? of_program
-                        : of_commands,
-        is_program(g) ? NULL : &tokens);
-    f.body = json.data;
-    f.body_len = json.len;
-    frame_encode(conn_out(c), &f);
-    buf_fini(&json);
-}
-
 static void on_events_connected(struct dialer *d, int fd, void *arg)
 {
     struct peer *p = arg;
@@ -316,7 +298,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
         return;
     }
     p->watches = p->watches_answers = false;
-    introduce(p, p->events, FRAME_WORKER_CONNECT);
+    offers_put(p, p->events, FRAME_WORKER_CONNECT);
     if (p->held || p->g->stopped)
         conn_pause(p->events);
     p->connected_at = clock_now(turn_loop(p->g->turn));
@@ -375,8 +357,8 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
         return;
     }
     secret_new_token(p->pair);
-    introduce(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
-    if (is_program(p->g))
+    offers_put(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
+    if (!p->g->ops->on_event)
         allowed_greet(p);
     list_connected(p->g);
     p->connected_at = clock_now(turn_loop(p->g->turn));
@@ -465,6 +447,7 @@ static void lose_links(struct peer *p, int err)
     uint64_t now = clock_now(turn_loop(g->turn));
     bool acks = p->acks.number != 0;
 
+    g->sends_lost += receipts_end(&p->receipts, p->name);
     close_links(p, acks);
     if (acks)
         g->ops->on_link_lost(p->at, g->arg);

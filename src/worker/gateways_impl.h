@@ -19,6 +19,7 @@
 #include "worker/acks.h"
 #include "worker/gateways.h"
 #include "worker/losses.h"
+#include "worker/receipts.h"
 #include "worker/worker_conf.h"
 
 #define GATEWAYS_PENDING_MAX                                                  \
@@ -93,14 +94,15 @@ struct peer {
     bool loss_logged;
     bool gone_logged; /* since lost_at */
     bool address_logged;
-    char *listener;        /* owned; what it says that it is called, or NULL */
-    unsigned groups_max;   /* of one client there; 0: it does not say */
-    size_t session_max;    /* bytes, likewise */
-    bool greets;           /* allowed_hear() has what comes */
-    bool watches;          /* it wants to know whether our script decides … */
-    bool watches_answers;  /* … and whether it answers requests */
-    bool types;            /* it takes FRAME_FLAG_TYPES */
-    bool has_spoken;       /* its first event is here: what it takes is known */
+    char *listener;       /* owned; what it says that it is called, or NULL */
+    unsigned groups_max;  /* of one client there; 0: it does not say */
+    size_t session_max;   /* bytes, likewise */
+    bool greets;          /* allowed_hear() has what comes */
+    bool watches;         /* it wants to know whether our script decides … */
+    bool watches_answers; /* … and whether it answers requests */
+    bool types;           /* it takes FRAME_FLAG_TYPES */
+    bool has_spoken;      /* its first event is here: what it takes is known */
+    struct receipts receipts;
     struct acks_link acks; /* of its links */
     struct gateways_sessions sessions;
     struct list pending; /* struct pending: answers to come, in this order */
@@ -140,6 +142,7 @@ struct gateways {
     bool lost_more; /* made-up events wait for the next tick */
     uint64_t sends;
     uint64_t sends_failed;
+    uint64_t sends_lost;
 };
 
 /* NULL: no such gateway. Borrowed. */
@@ -197,6 +200,9 @@ void peer_lose_client(struct peer *p, uint32_t id);
 
 /* Put f into p's command link, without a look at its queue. */
 void peer_put(struct peer *p, const struct frame *f);
+
+/* offers.c: the first frame on p's link c, cmd. */
+void offers_put(struct peer *p, struct conn *c, uint8_t cmd);
 
 /* Look at the clock again after at most ms. */
 void gateways_tick_within(struct gateways *g, uint64_t ms);

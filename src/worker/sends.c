@@ -48,6 +48,7 @@ void peer_put(struct peer *p, const struct frame *f)
 {
     struct frame to_peer = *f;
 
+    receipts_note(&p->receipts, f->cmd);
     to_peer.local_ip = p->at.ip;
     to_peer.local_port = p->at.port;
     frame_encode(conn_out(p->commands), &to_peer);

@@ -505,4 +505,5 @@ void worker_status(const struct worker *w, struct worker_status *out)
         out->registers_missing = discovery_missing(w->gateways->discovery);
     out->sends = w->gateways->sends;
     out->sends_failed = w->gateways->sends_failed;
+    out->sends_lost = w->gateways->sends_lost;
 }

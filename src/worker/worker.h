@@ -42,9 +42,10 @@ struct worker_status {
     uint64_t errors;       /* events that raised an error */
     uint64_t sends;        /* commands sent */
     uint64_t sends_failed; /* not taken: no such gateway, link full */
-    unsigned generation;   /* of the script, 1 + reloads */
-    size_t shared_keys;    /* in the table of conf->shared; 0 without one */
-    uint64_t shared_full;  /* calls that it had no room for */
+    uint64_t sends_lost;  /* taken, and not known to be run at the link's end */
+    unsigned generation;  /* of the script, 1 + reloads */
+    size_t shared_keys;   /* in the table of conf->shared; 0 without one */
+    uint64_t shared_full; /* calls that it had no room for */
 };
 
 struct vm;

@@ -1,0 +1,216 @@
+/* What becomes of commands whose link breaks: gateways say which they have run,
+ * the others are counted. */
+#include "fake_gateway.h"
+#include "wire/receipt.h"
+#include "worker/gateways_impl.h"
+
+static struct gateways *g;
+static struct fake_gateway gate;
+static size_t events; /* that have come */
+
+static enum acks_event on_event(const struct frame *f, uint32_t link, void *arg)
+{
+    events++;
+    return ACKS_ENDED;
+}
+
+static void on_link_lost(struct gateways_address from, void *arg)
+{
+}
+
+static void on_client_lost(const struct client_id *id, void *arg)
+{
+}
+
+static const struct gateways_ops ops = {
+    .on_event = on_event,
+    .on_link_lost = on_link_lost,
+    .on_client_lost = on_client_lost,
+};
+
+static bool links_are_up(void *arg)
+{
+    return g->nconnected == 1 && gate.events;
+}
+
+static void open_all(void)
+{
+    const char *addresses[] = {gate.address};
+
+    memset(&gate, 0, sizeof(gate));
+    events = 0;
+    log_open("/dev/null");
+    fake_listen(&gate);
+    g = gateways_new(fixture.turn, &fixture.conf, 0, &ops, NULL);
+    gateways_set_addresses(addresses, 1, g);
+    run_until(links_are_up, NULL);
+}
+
+static void close_all(void)
+{
+    gateways_close(g);
+    fake_close(&gate);
+}
+
+static struct peer *peer(void)
+{
+    return gateways_find(g, addr_ipv4(&gate.addr), addr_port(&gate.addr));
+}
+
+static void send_each_kind(void)
+{
+    static const uint8_t cmds[] = {FRAME_SEND_TO_ONE, FRAME_SEND_TO_GROUP,
+        FRAME_KICK, FRAME_JOIN_GROUP, FRAME_SET_SESSION, FRAME_PATCH_SESSION,
+        FRAME_IS_ONLINE};
+
+    for (size_t i = 0; i < sizeof(cmds); i++) {
+        struct frame f = {.cmd = cmds[i]};
+
+        assert_int_equal(
+            gateways_send(g, peer()->at.ip, peer()->at.port, &f), 0);
+    }
+}
+
+/* The gateway says that so many of each kind have been run. */
+static void tell_handled(
+    uint32_t sends, uint32_t closes, uint32_t members, uint32_t sessions)
+{
+    const struct receipt r = {{0, sends, closes, members, sessions}};
+    struct frame f = {.cmd = FRAME_HANDLED};
+    uint8_t body[RECEIPT_LEN];
+
+    receipt_put(body, &r);
+    f.body = body;
+    f.body_len = sizeof(body);
+    frame_encode(conn_out(gate.events), &f);
+}
+
+static bool confirms(void *arg)
+{
+    return peer()->receipts.confirmed.orders[RECEIPT_SEND] ==
+               *(uint32_t *)arg &&
+           peer()->receipts.known;
+}
+
+static void wait_confirmed(uint32_t sends)
+{
+    run_until(confirms, &sends);
+}
+
+static bool has_lost(void *arg)
+{
+    return !peer() || peer()->lost_at != 0;
+}
+
+static void cut(void)
+{
+    fake_cut(&gate);
+    run_until(has_lost, NULL);
+}
+
+static void counts_what_a_dead_link_has_not_run(void **state)
+{
+    open_all();
+    tell_handled(0, 0, 0, 0);
+    wait_confirmed(0);
+    send_each_kind();
+    tell_handled(1, 1, 0, 1);
+    wait_confirmed(1);
+    assert_int_equal(g->sends_lost, 0);
+    cut();
+    assert_int_equal(g->sends_lost, 3); /* of a question its asker is told */
+    run_until(links_are_up, NULL);
+    cut();
+    assert_int_equal(g->sends_lost, 3); /* nothing was on these */
+    close_all();
+}
+
+static void counts_nothing_that_was_run(void **state)
+{
+    open_all();
+    tell_handled(0, 0, 0, 0);
+    wait_confirmed(0);
+    send_each_kind();
+    tell_handled(2, 1, 1, 2);
+    wait_confirmed(2);
+    cut();
+    assert_int_equal(g->sends_lost, 0);
+    close_all();
+}
+
+/* PHP's gateways say nothing; what they ran nobody knows. */
+static void counts_nothing_where_nobody_tells(void **state)
+{
+    open_all();
+    send_each_kind();
+    cut();
+    assert_int_equal(g->sends_lost, 0);
+    close_all();
+}
+
+/* It breaks again before the gateway could say anything. */
+static void counts_what_the_next_link_of_such_a_gateway_loses(void **state)
+{
+    open_all();
+    tell_handled(0, 0, 0, 0);
+    wait_confirmed(0);
+    cut();
+    run_until(links_are_up, NULL);
+    send_each_kind();
+    cut();
+    assert_int_equal(g->sends_lost, 6);
+    close_all();
+}
+
+static bool got_event(void *arg)
+{
+    return events == 1;
+}
+
+/* One that gives events and has told nothing before is another one. */
+static void counts_nothing_when_another_gateway_has_its_address(void **state)
+{
+    open_all();
+    tell_handled(0, 0, 0, 0);
+    wait_confirmed(0);
+    cut();
+    run_until(links_are_up, NULL);
+    fake_event(&gate, FRAME_ON_CONNECT, 7, "", "");
+    run_until(got_event, NULL);
+    send_each_kind();
+    cut();
+    assert_int_equal(g->sends_lost, 0);
+    close_all();
+}
+
+static void ends_links_that_have_run_what_was_not_sent(void **state)
+{
+    open_all();
+    tell_handled(0, 0, 0, 0);
+    wait_confirmed(0);
+    send_each_kind();
+    tell_handled(3, 0, 0, 0);
+    run_until(has_lost, NULL);
+    assert_int_equal(g->sends_lost, 6);
+    run_until(links_are_up, NULL);
+    frame_encode(conn_out(gate.events), &(struct frame){.cmd = FRAME_HANDLED});
+    gate.events = NULL;
+    run_until(has_lost, NULL);
+    close_all();
+}
+
+int main(void)
+{
+#define CASE(f) \
+    cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(counts_what_a_dead_link_has_not_run),
+        CASE(counts_nothing_that_was_run),
+        CASE(counts_nothing_where_nobody_tells),
+        CASE(counts_what_the_next_link_of_such_a_gateway_loses),
+        CASE(counts_nothing_when_another_gateway_has_its_address),
+        CASE(ends_links_that_have_run_what_was_not_sent),
+    };
+
+    return cmocka_run_group_tests_name("worker.receipts", tests, NULL, NULL);
+}

@@ -1,0 +1,41 @@
+/* receipts.h - what a gateway was sent and what of it it has run.
+ *
+ * Embedded in a peer; all zeros is a valid one of which nothing is known.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_RECEIPTS_H
+#define GW_WORKER_RECEIPTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/frame.h"
+#include "wire/receipt.h"
+
+struct receipts {
+    struct receipt written;   /* orders, on the links that there are now … */
+    struct receipt confirmed; /* … and that the gateway has said to have run */
+    bool heard;               /* it has said that, on these links */
+    bool known;               /* it does; or did, when it was last heard */
+};
+
+/* A command is written to it. */
+static inline void receipts_note(struct receipts *r, uint8_t cmd)
+{
+    receipt_note(&r->written, cmd);
+}
+
+/* FRAME_HANDLED has come. 0, or -EPROTO: it cannot be true (logged). */
+int receipts_take(
+    struct receipts *r, const char *gateway, const struct frame *f);
+
+/* Its first event is here, in front of which it would have said so: PHP's, and
+ * gwrun's older ones, do not. */
+void receipts_settle(struct receipts *r);
+
+/* The links have ended. How many orders it has not said to have run; 0 of one
+ * that never says so. Logged. */
+uint64_t receipts_end(struct receipts *r, const char *gateway);
+
+#endif /* GW_WORKER_RECEIPTS_H */
