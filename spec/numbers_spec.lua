@@ -81,6 +81,7 @@ local sentences = {
   { "protocol.md", "does not say that, a name changes hands twice within %d s; the third", "INNER_HANDOVER_TIME" },
   { "protocol.md", "a name changes hands %s within", "INNER_HANDOVERS == 3 and 'twice'" },
   { "protocol.md", "a further one after at most %d commands or a second", "INNER_RECEIPT_ORDERS" },
+  { "deployment.md", "within %d to %d s before its link ended", "UNHEARD_TICKS - 1", "UNHEARD_TICKS" },
   { "deployment.md", "Of the last %d, and of the last second, some may have been run", "INNER_RECEIPT_ORDERS" },
   { "protocol.md", "machine, was silent for %d s.", "INNER_SILENCE" },
   { "protocol.md", "worker that is cut %s times so, within %d s each and with its other link left alone, waits for %d s",

@@ -179,6 +179,16 @@ describe("the ledger", function()
     assert.same({ "send_uncounted", 1 }, { finding_of(h) })
   end)
 
+  it("takes what may have run as explained, and not as a loss", function()
+    local h = history()
+    h.counters.gateway[1].events_unknown = 1
+    assert.is_nil(finding_of(h))
+    take_out(h, "B 10 message " .. OTHER .. " b.1 2")
+    take_out(h, "E 10 message " .. OTHER .. " b.1 2")
+    h.lives["b.1"].got[2] = nil
+    assert.is_nil(finding_of(h))
+  end)
+
   it("takes a send that a counter explains", function()
     local h = history()
     h.lives["a.1"].others.x1 = nil

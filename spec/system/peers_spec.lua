@@ -5,7 +5,7 @@ local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
 
-local WORKER_CONNECT = 200
+local WORKER_CONNECT, GET_CLIENT_COUNT = 200, 24
 
 local script = [[
 Events = {}
@@ -21,11 +21,14 @@ local function start()
   }
 end
 
+local function packet(cmd, body)
+  return (">I4 B I4 I2 I4 I2 I4 B I2 I4"):pack(28 + #body, cmd, 0, 0, 0, 0, 0, 1, 0, 0) .. body
+end
+
 -- As PHP's worker introduces itself.
-local function join_as_php(app)
+local function join_as_php(app, key)
   local link = tcp.connect(app.config.gateways[1].start_port)
-  local body = [[{"worker_key":"Chat:0","secret_key":""}]]
-  link:send((">I4 B I4 I2 I4 I2 I4 B I2 I4"):pack(28 + #body, WORKER_CONNECT, 0, 0, 0, 0, 0, 1, 0, 0) .. body)
+  link:send(packet(WORKER_CONNECT, ('{"worker_key":"%s","secret_key":""}'):format(key or "Chat:0")))
   return link
 end
 
@@ -96,5 +99,35 @@ describe("two masters on one host", function()
       return now.workers == 2 and now
     end)
     assert.equal(1, counters.workers_local)
+  end)
+end)
+
+-- PHP's workers do not say what they have begun.
+describe("a worker that acknowledges nothing", function()
+  it("is named by status, and what it may not have run is counted when it is gone", function()
+    local app = start()
+    finally(function() app:stop() end)
+    local php = join_as_php(app, "PHP:0")
+    php:send(packet(GET_CLIENT_COUNT, ""))
+    php:receive "i:0;"
+    local _, out = app:cli "status"
+    assert.matches("gateway/0: 1 of 2 workers acknowledge nothing", out, 1, true)
+    assert.equal(1, app:counters("gateway", 0).workers_silent)
+    app:wait_log [[key="PHP:0" replaced=0 acknowledges=0]]
+
+    -- One of the clients is PHP's.
+    for i = 1, 2 do
+      local client = tcp.connect(app.port[1])
+      client:send(("message %d\n"):format(i))
+    end
+    php:receive "message"
+    local given = app:counters("gateway", 0)
+    assert.equal(0, given.events_unknown)
+    php:close()
+    loop.poll("its loss", function() return app:counters("gateway", 0).workers == 1 end)
+    assert.equal(2, app:counters("gateway", 0).events_unknown) -- ON_CONNECT and a message
+    app:wait_log "a worker that acknowledges nothing was lost"
+    local _, later = app:cli "status"
+    assert.is_nil(later:find("acknowledge nothing", 1, true))
   end)
 end)

@@ -164,6 +164,26 @@ static void print_ends(const json_t *m)
     }
 }
 
+/* Which gateways have workers that do not say what they have begun: PHP's, or
+ * gwrun's that were built before there were acknowledgements. */
+static void print_silent(const json_t *m)
+{
+    json_t *process;
+    size_t i;
+
+    json_array_foreach(json_object_get(m, "processes"), i, process)
+    {
+        long long silent = (long long)counter(process, "workers_silent");
+
+        if (silent > 0)
+            printf("%s/%lld: %lld of %lld workers acknowledge nothing: should "
+                   "they be lost, so are events (events_unknown)\n",
+                ctlmsg_string(process, "role", "?"),
+                (long long)ctlmsg_int(process, "slot", 0), silent,
+                (long long)counter(process, "workers"));
+    }
+}
+
 static void print_summary(const json_t *m)
 {
     int64_t clients = 0, memory = 0, ready = 0;
@@ -208,6 +228,7 @@ static void print_status(const json_t *m, const json_t *before)
     table_free(t);
     putchar('\n');
     print_ends(m);
+    print_silent(m);
     print_summary(m);
 }
 

@@ -45,6 +45,7 @@ struct gateway_status {
     bool accepting; /* clients can connect */
     size_t clients, workers, groups, uids;
     size_t workers_local;      /* those that one master started beside it */
+    size_t workers_silent;     /* those that do not acknowledge */
     size_t registers_missing;  /* not connected */
     size_t clients_paused;     /* not read from: their worker is behind, … */
     size_t clients_over_share; /* … or, so many of them, over their share */
@@ -55,6 +56,7 @@ struct gateway_status {
     size_t events_unbegun; /* given to workers, not begun as far as is known */
     uint64_t events_again; /* given to a second worker: the first was lost */
     uint64_t events_cut_off;   /* begun by a worker that was lost meanwhile */
+    uint64_t events_unknown;   /* events that may have been run */
     uint64_t events_dropped;   /* events that no worker got */
     uint64_t commands_in;      /* commands from workers and other programs */
     uint64_t links_refused;    /* inner connections refused, or closed by us */

@@ -71,6 +71,8 @@ void inner_drop(struct link *l, bool certain)
     if (w) {
         uint32_t serial = router_serial(w);
 
+        if (!in->ends)
+            router_lose_unheard(in->conf.router, w);
         router_remove_worker(in->conf.router, w);
         in->conf.on_worker_gone(serial, in->conf.arg);
     }
@@ -203,6 +205,8 @@ static void on_packet(
     }
     if (l->trusted)
         inner_know(l);
+    if (l->worker)
+        router_hear(l->worker);
     if (f.cmd == FRAME_WORKER_CONNECT || f.cmd == FRAME_GATEWAY_CLIENT_CONNECT)
         introductions_take(l, &f);
     else if (!l->trusted)
@@ -285,6 +289,7 @@ static void on_tick(uv_timer_t *timer)
     }
     introductions_expire(in);
     handled_tell_all(in);
+    router_tick(in->conf.router);
 }
 
 /* Keys of workers and lines of the log have an address, as with TCP. */
@@ -384,6 +389,7 @@ static void end(struct inner *in, void (*close_conn)(struct conn *c))
 {
     struct list *node;
 
+    in->ends = true;
     LIST_FOREACH (node, &in->links)
         close_conn(LIST_ENTRY(node, struct link, node)->conn);
     while (!list_empty(&in->links))

@@ -35,6 +35,7 @@ struct inner {
     struct log_share namesakes;
     struct buf answer; /* of the command being run */
     uint64_t pinged;   /* ms, clock_now */
+    bool ends;         /* all links end, and no worker is lost by that */
 };
 
 struct link {

@@ -140,8 +140,10 @@ static void put_event(struct router *r, struct router_worker *w,
     size_t before = out->len;
 
     frame_encode(out, f);
-    if (!w->given)
+    if (!w->given) {
+        unheard_give(&w->unheard);
         return;
+    }
     given_add(w->given, out->data + before, out->len - before);
     router_share_take(r, w, c, out->len - before);
 }
@@ -413,13 +415,26 @@ static void find_callbacks(struct router *r)
             r->callbacks |= r->workers[i]->features.callbacks;
 }
 
+void router_lose_unheard(struct router *r, struct router_worker *w)
+{
+    uint64_t unknown = unheard_end(&w->unheard);
+
+    r->counters.unknown += unknown;
+    if (unknown > 0)
+        log_warn("a worker that acknowledges nothing was lost, some of its "
+                 "events may not have run key=%s events=%llu",
+            w->key, (unsigned long long)unknown);
+}
+
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     const char *key, struct router_features features, struct conn **replaced)
 {
     struct router_worker *w = router_find_worker(r, key);
 
     *replaced = w ? w->conn : NULL;
-    if (!w) {
+    if (w) {
+        router_lose_unheard(r, w);
+    } else {
         size_t slot = free_slot(r);
 
         if (slot == ROUTER_WORKERS_MAX)
@@ -605,6 +620,18 @@ uint32_t router_serial(const struct router_worker *w)
     return w->serial;
 }
 
+void router_hear(struct router_worker *w)
+{
+    unheard_hear(&w->unheard);
+}
+
+void router_tick(struct router *r)
+{
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i])
+            unheard_tick(&r->workers[i]->unheard);
+}
+
 void router_ping_workers(struct router *r)
 {
     struct frame f = {.cmd = FRAME_PING, .flag = FRAME_FLAG_STRING};
@@ -625,6 +652,15 @@ size_t router_local_count(const struct router *r)
 
     for (size_t i = 0; i < r->nslots; i++)
         count += r->workers[i] && r->workers[i]->features.is_local;
+    return count;
+}
+
+size_t router_silent_count(const struct router *r)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < r->nslots; i++)
+        count += r->workers[i] && !r->workers[i]->given;
     return count;
 }
 

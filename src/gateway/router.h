@@ -84,6 +84,8 @@ struct router_counters {
                          worker of which nobody knows what it began */
     uint64_t again;   /* given to another worker than the first */
     uint64_t cut_off; /* begun by a worker that died before it was through */
+    uint64_t unknown; /* given to a worker that does not acknowledge and was
+                         lost; perhaps run */
     uint64_t over;    /* times that a client was over its share */
 };
 
@@ -185,6 +187,14 @@ bool router_acknowledges(const struct router_worker *w);
 /* Tells w from all others that this router has had. */
 uint32_t router_serial(const struct router_worker *w);
 
+/* A worker that does not acknowledge has sent something; or its link has ended:
+ * count what it may not have run. With others nothing happens. */
+void router_hear(struct router_worker *w);
+void router_lose_unheard(struct router *r, struct router_worker *w);
+
+/* A second has passed. */
+void router_tick(struct router *r);
+
 /* PING to every worker. */
 void router_ping_workers(struct router *r);
 
@@ -192,6 +202,9 @@ size_t router_worker_count(const struct router *r);
 
 /* Those of them that are router_features.is_local. */
 size_t router_local_count(const struct router *r);
+
+/* Those that do not acknowledge. */
+size_t router_silent_count(const struct router *r);
 
 size_t router_paused_count(const struct router *r);
 

@@ -7,6 +7,7 @@
 
 #include "gateway/given.h"
 #include "gateway/router.h"
+#include "gateway/unheard.h"
 #include "util/buf.h"
 #include "util/list.h"
 
@@ -19,8 +20,9 @@ struct router_worker {
     uint32_t serial;   /* tells it from others that had its slot */
     uint16_t slot;
     struct router_features features;
-    struct given *given; /* owned; NULL: it does not acknowledge */
-    uint64_t running;    /* events that it began and is not through with */
+    struct given *given; /* owned; NULL: it does not acknowledge, but is */
+    struct unheard unheard;
+    uint64_t running;  /* events that it began and is not through with */
     struct list stuck; /* struct router_wait, of its clients: it has no room */
     /* router_sessions.c */
     struct list sessions;   /* struct client, used last at the end */

@@ -43,6 +43,8 @@ const struct counter counters_gateway[] = {
     GATEWAY("workers", GAUGE, NUMBER, workers, "workers connected"),
     GATEWAY("workers_local", GAUGE, NUMBER, workers_local,
         "workers connected that the same master started"),
+    GATEWAY("workers_silent", GAUGE, NUMBER, workers_silent,
+        "workers connected that acknowledge nothing, as PHP's"),
     GATEWAY("groups", GAUGE, NUMBER, groups, "groups at this moment"),
     GATEWAY("uids", GAUGE, NUMBER, uids, "uids at this moment"),
     GATEWAY("clients_paused", GAUGE, NUMBER, clients_paused,
@@ -58,6 +60,9 @@ const struct counter counters_gateway[] = {
         "events given to a second worker, because the first was lost"),
     GATEWAY("events_cut_off", COUNTER, NUMBER, events_cut_off,
         "events begun by a worker that was lost meanwhile"),
+    GATEWAY("events_unknown", COUNTER, NUMBER, events_unknown,
+        "events given to workers that acknowledge nothing and were lost: they "
+        "may have run"),
     GATEWAY("events_dropped", COUNTER, NUMBER, events_dropped,
         "events that no worker got"),
     GATEWAY("commands", COUNTER, NUMBER, commands_in,
