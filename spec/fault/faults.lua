@@ -1,14 +1,15 @@
 -- The faults, by name. Each is done under traffic and is over when it returns; what
 -- it may cost is known to spec/fault/promises.lua by the words given to lab:fault().
--- The list `here` needs one machine, `between` a second one behind the proxies, `net`
--- a second one in a network namespace.
+-- The list `here` needs one machine, `near` one whose own links go through proxies,
+-- `between` a second one behind the proxies, `net` a second one in a network namespace.
 local loop = require "loop"
+local uv = require "luv"
 
-local M = { here = {}, between = {}, net = {} }
+local M = { here = {}, near = {}, between = {}, net = {} }
 
 local TALK = 40 -- answers between two faults
 
-local here, between, net = M.here, M.between, M.net
+local here, near, between, net = M.here, M.near, M.between, M.net
 
 local function any(lab, role, where)
   local list = {}
@@ -216,6 +217,43 @@ function between.one_gateways_links_stalled(lab)
   spoil(lab, { lab.system.links[1] }, "stall", "link_stalled")
 end
 
+-- Links between processes of one machine that live on.
+local function cut_near(lab, how)
+  lab:fault "near_link_cut"
+  for _, link in ipairs(lab.system.links) do lab:links_broke(how(link)) end
+end
+
+function near.own_links_reset(lab)
+  cut_near(lab, function(link) return link:cut "reset" end)
+end
+
+function near.own_links_closed(lab)
+  cut_near(lab, function(link) return link:cut "in order" end)
+end
+
+function near.own_links_half_closed(lab)
+  cut_near(lab, function(link) return link:half_close() end)
+end
+
+-- A worker loses its links while it is stopped, in the middle of anything; the others
+-- get what it has not begun, and it thaws when that is long done.
+function near.worker_frozen_as_its_links_break(lab)
+  local pid = any(lab, "worker").pid
+  lab:fault "worker_killed" -- by the master, where all this takes longer than hang_timeout
+  lab.signal(pid, "sigstop")
+  local ok, message = pcall(function()
+    near.own_links_reset(lab)
+    lab:traffic(TALK)
+  end)
+  uv.kill(pid, "sigcont")
+  assert(ok, message)
+end
+
+function near.own_links_reset_and_worker_killed(lab)
+  near.own_links_reset(lab)
+  here.worker_killed(lab)
+end
+
 -- One process dies while the links are broken as well.
 function between.links_reset_and_worker_killed(lab)
   between.links_reset(lab)
@@ -283,10 +321,10 @@ function net.workers_machine_off(lab)
   lab.system:power_on(2)
 end
 
---- One fault with talk before and behind it; list: which one has it, if not `here` or
---- `between`.
+--- One fault with talk before and behind it; list: which one has it, if not `here`,
+--- `near` or `between`.
 function M.run(lab, name, list)
-  list = list or (here[name] and here or between)
+  list = list or (here[name] and here or near[name] and near or between)
   lab:traffic(TALK)
   assert(list[name], name)(lab)
   lab:traffic(TALK)

@@ -19,6 +19,14 @@ local rounds = {
     "client_way_closed", "client_way_reset" } },
 }
 
+-- Nothing runs twice, whatever becomes of links between processes of one machine.
+local rounds_near = {
+  { "own links that break", { "own_links_reset", "own_links_closed", "own_links_half_closed" } },
+  { "own links that break as a worker is stopped", { "worker_frozen_as_its_links_break",
+    "worker_frozen_as_its_links_break" } },
+  { "own links that break as a worker dies", { "own_links_reset_and_worker_killed" } },
+}
+
 local rounds_between = {
   { "links cut into bytes, and stalled", { "links_in_bytes", "one_gateways_links_stalled" } },
   { "links that break", { "links_reset", "links_closed", "links_half_closed" } },
@@ -47,18 +55,19 @@ local function describe_rounds(what, options, list)
 end
 
 describe_rounds("one machine", { seed = 1 }, rounds)
+describe_rounds("one machine with proxies in its links", { seed = 3, proxied = true }, rounds_near)
 describe_rounds("a machine of gateways and one of workers", { seed = 2, workers = { count = 1 }, elsewhere = 2 },
   rounds_between)
 
 describe("the short round", function()
   it("has every kind of fault", function()
     local seen = {}
-    for _, list in ipairs { rounds, rounds_between } do
+    for _, list in ipairs { rounds, rounds_near, rounds_between } do
       for _, entry in ipairs(list) do
         for _, name in ipairs(entry[2]) do seen[name] = true end
       end
     end
-    for _, list in ipairs { faults.here, faults.between } do
+    for _, list in ipairs { faults.here, faults.near, faults.between } do
       for _, name in ipairs(faults.names(list)) do assert.is_true(seen[name], name) end
     end
   end)

@@ -1,7 +1,8 @@
--- make soak SECONDS=… SEED=…: rounds of faults chosen by the seed, on two systems in
--- turn. In one anything may happen; in the other no process ends, so that its memory
--- can be watched. For root a third one, on machines in network namespaces, has its
--- rounds beside them (machines.lua). Prints each round, the accounts and the memory's
+-- make soak SECONDS=… SEED=…: rounds of faults chosen by the seed, on three systems in
+-- turn. In one anything may happen; in another no process ends, so that its memory
+-- can be watched; and in one the links between processes of a single machine break. For
+-- root a fourth one, on machines in network namespaces, has its rounds beside them
+-- (machines.lua). Prints each round, the accounts and the memory's
 -- slopes; exit status 1 when a promise was broken.
 local uv = require "luv"
 local faults = require "spec.fault.faults"
@@ -24,9 +25,12 @@ local gentle = {
   "register_frozen", "reloaded", "slow_script_loaded", "stampede", "worker_frozen",
 }
 
-local function all()
-  local names = faults.names(faults.here)
-  return table.move(faults.names(faults.between), 1, #faults.names(faults.between), #names + 1, names)
+local function all(...)
+  local names = {}
+  for _, list in ipairs { ... } do
+    table.move(faults.names(list), 1, #faults.names(list), #names + 1, names)
+  end
+  return names
 end
 
 local began = uv.hrtime()
@@ -98,9 +102,11 @@ end
 local function soak(systems)
   systems.calm = lab.start { seed = seed, elsewhere = 2 }
   systems.wild = lab.start { seed = seed + 1, elsewhere = 2 }
-  local names = all()
+  systems.near = lab.start { seed = seed + 2, proxied = true }
+  local names, near = all(faults.here, faults.between), all(faults.near)
   repeat
     round(systems.wild, names)
+    round(systems.near, near)
     round(systems.calm, gentle)
     watch(systems.calm)
   until elapsed() > seconds
@@ -108,7 +114,7 @@ end
 
 local function report(systems)
   print(("seed %d, %d rounds in %.0f s"):format(seed, rounds, elapsed()))
-  for _, name in ipairs(all()) do print(("  fault %-32s %d"):format(name, done[name] or 0)) end
+  for _, name in ipairs(all(faults.here, faults.near, faults.between)) do print(("  fault %-32s %d"):format(name, done[name] or 0)) end
   for which, system in pairs(systems) do
     local names = {}
     for name in pairs(system.totals) do names[#names + 1] = name end

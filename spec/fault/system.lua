@@ -16,16 +16,25 @@ local PATIENCE = 90 -- seconds for what ought to happen at once
 ---   gateways, workers, config  as of testbed.new
 ---   elsewhere   how many workers a second machine has; without net its links, and
 ---               those of the first machine, go through proxies
+---   proxied     the links of its own machine go through the proxies as well
 ---   before      function(testbed) that makes what the first machine needs
 ---   prefix      words in front of its commands
 ---   front       by listener: the port where its clients come, in place of its own
 ---   net         namespaces for both machines, of spec/fault/net.lua
 ---   log, script  where the script writes, and its text
--- The links of the first machine's gateways, each through a proxy at 127.0.0.2.
-local function add_links(self)
+-- The links of the first machine's gateways, each through a proxy at 127.0.0.2. Its
+-- own workers come by a unix socket unless something else is in its place.
+local function add_links(self, proxied)
   for _, g in ipairs(self.first.config.gateways) do
     for i = 0, g.count - 1 do
-      self.links[#self.links + 1] = proxy.new("127.0.0.2", g.start_port + i, "127.0.0.1", g.start_port + i)
+      local port = g.start_port + i
+      self.links[#self.links + 1] = proxy.new("127.0.0.2", port, "127.0.0.1", port)
+      if proxied then
+        local run = self.first.dir .. "/run"
+        for _, folder in ipairs { run, run .. "/links", ("%s/links/127.0.0.2-%d"):format(run, port) } do
+          uv.fs_mkdir(folder, 493) -- 0755
+        end
+      end
     end
   end
 end
@@ -46,7 +55,7 @@ local function first_machine(self, options)
       for _, g in ipairs(c.gateways) do
         if net then
           g.lan_ip, g.listen = net.address[1], g.listen:gsub("127.0.0.1", "0.0.0.0")
-        elseif options.elsewhere then
+        elseif options.elsewhere or options.proxied then
           g.lan_ip, g.inner_listen = "127.0.0.2", "127.0.0.1"
         end
       end
@@ -73,8 +82,8 @@ function M.start(options)
   self.first = first_machine(self, options)
   if options.before then options.before(self.first) end
   self.apps[1] = self.first
+  if not self.net and (options.elsewhere or options.proxied) then add_links(self, options.proxied) end
   if options.elsewhere then
-    if not self.net then add_links(self) end
     self.apps[2] = second_machine(self, options)
   end
   self.ports = table.move(options.front or {}, 1, #self.first.port, 1, {})

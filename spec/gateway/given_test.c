@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/tempdir.h"
 #include "gateway/given.h"
 #include "wire/frame.h"
 
@@ -13,7 +14,7 @@ static struct buf waits, begins;
 
 static int set_up(void **state)
 {
-    given = given_new();
+    given = given_new(NULL);
     return 0;
 }
 
@@ -185,6 +186,172 @@ static void notices_talk_of_other_events(void **state)
     assert_int_equal(take(2), -EPROTO);
 }
 
+/* ---- with a page ---- */
+
+static struct claims *page; /* the worker's end */
+
+static void claim(uint32_t number)
+{
+    assert_int_equal(claims_begin(page, number), 0);
+}
+
+/* What has begun and was not told of is want. */
+static void close_with(int err, const char *want)
+{
+    struct buf text = {0};
+
+    assert_int_equal(given_close(given, note, &text), err);
+    buf_append_byte(&text, 0);
+    assert_string_equal(text.data, want);
+    buf_fini(&text);
+}
+
+static int set_up_page(void **state)
+{
+    struct claims *own;
+    char dir[TEMPDIR_SIZE];
+    const char *name;
+
+    tempdir_make(dir);
+    assert_int_equal(claims_create(&own, dir), 0);
+    name = claims_name(own);
+    given = given_new(own);
+    return claims_open(&page, dir, name, strlen(name));
+}
+
+static int tear_down_page(void **state)
+{
+    claims_close(page);
+    page = NULL;
+    return tear_down(state);
+}
+
+static void knows_nothing_more_without_a_page(void **state)
+{
+    give(1, "a");
+    close_with(-ENOTCONN, "");
+    expect("1:a ");
+}
+
+static void finds_what_was_claimed_and_not_told(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    give(2, "c");
+    give(1, "d");
+    give(2, "e");
+    claim(1);
+    ack_put_number(&waits, 1);
+    assert_int_equal(take(2), 1); /* a begins, b waits */
+    claim(4);
+    claim(2);
+    given_revoke(given);
+    assert_int_equal(claims_begin(page, 3), -ECANCELED);
+    close_with(0, "1:b 1:d ");
+    expect("2:c 2:e ");
+    assert_int_equal(given_count(given), 2);
+    assert_int_equal(given_bytes(given), 2 * (FRAME_HEAD_LEN + 1));
+    assert_int_equal(given_untaken(given), given_bytes(given));
+}
+
+/* The worker told it before its link ended, the gateway heard it later. */
+static void hears_what_was_told_after_it_revoked(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    give(1, "c");
+    claim(1);
+    claim(2);
+    given_revoke(given);
+    assert_int_equal(take(1), 1);
+    close_with(0, "1:b ");
+    expect("1:c ");
+}
+
+static void closes_when_all_was_told(void **state)
+{
+    give(1, "a");
+    claim(1);
+    assert_int_equal(take(1), 1);
+    close_with(0, "");
+    close_with(0, "");
+    assert_int_equal(given_count(given), 0);
+}
+
+static void counts_the_one_that_hung_once(void **state)
+{
+    give(1, "a");
+    give(2, "b");
+    give(2, "c");
+    claim(1);
+    claim(2);
+    assert_true(drop(2, "2:b "));
+    close_with(0, "1:a ");
+    expect("2:c ");
+}
+
+static void believes_no_page_with_a_number_of_none(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    claim(0);
+    close_with(-EPROTO, "");
+}
+
+static void believes_no_page_that_speaks_of_other_events(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    claim(2);
+    claim(3);
+    close_with(-EPROTO, "1:b ");
+    expect("1:a ");
+}
+
+static void believes_no_page_that_says_a_thing_twice(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    claim(2);
+    claim(2);
+    close_with(-EPROTO, "");
+    expect("1:a 1:b ");
+}
+
+static void believes_no_page_with_more_than_was_given(void **state)
+{
+    give(1, "a");
+    claim(1);
+    claim(2);
+    close_with(-EPROTO, "");
+    expect("1:a ");
+}
+
+static void believes_no_page_with_less_than_was_told(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    assert_int_equal(take(1), 1);
+    close_with(-EPROTO, "");
+    expect("1:b ");
+}
+
+static void gives_no_more_than_the_page_has_room_for(void **state)
+{
+    for (uint32_t i = 0; i < CLAIMS_EVENTS; i++) {
+        assert_true(given_has_room(given, SIZE_MAX));
+        give(1, "x");
+        claim(i + 1);
+    }
+    assert_false(given_has_room(given, SIZE_MAX));
+    assert_int_equal(take(1), 1);
+    assert_true(given_has_room(given, SIZE_MAX));
+    give(1, "y");
+    claim(CLAIMS_EVENTS + 1);
+    assert_int_equal(take(CLAIMS_EVENTS - 1), CLAIMS_EVENTS - 1);
+    close_with(0, "1:y ");
+}
+
 static void stays_small_over_many_events(void **state)
 {
     for (unsigned i = 0; i < 100000; i++) {
@@ -203,6 +370,7 @@ static void stays_small_over_many_events(void **state)
 
 int main(void)
 {
+#define PAGE(f) cmocka_unit_test_setup_teardown(f, set_up_page, tear_down_page)
     const struct CMUnitTest tests[] = {
         TEST(forgets_what_begins_in_the_order_given),
         TEST(keeps_what_waits_until_it_begins),
@@ -210,6 +378,17 @@ int main(void)
         TEST(drops_one_event_by_its_number),
         TEST(notices_talk_of_other_events),
         TEST(stays_small_over_many_events),
+        TEST(knows_nothing_more_without_a_page),
+        PAGE(finds_what_was_claimed_and_not_told),
+        PAGE(hears_what_was_told_after_it_revoked),
+        PAGE(closes_when_all_was_told),
+        PAGE(counts_the_one_that_hung_once),
+        PAGE(believes_no_page_with_a_number_of_none),
+        PAGE(believes_no_page_that_speaks_of_other_events),
+        PAGE(believes_no_page_that_says_a_thing_twice),
+        PAGE(believes_no_page_with_more_than_was_given),
+        PAGE(believes_no_page_with_less_than_was_told),
+        PAGE(gives_no_more_than_the_page_has_room_for),
     };
 
     return cmocka_run_group_tests_name("gateway.given", tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * workers that want the key of another. */
 #include "gateway_fixture.h"
 
+#include "../support/tempdir.h"
 #include "gateway/inner.h"
 #include "net/clock.h"
 #include "wire/ack.h"
@@ -357,6 +358,58 @@ static void knows_by_its_token_who_runs_on_the_same_machine(void **state)
     t = serve(&proto_text); /* nobody has said which machine this is */
     assert_false(is_local(t, ""));
     assert_false(is_local(t, NULL));
+    finish(t);
+}
+
+/* The first packets on the event link of a worker that offers claims, as text:
+ * the name of a page is left out. */
+static const char *first_packets(
+    struct test *t, const char *const *offers, const char *machine)
+{
+    static char text[64];
+    struct acking w = {dial(t, &t->inner), dial(t, &t->inner)};
+    const struct cmdjson_tokens tokens = {.pair = "p", .machine = machine};
+    size_t workers = status(t).workers;
+    struct buf json = {0};
+    struct frame f;
+    size_t len;
+
+    say(w.commands, NULL, "p", machine);
+    cmdjson_put_auth(&json, "w:0", t->conf.secret_key, offers, &tokens);
+    buf_append_byte(&json, 0);
+    command(w.events, FRAME_WORKER_CONNECT, 0, "", (char *)json.data);
+    buf_fini(&json);
+    UNTIL(t, status(t).workers > workers);
+    UNTIL(t, (len = packet_len(w.events)) > 0);
+    for (text[0] = 0; len > 0; len = packet_len(w.events)) {
+        assert_int_equal(frame_decode(&f, w.events->in.data, len), 0);
+        strcat(strcat(text, frame_cmd_name(f.cmd)), " ");
+        assert_true(f.cmd != FRAME_CLAIMS || f.body_len == 32);
+        buf_consume(&w.events->in, len);
+    }
+    leave(&w);
+    UNTIL(t, status(t).workers == workers);
+    return text;
+}
+
+static void offers_a_page_to_workers_of_its_machine(void **state)
+{
+    static const char *const claims[] = {"ack", "claims", NULL};
+    static const char *const ack[] = {"ack", NULL};
+    struct test *t = prepare(&proto_text);
+    char dir[TEMPDIR_SIZE];
+
+    tempdir_make(dir);
+    t->conf.machine = "here";
+    start(t);
+    assert_string_equal(first_packets(t, claims, "here"), "ACK ");
+    end(t);
+    t->conf.claims = dir;
+    start(t);
+    assert_string_equal(first_packets(t, claims, "here"), "ACK CLAIMS ");
+    assert_string_equal(first_packets(t, claims, "there"), "ACK ");
+    assert_string_equal(first_packets(t, claims, NULL), "ACK ");
+    assert_string_equal(first_packets(t, ack, "here"), "ACK ");
     finish(t);
 }
 
@@ -752,6 +805,7 @@ int main(void)
             forgets_a_worker_that_leaves_before_its_other_link_comes),
         cmocka_unit_test(does_without_when_the_other_link_does_not_come),
         cmocka_unit_test(knows_by_its_token_who_runs_on_the_same_machine),
+        cmocka_unit_test(offers_a_page_to_workers_of_its_machine),
         cmocka_unit_test(stops_when_every_event_has_begun),
         cmocka_unit_test(strangers_take_no_place_of_workers),
         cmocka_unit_test(who_does_not_show_the_key_is_let_go_in_time),

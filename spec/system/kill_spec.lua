@@ -72,23 +72,27 @@ Events = {}
 function Events.onMessage(client_id, message) Gateway.sendToCurrentClient(message) end
 ]]
 
+-- What a handler sent in the turn of the kill is lost and counted with it.
+local function assert_nothing_uncounted(result, counters)
+  assert.equal(0, result.duplicated)
+  assert.equal(0, result.closed)
+  assert.equal(0, counters.events_dropped)
+  assert.is_true(result.lost <= counters.events_cut_off)
+  assert.is_true(counters.messages_in - counters.messages_out <= counters.events_cut_off)
+  assert.is_true(counters.events_again > 0)
+end
+
 describe("kill -9 of workers under load", function()
-  it("loses, doubles and reorders nothing when handlers do not wait", function()
+  it("doubles and reorders nothing, and loses no more than what it counts", function()
     local results, counters, _, log = kill_under_load { script = echo, workers = { count = 2 }, kills = 8 }
-    assert.equal(0, results[1].lost)
-    assert.equal(0, results[1].duplicated)
-    assert.equal(0, results[1].reordered)
-    assert.equal(0, results[1].closed)
-    assert.equal(counters.messages_in, counters.messages_out)
-    assert.equal(0, counters.events_dropped)
-    assert.equal(0, counters.events_cut_off)
-    assert.is_true(counters.events_again > 0)
-    assert.matches("worker lost key=.- not_begun=%d+ %(others get them%) cut_off=0", log)
+    assert_nothing_uncounted(results[1], counters)
+    assert.is_true(results[1].reordered <= results[1].lost) -- it takes a gap for one
+    assert.matches("worker lost key=.- not_begun=%d+ %(others get them%) cut_off=%d+", log)
   end)
 
   -- Nor behind what maps ports: the gateway knows a worker's two links by what they
   -- say, not by where they come from.
-  it("loses and doubles nothing behind a proxy", function()
+  it("does the same behind a proxy", function()
     local proxy
     finally(function() proxy:stop() end)
     local results, counters = kill_under_load {
@@ -106,15 +110,9 @@ describe("kill -9 of workers under load", function()
       kills = 4,
     }
     assert.is_true(proxy.accepted >= 8)
-    assert.equal(0, results[1].lost)
-    assert.equal(0, results[1].duplicated)
-    assert.equal(0, results[1].closed)
-    assert.equal(counters.messages_in, counters.messages_out)
-    assert.equal(0, counters.events_dropped)
-    assert.is_true(counters.events_again > 0)
+    assert_nothing_uncounted(results[1], counters)
   end)
 
-  -- An ACK goes to both before anything else does: a kill between is a loss.
   it("doubles nothing when handlers tell other gateways, and counts what is lost", function()
     local results, counters = kill_under_load {
       script = echo:gsub("Gateway", "Gateway.sendToUid('nobody', message) %0"),
@@ -148,7 +146,7 @@ describe("kill -9 of workers under load", function()
 end)
 
 describe("a message that kills its worker", function()
-  it("kills two at most, and takes nothing else with it", function()
+  it("kills one, and takes nothing else with it", function()
     local app = testbed.start {
       workers = { count = 1 },
       script = [[
@@ -172,13 +170,11 @@ describe("a message that kills its worker", function()
     c:send "before"
     assert.equal("before", c:receive()) -- else its answer may die with the worker
     for _, message in ipairs { "poison", "after", "last" } do c:send(message) end
-    for i = 1, 2 do
-      loop.wait("the poison to be taken", function() return times() == i end)
-      assert.equal(0, process.run { "kill", "-9", tostring(app:pids("worker")[1]) })
-    end
+    loop.wait("the poison to be taken", function() return times() == 1 end)
+    assert.equal(0, process.run { "kill", "-9", tostring(app:pids("worker")[1]) })
     assert.equal("after", c:receive())
     assert.equal("last", c:receive())
-    assert.equal(2, times())
+    assert.equal(1, times())
     assert.equal(1, gateway_counters(app).events_cut_off)
   end)
 end)
@@ -210,7 +206,9 @@ describe("a message that hangs its worker", function()
     -- At once; and queued behind a handler, whose answer is lost with it.
     local cut_off = { 1, 3 }
     for round, before in ipairs { "before", "wait" } do
-      for _, message in ipairs { before, "bomb", "after", "last" } do c:send(message) end
+      c:send(before)
+      if before == "before" then assert.equal("before", c:receive()) end
+      for _, message in ipairs { "bomb", "after", "last" } do c:send(message) end
       repeat until c:receive() == "after"
       assert.equal("last", c:receive())
       app:wait_log "an event hung its worker, nobody else gets it event=ON_MESSAGE client="

@@ -1,5 +1,9 @@
 /* What gateways are told about the events that they gave, and when. */
+#include <fcntl.h>
+#include <sys/mman.h>
+
 #include "fake_gateway.h"
+#include "proc/claims.h"
 #include "vm_fixture.h"
 #include "worker/dispatch_impl.h"
 
@@ -85,6 +89,16 @@ static int lua_hang(lua_State *L)
     return 0;
 }
 
+/* The gateway's end of a page, which gateways make; NULL: it has made none. */
+static struct claims *page;
+
+/* revoke() -> the number of claims so far; no more follow. */
+static int lua_revoke(lua_State *L)
+{
+    lua_pushinteger(L, claims_revoke(page));
+    return 1;
+}
+
 static void open_libs(lua_State *L)
 {
     fixture_open_libs(L);
@@ -93,6 +107,7 @@ static void open_libs(lua_State *L)
     lua_register(L, "leave", lua_leave);
     lua_register(L, "out", lua_out);
     lua_register(L, "hang", lua_hang);
+    lua_register(L, "revoke", lua_revoke);
 }
 
 static const char script[] =
@@ -101,6 +116,7 @@ static const char script[] =
     " if m:find 'hang' then hang() end"
     " if m:find 'out' then note(out() > 0) end"
     " if m:find 'wait' then wait(m) end"
+    " if m:find 'revoke' then note(revoke()) end"
     " if m == 'watch' then watch() wait 'gone' leave() end"
     " send(m) end, "
     " onClose = function(id, info) note(info.cause) end }";
@@ -359,6 +375,185 @@ static void tells_all_before_it_leaves(void **state)
     fake_close(&gate);
 }
 
+/* ---- with a page ---- */
+
+static void name_page(const char *name)
+{
+    struct frame f = {.cmd = FRAME_CLAIMS,
+        .flag = FRAME_FLAG_STRING,
+        .body = (const uint8_t *)name,
+        .body_len = strlen(name)};
+
+    frame_encode(conn_out(gate.events), &f);
+}
+
+static void serve_with_page(void)
+{
+    fixture.conf.claims = fixture.dir;
+    serve(true);
+    assert_int_equal(claims_create(&page, fixture.dir), 0);
+    name_page(claims_name(page));
+}
+
+/* The word that decides, for somebody who has no business there. */
+static uint64_t *map_word(void)
+{
+    char path[TEMPDIR_SIZE + 64];
+    uint64_t *words;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s-%s", fixture.dir, claims_name(page));
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(words != MAP_FAILED);
+    close(fd);
+    return words + 8;
+}
+
+static void unserve_with_page(void)
+{
+    unserve();
+    claims_close(page);
+    page = NULL;
+}
+
+static void tells_once_and_last_what_it_has_claimed(void **state)
+{
+    serve_with_page();
+    message(1, "a");
+    message(2, "leave");
+    message(1, "c");
+    expect("SEND_TO_ALL::a SEND_TO_ALL::leave SEND_TO_ALL::c "
+           "[3 taken, 3 ended] ");
+    message(1, "wait");
+    message(1, "b");
+    message(2, "c");
+    expect("SEND_TO_ALL::c [3 taken, 1 ended waits 1] ");
+    wake("wait");
+    expect("SEND_TO_ALL::wait SEND_TO_ALL::b "
+           "[0 taken, 2 ended begins 1] ");
+    assert_int_equal(claims_revoke(page), 6);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(claims_get(page, i), i + 1);
+    assert_int_equal(claims_get(page, 4), 6); /* c overtook b */
+    assert_int_equal(claims_get(page, 5), 5);
+    unserve_with_page();
+}
+
+/* Otherwise what only the gateway closes would be given to others. */
+static void claims_what_nobody_handles(void **state)
+{
+    serve_with_page();
+    fake_event(&gate, FRAME_ON_CONNECT, 1, "", "");
+    fake_event(&gate, FRAME_IS_ONLINE, 1, "", "");
+    expect("[2 taken, 2 ended] ");
+    assert_int_equal(claims_revoke(page), 2);
+    unserve_with_page();
+}
+
+static bool has_new_links(void *arg)
+{
+    return gate.accepted == 4 && gate.events;
+}
+
+static void begins_nothing_that_was_taken_back(void **state)
+{
+    serve_with_page();
+    message(1, "revoke");
+    message(2, "b");
+    fake_event(&gate, FRAME_ON_CLOSE, 2, "", "");
+    run_until(has_new_links, NULL);
+    assert_string_equal(notes(), "1 ");
+    assert_non_null(
+        strstr(fake_got(&gate), "SEND_TO_ALL::revoke [3 taken, 1 ended waits 1 "
+                                "waits 2] "));
+    assert_int_equal(dispatch_counts(d).forgotten, 2);
+    assert_int_equal(dispatch_counts(d).clients, 0);
+    assert_true(idmap_has(&peer()->clients, 2));
+    fake_want_acks(&gate);
+    message(2, "d");
+    run_until(got_an_end, NULL);
+    unserve_with_page();
+}
+
+static void begins_nothing_that_was_taken_back_while_it_waited(void **state)
+{
+    serve_with_page();
+    message(1, "wait");
+    message(1, "b");
+    message(1, "c");
+    expect("[3 taken, 0 ended waits 1 waits 2] ");
+    assert_int_equal(claims_revoke(page), 1);
+    wake("wait"); /* goes on to its end, and nobody else runs it */
+    run_until(has_new_links, NULL);
+    assert_non_null(strstr(fake_got(&gate), "SEND_TO_ALL::wait [0 taken, 1 "
+                                            "ended] "));
+    assert_int_equal(dispatch_counts(d).forgotten, 2);
+    assert_int_equal(dispatch_counts(d).events, 1);
+    unserve_with_page();
+}
+
+static void ends_the_links_of_a_page_of_garbage(void **state)
+{
+    uint64_t *word;
+
+    serve_with_page();
+    word = map_word(); /* the loop has not run: the page still has its name */
+    message(1, "a");
+    expect("SEND_TO_ALL::a [1 taken, 1 ended] ");
+    *word += 5;
+    message(1, "b");
+    run_until(has_new_links, NULL);
+    assert_int_equal(dispatch_counts(d).events, 1);
+    assert_int_equal(dispatch_counts(d).forgotten, 1);
+    munmap(word - 8, 4096);
+    unserve_with_page();
+}
+
+static void does_without_a_page_that_is_not_there(void **state)
+{
+    fixture.conf.claims = fixture.dir;
+    serve(true);
+    name_page("0123456789abcdef0123456789abcdef");
+    message(1, "a");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::a [0 taken, 1 ended] ");
+    unserve();
+}
+
+static void joins_no_second_page_and_none_too_late(void **state)
+{
+    struct claims *late;
+
+    serve_with_page();
+    name_page("0123456789abcdef0123456789abcdef");
+    message(1, "a");
+    expect("SEND_TO_ALL::a [1 taken, 1 ended] ");
+    assert_int_equal(claims_revoke(page), 1);
+    unserve_with_page();
+
+    serve(true);
+    message(1, "a");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::a [0 taken, 1 ended] ");
+    assert_int_equal(claims_create(&late, fixture.dir), 0);
+    name_page(claims_name(late));
+    message(1, "b");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::b [0 taken, 1 ended] ");
+    assert_int_equal(claims_revoke(late), -ENOTCONN);
+    claims_close(late);
+    unserve();
+}
+
+static void tells_with_a_page_which_event_hangs(void **state)
+{
+    serve_with_page();
+    message(1, "a");
+    message(2, "hang");
+    expect("[hangs in 2] SEND_TO_ALL::a SEND_TO_ALL::hang "
+           "[2 taken, 2 ended] ");
+    unserve_with_page();
+}
+
 int main(void)
 {
 #define CASE(f) \
@@ -377,6 +572,14 @@ int main(void)
         CASE(tells_of_handlers_that_a_reload_cuts_off),
         CASE(leaves_those_that_a_stop_cuts_off_to_the_gateway),
         CASE(tells_all_before_it_leaves),
+        CASE(tells_once_and_last_what_it_has_claimed),
+        CASE(claims_what_nobody_handles),
+        CASE(begins_nothing_that_was_taken_back),
+        CASE(begins_nothing_that_was_taken_back_while_it_waited),
+        CASE(ends_the_links_of_a_page_of_garbage),
+        CASE(does_without_a_page_that_is_not_there),
+        CASE(joins_no_second_page_and_none_too_late),
+        CASE(tells_with_a_page_which_event_hangs),
     };
 
     return cmocka_run_group_tests_name("worker.acks", tests, NULL, NULL);

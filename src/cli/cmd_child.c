@@ -35,6 +35,7 @@ struct child_process {
     struct role *role;     /* owned; NULL when it could not start */
     struct shared *shared; /* owned; of a worker or program, or NULL */
     struct worker_neighbour *neighbours; /* owned; of those, or NULL */
+    char claims[CLAIMS_PREFIX_SIZE];     /* of gateways and workers */
     uv_signal_t terminate;
     struct consoles consoles;
     struct listings listings;
@@ -289,6 +290,16 @@ static void introduce(const char *role, unsigned slot)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+/* Between the processes of a machine; roles that share one end together. */
+static void name_claims(struct child_process *p)
+{
+    plan_claims_prefix(&p->config, p->claims);
+    for (size_t i = 0; i < p->config.ngateways; i++)
+        p->config.gateways[i].conf.claims = p->claims;
+    for (size_t i = 0; i < p->config.nworkers; i++)
+        p->config.workers[i].conf.claims = p->claims;
+}
+
 /* What a worker has from those before it, and from the others. */
 static void open_worker_memory(struct child_process *p, unsigned slot)
 {
@@ -328,6 +339,8 @@ static void serve(
     char err[256] = "";
     char *message = settle(p, path, role, slot);
 
+    if (!message)
+        name_claims(p);
     if (!message && strcmp(role, "worker") == 0)
         open_worker_memory(p, slot);
     if (!message && strcmp(role, "program") == 0)

@@ -374,6 +374,7 @@ static int run_locked(struct run *r)
 {
     char *path = plan_run_path(r->config, "gwrun.lock");
     char err[PLAN_ERR_SIZE];
+    char claims[CLAIMS_PREFIX_SIZE];
     int status = CLI_FAILED;
     int lock = plan_make_folders(r->config, err);
 
@@ -383,6 +384,8 @@ static int run_locked(struct run *r)
     if (lock < 0) {
         cli_error("%s", err);
     } else {
+        plan_claims_prefix(r->config, claims);
+        claims_clean(claims);
         status = prepare_and_supervise(r);
         close(lock);
     }

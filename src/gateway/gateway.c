@@ -144,6 +144,7 @@ static void find_address(struct gateway *g, const struct gateway_slot *slot)
 
     addr_parse_ipv4(&g->address.local_ip, g->conf->lan_ip);
     g->address.local_port = (uint16_t)(g->conf->start_port + slot->index);
+    g->address.claims = g->conf->claims;
     if (slot->shown_port > 0)
         g->address.gateway_port = slot->shown_port;
     else if (getsockname(slot->client_fd, &bound.sa, &len) == 0)

@@ -61,6 +61,7 @@ struct gateway_conf {
     struct discovery_conf discovery;
     const char *secret_key; /* "" for none */
     const char *machine; /* as in worker_conf; NULL: no worker is beside it */
+    const char *claims;  /* likewise; NULL: it makes no pages of claims */
     const char *workers; /* the name of those that get its clients' events, what
                             stands between host and number in their keys; NULL:
                             any. All may send it commands */

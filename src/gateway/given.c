@@ -1,3 +1,8 @@
+/* What was given and has not begun lies in two places: packets that the worker
+ * has not taken off its link in one buffer, in order, and those that it took
+ * and put behind another event of their client in queues. A packet has a
+ * number, from 1 on the link. Of the page only the index is believed when it is
+ * revoked, and each number that stands there is held against the packets. */
 #include "gateway/given.h"
 
 #include <assert.h>
@@ -7,6 +12,7 @@
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/hash.h"
+#include "util/idmap.h"
 #include "util/list.h"
 #include "wire/frame.h"
 
@@ -34,11 +40,20 @@ struct given {
     uint32_t taken;       /* … and that were in it before */
     size_t count;         /* packets in log and queues … */
     size_t bytes;         /* … and theirs */
+    struct claims *page;  /* owned; or NULL */
+    size_t max;           /* packets in log and queues at a time */
+    uint32_t begun;       /* packets that the worker has said to have begun */
+    bool has_dropped;     /* by given_drop(): … */
+    uint32_t dropped;     /* … the packet with that number */
 };
 
-struct given *given_new(void)
+struct given *given_new(struct claims *page)
 {
-    return xcalloc(1, sizeof(struct given));
+    struct given *g = xcalloc(1, sizeof(*g));
+
+    g->page = page;
+    g->max = page ? CLAIMS_EVENTS : SIZE_MAX;
+    return g;
 }
 
 static void end_queue(struct given *g, struct queue *q)
@@ -48,12 +63,17 @@ static void end_queue(struct given *g, struct queue *q)
     free(q);
 }
 
-static void drop(struct given *g, struct queue *q, struct waiting *w)
+static void forget(struct given *g, struct waiting *w)
 {
     g->count--;
     g->bytes -= w->len;
     list_remove(&w->node);
     free(w);
+}
+
+static void drop(struct given *g, struct queue *q, struct waiting *w)
+{
+    forget(g, w);
     if (list_empty(&q->packets))
         end_queue(g, q);
 }
@@ -76,11 +96,18 @@ void given_free(struct given *g)
     while (g->queues)
         drop_first(g, g->queues);
     buf_fini(&g->log);
+    claims_close(g->page);
     free(g);
+}
+
+bool given_has_room(const struct given *g, size_t high_water)
+{
+    return g->log.len <= high_water && g->count < g->max;
 }
 
 void given_add(struct given *g, const uint8_t *packet, size_t len)
 {
+    assert(g->count < g->max);
     buf_append(&g->log, packet, len);
     g->logged++;
     g->count++;
@@ -148,6 +175,7 @@ static size_t take(struct given *g, uint32_t count,
 ssize_t given_take(
     struct given *g, const struct ack *ack, given_gone_cb gone, void *arg)
 {
+    uint32_t begun;
     size_t aside;
 
     if (ack->taken > g->logged)
@@ -166,7 +194,9 @@ ssize_t given_take(
         drop_first(g, q);
         gone(id, bytes - g->bytes, arg);
     }
-    return (ssize_t)(ack->taken - aside + ack->begins.count);
+    begun = (uint32_t)(ack->taken - aside + ack->begins.count);
+    g->begun += begun;
+    return (ssize_t)begun;
 }
 
 static void drop_logged(
@@ -187,7 +217,7 @@ static void drop_logged(
     g->bytes -= len;
 }
 
-bool given_drop(
+static bool find_and_drop(
     struct given *g, uint32_t number, given_each_cb dropped, void *arg)
 {
     struct queue *q, *tmp;
@@ -210,6 +240,144 @@ bool given_drop(
         }
     }
     return false;
+}
+
+bool given_drop(
+    struct given *g, uint32_t number, given_each_cb dropped, void *arg)
+{
+    if (!find_and_drop(g, number, dropped, arg))
+        return false;
+    g->has_dropped = true;
+    g->dropped = number;
+    return true;
+}
+
+/* ---- what was claimed ---- */
+
+void given_revoke(struct given *g)
+{
+    if (g->page)
+        claims_revoke(g->page);
+}
+
+/* Numbers of packets: any, while an idmap has none for 0. */
+struct numbers {
+    struct idmap map;
+    bool zero;
+};
+
+static bool has(const struct numbers *n, uint32_t number)
+{
+    return number == 0 ? n->zero : idmap_has(&n->map, number);
+}
+
+static void add(struct numbers *n, uint32_t number)
+{
+    n->zero |= number == 0;
+    idmap_add(&n->map, number);
+}
+
+/* Whether it was there. */
+static bool strike(struct numbers *n, uint32_t number)
+{
+    bool was_there = has(n, number);
+
+    n->zero &= number != 0;
+    idmap_remove(&n->map, number);
+    return was_there;
+}
+
+/* The packets that were claimed and that the worker has not told of. Each of
+ * them is here, or was dropped by its number. 0, or as given_close(). */
+static int find_untold(const struct given *g, struct numbers *untold)
+{
+    int64_t claimed = g->page ? claims_revoke(g->page) : -ENOTCONN;
+    uint32_t count = (uint32_t)claimed - g->begun;
+
+    if (claimed < 0)
+        return (int)claimed;
+    if (count > g->count + g->has_dropped)
+        return -EPROTO;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = claims_get(g->page, g->begun + i);
+
+        if (has(untold, number))
+            return -EPROTO;
+        if (!g->has_dropped || number != g->dropped)
+            add(untold, number);
+    }
+    return 0;
+}
+
+struct striking {
+    struct given *g;
+    struct numbers untold;
+    given_each_cb begun;
+    void *arg;
+};
+
+static bool strike_packet(
+    struct striking *s, uint32_t number, const uint8_t *packet, size_t len)
+{
+    if (!strike(&s->untold, number))
+        return false;
+    s->begun(packet, len, s->arg);
+    return true;
+}
+
+static void strike_queued(struct striking *s)
+{
+    struct queue *q, *tmp;
+
+    MAP_FOREACH (hh, s->g->queues, q, tmp) {
+        struct list *node, *next;
+
+        LIST_FOREACH_SAFE (node, next, &q->packets) {
+            struct waiting *w = LIST_ENTRY(node, struct waiting, node);
+
+            if (strike_packet(s, w->number, w->packet, w->len))
+                forget(s->g, w);
+        }
+        if (list_empty(&q->packets))
+            end_queue(s->g, q);
+    }
+}
+
+static void strike_logged(struct striking *s)
+{
+    struct given *g = s->g;
+    uint32_t number = g->taken;
+    size_t len, kept = 0;
+
+    for (size_t at = 0; at < g->log.len; at += len) {
+        uint8_t *packet = g->log.data + at;
+
+        len = packet_len(packet, g->log.len - at);
+        if (strike_packet(s, ++number, packet, len)) {
+            g->logged--;
+            g->count--;
+            g->bytes -= len;
+            continue;
+        }
+        memmove(g->log.data + kept, packet, len);
+        kept += len;
+    }
+    g->log.len = kept;
+}
+
+int given_close(struct given *g, given_each_cb begun, void *arg)
+{
+    struct striking s = {.g = g, .begun = begun, .arg = arg};
+    int err = find_untold(g, &s.untold);
+
+    if (err == 0) {
+        strike_queued(&s);
+        strike_logged(&s);
+        if (s.untold.map.count > 0 || s.untold.zero)
+            err = -EPROTO; /* others than those that were given */
+    }
+    idmap_fini(&s.untold.map);
+    return err;
 }
 
 size_t given_count(const struct given *g)

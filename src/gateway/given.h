@@ -1,7 +1,10 @@
-/* given.h - the events that a worker was given and has not begun, as packets.
+/* given.h - the events that a worker was given and has not begun, as packets:
+ * who may begin them is decided here.
  *
  * Kept in case that the worker dies: then others get them. What the worker has
- * said about them (wire/ack.h) takes them out again.
+ * said about them (wire/ack.h) takes them out again. With a page
+ * (proc/claims.h) it has to claim each before it begins: then given_revoke()
+ * and given_close() tell, whatever became of worker and link, which have begun.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,12 +16,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proc/claims.h"
 #include "wire/ack.h"
 
 struct given;
 
-struct given *given_new(void);
+/* The page is taken over; NULL: there is none. */
+struct given *given_new(struct claims *page);
 void given_free(struct given *g);
+
+/* Whether one more may be given to a worker that takes high_water bytes at a
+ * time. */
+bool given_has_room(const struct given *g, size_t high_water);
 
 /* A packet went out; copied. */
 void given_add(struct given *g, const uint8_t *packet, size_t len);
@@ -37,6 +46,16 @@ typedef void (*given_each_cb)(const uint8_t *packet, size_t len, void *arg);
  * gets it before. False: it is not here any more. */
 bool given_drop(
     struct given *g, uint32_t number, given_each_cb dropped, void *arg);
+
+/* The link is lost: with a page, the worker begins nothing more of this. */
+void given_revoke(struct given *g);
+
+/* Nothing more will be said. Forget what the worker has begun without having
+ * said so; begun gets each before it. 0: nothing that is left here has begun or
+ * will. -ENOTCONN: there is no page, or the worker has not joined it: what it
+ * has said is all that is known. -EPROTO: what stands in the page is not valid,
+ * and nobody knows. */
+int given_close(struct given *g, given_each_cb begun, void *arg);
 
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);

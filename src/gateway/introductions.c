@@ -232,6 +232,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
         .session = commands && offers(auth, "session"),
         .types = offers(auth, "types"),
         .is_local = is_of_our_machine(&in->conf, auth),
+        .claims = commands && offers(auth, "claims") &&
+                  is_of_our_machine(&in->conf, auth),
         .requests = takes_requests(auth, commands),
     };
     char host[ADDR_TEXT_SIZE];

@@ -395,13 +395,38 @@ static void tell_types(const struct router *r, struct router_worker *w)
     router_put(r, w, &f);
 }
 
-/* Ask w, before its first event, to say what it begins. */
+/* A page of claims for w, which is told its name. NULL: w takes none; or, with
+ * a line in the log, there is none: what w says is then all that is known. */
+static struct claims *offer_page(
+    const struct router *r, struct router_worker *w)
+{
+    struct frame f = {.cmd = FRAME_CLAIMS, .flag = FRAME_FLAG_STRING};
+    struct claims *page;
+    int err;
+
+    if (!w->features.claims || !r->conf.claims)
+        return NULL;
+    err = claims_create(&page, r->conf.claims);
+    if (err < 0) {
+        log_warn(
+            "no page of claims for a worker: should it be lost, an event "
+            "that it began may be given to another one key=%s file=%s err=%s",
+            w->key, r->conf.claims, strerror(-err));
+        return NULL;
+    }
+    f.body = (const uint8_t *)claims_name(page);
+    f.body_len = strlen(claims_name(page));
+    router_put(r, w, &f);
+    return page;
+}
+
+/* Ask w, before its first event, to say what it begins, and to claim it. */
 static void ask_for_acks(struct router *r, struct router_worker *w)
 {
     struct frame f = {.cmd = FRAME_ACK};
 
-    w->given = given_new();
     router_put(r, w, &f);
+    w->given = given_new(offer_page(r, w));
 }
 
 /* What the scripts of those that are here have; or had, while none is. */
@@ -470,10 +495,12 @@ void router_remove_worker(struct router *r, struct router_worker *w)
     r->nworkers--;
     w->conn = NULL;
     router_forget_sessions(w);
-    if (w->given)
+    if (w->given) {
+        given_revoke(w->given);
         list_push_back(&r->leaving, &w->node);
-    else
+    } else {
         router_free_worker(w);
+    }
     router_drained(r); /* what waited for its link may go elsewhere */
 }
 
@@ -523,7 +550,7 @@ int router_acknowledge(struct router *r, struct router_worker *w,
     list_init(&t.due);
     if (ack_parse(&ack, body, len) < 0)
         return -EPROTO;
-    if (given_untaken(w->given) > r->conf.high_water)
+    if (!given_has_room(w->given, r->conf.high_water))
         w->behind = true;
     begun = given_take(w->given, &ack, on_begun, &t);
     release_due(r, &t.due);
@@ -533,7 +560,7 @@ int router_acknowledge(struct router *r, struct router_worker *w,
     if (ack.ended > w->running)
         return -EPROTO;
     w->running -= ack.ended;
-    if (w->behind && given_untaken(w->given) <= r->conf.high_water / 4) {
+    if (w->behind && given_has_room(w->given, r->conf.high_water / 4)) {
         w->behind = false;
         router_drained(r);
     } else if (w->crowded && given_bytes(w->given) <= r->conf.high_water / 2) {

@@ -54,6 +54,8 @@ struct router_conf {
     size_t client_share;  /* and of one that still is read from */
     size_t session_max;   /* bytes of one; told to workers */
     size_t session_cache; /* bytes of sessions that a worker may keep */
+    const char *claims; /* claims_prefix() of pages for workers of this machine;
+                           NULL: they get none */
 };
 
 /* What a worker understands beyond GatewayWorker's protocol. */
@@ -65,6 +67,7 @@ struct router_features {
     unsigned callbacks; /* of enum router_callback, that its script has */
     bool answers;       /* wire/answer.h, in FRAME_HANDSHAKE */
     bool acks;          /* FRAME_ACK; it ends with router_settle() */
+    bool claims;        /* FRAME_CLAIMS; with acks only */
     bool session;       /* FRAME_SESSION; with acks only */
     bool types;         /* FRAME_FLAG_TYPES, which it is told */
     bool is_local;      /* it runs on this machine: one master started both */
@@ -120,10 +123,10 @@ int router_acknowledge(struct router *r, struct router_worker *w,
 /* The body of a FRAME_HANGS of w. 0, or -EPROTO. */
 int router_note_hanging(struct router_worker *w, const void *body, size_t len);
 
-/* A worker that acknowledges was removed, and nothing more comes from it.
- * certain: what it said was all. w is gone after the call. */
+/* A worker that acknowledges was removed, and nothing more comes from it. said:
+ * what came was all that it said. w is gone after the call. */
 void router_settle(struct router *r, struct router_worker *w,
-    const struct roster *roster, bool certain);
+    const struct roster *roster, bool said);
 
 /* A worker's link has room again: events that wait go out, and their clients
  * are read from again. */

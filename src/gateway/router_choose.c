@@ -9,7 +9,7 @@
 
 bool router_has_room(const struct router *r, const struct router_worker *w)
 {
-    if (w->given && given_untaken(w->given) > r->conf.high_water)
+    if (w->given && !given_has_room(w->given, r->conf.high_water))
         return false;
     return !conn_is_full(w->conn);
 }

@@ -21,8 +21,8 @@ struct departed {
 struct regiving {
     struct router *r;
     const struct roster *roster;
-    struct departed *departed;          /* owned; by id */
-    const struct router_worker *worker; /* the lost one */
+    struct departed *departed;    /* owned; by id */
+    struct router_worker *worker; /* the lost one */
 };
 
 static struct departed *find_departed(const struct regiving *g, uint32_t id)
@@ -150,15 +150,40 @@ static void drop_hanging(const uint8_t *packet, size_t len, void *arg)
         frame_cmd_name(f.cmd), id, g->worker->key);
 }
 
+/* It was claimed, and w was not to say so any more. */
+static void note_begun(const uint8_t *packet, size_t len, void *arg)
+{
+    struct regiving *g = arg;
+
+    forget(packet, len, arg);
+    g->worker->running++;
+}
+
+/* Whether it is known of each event of the lost worker if it has begun. said:
+ * all that the worker sent has come. With a page that does not matter. */
+static bool find_begun(struct regiving *g, bool said)
+{
+    struct router_worker *w = g->worker;
+    int err;
+
+    if (w->hangs && given_drop(w->given, w->hanging, drop_hanging, g))
+        w->running++; /* else it is among them already */
+    err = given_close(w->given, note_begun, g);
+    if (err == -EPROTO)
+        log_error("a page of claims is not valid, nobody knows what its worker "
+                  "has begun key=%s",
+            w->key);
+    return err == 0 || (err == -ENOTCONN && said);
+}
+
 void router_settle(struct router *r, struct router_worker *w,
-    const struct roster *roster, bool certain)
+    const struct roster *roster, bool said)
 {
     struct regiving g = {.r = r, .roster = roster, .worker = w};
+    bool certain = find_begun(&g, said);
     size_t unbegun;
     uint64_t running;
 
-    if (w->hangs && given_drop(w->given, w->hanging, drop_hanging, &g))
-        w->running++; /* else it is among them already */
     unbegun = given_count(w->given);
     running = w->running;
     r->counters.cut_off += running;

@@ -59,6 +59,15 @@ char *plan_run_path(const struct config *c, const char *name)
     return xasprintf("%s/%s", dir, name);
 }
 
+void plan_claims_prefix(const struct config *c, char out[CLAIMS_PREFIX_SIZE])
+{
+    char *path = *c->run_dir == '/' ? xstrdup(c->run_dir)
+                                    : xasprintf("%s/%s", c->root, c->run_dir);
+
+    claims_prefix(out, path);
+    free(path);
+}
+
 static struct master_child_conf *add_child(
     struct plan *p, const char *role, unsigned slot)
 {

@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "master/master.h"
+#include "proc/claims.h"
 
 #define PLAN_ERR_SIZE 512
 
@@ -32,6 +33,9 @@ struct plan {
     struct master_child_conf *children; /* owned */
     size_t nchildren;
 };
+
+/* What the pages of claims of this run are called (proc/claims.h). */
+void plan_claims_prefix(const struct config *c, char out[CLAIMS_PREFIX_SIZE]);
 
 /* May what lies in run_dir be trusted (daemon_check_folder())? 0, or -errno
  * with a line in err. */

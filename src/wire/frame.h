@@ -104,6 +104,8 @@ enum frame_kind {
     X(NAME, 246, LINK)                                                        \
     /* "types", before the first event: the gateway takes FRAME_FLAG_TYPES */ \
     X(TYPES, 247, LINK)                                                       \
+    /* "claims": the name of a page, for claims_open() */                     \
+    X(CLAIMS, 248, LINK)                                                      \
     /* "receipts": how many of your orders have been run: receipt.h */        \
     X(HANDLED, 249, LINK)                                                     \
     /* "ack": the event with this number does not end: ack.h */               \

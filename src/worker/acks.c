@@ -1,15 +1,22 @@
 /* Which events have begun: what a gateway need not keep for another worker.
  *
- * It learns that before anything that a handler did leaves this process: the
- * ACK of a turn goes first, on the command link, then the commands, then how
- * many handlers are through. So a process that is killed either did nothing
- * that anybody saw, and its events are given to others, or they are known to
- * have begun. */
+ * With a page (proc/claims.h) each event is claimed before it begins, and the
+ * gateway reads there what the worker could not tell any more. One ACK of a
+ * turn, behind the commands, says what need not be kept and how many handlers
+ * are through.
+ *
+ * Without, the gateway learns it before anything that a handler did leaves this
+ * process: the ACK of a turn goes first, on the command link, then the
+ * commands, then how many handlers are through. So a process that is killed
+ * either did nothing that anybody saw, and its events are given to others, or
+ * they are known to have begun. */
 #include "worker/acks.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
+#include "util/log.h"
 #include "wire/ack.h"
 #include "wire/bigendian.h"
 #include "wire/frame.h"
@@ -50,7 +57,7 @@ static void put_requests(struct acks_link *l)
 
 void acks_put_begun(struct acks_link *l)
 {
-    if (!is_empty(l))
+    if (!l->page && !is_empty(l))
         put(l, conn_out_first(l->commands), 0);
     if (l->requests.len > 0)
         put_requests(l);
@@ -59,7 +66,7 @@ void acks_put_begun(struct acks_link *l)
 /* Behind the commands of these handlers. */
 void acks_put_ended(struct acks_link *l)
 {
-    if (l->ended > 0)
+    if (l->ended > 0 || (l->page && !is_empty(l)))
         put(l, conn_out(l->commands), l->ended);
     l->ended = 0;
 }
@@ -121,6 +128,14 @@ void acks_begin(struct acks *all, struct acks_link *l, struct conn *commands)
     idmap_put(&all->links, l->number, l);
 }
 
+int acks_join(
+    struct acks_link *l, const char *prefix, const void *name, size_t len)
+{
+    return l->page || l->told + l->taken > 0
+               ? -EPROTO
+               : claims_open(&l->page, prefix, name, len);
+}
+
 void acks_cut(struct acks_link *l)
 {
     l->commands = NULL;
@@ -135,6 +150,7 @@ void acks_end(struct acks_link *l)
         acks_put_ended(l);
     }
     idmap_remove(&l->all->links, l->number);
+    claims_close(l->page);
     buf_fini(&l->waits);
     buf_fini(&l->begins);
     buf_fini(&l->requests);
@@ -148,28 +164,66 @@ static void schedule(struct acks *all)
 
 /* ---- events ---- */
 
-void acks_take(struct acks_link *l)
+/* The links end with the turn: acks.task sees to that. */
+__attribute__((noinline)) static void give_up(struct acks_link *l, int err)
 {
-    l->taken++;
+    if (l->over == 0 && err != -ECANCELED)
+        log_error("a page of claims is not valid, its links are closed");
+    l->over = err;
     schedule(l->all);
 }
 
+static bool claim(struct acks_link *l, uint32_t number)
+{
+    int err = claims_begin(l->page, number);
+
+    if (err < 0)
+        give_up(l, err);
+    return err == 0;
+}
+
+void acks_take(struct acks_link *l)
+{
+    l->taken++;
+    l->claimed = false;
+    schedule(l->all);
+}
+
+/* What the gateway is told to have begun was claimed, also where no handler was
+ * needed. */
 void acks_note(struct acks_link *l, enum acks_event became)
 {
+    if (l->page && became != ACKS_QUEUED && !l->claimed &&
+        !claim(l, l->told + l->taken))
+        became = ACKS_QUEUED;
     if (became == ACKS_ENDED)
         l->ended++;
     else if (became == ACKS_QUEUED)
         ack_put_number(&l->waits, l->taken - 1);
 }
 
-void acks_begins(struct acks *all, uint32_t link, uint32_t connection_id)
+bool acks_may_begin(struct acks *all, uint32_t link)
+{
+    struct acks_link *l = idmap_get(&all->links, link);
+
+    if (!l || !l->page)
+        return true;
+    l->claimed = claim(l, l->told + l->taken);
+    return l->claimed;
+}
+
+bool acks_may_begin_queued(
+    struct acks *all, uint32_t link, uint32_t number, uint32_t connection_id)
 {
     struct acks_link *l = idmap_get(&all->links, link);
 
     if (!l)
-        return;
+        return true;
+    if (l->page && !claim(l, number))
+        return false;
     ack_put_number(&l->begins, connection_id);
     schedule(all);
+    return true;
 }
 
 void acks_ended(struct acks *all, uint32_t link)

@@ -1,9 +1,10 @@
-/* acks.h - which events have begun: what the gateways that gave them are told.
+/* acks.h - who may begin an event, and what the gateway that gave it is told.
  *
- * The one question before a handler of an event begins is acks_begins(), the
- * one thing to say behind it acks_ended(). An event belongs to the link that
- * brought it, which has a number; nothing is told of links that have ended, nor
- * of number 0, whose gateway does not want to know.
+ * Before the handler of an event begins acks_may_begin() is asked, or
+ * acks_may_begin_queued(); behind it acks_ended() is told. An event belongs to
+ * the link that brought it, which has a number; nothing is told of links that
+ * have ended, nor of number 0, whose gateway does not want to know: their
+ * events may begin.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,6 +16,7 @@
 
 #include "net/conn.h"
 #include "net/turn.h"
+#include "proc/claims.h"
 #include "util/buf.h"
 #include "util/idmap.h"
 
@@ -22,7 +24,8 @@
 enum acks_event {
     ACKS_ENDED,  /* its handler is through */
     ACKS_RUNS,   /* … is not: acks_ended() follows */
-    ACKS_QUEUED, /* acks_begins() follows, then acks_ended() */
+    ACKS_QUEUED, /* acks_may_begin_queued() follows, then acks_ended(); or, if
+                    it may not, nothing ever */
 };
 
 /* All links of a worker. Embedded in its owner. */
@@ -43,8 +46,12 @@ struct acks_link {
     struct acks *all;      /* borrowed */
     struct conn *commands; /* borrowed; where it is told; NULL: it has ended */
     uint32_t number;       /* 0: nothing is told */
-    uint32_t taken, ended; /* events */
-    uint32_t told;         /* events taken before that; a count for ever */
+    struct claims *page;   /* owned; NULL: none, the gateway is told first */
+    bool claimed;          /* the event taken last */
+    int over; /* 0, or why the page lets nothing begin any more: the links are
+                 to be closed */
+    uint32_t taken, ended;    /* events */
+    uint32_t told;            /* events taken before that; a count for ever */
     struct buf waits, begins; /* as ack_put_number() writes them */
     struct buf requests;      /* numbers of those that began, likewise */
 };
@@ -57,6 +64,11 @@ void acks_close(struct acks *all);
 /* The gateway of l wants to be told, on its link with commands. */
 void acks_begin(struct acks *all, struct acks_link *l, struct conn *commands);
 
+/* Claim events of l from now on, before the first one: 0, or as
+ * claims_open(). */
+int acks_join(
+    struct acks_link *l, const char *prefix, const void *name, size_t len);
+
 /* The link with commands has ended by itself; acks_end() follows. */
 void acks_cut(struct acks_link *l);
 
@@ -68,8 +80,14 @@ void acks_take(struct acks_link *l);
 /* … and after. */
 void acks_note(struct acks_link *l, enum acks_event became);
 
-/* A queued event of that client begins. */
-void acks_begins(struct acks *all, uint32_t link, uint32_t connection_id);
+/* Whether the event that was just taken may begin. False: others have it, and
+ * it became ACKS_QUEUED. */
+bool acks_may_begin(struct acks *all, uint32_t link);
+
+/* Whether an event of that client that was queued may. number: acks_number()
+ * when it was. */
+bool acks_may_begin_queued(
+    struct acks *all, uint32_t link, uint32_t number, uint32_t connection_id);
 void acks_ended(struct acks *all, uint32_t link);
 
 /* The number of the event that was taken last; 0: nobody is told about it. */

@@ -283,15 +283,30 @@ static bool can_go_on(const struct mailbox *m)
     return !m->vm && m->d->vm && !list_empty(&m->queue);
 }
 
+/* Others have it: its gateway has taken it back. */
+static void leave_to_others(struct dispatch *d, const struct event *e)
+{
+    if (e->f.cmd == FRAME_ON_CLOSE)
+        gateways_keep_client(
+            d->gateways, &(struct client_id){e->f.local_ip, e->f.local_port,
+                             e->f.connection_id});
+    d->forgotten++;
+}
+
 /* Run the first of what is queued. */
 static void run_next(struct mailbox *m)
 {
+    struct dispatch *d = m->d;
     struct event *e = unqueue(m, m->queue.next);
 
-    acks_begins(m->d->acks, e->link, m->key.connection_id);
-    run(m, e);
-    if (!m->vm)
-        acks_ended(m->d->acks, e->link);
+    if (acks_may_begin_queued(
+            d->acks, e->link, e->number, m->key.connection_id)) {
+        run(m, e);
+        if (!m->vm)
+            acks_ended(d->acks, e->link);
+    } else {
+        leave_to_others(d, e);
+    }
     free(e);
 }
 
@@ -345,6 +360,11 @@ static enum acks_event handle(struct dispatch *d, const struct event *e)
             make_ready(m);
         return ACKS_QUEUED;
     }
+    if (!acks_may_begin(d->acks, e->link)) {
+        leave_to_others(d, e);
+        settle(m);
+        return ACKS_QUEUED;
+    }
     run(m, e);
     if (m->vm)
         return ACKS_RUNS;
@@ -369,14 +389,10 @@ static void forget_queued(struct mailbox *m)
 
     LIST_FOREACH_SAFE (node, tmp, &m->queue) {
         const struct event *e = LIST_ENTRY(node, struct event, node);
-        struct client_id id = {
-            e->f.local_ip, e->f.local_port, e->f.connection_id};
 
         if (e->link == 0)
             continue;
-        if (e->f.cmd == FRAME_ON_CLOSE)
-            gateways_keep_client(m->d->gateways, &id);
-        m->d->forgotten++;
+        leave_to_others(m->d, e);
         free(unqueue(m, node));
     }
 }

@@ -19,8 +19,6 @@
 
 #define REFUSED_MS 500 /* a link cut so early was not wanted */
 
-static void lose_links(struct peer *p, int err);
-
 /* ---- what is known of them ---- */
 
 struct gateways_sessions *gateways_sessions(
@@ -74,7 +72,7 @@ static void on_commands_closed(struct conn *c, int err, void *arg)
     acks_cut(&p->acks);
     p->cuts = 0;
     p->events_after = 0;
-    lose_links(p, err);
+    peer_lose_links(p, err);
 }
 
 static void on_events_closed(struct conn *c, int err, void *arg)
@@ -83,7 +81,7 @@ static void on_events_closed(struct conn *c, int err, void *arg)
 
     p->events = NULL;
     cuts_note(p, err);
-    lose_links(p, err);
+    peer_lose_links(p, err);
 }
 
 /* Client ids name the gateway as it calls itself; commands to them go where a
@@ -194,6 +192,21 @@ static void on_ack(struct peer *p, const struct frame *f)
         acks_begin(&p->g->acks, &p->acks, p->commands);
 }
 
+/* Where the page cannot be joined the gateway finds it so. */
+static void on_claims(struct peer *p, const struct frame *f)
+{
+    int err =
+        p->acks.number == 0 || !p->g->conf->claims
+            ? -ENOTSUP
+            : acks_join(&p->acks, p->g->conf->claims, f->body, f->body_len);
+
+    if (err < 0)
+        log_warn("no page of claims with gateway %s: should this worker be "
+                 "lost, an event that it began may be given to another one "
+                 "err=%s",
+            p->name, strerror(-err));
+}
+
 static void on_types(struct peer *p, const struct frame *f)
 {
     p->types = true;
@@ -214,7 +227,7 @@ static void refuse(struct peer *p, int err)
 {
     conn_close(p->events);
     p->events = NULL;
-    lose_links(p, err);
+    peer_lose_links(p, err);
 }
 
 static void on_handled(struct peer *p, const struct frame *f)
@@ -239,6 +252,7 @@ static void (*const link_commands[UINT8_MAX + 1])(
     [FRAME_NAME] = on_name,
     [FRAME_TYPES] = on_types,
     [FRAME_HANDLED] = on_handled,
+    [FRAME_CLAIMS] = on_claims,
 };
 
 static void on_event(
@@ -294,7 +308,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
 
     p->events = open_link(p, fd, &event_ops);
     if (!p->events) {
-        lose_links(p, -ENOMEM);
+        peer_lose_links(p, -ENOMEM);
         return;
     }
     p->watches = p->watches_answers = false;
@@ -353,7 +367,7 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
 
     p->commands = open_link(p, fd, &command_ops);
     if (!p->commands) {
-        lose_links(p, -ENOMEM);
+        peer_lose_links(p, -ENOMEM);
         return;
     }
     secret_new_token(p->pair);
@@ -440,8 +454,7 @@ static void log_loss(struct peer *p, int err, uint64_t lived)
         refused ? " (is secret_key the same on both sides? see its log)" : "");
 }
 
-/* One of the links is gone: close the other one and dial again. */
-static void lose_links(struct peer *p, int err)
+void peer_lose_links(struct peer *p, int err)
 {
     struct gateways *g = p->g;
     uint64_t now = clock_now(turn_loop(g->turn));

@@ -192,6 +192,10 @@ struct peer *gateways_find(
 void peer_file(struct peer *p);
 void peer_unfile(struct peer *p);
 
+/* One of p's links is gone, or shall be: close both and dial again. p may be
+ * freed. */
+void peer_lose_links(struct peer *p, int err);
+
 /* sends.c: the end of a turn in which there is something to tell gateways. */
 void gateways_tell(struct turn_task *task);
 

@@ -169,11 +169,26 @@ void gateways_send_done(struct gateways *g)
     }
 }
 
+/* Others have the events of those links: there is nothing more to do for them,
+ * and new links make a fresh start. */
+static void end_revoked(struct gateways *g)
+{
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (p->acks.over != 0)
+            peer_lose_links(p, p->acks.over);
+    }
+}
+
 void gateways_tell(struct turn_task *task)
 {
     struct gateways *g = LIST_ENTRY(task, struct gateways, acks.task);
     struct list *node;
     size_t busy = 0;
+    bool over = false;
 
     LIST_FOREACH (node, &g->peers) {
         struct peer *p = LIST_ENTRY(node, struct peer, node);
@@ -181,12 +196,15 @@ void gateways_tell(struct turn_task *task)
         if (p->acks.number != 0) {
             acks_put_begun(&p->acks);
             acks_put_ended(&p->acks);
+            over |= p->acks.over != 0;
         }
         busy += p->commands && conn_queued(p->commands) > 0;
     }
     /* Else all that leaves is in one write, with the ACK in front. */
     if (busy > 1)
         gateways_acknowledge(g);
+    if (over)
+        end_revoked(g);
 }
 
 void gateways_request_begins(

@@ -41,8 +41,10 @@ struct worker_conf {
     struct discovery_conf discovery;
     const char *secret_key; /* "" for none */
     const char
-        *machine; /* at random; those that say the same run on one
-                     machine, started by one master. NULL: nobody knows */
+        *machine;       /* at random; those that say the same run on one
+                           machine, started by one master. NULL: nobody knows */
+    const char *claims; /* claims_prefix() of the pages that gateways beside
+                           it make (proc/claims.h); NULL: it takes none */
     /* Gateways with a unix socket, the last one has port 0; NULL: none. */
     const struct worker_neighbour *neighbours;
     size_t memory_max;

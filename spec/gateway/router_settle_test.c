@@ -1,0 +1,223 @@
+/* What others get when a worker with a page of claims is lost: all that it has
+ * not claimed, and nothing else, whatever it said and however it ended. */
+#include "router_fixture.h"
+
+#include "../support/tempdir.h"
+#include "proc/claims.h"
+
+static char prefix[TEMPDIR_SIZE];
+static struct claims *page; /* worker 0's end */
+
+static struct test *start_with_pages(void)
+{
+    struct router_conf conf = router_defaults;
+
+    tempdir_make(prefix);
+    conf.claims = prefix;
+    conf.high_water = 64 * 1024 * 1024;
+    conf.client_share = 64 * 1024 * 1024;
+    return start_with(conf);
+}
+
+static const struct router_features features = {
+    .acks = true, .is_local = true, .claims = true};
+
+/* The next packet of a link names a page; its name. */
+static const char *take_name(struct conn *link)
+{
+    static const char word[] = "CLAIMS 0 ";
+    const char *event = next_event(link);
+
+    if (strncmp(event, word, sizeof(word) - 1) != 0)
+        fail_msg("%s", event);
+    return event + sizeof(word) - 1;
+}
+
+static void add_claiming(struct test *t, int i)
+{
+    add_worker_with(t, i, features);
+    assert_string_equal(next_event(&t->links[i]), "ACK 0 ");
+}
+
+/* Worker 0 has got "a" to "c" of one client and "d" of another one. */
+static struct test *set_scene(void)
+{
+    struct test *t = start_with_pages();
+    const char *name;
+
+    add_claiming(t, 0);
+    name = take_name(&t->links[0]);
+    assert_int_equal(claims_open(&page, prefix, name, strlen(name)), 0);
+    say(t, 0, "a");
+    say(t, 0, "b");
+    say(t, 0, "c");
+    say(t, 1, "d");
+    return t;
+}
+
+static void strike(struct test *t)
+{
+    claims_close(page);
+    page = NULL;
+    finish(t);
+}
+
+static void expect_given(struct test *t, const char *const *want)
+{
+    add_worker_with(t, 1, (struct router_features){.acks = true});
+    assert_string_equal(next_event(&t->links[1]), "ACK 0 ");
+    for (; *want; want++)
+        assert_string_equal(next_event(&t->links[1]), *want);
+    assert_string_equal(next_event(&t->links[1]), "");
+}
+
+#define EXPECT_GIVEN(t, ...) \
+    expect_given((t), (const char *const[]){__VA_ARGS__, NULL})
+
+static void claim(uint32_t number)
+{
+    assert_int_equal(claims_begin(page, number), 0);
+}
+
+/* Killed before it could say so. */
+static void gives_nobody_what_was_claimed(void **state)
+{
+    struct test *t = set_scene();
+    const struct router_counters *counted = router_counters(t->router);
+
+    claim(1);
+    claim(4);
+    lose(t, 0, true);
+    EXPECT_GIVEN(t, "ON_MESSAGE 1 b", "ON_MESSAGE 1 c");
+    assert_int_equal(counted->again, 2);
+    assert_int_equal(counted->cut_off, 2);
+    assert_int_equal(counted->lost, 0);
+    strike(t);
+}
+
+/* A reset between two that live, or a peer that did not answer. */
+static void loses_nothing_where_nobody_knows_what_was_said(void **state)
+{
+    struct test *t = set_scene();
+    const struct router_counters *counted = router_counters(t->router);
+
+    claim(1);
+    lose(t, 0, false);
+    EXPECT_GIVEN(t, "ON_MESSAGE 1 b", "ON_MESSAGE 1 c", "ON_MESSAGE 2 d");
+    assert_int_equal(counted->again, 3);
+    assert_int_equal(counted->cut_off, 1);
+    assert_int_equal(counted->lost, 0);
+    strike(t);
+}
+
+/* Its link is lost while it was stopped; it goes on an hour later. */
+static void lets_a_lost_worker_begin_nothing(void **state)
+{
+    struct test *t = set_scene();
+
+    claim(1);
+    router_remove_worker(t->router, t->workers[0]);
+    assert_int_equal(claims_begin(page, 2), -ECANCELED);
+    router_settle(t->router, t->workers[0], t->roster, true);
+    assert_int_equal(claims_begin(page, 2), -ECANCELED);
+    EXPECT_GIVEN(t, "ON_MESSAGE 1 b", "ON_MESSAGE 1 c", "ON_MESSAGE 2 d");
+    strike(t);
+}
+
+static void believes_what_the_worker_says_before_it_is_settled(void **state)
+{
+    struct test *t = set_scene();
+
+    claim(1);
+    claim(2);
+    router_remove_worker(t->router, t->workers[0]);
+    assert_int_equal(acknowledge(t, 0, 1, 1), 0);
+    router_settle(t->router, t->workers[0], t->roster, true);
+    EXPECT_GIVEN(t, "ON_MESSAGE 1 c", "ON_MESSAGE 2 d");
+    assert_int_equal(router_counters(t->router)->cut_off, 1);
+    strike(t);
+}
+
+static void counts_as_lost_what_a_page_of_garbage_leaves_open(void **state)
+{
+    struct test *t = set_scene();
+    const struct router_counters *counted = router_counters(t->router);
+
+    claim(1);
+    claim(77);
+    lose(t, 0, true);
+    assert_int_equal(counted->again, 0);
+    assert_int_equal(counted->cut_off, 1);
+    assert_int_equal(counted->lost, 3);
+    assert_int_equal(router_unbegun_count(t->router), 0);
+    strike(t);
+}
+
+/* Then what it says is all that there is. */
+static void does_as_without_for_one_that_has_not_joined(void **state)
+{
+    struct test *t = start_with_pages();
+
+    add_claiming(t, 0);
+    take_name(&t->links[0]);
+    say(t, 0, "a");
+    say(t, 0, "b");
+    assert_int_equal(acknowledge(t, 0, 1, 1), 0);
+    lose(t, 0, true);
+    EXPECT_GIVEN(t, "ON_MESSAGE 1 b");
+    lose(t, 1, false);
+    assert_int_equal(router_counters(t->router)->lost, 1);
+    finish(t);
+}
+
+static void does_without_where_no_page_can_be_made(void **state)
+{
+    struct router_conf conf = router_defaults;
+    struct test *t;
+
+    conf.claims = "/nowhere/at all";
+    t = start_with(conf);
+    add_claiming(t, 0);
+    say(t, 0, "a");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 a");
+    lose(t, 0, true);
+    EXPECT_GIVEN(t, "ON_MESSAGE 1 a");
+    finish(t);
+}
+
+static void keeps_back_what_a_page_has_no_room_for(void **state)
+{
+    struct test *t = set_scene();
+
+    for (int i = 4; i < CLAIMS_EVENTS; i++)
+        say(t, 2, "x");
+    assert_int_equal(router_held_count(t->router), 0);
+    say(t, 3, "y");
+    say(t, 3, "z");
+    assert_int_equal(router_held_count(t->router), 2);
+    assert_true(t->sockets[3].paused);
+    assert_int_equal(acknowledge(t, 0, 1, 1), 0);
+    assert_int_equal(router_held_count(t->router), 1);
+    assert_int_equal(acknowledge(t, 0, 1, 1), 0);
+    assert_int_equal(router_held_count(t->router), 0);
+    assert_int_equal(acknowledge(t, 0, CLAIMS_EVENTS, CLAIMS_EVENTS), 0);
+    assert_false(t->sockets[3].paused);
+    strike(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_nobody_what_was_claimed),
+        cmocka_unit_test(loses_nothing_where_nobody_knows_what_was_said),
+        cmocka_unit_test(lets_a_lost_worker_begin_nothing),
+        cmocka_unit_test(believes_what_the_worker_says_before_it_is_settled),
+        cmocka_unit_test(counts_as_lost_what_a_page_of_garbage_leaves_open),
+        cmocka_unit_test(does_as_without_for_one_that_has_not_joined),
+        cmocka_unit_test(does_without_where_no_page_can_be_made),
+        cmocka_unit_test(keeps_back_what_a_page_has_no_room_for),
+    };
+
+    return cmocka_run_group_tests_name(
+        "gateway.router_settle", tests, NULL, NULL);
+}

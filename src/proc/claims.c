@@ -1,0 +1,251 @@
+/* The page of claims. One word decides all: its low half is the number of
+ * claims, which only the worker advances; two bits say that the worker has
+ * joined and that the gateway has revoked. The worker expects the word to be
+ * as it has left it, so that one compare-and-swap tells whether it is revoked,
+ * or whether somebody has written nonsense. Numbers of events lie in a ring on
+ * lines of memory of their own. A slot of it is written again only when the
+ * gateway knows of the claim that stood there: it gives no more than
+ * CLAIMS_EVENTS events of which it does not know. */
+#include "proc/claims.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/hash.h"
+
+#define MAGIC   0x3153646d69616c63u /* "claimdS1": of this layout */
+#define REVOKED (UINT64_C(1) << 63)
+#define JOINED  (UINT64_C(1) << 62)
+#define COUNT   UINT64_C(0xffffffff)
+
+#define LINE 64 /* bytes of memory that processors hand to each other */
+
+struct page {
+    uint64_t magic;
+    alignas(LINE) _Atomic uint64_t word;
+    alignas(LINE) _Atomic uint32_t numbers[CLAIMS_EVENTS];
+};
+
+_Static_assert((CLAIMS_EVENTS & (CLAIMS_EVENTS - 1)) == 0, "a power of two");
+
+struct claims {
+    struct page *page; /* mapped */
+    uint64_t word;     /* as the worker has left it; or for the gateway, as it
+                          was when revoked */
+    int over;          /* 0, or why the worker claims nothing any more */
+    char name[SECRET_TOKEN_SIZE];
+    char *path; /* owned; NULL: the name is not ours to take away */
+};
+
+/* ---- files ---- */
+
+void claims_prefix(char out[CLAIMS_PREFIX_SIZE], const char *run_dir)
+{
+    static const uint8_t key[16];
+
+    snprintf(out, CLAIMS_PREFIX_SIZE, "/dev/shm/gwrun-%016llx",
+        (unsigned long long)hash_siphash(run_dir, strlen(run_dir), key));
+}
+
+static char *path_of(const char *prefix, const char *name)
+{
+    return xasprintf("%s-%s", prefix, name);
+}
+
+/* Map the file, with room for all of it: where a disk is full that is an error
+ * now and not a signal later. */
+static int map(struct page **out, int fd)
+{
+    int err = posix_fallocate(fd, 0, sizeof(struct page));
+    void *page;
+
+    if (err != 0)
+        return -err;
+    page = mmap(
+        NULL, sizeof(struct page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    *out = page;
+    return 0;
+}
+
+void claims_clean(const char *prefix)
+{
+    const char *base = strrchr(prefix, '/') + 1;
+    size_t len = strlen(base);
+    char *folder = xstrndup(prefix, (size_t)(base - prefix));
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        if (strncmp(entry->d_name, base, len) == 0 && entry->d_name[len] == '-')
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+    free(folder);
+}
+
+void claims_close(struct claims *c)
+{
+    if (!c)
+        return;
+    /* A worker that has joined has done that itself. */
+    if (c->path && !(atomic_load(&c->page->word) & JOINED))
+        unlink(c->path);
+    munmap(c->page, sizeof(*c->page));
+    free(c->path);
+    free(c);
+}
+
+/* ---- the gateway ---- */
+
+int claims_create(struct claims **out, const char *prefix)
+{
+    struct claims *c = xcalloc(1, sizeof(*c));
+    int fd, err;
+
+    secret_new_token(c->name);
+    c->path = path_of(prefix, c->name);
+    fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+        S_IRUSR | S_IWUSR);
+    err = fd < 0 ? -errno : map(&c->page, fd);
+    if (fd >= 0)
+        close(fd);
+    if (err < 0) {
+        if (fd >= 0)
+            unlink(c->path);
+        free(c->path);
+        free(c);
+        return err;
+    }
+    c->page->magic = MAGIC;
+    *out = c;
+    return 0;
+}
+
+const char *claims_name(const struct claims *c)
+{
+    return c->name;
+}
+
+int64_t claims_revoke(struct claims *c)
+{
+    if (!(c->word & REVOKED))
+        c->word = atomic_fetch_or(&c->page->word, REVOKED) | REVOKED;
+    if (c->word & ~(REVOKED | JOINED | COUNT))
+        return -EPROTO;
+    if (c->word & JOINED)
+        return (int64_t)(c->word & COUNT);
+    return (c->word & COUNT) ? -EPROTO : -ENOTCONN;
+}
+
+static _Atomic uint32_t *slot(const struct claims *c, uint32_t i)
+{
+    return &c->page->numbers[i % CLAIMS_EVENTS];
+}
+
+uint32_t claims_get(const struct claims *c, uint32_t i)
+{
+    return atomic_load_explicit(slot(c, i), memory_order_relaxed);
+}
+
+/* ---- the worker ---- */
+
+/* Ours alone, and as large as it must be. */
+static int check(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & 0777) != (S_IRUSR | S_IWUSR))
+        return -EPERM;
+    return st.st_size == (off_t)sizeof(struct page) ? 0 : -EPROTO;
+}
+
+static bool is_name(const char *name, size_t len)
+{
+    return len == SECRET_TOKEN_SIZE - 1 &&
+           strspn(name, "0123456789abcdef") == len;
+}
+
+/* Revoked already: it has never been joined, and nothing can be claimed. */
+static void join(struct claims *c)
+{
+    uint64_t before = 0;
+
+    c->word = JOINED;
+    if (!atomic_compare_exchange_strong(&c->page->word, &before, JOINED))
+        c->over = before == REVOKED ? -ECANCELED : -EPROTO;
+}
+
+static int open_page(struct page **out, const char *path)
+{
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    int err;
+
+    if (fd < 0)
+        return -errno;
+    err = check(fd);
+    if (err == 0)
+        err = map(out, fd);
+    close(fd);
+    return err;
+}
+
+int claims_open(
+    struct claims **out, const char *prefix, const void *name, size_t len)
+{
+    struct claims *c = xcalloc(1, sizeof(*c));
+    char *path = NULL;
+    int err = -EPROTO;
+
+    if (len < sizeof(c->name)) {
+        memcpy(c->name, name, len);
+        path = path_of(prefix, c->name);
+        err = is_name(c->name, len) ? open_page(&c->page, path) : -EPROTO;
+    }
+    if (err == 0 && c->page->magic != MAGIC) {
+        munmap(c->page, sizeof(*c->page));
+        err = -EPROTO;
+    }
+    if (err == 0) {
+        unlink(path);
+        join(c);
+        *out = c;
+    } else {
+        free(c);
+    }
+    free(path);
+    return err;
+}
+
+int claims_begin(struct claims *c, uint32_t number)
+{
+    uint64_t word = c->word;
+    uint64_t next = JOINED | (uint32_t)(word + 1);
+
+    if (c->over != 0)
+        return c->over;
+    atomic_store_explicit(
+        slot(c, (uint32_t)word), number, memory_order_relaxed);
+    if (atomic_compare_exchange_strong(&c->page->word, &word, next)) {
+        c->word = next;
+        return 0;
+    }
+    c->over = word == (c->word | REVOKED) ? -ECANCELED : -EPROTO;
+    return c->over;
+}

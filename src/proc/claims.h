@@ -1,0 +1,75 @@
+/* claims.h - who may begin an event: a page of shared memory for each pair of a
+ * gateway and a worker of one machine, as long as the event link between them.
+ *
+ * The worker claims an event before its handler begins: it writes the event's
+ * number down and advances an index, by one compare-and-swap and no system
+ * call. To take events back the gateway sets a bit in the same word. What lies
+ * below the index then has begun, nothing else has or ever will: no clock is
+ * asked, and a worker that was stopped for an hour in between cannot change it.
+ *
+ * The gateway makes the file and tells its name on the event link; the worker
+ * maps it and takes the name away. Where that does not work the page is never
+ * joined, and what the worker has said is all that there is to know. Each side
+ * checks what it reads: the other one may have written anything.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_PROC_CLAIMS_H
+#define GW_PROC_CLAIMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/secret.h"
+
+/* Events that a worker may have of a gateway and not have begun, as far as the
+ * gateway knows; a number of each stands in the page, 4 bytes. */
+#define CLAIMS_EVENTS 16384
+
+#define CLAIMS_PREFIX_SIZE 64 /* bytes, with the NUL */
+
+struct claims;
+
+/* What the files of the run in that folder are called, up to the last part:
+ * "/dev/shm/gwrun-91c0…". */
+void claims_prefix(char out[CLAIMS_PREFIX_SIZE], const char *run_dir);
+
+/* Remove what a run that was killed has left behind. */
+void claims_clean(const char *prefix);
+
+/* ---- the gateway ---- */
+
+/* A new page, with room on its disk for all of it. 0, or -errno: *out is
+ * untouched. */
+int claims_create(struct claims **out, const char *prefix);
+
+/* For claims_open(). Borrowed. */
+const char *claims_name(const struct claims *c);
+
+/* From now on nothing is claimed any more. The number of claims there were,
+ * which wraps around; -ENOTCONN: the worker has never joined and will not;
+ * -EPROTO: what stands there is not valid. The same answer each time. */
+int64_t claims_revoke(struct claims *c);
+
+/* What was claimed as number i, from 0; one of the last CLAIMS_EVENTS - 1: over
+ * what stood before them the worker may have written. */
+uint32_t claims_get(const struct claims *c, uint32_t i);
+
+/* ---- the worker ---- */
+
+/* Join the page of that name, a text of len bytes from the gateway. 0, or
+ * -errno: *out is untouched. */
+int claims_open(
+    struct claims **out, const char *prefix, const void *name, size_t len);
+
+/* May the event with this number begin? 0: it has, as far as the gateway is
+ * concerned; -ECANCELED: it belongs to others; -EPROTO: what stands there is
+ * not valid. Once it is not 0 it never is again. */
+int claims_begin(struct claims *c, uint32_t number);
+
+/* ---- both ---- */
+
+/* NULL is allowed. */
+void claims_close(struct claims *c);
+
+#endif /* GW_PROC_CLAIMS_H */
