@@ -25,9 +25,9 @@ end
 
 -- Put one command to all gateways and hand every answer of the right type to
 -- add(value, prefix). Returns result, which add fills.
-local function gather(result, kind, add, cmd, ext, timeout)
+local function gather(result, kind, add, cmd, ext, timeout, mine)
   check_timeout(timeout)
-  local answers, message, code = core.ask(cmd, ext, nil, timeout)
+  local answers, message, code = core.ask(cmd, ext, nil, timeout, mine)
   for _, answer in ipairs(answers) do
     if type(answer.value) == kind then
       add(answer.value, answer.prefix)
@@ -266,6 +266,15 @@ function Gateway.getAllClientIdList(timeout) return list_clients(nil, timeout) e
 function Gateway.getClientIdListByGroup(group, timeout)
   check(core.names, group, 1, "getClientIdListByGroup")
   return list_clients(group, timeout)
+end
+
+-- A list, and no map: whose clients they are is what is asked for.
+function Gateway.getMyClients(timeout)
+  local ids = {}
+  local function add(rows, prefix)
+    for connection_id in pairs(rows) do ids[#ids + 1] = client_id(prefix, connection_id) end
+  end
+  return gather(ids, "table", add, core.SELECT, core.select("", nil, nil, true), timeout, true)
 end
 
 function Gateway.closeGroup(group, message, options)

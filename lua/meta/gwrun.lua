@@ -503,6 +503,23 @@ function Gateway.getAllClientIdList(timeout) end
 ---@return table<client_id, client_id>? partial
 function Gateway.getClientIdListByGroup(group, timeout) end
 
+---The clients that are bound to this worker: their events come here, as long as it lives. A client
+---whose worker is gone is bound to the next one by its next event, and until then to none. Waits.
+---A gateway that is PHP's does not know whose its clients are: then, and when one does not answer,
+---the others' clients are the partial result. A program (`gwrun exec`) has none: `"enosys"`.
+---```lua
+----- every minute, each worker for its own clients
+---Timer.add(60, function()
+---  for _, id in ipairs(assert(Gateway.getMyClients())) do Gateway.sendToClient(id, "tick") end
+---end)
+---```
+---@param timeout? number
+---@return client_id[]? client_ids
+---@return string? message
+---@return string? code
+---@return client_id[]? partial
+function Gateway.getMyClients(timeout) end
+
 ---The sessions of all clients, or of a group's. Waits.
 ---@param group? group|""
 ---@param timeout? number

@@ -158,6 +158,34 @@ static void tells_nobody_who_does_not_want_it(void **state)
     leave(t, &w);
 }
 
+static void select_mine(struct peer *p)
+{
+    command(
+        p, FRAME_SELECT, 0, "{\"fields\":[],\"where\":{\"mine\":true}}", "");
+}
+
+static void knows_the_clients_of_a_worker(void **state)
+{
+    struct test *t = serve(&proto_text);
+    struct worker w = join_with(t, receipts);
+    struct peer *stranger = dial(t, &t->inner);
+    struct peer *client;
+
+    select_mine(w.commands);
+    expect_answer(w.commands, "a:0:{}");
+    UNTIL(t, t->ready);
+    client = dial(t, &t->outer);
+    while (next(w.events).cmd != FRAME_ON_CONNECT)
+        ;
+    select_mine(w.commands);
+    expect_answer(w.commands, "a:1:{i:1;a:0:{}}");
+    select_mine(stranger);
+    expect_answer(stranger, "a:0:{}");
+    hang_up(client);
+    hang_up(stranger);
+    leave(t, &w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +194,7 @@ int main(void)
         cmocka_unit_test(tells_of_few_at_the_next_tick),
         cmocka_unit_test(tells_all_before_it_ends),
         cmocka_unit_test(tells_nobody_who_does_not_want_it),
+        cmocka_unit_test(knows_the_clients_of_a_worker),
     };
 
     return cmocka_run_group_tests_name("gateway.handled", tests, NULL, NULL);

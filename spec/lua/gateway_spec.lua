@@ -8,8 +8,8 @@ describe("lua/gateway.lua", function()
   before_each(function()
     answers, failure, asked, closed = {}, nil, nil, {}
     core = {
-      ask = function(cmd, ext, id, timeout)
-        asked = { cmd = cmd, ext = ext, id = id, timeout = timeout }
+      ask = function(cmd, ext, id, timeout, mine)
+        asked = { cmd = cmd, ext = ext, id = id, timeout = timeout, mine = mine }
         if failure then return answers, failure, "etimedout" end
         return answers
       end,
@@ -81,6 +81,20 @@ describe("lua/gateway.lua", function()
     assert.equal(2, Gateway.getUidCountByGroup("room"))
     answer({ "a", 7 }, { "a", "b" })
     assert.same({ a = "a", b = "b", ["7"] = "7" }, Gateway.getAllGroupIdList())
+  end)
+
+  it("asks whose the clients are of those who know it", function()
+    answer({ [1] = {}, [3] = {} }, { [2] = {} })
+    local list = Gateway.getMyClients(2)
+    table.sort(list)
+    assert.same({ P .. "00000001", P .. "00000003", Q .. "00000002" }, list)
+    assert.is_true(asked.mine)
+    assert.equal(2, asked.timeout)
+    answer { [1] = {} }
+    failure = "gateway does not say"
+    assert.same({ nil, failure, "etimedout", { P .. "00000001" }, n = 4 }, table.pack(Gateway.getMyClients()))
+    Gateway.getAllClientIdList()
+    assert.is_nil(asked.mine)
   end)
 
   it("adds up batches under the names that were asked, whatever their type", function()

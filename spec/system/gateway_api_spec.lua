@@ -248,6 +248,22 @@ describe("Gateway, in a system of four gateways and two workers,", function()
     for _, c in ipairs { ann, bob, line } do assert.equal(c.client, all[c.client]) end
   end)
 
+  it("knows the clients of each worker", function()
+    local online = {}
+    for _, c in ipairs { ann, bob, line } do online[c.client] = true end
+    for _, c in ipairs { ann, bob } do
+      c:send_json { run = "return Gateway.getMyClients()" }
+      local result = c:receive_type("result").result
+      assert.equal(2, #result)
+      local own = {}
+      for _, id in ipairs(result[2]) do
+        assert.is_true(online[id])
+        own[id] = true
+      end
+      assert.is_true(own[c.client])
+    end
+  end)
+
   it("sends binary messages, empty ones and those of 1 MiB", function()
     local binary = bridge.connect(app:url(2))
     local first = binary:event(function(e) return e.event == "message" end)

@@ -372,6 +372,8 @@ static void tells_no_where_from_an_empty_one(void **state)
         {"{\"fields\":[],\"where\":{}}", false, "{\"fields\":[],\"where\":[]}"},
         {"{\"fields\":[],\"where\":{\"uid\":[]}}", true,
             "{\"fields\":[],\"where\":{\"connection_id\":[]}}"},
+        {"{\"fields\":[],\"where\":{\"mine\":true}}", true,
+            "{\"fields\":[],\"where\":{\"mine\":true}}"},
     };
     struct buf out = {0};
 

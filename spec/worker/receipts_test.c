@@ -1,5 +1,7 @@
 /* What becomes of commands whose link breaks: gateways say which they have run,
  * the others are counted. */
+#include <errno.h>
+
 #include "fake_gateway.h"
 #include "wire/receipt.h"
 #include "worker/gateways_impl.h"
@@ -199,6 +201,56 @@ static void ends_links_that_have_run_what_was_not_sent(void **state)
     close_all();
 }
 
+/* The error of a question about the clients of this worker, or its answer. */
+struct asked {
+    bool done;
+    int err;
+    char answer[16];
+};
+
+static void on_answers(
+    const struct gateways_answer *answers, size_t count, void *arg)
+{
+    struct asked *asked = arg;
+
+    assert_int_equal(count, 1);
+    asked->err = answers[0].err;
+    snprintf(asked->answer, sizeof(asked->answer), "%.*s", (int)answers[0].len,
+        answers[0].data ? (const char *)answers[0].data : "");
+    asked->done = true;
+}
+
+static bool is_answered(void *arg)
+{
+    return ((struct asked *)arg)->done;
+}
+
+static struct asked ask_mine(void)
+{
+    struct frame f = {.cmd = FRAME_SELECT, .flag = FRAME_FLAG_STRING};
+    struct asked asked = {0};
+
+    gateways_ask_mine(g, &f, 0, on_answers, &asked);
+    run_until(is_answered, &asked);
+    return asked;
+}
+
+static void answer_mine(struct fake_gateway *f, const struct frame *question)
+{
+    fake_answer(f, "mine");
+}
+
+static void asks_gateways_of_ours_about_our_clients(void **state)
+{
+    open_all();
+    gate.on_command = answer_mine;
+    assert_int_equal(ask_mine().err, -ENOSYS);
+    tell_handled(0, 0, 0, 0);
+    wait_confirmed(0);
+    assert_string_equal(ask_mine().answer, "mine");
+    close_all();
+}
+
 int main(void)
 {
 #define CASE(f) \
@@ -210,6 +262,7 @@ int main(void)
         CASE(counts_what_the_next_link_of_such_a_gateway_loses),
         CASE(counts_nothing_when_another_gateway_has_its_address),
         CASE(ends_links_that_have_run_what_was_not_sent),
+        CASE(asks_gateways_of_ours_about_our_clients),
     };
 
     return cmocka_run_group_tests_name("worker.receipts", tests, NULL, NULL);

@@ -315,7 +315,7 @@ static void answer_question(
     struct commands *cs, const struct frame *f, struct buf *answer)
 {
     const struct question q = {
-        f, cs->roster, &cs->picked, frame_max(cs->packet_max)};
+        f, cs->roster, &cs->picked, frame_max(cs->packet_max), cs->from};
     int err = questions_answer(&q, answer);
 
     if (err < 0) {

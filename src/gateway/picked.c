@@ -41,6 +41,17 @@ static void add(struct picked *p, struct client *c)
     p->items[p->count++] = c;
 }
 
+void picked_add_if(struct picked *p,
+    bool (*is_meant)(const struct client *c, const void *arg), const void *arg)
+{
+    for (size_t i = 0; i < roster_count(p->roster); i++) {
+        struct client *c = roster_at(p->roster, i);
+
+        if (is_meant(c, arg))
+            add(p, c);
+    }
+}
+
 void picked_add_all(struct picked *p)
 {
     for (size_t i = 0; i < roster_count(p->roster); i++)

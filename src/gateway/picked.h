@@ -26,6 +26,8 @@ void picked_begin(struct picked *p, struct roster *roster);
 void picked_end(struct picked *p);
 void picked_fini(struct picked *p);
 
+void picked_add_if(struct picked *p,
+    bool (*is_meant)(const struct client *c, const void *arg), const void *arg);
 void picked_add_all(struct picked *p);
 
 /* The members of a uid or group; NULL has none. */

@@ -243,6 +243,11 @@ static void put_fields(struct buf *answer, const struct client *c,
     phpser_put_end(answer);
 }
 
+static bool is_bound_to(const struct client *c, const void *worker)
+{
+    return worker && router_has(worker, c);
+}
+
 static int select_clients(const struct question *q, struct buf *answer)
 {
     struct cmdjson_select select;
@@ -254,6 +259,8 @@ static int select_clients(const struct question *q, struct buf *answer)
         picked_add_names(q->picked, &select.where_groups, roster_group);
         picked_add_names(q->picked, &select.where_uids, roster_uid);
         picked_add_ids(q->picked, &select.where_ids);
+        if (select.where_mine)
+            picked_add_if(q->picked, is_bound_to, q->from);
     } else {
         picked_add_all(q->picked);
     }

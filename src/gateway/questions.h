@@ -9,6 +9,7 @@
 
 #include "gateway/picked.h"
 #include "gateway/roster.h"
+#include "gateway/router.h"
 #include "util/buf.h"
 #include "wire/frame.h"
 
@@ -18,6 +19,7 @@ struct question {
     const struct roster *roster;
     struct picked *picked; /* scratch; empty */
     size_t answer_max;     /* bytes; behind them an answer stops somewhere */
+    const struct router_worker *from; /* who asks; NULL: no worker known */
 };
 
 /* Append the answer, one serialized value. 0, or -errno: the question is not

@@ -647,6 +647,11 @@ uint32_t router_serial(const struct router_worker *w)
     return w->serial;
 }
 
+bool router_has(const struct router_worker *w, const struct client *c)
+{
+    return c->worker_serial == w->serial;
+}
+
 void router_hear(struct router_worker *w)
 {
     unheard_hear(&w->unheard);

@@ -190,6 +190,9 @@ bool router_acknowledges(const struct router_worker *w);
 /* Tells w from all others that this router has had. */
 uint32_t router_serial(const struct router_worker *w);
 
+/* Whether c is bound to w. */
+bool router_has(const struct router_worker *w, const struct client *c);
+
 /* A worker that does not acknowledge has sent something; or its link has ended:
  * count what it may not have run. With others nothing happens. */
 void router_hear(struct router_worker *w);

@@ -104,8 +104,20 @@ static double check_timeout(lua_State *L, int arg)
     return timeout;
 }
 
-/* ask(cmd, ext, client_id, timeout): all gateways, or that of the client ->
- * list of answers[, message, code of the first failure]. Yields. */
+static struct gateways_query *put_question(lua_State *L, const struct frame *f,
+    const struct gateways_address *target, double timeout,
+    struct lquery_wait *w)
+{
+    struct gateways *g = vm_gateways(vm_of(L));
+
+    if (lua_toboolean(L, 5))
+        return gateways_ask_mine(g, f, timeout, on_answers, w);
+    return gateways_ask(g, target, target ? 1 : 0, f, timeout, on_answers, w);
+}
+
+/* ask(cmd, ext, client_id, timeout, mine): all gateways, or that of the client,
+ * or (mine) all that know which clients are bound to this worker -> list of
+ * answers[, message, code of the first failure]. Yields. */
 static int lquery_ask(lua_State *L)
 {
     struct frame f = {.flag = FRAME_FLAG_STRING};
@@ -115,6 +127,7 @@ static int lquery_ask(lua_State *L)
     bool one = !lua_isnoneornil(L, 3);
     double timeout;
 
+    lua_settop(L, 5);
     f.cmd = (uint8_t)luaL_checkinteger(L, 1);
     f.ext = (const uint8_t *)luaL_optlstring(L, 2, "", &f.ext_len);
     if (one) {
@@ -137,8 +150,7 @@ static int lquery_ask(lua_State *L)
     w = lua_newuserdatauv(L, sizeof(*w), 0); /* stays on top while we wait */
     w->co = co;
     w->session = f.cmd == FRAME_GET_SESSION_BY_CLIENT_ID;
-    w->query = gateways_ask(vm_gateways(vm_of(L)), one ? &target : NULL,
-        one ? 1 : 0, &f, timeout, on_answers, w);
+    w->query = put_question(L, &f, one ? &target : NULL, timeout, w);
     return coro_await(L, co, cancel_ask, w, finish_ask);
 }
 
@@ -156,8 +168,8 @@ static int lquery_names(lua_State *L)
     return 1;
 }
 
-/* select(fields, groups, client_id) -> the JSON for SELECT. fields is a string
- * with the letters s(ession), u(id), g(roups). */
+/* select(fields, groups, client_id, mine) -> the JSON for SELECT. fields is a
+ * string with the letters s(ession), u(id), g(roups). */
 static int lquery_select(lua_State *L)
 {
     const char *fields = luaL_checkstring(L, 1);
@@ -165,7 +177,7 @@ static int lquery_select(lua_State *L)
     struct client_id id;
     struct buf *out;
 
-    lua_settop(L, 3);
+    lua_settop(L, 4);
     for (; *fields; fields++) {
         select.session = select.session || *fields == 's';
         select.uid = select.uid || *fields == 'u';
@@ -180,6 +192,8 @@ static int lquery_select(lua_State *L)
         select.where_ids = (struct cmdjson_ids){&id.connection_id, 1};
         select.has_where = true;
     }
+    select.where_mine = lua_toboolean(L, 4);
+    select.has_where = select.has_where || select.where_mine;
     out = lbuf_push(L);
     cmdjson_put_select(out, &select);
     lua_pushlstring(L, (const char *)out->data, out->len);

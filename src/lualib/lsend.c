@@ -33,6 +33,10 @@ int lsend_fail(lua_State *L, int err, const struct gateways_address *from)
         what = "sends all messages as its port does, it is not gwrun's or an "
                "older one: leave out binary";
         break;
+    case -ENOSYS:
+        what = "does not say which clients are this process's: it is not "
+               "gwrun's or an older one, or this is a program and no worker";
+        break;
     case -ENOBUFS:
         what = "is too far behind, the queue to it is full";
         break;

@@ -474,6 +474,7 @@ static int read_select(struct cmdjson_select *s, const json_t *root)
     if (!json_is_object(where) && !json_is_array(where))
         return -EPROTO;
     s->has_where = count_of(where) > 0;
+    s->where_mine = json_object_get(where, "mine") != NULL;
     if (is_set(groups))
         err = read_names(&s->where_groups, groups);
     if (err == 0 && is_set(uids))
@@ -536,6 +537,10 @@ static void put_where(struct buf *out, const struct cmdjson_select *s)
         put_comma(out, &first);
         buf_append_str(out, "\"uid\":");
         cmdjson_put_names(out, &s->where_uids);
+    }
+    if (s->where_mine) {
+        put_comma(out, &first);
+        buf_append_str(out, "\"mine\":true");
     }
     /* An empty object would mean every client, so nobody is written out. */
     if (s->where_ids.count > 0 || first) {

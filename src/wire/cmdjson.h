@@ -96,6 +96,7 @@ struct cmdjson_select {
     struct cmdjson_names where_groups;
     struct cmdjson_names where_uids;
     struct cmdjson_ids where_ids;
+    bool where_mine; /* those of the worker that asks; only gwrun's know */
 };
 int cmdjson_parse_select(
     struct cmdjson_select *out, const void *json, size_t len);

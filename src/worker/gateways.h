@@ -91,6 +91,11 @@ struct gateways_query *gateways_ask(struct gateways *g,
     const struct gateways_address *targets, size_t count, const struct frame *f,
     double timeout, gateways_answers_cb cb, void *arg);
 
+/* Ask all about the clients that are bound to this worker. Of a gateway that
+ * does not know them, as PHP's, the answer is -ENOSYS. */
+struct gateways_query *gateways_ask_mine(struct gateways *g,
+    const struct frame *f, double timeout, gateways_answers_cb cb, void *arg);
+
 /* The callback will not run any more. */
 void gateways_cancel(struct gateways_query *q);
 

@@ -236,6 +236,26 @@ struct gateways_query *gateways_ask(struct gateways *g,
     return begin_wait(q);
 }
 
+struct gateways_query *gateways_ask_mine(struct gateways *g,
+    const struct frame *f, double timeout, gateways_answers_cb cb, void *arg)
+{
+    struct gateways_query *q = new_query(g, g->npeers, timeout, cb, arg);
+    struct list *node;
+    size_t i = 0;
+
+    LIST_FOREACH (node, &g->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (!p->commands || p->receipts.known)
+            ask(q, i, &p->at, f);
+        else
+            q->answers[i] =
+                (struct gateways_answer){.from = p->at, .err = -ENOSYS};
+        i++;
+    }
+    return begin_wait(q);
+}
+
 void gateways_cancel(struct gateways_query *q)
 {
     free_query(q);
