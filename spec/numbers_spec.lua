@@ -113,6 +113,8 @@ local sentences = {
   { "configuration.md", "requests that a worker answers at a time | %d |", "DISPATCH_REQUESTS_MAX" },
   { "configuration.md", "keys of the push API in a file, calls in a batch | %d, %d |", "APIKEYS_MAX", "lua('api', 'BATCH_MAX')" },
   { "configuration.md", "to the push API, of an address in a minute | %d |", "APIGATE_GUESSES" },
+  { "streams.md", "Both are UTF-8 of at most %d bytes", "LABEL_TEXT_MAX" },
+  { "streams.md", "Every %d s a comment goes out", "CLIENT_CONN_COMMENT_MS // 1000" },
   { "http-api.md", "more than %d requests without a right key", "APIGATE_GUESSES" },
   { "http-api.md", "**`batch`** runs up to %d calls", "lua('api', 'BATCH_MAX')" },
   { "http-api.md", "A key has %d characters or more", "APIKEYS_KEY_MIN" },

@@ -14,9 +14,9 @@ local granted = { send = true, join = true, query = true }
 
 -- What is flattened where a call has options.
 local options = {
-  send_options = { "raw", "binary" },
-  close_options = { "raw", "binary", "code", "reason" },
-  close_many_options = { "raw", "binary", "code", "reason", "timeout" },
+  send_options = { "raw", "binary", "event", "id" },
+  close_options = { "raw", "binary", "event", "id", "code", "reason" },
+  close_many_options = { "raw", "binary", "event", "id", "code", "reason", "timeout" },
 }
 
 -- Each call: its kind, its parameters ("?": may be missing), and what its result is

@@ -72,7 +72,7 @@ end
 
 local connect_options = {
   gateway = "number", path = "string", headers = "table", subprotocol = "string", ip = "string",
-  workers = "string",
+  workers = "string", stream = "boolean",
 }
 
 --- Connect; gateways take turns unless one is named by its number, or the workers
@@ -84,13 +84,19 @@ function M.connect(app, options)
   check_options("app:connect", connect_options, options, 3)
   flow.act(app)
   local gateway = next_gateway(app, options.gateway, options.workers)
-  local protocol = protocols[app.entries[gateway].listen]
+  local protocol = options.stream and protocols.sse or protocols[app.entries[gateway].listen]
   local client = dial(app, "app:connect", gateway, options.ip, protocol)
   app.nameless[client.number] = client
   local greeting = protocol.greeting(options)
   if greeting ~= "" then write_all(app, client, greeting) end
   while not client.id and app.sim:turn() do
     flow.name_clients(app)
+  end
+  if options.stream then -- the script may take its time
+    flow.wait_until(app, function()
+      flow.name_clients(app)
+      return client.id or not client.fd
+    end, "onRequest")
   end
   flow.act(app)
   return client
@@ -189,8 +195,8 @@ end
 
 -- What the protocol tells.
 
-function Client:message(text, binary)
-  self.inbox[#self.inbox + 1] = { text = text, binary = binary }
+function Client:message(text, binary, event, id)
+  self.inbox[#self.inbox + 1] = { text = text, binary = binary, event = event, id = id }
 end
 
 function Client:reply(bytes)

@@ -190,6 +190,65 @@ function M.http.feed(client, data)
   client.answered = client.headless or #body >= tonumber(client.headers["content-length"] or 0)
 end
 
+-- Event streams: what an EventSource makes of them.
+
+M.sse = {}
+
+function M.sse.greeting(options)
+  local lines = { ("GET %s HTTP/1.1"):format(options.path or "/"), "Connection: close" }
+  local given = {}
+  for name, value in pairs(options.headers or {}) do
+    given[name:lower()] = true
+    lines[#lines + 1] = name .. ": " .. value
+  end
+  if not given.host then table.insert(lines, 2, "Host: 127.0.0.1") end
+  if not given.accept then lines[#lines + 1] = "Accept: text/event-stream" end
+  return table.concat(lines, "\r\n") .. "\r\n\r\n"
+end
+
+function M.sse.encode() error("a client with an event stream cannot send", 0) end
+
+-- One event; event "close" is gwrun's own word.
+local function take_event(client, text)
+  local data, event, id = {}, nil, nil
+  for line in text:gmatch "[^\n]+" do
+    local name, value = line:match "^([^:]*):? ?(.*)$"
+    if name == "data" then data[#data + 1] = value end
+    if name == "event" then event = value end
+    if name == "id" then id = value end
+    if name == "" then client.comments = (client.comments or 0) + 1 end
+  end
+  if #data == 0 then return end
+  data = table.concat(data, "\n")
+  local code, reason = data:match '^{"code":(%d+),"reason":"(.*)"}$'
+  if event == "close" and code then
+    client:ended(tonumber(code), reason)
+  else
+    client:message(data, nil, event, id)
+  end
+end
+
+function M.sse.feed(client, data)
+  client.rest = client.rest .. data
+  if not client.upgraded then
+    local head, body = client.rest:match "^(.-\r\n)\r\n(.*)$"
+    if not head then return end
+    client.status = tonumber(head:match "^HTTP/1%.1 (%d+)")
+    client.headers = parse_headers(head)
+    if client.headers["content-type"] ~= "text/event-stream" then
+      client.body = body
+      return
+    end
+    client.upgraded, client.rest = true, body
+  end
+  local from = 1
+  for text, next_one in client.rest:gmatch "(.-\n)\n()" do
+    take_event(client, text)
+    from = next_one
+  end
+  client.rest = client.rest:sub(from)
+end
+
 function M.websocket.feed(client, data)
   client.rest = client.rest .. data
   if not client.upgraded and not take_answer(client) then return end

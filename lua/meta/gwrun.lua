@@ -42,6 +42,7 @@ _SESSION = {}
 ---@field GATEWAY_PORT integer the port that the client connected to
 ---@field GATEWAY_NAME? string the name of its entry in gateways of the configuration; nil: GatewayWorker's gateways do not tell
 ---@field GATEWAY_CLIENT_ID client_id
+---@field PROTOCOL? "sse" the client has an event stream (docs/streams.md); nil: something else
 
 ---The connection of the client whose event is handled; nil in timers.
 ---@type server
@@ -82,13 +83,17 @@ _SERVER = {}
 ---@field form fun(self): table?, string?, string? the fields of a form, urlencoded or multipart; a file is { name, filename, type, data }
 ---@field headerList fun(self, name: string): string[] all lines of one header
 
----What onRequest may return; one of body, json and redirect.
+---What onRequest may return; one of body, json, redirect and stream.
 ---@class http_answer
 ---@field status? integer 200 to 599; without it 200, with redirect 302
 ---@field headers? table<string, string|integer|string[]> Set-Cookie may be a list
 ---@field body? string without a Content-Type plain text
 ---@field json? any is sent as JSON
 ---@field redirect? string a path or a URL
+---@field stream? "sse" the requester becomes a client with an event stream (docs/streams.md), which begins with:
+---@field session? session
+---@field uid? string|integer
+---@field groups? (string|integer)[]|string
 
 ---@class close_info
 ---@field session? session as it was saved last
@@ -117,6 +122,8 @@ Events = {}
 ---@class send_options
 ---@field raw? boolean without the protocol's framing
 ---@field binary? boolean websockets get it as a binary message (true) or as text (false), whatever send of the configuration says; the other protocols have no types. GatewayWorker's gateways cannot: nil, message, "enotsup"
+---@field event? string the name of the event for clients with event streams; the others are not told. UTF-8 of at most 255 bytes, without line breaks
+---@field id? string its id, which their browsers send as Last-Event-ID when they come back; likewise
 
 ---How a client is closed, and its last message sent.
 ---@class close_options: send_options

@@ -72,6 +72,7 @@ local App = {}
 ---@field ip? string who it seems to come from
 ---@field gateway? integer its number; otherwise they take turns
 ---@field workers? string whose client it is to be: a gateway of theirs
+---@field stream? boolean ask for an event stream, which onRequest must give
 
 ---A new client.
 ---@param options? testing_connect_options

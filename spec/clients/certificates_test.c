@@ -234,7 +234,7 @@ static void a_slow_wss_client_gets_everything_in_order(void **state)
         struct blob *blob;
 
         memset(data, 'a' + (int)(n % 26), len);
-        blob = port_frame(t->port, data, len, PROTOCOL_AS_USUAL);
+        blob = frame(t, data, len, PROTOCOL_AS_USUAL);
         buf_append(&want, blob->data, blob->len);
         assert_int_equal(client_conn_send_blob(t->conn, blob), 0);
         blob_unref(blob);

@@ -378,4 +378,13 @@ static inline void expect_frame(struct test *t, int fd, struct buf *in,
     buf_fini(&out);
 }
 
+/* port_frame() of the port's own protocol. */
+__attribute__((unused)) static struct blob *frame(
+    struct test *t, const void *data, size_t len, enum protocol_form form)
+{
+    const struct protocol_message what = {data, len, form, NULL};
+
+    return port_frame(t->port, port_protocol(t->port), &what);
+}
+
 #endif /* GW_SPEC_PORT_FIXTURE_H */

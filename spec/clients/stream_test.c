@@ -132,7 +132,7 @@ static void raw_goes_out_as_it_is(void **state)
     int fd = dial(t);
 
     UNTIL(t, t->opened == 1);
-    blob = port_frame(t->port, "<raw>", 5, PROTOCOL_AS_IS);
+    blob = frame(t, "<raw>", 5, PROTOCOL_AS_IS);
     client_conn_send_blob(t->conn, blob);
     blob_unref(blob);
     client_conn_send(t->conn, "raw", 3, PROTOCOL_AS_IS);
@@ -300,7 +300,7 @@ static void messages_large_and_small_keep_their_order(void **state)
             struct blob *blob;
 
             memset(data, 'a' + (int)(n % 26), len);
-            blob = port_frame(t->port, data, len, PROTOCOL_AS_USUAL);
+            blob = frame(t, data, len, PROTOCOL_AS_USUAL);
             buf_append(&want, blob->data, blob->len);
             if (n % 2 == 0)
                 assert_int_equal(client_conn_send_blob(t->conn, blob), 0);
@@ -439,7 +439,7 @@ static void when_all_hold_too_much_who_holds_most_is_slow(void **state)
     UNTIL(t, (get_some(fds[31], &in), t->closed == 1));
     /* What waits for many is held once. */
     memset(data, 's', sizeof(data));
-    blob = port_frame(t->port, data, sizeof(data), PROTOCOL_AS_USUAL);
+    blob = frame(t, data, sizeof(data), PROTOCOL_AS_USUAL);
     for (int i = 0; i < 3000; i++)
         assert_int_equal(client_conn_send_blob(quick, blob), 0);
     assert_int_equal(port_counters(t->port)->queued, blob->len);
@@ -477,7 +477,7 @@ static void a_burst_within_a_turn_is_not_slowness(void **state)
         for (unsigned n = 0; n < 60; n++) {
             size_t len = n % 2 == 0 ? sizeof(data) : 100;
 
-            blob = port_frame(t->port, data, len, PROTOCOL_AS_USUAL);
+            blob = frame(t, data, len, PROTOCOL_AS_USUAL);
             assert_int_equal(
                 client_conn_send(t->conn, data, len, PROTOCOL_AS_USUAL), 0);
             want += blob->len;
@@ -533,7 +533,7 @@ static void what_a_client_did_not_get_is_counted(void **state)
     UNTIL(t, t->opened == 1);
     for (int i = 0; i < SENDS; i++) {
         size_t len = sizes[i % 8];
-        struct blob *blob = port_frame(t->port, data, len, PROTOCOL_AS_USUAL);
+        struct blob *blob = frame(t, data, len, PROTOCOL_AS_USUAL);
         int err = i % 3 == 0
                       ? client_conn_send_blob(t->conn, blob)
                       : client_conn_send(t->conn, data, len, PROTOCOL_AS_USUAL);
@@ -689,7 +689,7 @@ static void a_paused_client_loses_nothing(void **state)
                 put_text(t, fd, text);
             } else {
                 struct blob *blob =
-                    port_frame(t->port, text, strlen(text), PROTOCOL_AS_USUAL);
+                    frame(t, text, strlen(text), PROTOCOL_AS_USUAL);
 
                 put(t, fd, blob->data, blob->len);
                 blob_unref(blob);

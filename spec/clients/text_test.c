@@ -103,7 +103,7 @@ static void a_broadcast_is_checked_once(void **state)
         fd[i] = dial_upgraded(t, &in[i]);
         to[i] = t->conn;
     }
-    blob = port_frame(t->port, "all\xc3", 4, PROTOCOL_AS_USUAL);
+    blob = frame(t, "all\xc3", 4, PROTOCOL_AS_USUAL);
     for (size_t i = 0; i < 3; i++)
         client_conn_send_blob(to[i], blob);
     blob_unref(blob);
@@ -150,7 +150,7 @@ static void a_message_may_have_its_own_type(void **state)
         client_conn_send(t->conn, "hi\xff", 3, PROTOCOL_AS_BINARY);
         expect_frame(t, fd, &in, 0x82, "hi\xff", 3);
         assert_int_equal(repaired(t), 0);
-        blob = port_frame(t->port, "hi\xff", 3, PROTOCOL_AS_TEXT);
+        blob = frame(t, "hi\xff", 3, PROTOCOL_AS_TEXT);
         client_conn_send_blob(t->conn, blob);
         blob_unref(blob);
         expect_frame(t, fd, &in, 0x81, "hi" R, 5);
@@ -232,7 +232,7 @@ static void the_log_says_what_to_do_once_a_second(void **state)
 
     buf_clear(&lines);
     for (int i = 0; i < 1000; i++)
-        blob_unref(port_frame(t->port, "abc\xff\xfe", 5, PROTOCOL_AS_USUAL));
+        blob_unref(frame(t, "abc\xff\xfe", 5, PROTOCOL_AS_USUAL));
     assert_int_equal(repaired(t), 1000);
     assert_in_range(count_lines(), 1, 20); /* as many seconds, slowly */
     buf_append_byte(&lines, '\0');

@@ -454,6 +454,17 @@ static void link_drain(struct link_end *l)
     link_deliver(l);
 }
 
+static void put_label(struct buf *out, const struct label *label)
+{
+    assert(label_is_text(label->event, label->event_len));
+    assert(label_is_text(label->id, label->id_len));
+    label_put(out, label);
+}
+
+static const struct client_protocol event_stream = {
+    .goes_one_way = true, .put_label = put_label};
+
+/* Every other IPv6 client has an event stream. */
 static void socket_open(size_t i, bool ipv6)
 {
     struct socket *s = xcalloc(1, sizeof(*s));
@@ -462,6 +473,8 @@ static void socket_open(size_t i, bool ipv6)
     addr_parse(&peer, ipv6 ? "[2001:db8::7]:4321" : "192.0.2.7:4321");
     s->client = roster_add(world.commands.roster, &s->conn, &peer, 0);
     assert(s->client->id == ++world.last_id && world.last_id < WORLD_IDS);
+    s->client->streams = ipv6 && world.last_id % 2 == 0;
+    s->conn.protocol = s->client->streams ? &event_stream : NULL;
     world.sockets[i] = s;
     assert(router_forward(world.commands.router, s->client, FRAME_ON_CONNECT, 0,
                NULL, 0) == 0);
@@ -476,7 +489,8 @@ static void socket_ask(size_t i)
     s->admission = admissions_begin(
         world.admissions, &s->conn, (const uint8_t *)"a:0:{}", 6);
     if (!world.call)
-        world.call = calls_begin(world.calls, &world, &request);
+        world.call = calls_begin(world.calls, &world, &request,
+            i % 2 == 0 ? "shop sendToUid" : NULL);
     if (s->admission)
         world.sockets[i] = s;
     else
@@ -634,7 +648,7 @@ static void link_introduce(
     static const char *const offer[] = {"close_info", "client_addr",
         "handshake", "ack", "session", "name", "handshake_answer",
         "on_handshake", "limits", "types", "request", "on_request", "receipts",
-        NULL};
+        "api", NULL};
     static const char *const nothing[] = {NULL};
     char pair[16];
     struct cmdjson_tokens tokens = {

@@ -29,6 +29,7 @@ struct client_conn {
     enum client_conn_cause cause;
     bool destroyed;
     bool paused;
+    const struct client_protocol *protocol; /* NULL: its port's */
 };
 
 struct conn {
@@ -68,16 +69,37 @@ static struct blob *fake_frame(
     const char *ending = fake_ending(form);
     struct blob *b = blob_new(len + strlen(ending), NULL);
 
-    memcpy(b->data, data, len);
+    if (len > 0)
+        memcpy(b->data, data, len);
     memcpy(b->data + len, ending, strlen(ending));
     return b;
 }
 
-struct blob *port_frame(
-    struct port *io, const void *data, size_t len, enum protocol_form form)
+struct blob *port_frame(struct port *io, const struct client_protocol *p,
+    const struct protocol_message *what)
 {
+    struct buf bytes = {0};
+    struct blob *blob;
+
     fake_framed++;
-    return fake_frame(data, len, form);
+    if (what->label && p->put_label)
+        p->put_label(&bytes, what->label);
+    buf_append(&bytes, what->data, what->len);
+    blob = fake_frame(bytes.data, bytes.len, what->form);
+    buf_fini(&bytes);
+    return blob;
+}
+
+static unsigned fake_binary; /* messages that could not be sent for it */
+
+void port_count_binary(struct port *io)
+{
+    fake_binary++;
+}
+
+const struct client_protocol *client_conn_protocol(const struct client_conn *c)
+{
+    return c->protocol ? c->protocol : fake_protocol;
 }
 
 int client_conn_send_blob(struct client_conn *c, struct blob *framed)

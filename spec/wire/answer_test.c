@@ -184,6 +184,40 @@ static void what_there_may_be_once_is_there_once(void **state)
     buf_fini(&b);
 }
 
+/* Whether an answer to a request with that status and these parts is taken. */
+static bool replies(unsigned status, const char *kinds)
+{
+    struct buf b = {0};
+    struct answer a;
+    bool good;
+
+    answer_put_status(&b, status);
+    for (; *kinds; kinds++)
+        put_str(&b, (enum answer_kind) * kinds,
+            *kinds == ANSWER_SESSION  ? "a:0:{}"
+            : *kinds == ANSWER_STREAM ? ""
+                                      : "x");
+    good = answer_parse_reply(&a, b.data, b.len) == NULL;
+    buf_fini(&b);
+    return good;
+}
+
+static void a_stream_begins_with_what_a_client_has(void **state)
+{
+    assert_true(replies(200, "b"));
+    assert_true(replies(200, "e"));
+    assert_true(replies(200, "esuggg"));
+    assert_false(replies(201, "e"));
+    assert_false(replies(200, "eb"));
+    assert_false(replies(200, "ee"));
+    assert_false(replies(200, "es"
+                              "s"));
+    assert_false(replies(200, "ep"));
+    assert_false(replies(200, "u"));
+    assert_false(replies(200, "sb"));
+    assert_false(replies(404, "g"));
+}
+
 static void nothing_of_the_handshake_itself_may_be_set(void **state)
 {
     static const char *const good[] = {"Set-Cookie: a=1; Path=/", "a:b",
@@ -236,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_refusal_gives_nothing_and_no_other_has_a_body),
         cmocka_unit_test(what_it_gives_is_checked),
         cmocka_unit_test(what_there_may_be_once_is_there_once),
+        cmocka_unit_test(a_stream_begins_with_what_a_client_has),
         cmocka_unit_test(nothing_of_the_handshake_itself_may_be_set),
         cmocka_unit_test(there_is_a_limit_to_headers_and_body),
     };

@@ -18,6 +18,7 @@
  *                 DOOMED      no answer could be sent in time
  *   CALLING    -> ANSWERING   the owner has answered, or its time is over; of
  *                             a file at once
+ *                 OPEN        the answer makes it an event stream
  *                 LAST        a limit refuses it
  *   ANSWERING  -> REQUEST     all of the answer is sent
  *                 LAST        the same, and it was the last one
@@ -56,7 +57,7 @@ static const uint16_t table[CLIENT_CONN_STATES] = {
     [CLIENT_CONN_REQUEST] =
         TO(ASKING) | TO(CALLING) | TO(OPEN) | TO(LAST) | TO(DOOMED) | TO(DEAD),
     [CLIENT_CONN_ASKING] = TO(OPEN) | TO(LAST) | TO(DOOMED) | TO(DEAD),
-    [CLIENT_CONN_CALLING] = TO(ANSWERING) | TO(LAST) | TO(DEAD),
+    [CLIENT_CONN_CALLING] = TO(ANSWERING) | TO(OPEN) | TO(LAST) | TO(DEAD),
     [CLIENT_CONN_ANSWERING] = TO(REQUEST) | TO(LAST) | TO(DOOMED) | TO(DEAD),
     [CLIENT_CONN_OPEN] = TO(CLOSE_SENT) | TO(LAST) | TO(DOOMED) | TO(DEAD),
     [CLIENT_CONN_CLOSE_SENT] = TO(LAST) | TO(DOOMED) | TO(DEAD),
@@ -266,6 +267,17 @@ void client_conn_schedule(struct client_conn *c)
     turn_schedule(c->shared->turn, &c->task);
 }
 
+/* What the owner has said to a new client. */
+static int opened(struct client_conn *c, void *owner)
+{
+    c->owner = owner;
+    if (owner != NULL)
+        return 0;
+    client_conn_become(c, CLIENT_CONN_LAST);
+    queue_drop(&c->queue, &c->shared->pool);
+    return -EACCES;
+}
+
 int client_conn_open(
     struct client_conn *c, const struct client_conn_request *request)
 {
@@ -273,12 +285,17 @@ int client_conn_open(
 
     client_conn_become(c, CLIENT_CONN_OPEN);
     list_remove(&c->deadline);
-    c->owner = shared->ops->on_open(c, &c->peer, request, shared->arg);
-    if (c->owner != NULL)
-        return 0;
-    client_conn_become(c, CLIENT_CONN_LAST);
-    queue_drop(&c->queue, &shared->pool);
-    return -EACCES;
+    return opened(c, shared->ops->on_open(c, &c->peer, request, shared->arg));
+}
+
+int client_conn_open_stream(struct client_conn *c, const struct answer *said)
+{
+    struct client_shared *shared = c->shared;
+
+    client_conn_become(c, CLIENT_CONN_OPEN);
+    c->streams = true;
+    client_conn_expect(c, &shared->streaming, CLIENT_CONN_COMMENT_MS);
+    return opened(c, shared->ops->on_stream(c, &c->peer, said, shared->arg));
 }
 
 void client_conn_blame(struct client_conn *c, enum client_conn_cause cause,
@@ -359,6 +376,7 @@ void client_conn_sweep(struct client_shared *shared, uint64_t now)
     sweep_list(&shared->bodies, now, "body");
     sweep_list(&shared->calling, now, "request");
     sweep_list(&shared->idle, now, NULL);
+    sweep_list(&shared->streaming, now, "stream");
 }
 
 void client_conn_queue(struct client_conn *c, const void *data, size_t len)
@@ -417,13 +435,16 @@ static int queued(struct client_conn *c)
     return 0;
 }
 
-struct blob *client_conn_frame(struct client_shared *shared, const void *data,
-    size_t len, enum protocol_form form)
+struct blob *client_conn_frame(struct client_shared *shared,
+    const struct client_protocol *p, const struct protocol_message *what)
 {
     struct buf framed = {0};
     struct blob *blob;
 
-    protocol_put(shared->conf->protocol, shared, &framed, data, len, form);
+    if (what->label != NULL && p->put_label != NULL &&
+        what->form != PROTOCOL_AS_IS)
+        p->put_label(&framed, what->label);
+    protocol_put(p, shared, &framed, what->data, what->len, what->form);
     blob = blob_new(framed.len, &shared->counters.queued);
     if (framed.len > 0)
         memcpy(blob->data, framed.data, framed.len);
@@ -434,13 +455,15 @@ struct blob *client_conn_frame(struct client_shared *shared, const void *data,
 int client_conn_send(struct client_conn *c, const void *data, size_t len,
     enum protocol_form form)
 {
+    const struct client_protocol *p = client_conn_speaks(c);
     struct client_shared *shared = c->shared;
     struct buf *out;
     size_t before;
     int err;
 
     if (len > QUEUE_COPY_MAX) {
-        struct blob *blob = client_conn_frame(shared, data, len, form);
+        const struct protocol_message what = {data, len, form, NULL};
+        struct blob *blob = client_conn_frame(shared, p, &what);
 
         err = client_conn_send_blob(c, blob);
         blob_unref(blob);
@@ -451,7 +474,7 @@ int client_conn_send(struct client_conn *c, const void *data, size_t len,
         return err;
     out = queue_begin(&c->queue, &shared->pool);
     before = out->len;
-    protocol_put(shared->conf->protocol, shared, out, data, len, form);
+    protocol_put(p, shared, out, data, len, form);
     queue_commit(&c->queue, &shared->pool, out->len - before);
     return queued(c);
 }
@@ -468,7 +491,7 @@ int client_conn_send_blob(struct client_conn *c, struct blob *framed)
 
 void client_conn_ping(struct client_conn *c)
 {
-    const struct client_protocol *p = c->shared->conf->protocol;
+    const struct client_protocol *p = client_conn_speaks(c);
 
     if (p->ping == NULL || c->state != CLIENT_CONN_OPEN || c->pinged)
         return;
@@ -479,17 +502,18 @@ void client_conn_ping(struct client_conn *c)
 void client_conn_close(struct client_conn *c, enum client_conn_cause cause,
     int code, const char *reason)
 {
-    const struct client_protocol *p = c->shared->conf->protocol;
+    const struct client_protocol *p = client_conn_speaks(c);
 
     if (c->state != CLIENT_CONN_OPEN)
         return;
     client_conn_blame(
         c, cause, code, reason != NULL && *reason ? reason : NULL);
-    if (p->say_goodbye == NULL) {
+    if (p->say_goodbye != NULL)
+        p->say_goodbye(c, code, reason);
+    if (p->say_goodbye == NULL || p->goes_one_way) {
         client_conn_finish(c);
         return;
     }
-    p->say_goodbye(c, code, reason);
     client_conn_become(c, CLIENT_CONN_CLOSE_SENT);
     client_conn_expect(c, &c->shared->closing, CLIENT_CONN_CLOSE_TIMEOUT);
     client_conn_schedule(c);
@@ -503,6 +527,11 @@ void client_conn_destroy(struct client_conn *c, enum client_conn_cause cause)
     queue_drop(&c->queue, &c->shared->pool);
     c->stage->end(c);
     client_conn_doom(c);
+}
+
+const struct client_protocol *client_conn_protocol(const struct client_conn *c)
+{
+    return client_conn_speaks(c);
 }
 
 size_t client_conn_queued(const struct client_conn *c)
@@ -530,7 +559,8 @@ void client_conn_pause(struct client_conn *c)
     if (c->state != CLIENT_CONN_OPEN)
         return;
     c->sock.interest = SOCK_NOTHING;
-    list_remove(&c->deadline); /* its message must wait */
+    if (!c->streams)
+        list_remove(&c->deadline); /* its message must wait */
     sock_watch(&c->sock);
 }
 

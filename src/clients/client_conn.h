@@ -19,6 +19,7 @@
 #include "wire/httpcall.h"
 #include "wire/httphead.h"
 
+struct answer;
 struct client_conn; /* one client's socket */
 
 /* The upgrade request of a websocket client; borrowed during the callback. */
@@ -56,13 +57,18 @@ struct client_conn_end {
 };
 
 /* No callback runs inside a call about the same client, but
- * on_close() may run inside port_free(). */
+ * on_close() may run inside port_free(), and on_stream() inside
+ * exchange_reply(). */
 struct client_conn_ops {
     /* A new client. request is NULL unless the protocol is websocket. Returns
      * the owner's own pointer for it, or NULL to refuse (closed, no further
      * callback). */
     void *(*on_open)(struct client_conn *c, const union addr *peer,
         const struct client_conn_request *request, void *arg);
+    /* The same of one that has an event stream; said, borrowed, is the answer
+     * that made it one. */
+    void *(*on_stream)(struct client_conn *c, const union addr *peer,
+        const struct answer *said, void *arg);
     /* Whether upgrade requests are shown to the owner before anything is
      * answered; asked for each new connection. The three may be NULL. */
     bool (*asks)(void *arg);
@@ -108,6 +114,9 @@ struct client_conn_ops {
 int client_conn_send(struct client_conn *c, const void *data, size_t len,
     enum protocol_form form);
 int client_conn_send_blob(struct client_conn *c, struct blob *framed);
+
+/* What it speaks: its port's protocol, or an event stream's. */
+const struct client_protocol *client_conn_protocol(const struct client_conn *c);
 
 /* A websocket PING; nothing on the other protocols, or while the last one has
  * not left. */

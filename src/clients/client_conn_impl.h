@@ -18,8 +18,9 @@
 #include "clients/queue.h"
 #include "clients/sock.h"
 
-#define CLIENT_CONN_CLOSE_TIMEOUT 5000 /* ms from client_conn_close() on */
-#define CLIENT_CONN_LINGER_MS     1000 /* for its peer to read the end */
+#define CLIENT_CONN_CLOSE_TIMEOUT 5000  /* ms from client_conn_close() on */
+#define CLIENT_CONN_LINGER_MS     1000  /* for its peer to read the end */
+#define CLIENT_CONN_COMMENT_MS    15000 /* between comments in event streams */
 
 struct exchange;
 struct part;
@@ -78,12 +79,19 @@ struct client_conn {
     uint64_t bytes_in;
     uint64_t due; /* loop time in ms at which deadline ends */
     union addr peer;
-    uint16_t code;   /* of the Close frame; 0: it does not close */
-    uint8_t cause;   /* enum client_conn_cause, with code */
-    uint8_t state;   /* enum client_conn_state */
-    bool pinged : 1; /* a ping is queued */
-    bool reused : 1; /* it had a request before */
+    uint16_t code;    /* of the Close frame; 0: it does not close */
+    uint8_t cause;    /* enum client_conn_cause, with code */
+    uint8_t state;    /* enum client_conn_state */
+    bool pinged : 1;  /* a ping is queued */
+    bool reused : 1;  /* it had a request before */
+    bool streams : 1; /* it has an event stream, whatever its port speaks */
 };
+
+static inline const struct client_protocol *client_conn_speaks(
+    const struct client_conn *c)
+{
+    return c->streams ? &proto_sse : c->shared->conf->protocol;
+}
 
 /* What its peer says is listened to, as a client's. */
 static inline bool client_conn_is_heard(const struct client_conn *c)
@@ -106,6 +114,8 @@ void client_conn_free(struct client_conn *c);
 /* Ask the owner. 0, or -EACCES: refused, and what was queued is dropped. */
 int client_conn_open(
     struct client_conn *c, const struct client_conn_request *request);
+/* The same for an event stream, which said makes it. */
+int client_conn_open_stream(struct client_conn *c, const struct answer *said);
 /* Whether the table has this transition. */
 bool client_conn_may_become(
     enum client_conn_state from, enum client_conn_state to);
@@ -128,8 +138,8 @@ void client_conn_doom(struct client_conn *c);
 /* Queue bytes as they are; no limit holds them up, and nothing counts them. */
 void client_conn_queue(struct client_conn *c, const void *data, size_t len);
 /* Put a message in the form that it has on the wire, once for many. */
-struct blob *client_conn_frame(struct client_shared *shared, const void *data,
-    size_t len, enum protocol_form form);
+struct blob *client_conn_frame(struct client_shared *shared,
+    const struct client_protocol *p, const struct protocol_message *what);
 /* Room for a message of len bytes more? */
 bool client_conn_has_room(const struct client_conn *c, size_t len);
 /* End those that are over their time. */

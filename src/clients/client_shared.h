@@ -38,6 +38,7 @@ struct client_shared {
     /* Those that must get out of a state in time, the next one first. */
     struct list opening, receiving, closing, lingering;
     struct list bodies, calling, idle;      /* of requests, and between them */
+    struct list streaming;                  /* event streams: to a comment */
     struct list parts[CLIENT_SHARED_PARTS]; /* unfinished, by size */
     struct queue_pool pool;
     struct forwarded_trust trust;

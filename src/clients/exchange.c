@@ -14,6 +14,7 @@
 #include "clients/files.h"
 #include "clients/origin.h"
 #include "clients/part.h"
+#include "clients/recv.h"
 #include "clients/refusal.h"
 #include "clients/response.h"
 #include "util/alloc.h"
@@ -37,7 +38,8 @@ struct exchange {
     bool is_head;       /* its answer has no body */
     bool asks_leave;    /* a page's browser asks whether it may ask */
     bool keep_alive;
-    bool is_old; /* HTTP/1.0 */
+    bool is_old;     /* HTTP/1.0 */
+    bool is_foreign; /* a page of others asks */
 };
 
 static void expect(struct client_conn *c, struct list *list, double seconds)
@@ -131,6 +133,58 @@ static void begin_answer(struct client_conn *c, struct buf *reply)
     expect(c, &c->shared->opening, c->shared->conf->handshake_timeout);
 }
 
+static bool makes_stream(const struct answer *said)
+{
+    struct answer_part part;
+
+    return said != NULL && answer_find(said, ANSWER_STREAM, &part);
+}
+
+/* It becomes a client, under the rules of others: one of its address more, if
+ * that stands in the request, and welcome to the owner. False: refused. */
+static bool let_in(struct client_conn *c, const struct answer *said)
+{
+    struct exchange *e = c->exchange;
+    struct client_shared *shared = c->shared;
+    struct response_form form = form_of(c);
+    struct buf head = {0};
+
+    if (forwarded_trusts(&shared->trust, &c->peer)) {
+        c->peer = e->peer;
+        if (limits_count(&shared->limits, &c->peer, &c->limit) < 0)
+            return false;
+    }
+    form.streams = true;
+    form.keep_alive = false;
+    response_put_reply(&head, said, 200, &form);
+    client_conn_queue(c, head.data, head.len);
+    buf_fini(&head);
+    return client_conn_open_stream(c, said) == 0;
+}
+
+static void begin_stream(struct client_conn *c, const struct answer *said)
+{
+    struct buf rest = {0};
+
+    if (c->exchange->is_foreign) {
+        refuse(c, 403);
+        return;
+    }
+    if (!let_in(c, said)) {
+        refuse(c, 503);
+        return;
+    }
+    if (c->part != NULL)
+        buf_swap(&rest, &c->part->in);
+    end(c);
+    c->shared->counters.streams++;
+    c->stage = &recv_stage;
+    if (rest.len > 0)
+        recv_bytes(c, rest.data, rest.len);
+    buf_fini(&rest);
+    sock_watch(&c->sock);
+}
+
 void exchange_reply(
     struct client_conn *c, const struct answer *said, unsigned status)
 {
@@ -140,6 +194,10 @@ void exchange_reply(
 
     if (c->state != CLIENT_CONN_CALLING)
         return;
+    if (makes_stream(said) && !c->exchange->is_head) {
+        begin_stream(c, said);
+        return;
+    }
     if (said == NULL && c->exchange->rights != NULL) {
         put_problem(&problem, status);
         ours = answer_of(&problem);
@@ -390,6 +448,7 @@ static bool admit_origin(struct client_conn *c, const char *scheme)
         allowed != NULL && strcmp(head->method, "OPTIONS") == 0 &&
         httphead_find(head, "access-control-request-method") != NULL;
 
+    c->exchange->is_foreign = origin == ORIGIN_FOREIGN;
     if (origin == ORIGIN_FOREIGN && (asks_leave || !is_safe(head->method)))
         return false;
     if (origin == ORIGIN_LISTED) {

@@ -181,7 +181,7 @@ static void on_sweep(uv_timer_t *timer)
         list_empty(&shared->receiving) && list_empty(&shared->closing) &&
         list_empty(&shared->lingering) && list_empty(&shared->bodies) &&
         list_empty(&shared->calling) && list_empty(&shared->idle) &&
-        !trim_waits(shared))
+        list_empty(&shared->streaming) && !trim_waits(shared))
         uv_timer_stop(timer);
 }
 
@@ -220,6 +220,7 @@ static struct port *alloc_io(struct turn *turn, const struct port_conf *conf,
     list_init(&port->shared.bodies);
     list_init(&port->shared.calling);
     list_init(&port->shared.idle);
+    list_init(&port->shared.streaming);
     for (size_t i = 0; i < CLIENT_SHARED_PARTS; i++)
         list_init(&port->shared.parts[i]);
     port->shared.limits.max = conf->max_connections;
@@ -423,8 +424,13 @@ const struct port_counters *port_counters(const struct port *port)
     return &port->shared.counters;
 }
 
-struct blob *port_frame(
-    struct port *port, const void *data, size_t len, enum protocol_form form)
+struct blob *port_frame(struct port *port, const struct client_protocol *p,
+    const struct protocol_message *what)
 {
-    return client_conn_frame(&port->shared, data, len, form);
+    return client_conn_frame(&port->shared, p, what);
+}
+
+void port_count_binary(struct port *port)
+{
+    port->shared.counters.binary_refused++;
 }

@@ -70,11 +70,14 @@ const struct port_counters *port_counters(const struct port *port);
 
 const struct client_protocol *port_protocol(const struct port *port);
 
-/* Put a message in the form this protocol has on the wire, for many
- * client_conn_send_blob() calls. What is not UTF-8 in a text frame becomes
- * U+FFFD, counted and logged. The caller drops its reference, before it frees
- * port. */
-struct blob *port_frame(
-    struct port *port, const void *data, size_t len, enum protocol_form form);
+/* Put a message in the form that this protocol, one of its clients', has on the
+ * wire, for many client_conn_send_blob() calls. What is not UTF-8 in a text
+ * frame becomes U+FFFD, counted and logged. The caller drops its reference,
+ * before it frees port. */
+struct blob *port_frame(struct port *port, const struct client_protocol *p,
+    const struct protocol_message *what);
+
+/* A binary message was meant for a client whose protocol has none. */
+void port_count_binary(struct port *port);
 
 #endif /* GW_CLIENTS_PORT_H */

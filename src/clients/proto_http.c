@@ -1,6 +1,5 @@
-/* A port for requests alone (request.c, exchange.c): none of its connections
- * becomes a client, so that nothing is taken or put here but what is meant for
- * all ports alike. */
+/* A port for requests alone (request.c, exchange.c): what becomes a client has
+ * an event stream (proto_sse.c), so that nothing is taken or put here. */
 #include "clients/protocol.h"
 
 static size_t take_nothing(struct client_conn *c, uint8_t *data, size_t len)
@@ -17,6 +16,7 @@ static void put_as_is(struct client_shared *shared, struct buf *out,
 const struct client_protocol proto_http = {
     .name = "http",
     .begins_with_request = true,
+    .has_types = true,
     .take = take_nothing,
     .put = put_as_is,
 };

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "util/buf.h"
+#include "wire/label.h"
 
 struct client_conn;
 struct client_shared;
@@ -28,6 +29,14 @@ enum protocol_form {
     PROTOCOL_AS_IS, /* to a client, on every port: no framing */
 };
 
+/* A message to clients. */
+struct protocol_message {
+    const void *data; /* borrowed */
+    size_t len;
+    enum protocol_form form;
+    const struct label *label; /* borrowed; NULL: it has none */
+};
+
 struct client_protocol {
     const char *name; /* for people */
     /* A connection begins with an HTTP request and is a client once that was
@@ -35,9 +44,12 @@ struct client_protocol {
     bool begins_with_request;
     /* Such a request may ask to become a websocket. */
     bool upgrades;
-    /* Its messages are text or binary; PHP's values that are no strings go out
-     * as JSON. */
+    /* Its clients' messages are text or binary, or text; PHP's values that are
+     * no strings go out as JSON. */
     bool has_types;
+    /* Its client hears and does not speak: binary messages cannot be sent, and
+     * silence means nothing. */
+    bool goes_one_way;
     /* Deliver the whole messages at data, in place, by recv_deliver();
      * stop when c is not taken
      * (client_conn_is_taken()) any more. Returns the bytes used;
@@ -51,10 +63,13 @@ struct client_protocol {
     /* Append a message as it stands on the wire; form is not AS_IS. */
     void (*put)(struct client_shared *shared, struct buf *out, const void *data,
         size_t len, enum protocol_form form);
-    /* Queue a ping, which its peer must answer. NULL: it has none. */
-    void (*ping)(struct client_conn *c);
-    /* Queue a goodbye, which its peer must answer; reason may be NULL. NULL: it
+    /* Append what names a message, in front of it. NULL: names mean nothing. */
+    void (*put_label)(struct buf *out, const struct label *label);
+    /* Queue a ping, which its peer must answer unless it goes one way. NULL: it
      * has none. */
+    void (*ping)(struct client_conn *c);
+    /* Queue a goodbye, which its peer must answer unless it goes one way;
+     * reason may be NULL. NULL: it has none. */
     void (*say_goodbye)(struct client_conn *c, int code, const char *reason);
 };
 
@@ -69,8 +84,10 @@ static inline void protocol_put(const struct client_protocol *p,
         p->put(shared, out, data, len, form);
 }
 
-/* Requests and nothing else: it never has a client. */
+/* Requests and nothing else: its clients have event streams. */
 extern const struct client_protocol proto_http;
+/* What a request may become, on any port that has requests. */
+extern const struct client_protocol proto_sse;
 /* RFC 6455. */
 extern const struct client_protocol proto_websocket;
 /* GatewayWorker's Text, Frame and Tcp: lines; a length of 4 bytes in front;

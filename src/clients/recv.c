@@ -42,7 +42,7 @@ static bool has_kept(const struct client_conn *c)
 static bool goes_on(
     const struct client_conn *c, const uint8_t *data, size_t len)
 {
-    const struct client_protocol *p = c->shared->conf->protocol;
+    const struct client_protocol *p = client_conn_speaks(c);
 
     return c->part->partial && p->goes_on != NULL && p->goes_on(c, data, len);
 }
@@ -67,7 +67,7 @@ static void drain_kept(struct client_conn *c)
     size_t used;
 
     buf_swap(&all, &c->part->in);
-    used = c->shared->conf->protocol->take(c, all.data, all.len);
+    used = client_conn_speaks(c)->take(c, all.data, all.len);
     if (used == 0 && client_conn_is_heard(c)) {
         struct part *p = part_need(c);
 
@@ -102,7 +102,7 @@ void recv_bytes(struct client_conn *c, uint8_t *data, size_t len)
         part_changed(c, false);
         return;
     }
-    used = c->shared->conf->protocol->take(c, data, len);
+    used = client_conn_speaks(c)->take(c, data, len);
     keep(c, data + used, len - used);
     part_changed(c, used > 0);
 }
@@ -142,8 +142,21 @@ static void crowded(struct client_conn *c)
     recv_fail(c, CLIENT_CONN_BUSY, 1013, "too many unfinished messages");
 }
 
+/* An event stream has had nothing for a while, or a lot: a proxy in between
+ * must not take it for dead. */
+static bool late(struct client_conn *c)
+{
+    if (!c->streams || c->state != CLIENT_CONN_OPEN)
+        return false;
+    if (c->queue.len == 0)
+        client_conn_ping(c);
+    client_conn_expect(c, &c->shared->streaming, CLIENT_CONN_COMMENT_MS);
+    return true;
+}
+
 const struct client_stage recv_stage = {
     .recv = hear,
+    .late = late,
     .turn = turn,
     .crowded = crowded,
     .end = part_drop,

@@ -124,6 +124,17 @@ static void put_origin(struct buf *out, const char *origin)
         origin);
 }
 
+/* Nothing in between may keep it, or wait for more of it (nginx). */
+static void put_stream_headers(struct buf *out, const struct answer *said)
+{
+    if (!answer_has_header(said, "content-type"))
+        buf_append_str(out, "content-type: text/event-stream\r\n");
+    if (!answer_has_header(said, "cache-control"))
+        buf_append_str(out, "cache-control: no-store\r\n");
+    if (!answer_has_header(said, "x-accel-buffering"))
+        buf_append_str(out, "x-accel-buffering: no\r\n");
+}
+
 void response_put_reply(struct buf *out, const struct answer *said,
     unsigned status, const struct response_form *form)
 {
@@ -149,7 +160,9 @@ void response_put_reply(struct buf *out, const struct answer *said,
             !answer_has_header(said, "access-control-allow-origin")))
         put_origin(out, form->origin);
     put_connection(out, form);
-    if (has_body(status))
+    if (form->streams)
+        put_stream_headers(out, said);
+    else if (has_body(status))
         buf_printf(
             out, "content-length: %" PRIu64 "\r\n", body.len + form->follows);
     buf_append_str(out, "\r\n");

@@ -40,6 +40,7 @@ struct response_form {
     bool varies;        /* with the page that asks … */
     const char *origin; /* … and this one's may read it; NULL: nobody's */
     uint64_t follows;   /* bytes of the body, if said has none */
+    bool streams;       /* until the connection ends */
 };
 void response_put_reply(struct buf *out, const struct answer *said,
     unsigned status, const struct response_form *form);

@@ -184,14 +184,20 @@ static int admit_part(
 int admissions_apply(
     const struct admission *admission, struct roster *roster, struct client *c)
 {
+    return admissions_apply_answer(&admission->answer, roster, c);
+}
+
+int admissions_apply_answer(
+    const struct answer *said, struct roster *roster, struct client *c)
+{
     struct answer_part part;
     size_t at = 0;
 
-    while (answer_next(&admission->answer, &at, &part)) {
+    while (answer_next(said, &at, &part)) {
         int err = admit_part(roster, c, &part);
 
         if (err < 0) {
-            log_warn("client refused, what onHandshake gave it is not valid "
+            log_warn("client refused, what its script gave it is not valid "
                      "err=%s",
                 strerror(-err));
             return err;

@@ -46,6 +46,10 @@ void admissions_forget(struct admissions *a, struct admission *admission);
 int admissions_apply(
     const struct admission *admission, struct roster *roster, struct client *c);
 
+/* The same by an answer alone. */
+int admissions_apply_answer(
+    const struct answer *said, struct roster *roster, struct client *c);
+
 /* A worker's answer: the number of the question in connection_id; the body, a
  * string, "0" or a status, a space and a reason; else wire/answer.h. One that
  * is not valid refuses with 500, and is logged. Answers that nobody waits for

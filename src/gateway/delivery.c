@@ -13,9 +13,15 @@
 
 /* What a command is to send. */
 struct message {
-    const uint8_t *data; /* borrowed */
-    size_t len;
-    enum protocol_form form;
+    struct protocol_message what;
+    struct label label;
+};
+
+/* One message as each of two protocols has it on the wire: clients of a port
+ * speak its own, or have an event stream. */
+struct framed {
+    const struct client_protocol *protocol[2];
+    struct blob *blob[2]; /* owned; NULL: not needed yet */
 };
 
 /* What PHP sends as a string, never serialized. */
@@ -50,12 +56,12 @@ __attribute__((noinline)) static int read_value(
 
     buf_clear(&d->json);
     buf_shrink(&d->json, JSON_KEEP);
-    if (port_protocol(d->port)->has_types && m->form != PROTOCOL_AS_IS)
+    if (port_protocol(d->port)->has_types && m->what.form != PROTOCOL_AS_IS)
         err = is_scalar(f) ? -EPROTO
                            : phpjson_put_value(&d->json, f->body, f->body_len);
     if (err == 0) {
-        m->data = d->json.data;
-        m->len = d->json.len;
+        m->what.data = d->json.data;
+        m->what.len = d->json.len;
         return 0;
     }
     if (log_may(&d->faults, "messages that cannot be sent", FAULT_LINES, 1000))
@@ -73,12 +79,38 @@ static enum protocol_form form_of(const struct frame *f)
     return f->flag & FRAME_FLAG_BINARY ? PROTOCOL_AS_BINARY : PROTOCOL_AS_TEXT;
 }
 
+/* The label in front of a message. */
+static bool read_label(
+    struct delivery *d, const struct frame *f, struct message *m)
+{
+    ssize_t used = label_read(&m->label, f->body, f->body_len);
+
+    if (used < 0) {
+        if (log_may(
+                &d->faults, "messages that cannot be sent", FAULT_LINES, 1000))
+            log_warn("message whose label is not valid cannot be sent cmd=%s",
+                frame_cmd_name(f->cmd));
+        return false;
+    }
+    m->what.data = f->body + used;
+    m->what.len = f->body_len - (size_t)used;
+    m->what.label = &m->label;
+    return true;
+}
+
 /* The message in f's body. False: there is none that can be sent, logged. */
 static bool read_message(
     struct delivery *d, const struct frame *f, struct message *m)
 {
-    *m = (struct message){f->body, f->body_len, form_of(f)};
+    m->what = (struct protocol_message){f->body, f->body_len, form_of(f), NULL};
+    if (f->flag & FRAME_FLAG_LABEL)
+        return read_label(d, f, m);
     return (f->flag & FRAME_FLAG_STRING) || read_value(d, f, m) == 0;
+}
+
+static bool can_have(const struct client_protocol *p, const struct message *m)
+{
+    return !p->goes_one_way || m->what.form != PROTOCOL_AS_BINARY;
 }
 
 /* How many messages err means: -ENOBUFS is counted by port. */
@@ -90,29 +122,65 @@ static size_t count_dropped(int err)
 size_t delivery_to_one(
     struct delivery *d, const struct client *c, const struct frame *f)
 {
+    const struct client_protocol *p = client_conn_protocol(c->conn);
     struct message m;
+    struct blob *framed;
+    size_t dropped;
 
     if (!read_message(d, f, &m))
         return 1;
-    return count_dropped(client_conn_send(c->conn, m.data, m.len, m.form));
+    if (!can_have(p, &m)) {
+        port_count_binary(d->port);
+        return 0;
+    }
+    if (!m.what.label || !p->put_label)
+        return count_dropped(
+            client_conn_send(c->conn, m.what.data, m.what.len, m.what.form));
+    framed = port_frame(d->port, p, &m.what);
+    dropped = count_dropped(client_conn_send_blob(c->conn, framed));
+    blob_unref(framed);
+    return dropped;
+}
+
+/* The message as that protocol has it; NULL: it cannot. */
+static struct blob *frame_for(struct delivery *d, struct framed *framed,
+    const struct client_protocol *p, const struct message *m)
+{
+    size_t i = framed->protocol[0] == NULL || framed->protocol[0] == p ? 0 : 1;
+
+    if (!can_have(p, m)) {
+        port_count_binary(d->port);
+        return NULL;
+    }
+    if (!framed->blob[i]) {
+        framed->protocol[i] = p;
+        framed->blob[i] = port_frame(d->port, p, &m->what);
+    }
+    return framed->blob[i];
 }
 
 size_t delivery_to_picked(
     struct delivery *d, const struct picked *picked, const struct frame *f)
 {
+    struct framed framed = {0};
     size_t dropped = 0;
     struct message m;
-    struct blob *framed;
 
     if (picked->count == 0)
         return 0;
     if (!read_message(d, f, &m))
         return 1;
-    framed = port_frame(d->port, m.data, m.len, m.form);
-    for (size_t i = 0; i < picked->count; i++)
-        dropped += count_dropped(
-            client_conn_send_blob(picked->items[i]->conn, framed));
-    blob_unref(framed);
+    for (size_t i = 0; i < picked->count; i++) {
+        struct client_conn *conn = picked->items[i]->conn;
+        struct blob *blob =
+            frame_for(d, &framed, client_conn_protocol(conn), &m);
+
+        if (blob)
+            dropped += count_dropped(client_conn_send_blob(conn, blob));
+    }
+    for (size_t i = 0; i < 2; i++)
+        if (framed.blob[i])
+            blob_unref(framed.blob[i]);
     return dropped;
 }
 

@@ -92,6 +92,25 @@ static void *on_open(struct client_conn *conn, const union addr *peer,
     return c;
 }
 
+static void *on_stream(struct client_conn *conn, const union addr *peer,
+    const struct answer *said, void *arg)
+{
+    struct gateway *g = arg;
+    struct client *c;
+
+    if (g->state != GATEWAY_SERVING || is_busy(g))
+        return NULL;
+    c = roster_add(g->roster, conn, peer, heartbeat_ticks(g->loop));
+    c->streams = true;
+    if (admissions_apply_answer(said, g->roster, c) < 0) {
+        let_go(g, c);
+        return NULL;
+    }
+    g->sockets++;
+    forward(g, c, FRAME_ON_CONNECT, NULL, 0);
+    return c;
+}
+
 static bool is_ping(const char *ping, const void *data, size_t len)
 {
     return strlen(ping) == len && memcmp(ping, data, len) == 0;
@@ -205,6 +224,7 @@ const struct client_conn_ops gateway_client_ops = {
     .on_request = on_request,
     .on_request_end = on_request_end,
     .on_open = on_open,
+    .on_stream = on_stream,
     .on_message = on_message,
     .on_activity = on_activity,
     .on_close = on_close,

@@ -59,7 +59,7 @@ static void visit(struct heartbeat *h, struct client *c, uint32_t now)
 {
     uint32_t silence = now - c->seen;
 
-    if (c->paused) { /* silent because nobody reads */
+    if (c->paused || c->streams) { /* nobody reads, or it never speaks */
         c->seen = now;
     } else if (h->deadline > 0 && silence >= h->deadline && !h->merciful) {
         client_conn_destroy(c->conn, CLIENT_CONN_TIMEOUT);

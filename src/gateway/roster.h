@@ -68,6 +68,7 @@ struct client {
     uint8_t paused;         /* enum roster_pause; 0: it is read from */
     bool gone : 1;          /* its ON_CLOSE is with the router */
     bool session_known : 1; /* its worker has its session as it is */
+    bool streams : 1; /* it has an event stream: its silence says nothing */
     uint32_t unbegun; /* bytes of its events that workers have not begun */
     struct router_wait *wait; /* owned by the router; NULL: nothing waits */
 };

@@ -170,6 +170,8 @@ static void send_event(struct router *r, struct router_worker *w,
         f.body_len = 0;
     if (w->features.types)
         f.flag |= e->type;
+    if (c->streams && w->features.types)
+        f.flag |= FRAME_FLAG_STREAM;
     if (e->again && w->given)
         f.flag |= FRAME_FLAG_AGAIN;
     if (c->peer.sa.sa_family == AF_INET6 && w->features.client_addr) {

@@ -59,6 +59,7 @@ static struct departed *revive(struct regiving *g, const struct frame *f)
     }
     d = add_departed(g, roster_revive(f->connection_id, &peer));
     d->revived = true;
+    d->client->streams = f->flag & FRAME_FLAG_STREAM;
     return d;
 }
 

@@ -53,20 +53,43 @@ static void note_bytes(
     lua_pop(L, 1);
 }
 
-/* The message at arg, and flag, how it is to be sent. */
-static void check_message(lua_State *L, struct frame *f, int arg, uint8_t flag)
+/* Put the label in front of the message; both stay on the stack. */
+static void add_label(lua_State *L, struct frame *f, const struct label *label)
+{
+    struct buf *body = lbuf_push(L);
+
+    label_put(body, label);
+    buf_append(body, f->body, f->body_len);
+    f->body = body->data;
+    f->body_len = body->len;
+}
+
+/* The message at arg, and how it is to be sent. */
+static void check_message(
+    lua_State *L, struct frame *f, int arg, const struct loptions *o)
 {
     const struct worker_conf *conf = vm_conf(vm_of(L));
 
     f->body = (const uint8_t *)largs_message(L, arg, &f->body_len);
-    f->flag |= flag;
-    if (conf->on_bytes && !(flag & (FRAME_FLAG_RAW | FRAME_FLAG_BINARY)))
+    f->flag |= o->flag;
+    if (conf->on_bytes && !(o->flag & (FRAME_FLAG_RAW | FRAME_FLAG_BINARY)))
         note_bytes(L, conf, f);
+    if (o->flag & FRAME_FLAG_LABEL)
+        add_label(L, f, &o->label);
 }
 
+/* Most have no options. */
 static void check_sent(lua_State *L, struct frame *f, int arg, int options)
 {
-    check_message(L, f, arg, loptions_send_flag(L, options));
+    static const struct loptions none;
+    struct loptions o;
+
+    if (lua_isnoneornil(L, options)) {
+        check_message(L, f, arg, &none);
+        return;
+    }
+    loptions_read(L, options, LOPTIONS_SEND, &o);
+    check_message(L, f, arg, &o);
 }
 
 /* sendToAll(message, client_ids, exclude, options) */
@@ -158,7 +181,7 @@ static void check_close(lua_State *L, struct frame *f, int arg)
                 arg + 1));
     loptions_read(L, arg + 1, LOPTIONS_CLOSE, &o);
     if (!lua_isnoneornil(L, arg))
-        check_message(L, f, arg, o.flag);
+        check_message(L, f, arg, &o);
     if (o.close.code == 0)
         return;
     ext = lsend_ext(L);

@@ -81,6 +81,32 @@ static void read_reason(const struct reading *r)
         fail(r, "option reason must be UTF-8, without a NUL");
 }
 
+static void read_label(
+    const struct reading *r, const char *name, const char **text, size_t *len)
+{
+    check_type(r, name, LUA_TSTRING);
+    *text = lua_tolstring(r->L, -1, len);
+    if (!label_is_text(*text, *len))
+        fail(r, lua_pushfstring(r->L,
+                    "option %s must be UTF-8 of at most %d bytes, without line "
+                    "breaks",
+                    name, LABEL_TEXT_MAX));
+}
+
+static void read_event(const struct reading *r)
+{
+    struct label *label = &r->out->label;
+
+    read_label(r, "event", &label->event, &label->event_len);
+}
+
+static void read_id(const struct reading *r)
+{
+    struct label *label = &r->out->label;
+
+    read_label(r, "id", &label->id, &label->id_len);
+}
+
 static void read_timeout(const struct reading *r)
 {
     check_type(r, "timeout", LUA_TNUMBER);
@@ -96,6 +122,8 @@ static const struct option {
 } options[] = {
     {"raw", ALL, read_raw},
     {"binary", ALL, read_binary},
+    {"event", ALL, read_event},
+    {"id", ALL, read_id},
     {"code", CLOSE, read_code},
     {"reason", CLOSE, read_reason},
     {"timeout", LOPTIONS_CLOSE_MANY, read_timeout},
@@ -174,6 +202,11 @@ void loptions_read(
     luaL_argcheck(L,
         !(out->flag & FRAME_FLAG_RAW) || !(out->flag & FRAME_FLAG_TYPES), arg,
         "raw bytes have no type: give raw or binary");
+    if (out->label.event_len + out->label.id_len > 0) {
+        luaL_argcheck(L, !(out->flag & FRAME_FLAG_RAW), arg,
+            "raw bytes have no event and no id");
+        out->flag |= FRAME_FLAG_LABEL;
+    }
     if (out->close.reason && out->close.code == 0)
         out->close.code = 1000;
 }

@@ -13,11 +13,12 @@
 #include <lua.h>
 #include <stdint.h>
 
+#include "wire/label.h"
 #include "wire/wsframe.h"
 
 /* What a call takes. */
 enum loptions_call {
-    LOPTIONS_SEND = 1,       /* raw, binary */
+    LOPTIONS_SEND = 1,       /* raw, binary, event, id */
     LOPTIONS_CLOSE = 2,      /* also code and reason */
     LOPTIONS_CLOSE_MANY = 4, /* … and timeout, which lua/gateway.lua reads */
 };
@@ -26,21 +27,11 @@ struct loptions {
     uint8_t flag; /* for the frame: FRAME_FLAG_RAW or one of FRAME_FLAG_TYPES */
     /* Borrowed from the table. Code 0: neither code nor reason is given. */
     struct wsframe_close close;
+    struct label label; /* likewise; both lengths 0: there is none */
 };
 
 /* Those at arg: a table, raw alone, or nothing. */
 void loptions_read(
     lua_State *L, int arg, enum loptions_call call, struct loptions *out);
-
-/* The flag alone, for a send. Most have none. */
-static inline uint8_t loptions_send_flag(lua_State *L, int arg)
-{
-    struct loptions o;
-
-    if (lua_isnoneornil(L, arg))
-        return 0;
-    loptions_read(L, arg, LOPTIONS_SEND, &o);
-    return o.flag;
-}
 
 #endif /* GW_LUALIB_LOPTIONS_H */

@@ -8,16 +8,20 @@
 #include <string.h>
 
 #include "lualib/largs.h"
+#include "lualib/lbegin.h"
 #include "lualib/lheaders.h"
 #include "lualib/ljson.h"
 #include "util/log.h"
 #include "util/typos.h"
 #include "wire/answer.h"
 
-#define KEYS "give status, headers, and one of body, json and redirect"
+#define KEYS "give status, headers, and one of body, json, redirect and stream"
 
-static const char *const keys[] = {
-    "status", "headers", "body", "json", "redirect", NULL};
+static const char *const keys[] = {"status", "headers", "session", "uid",
+    "groups", "body", "json", "redirect", "stream", NULL};
+
+#define BEGINS   2 /* from there on: of an event stream */
+#define CONTENTS 5 /* from there on: one of them */
 
 /* What is being read. */
 struct reading {
@@ -26,6 +30,8 @@ struct reading {
     struct buf *out;
     const char *content; /* the key of what it says, or NULL */
     const char *type;    /* of the body, unless the script says another */
+    const struct handshakes_rules *rules; /* for an event stream */
+    bool begins;                          /* it says what that begins with */
 };
 
 /* What is wrong, as text on top of the stack. */
@@ -106,6 +112,26 @@ static const char *put_redirect(struct reading *r)
     return NULL;
 }
 
+/* Whether the value on top is the word of the one kind of stream. */
+static bool is_sse(lua_State *L)
+{
+    return lua_type(L, -1) == LUA_TSTRING &&
+           strcmp(lua_tostring(L, -1), "sse") == 0;
+}
+
+static const char *put_stream(struct reading *r)
+{
+    const char *wrong;
+
+    if (!is_sse(r->L))
+        return WRONG(r, "a stream that is not \"sse\"");
+    if (get(r, "status") != LUA_TNIL)
+        return WRONG(r, "a table with status and stream; leave status out");
+    answer_put(r->out, ANSWER_STREAM, NULL, 0);
+    wrong = lbegin_put(r->L, r->t, r->rules, r->out);
+    return wrong ? WRONG(r, "a table in which %s", wrong) : NULL;
+}
+
 /* Behind the headers of the script. */
 static void put_type(struct reading *r)
 {
@@ -155,8 +181,10 @@ static const char *check_key(struct reading *r)
     for (size_t i = 0; keys[i]; i++) {
         if (strcmp(keys[i], key) != 0 || strlen(key) != len)
             continue;
-        if (i < 2)
+        if (i < CONTENTS) {
+            r->begins = r->begins || i >= BEGINS;
             return NULL;
+        }
         if (r->content)
             return WRONG(r, "a table with both %s and %s; give one of them",
                 r->content, key);
@@ -191,14 +219,18 @@ static const char *read_table(struct reading *r)
     static const struct {
         const char *key;
         const char *(*put)(struct reading *r);
-    } contents[] = {
-        {"body", put_body}, {"json", put_json}, {"redirect", put_redirect}};
-    bool redirects;
+    } contents[] = {{"body", put_body}, {"json", put_json},
+        {"redirect", put_redirect}, {"stream", put_stream}};
+    bool redirects, streams;
     const char *wrong = check_keys(r);
 
     if (wrong)
         return wrong;
     redirects = r->content && strcmp(r->content, "redirect") == 0;
+    streams = r->content && strcmp(r->content, "stream") == 0;
+    if (r->begins && !streams)
+        return WRONG(r, "a table with session, uid or groups, which an event "
+                        "stream begins with; give stream = \"sse\"");
     get(r, "status");
     wrong = put_status(r, redirects ? 302 : 200);
     if (wrong)
@@ -225,10 +257,11 @@ static const char *read_text(struct reading *r, int first)
     return put_body(r);
 }
 
-const char *lresponse_read(lua_State *L, struct buf *out)
+const char *lresponse_read(
+    lua_State *L, const struct handshakes_rules *rules, struct buf *out)
 {
     int first = lua_gettop(L) - 2;
-    struct reading r = {.L = L, .t = first, .out = out};
+    struct reading r = {.L = L, .t = first, .out = out, .rules = rules};
     const char *wrong;
 
     luaL_checkstack(L, 32, "onRequest");

@@ -383,6 +383,10 @@ static void push_server(lua_State *L, const struct coro_client *client)
     lua_pushstring(L, gateways_name(vm_gateways(vm_of(L)), client->id.local_ip,
                           client->id.local_port));
     lua_setfield(L, -2, "GATEWAY_NAME");
+    if (client->streams) {
+        lua_pushliteral(L, "sse");
+        lua_setfield(L, -2, "PROTOCOL");
+    }
     client_id_format(id, &client->id);
     lua_pushstring(L, id);
     lua_setfield(L, -2, "GATEWAY_CLIENT_ID");

@@ -114,6 +114,11 @@ const struct counter counters_gateway[] = {
         "requests answered with 504 because of request_timeout"),
     GATEWAY("bodies_timed_out", COUNTER, NUMBER, port.bodies_timed_out,
         "requests answered with 408 because of body_timeout"),
+    GATEWAY("streams", COUNTER, NUMBER, port.streams,
+        "clients that had an event stream"),
+    GATEWAY("binary_refused", COUNTER, NUMBER, port.binary_refused,
+        "binary messages for clients with an event stream, which cannot have "
+        "them"),
     GATEWAY("api_calls", COUNTER, NUMBER, port.api_calls,
         "calls of the push API given to workers"),
     GATEWAY("api_wrong_keys", COUNTER, NUMBER, port.api_wrong_keys,

@@ -188,8 +188,8 @@ static const char *check_part(bool refuses, const struct answer_part *part)
 
 static const char *check_counts(const struct answer *a)
 {
-    static const enum answer_kind once[] = {
-        ANSWER_BODY, ANSWER_SUBPROTOCOL, ANSWER_SESSION, ANSWER_UID};
+    static const enum answer_kind once[] = {ANSWER_BODY, ANSWER_STREAM,
+        ANSWER_SUBPROTOCOL, ANSWER_SESSION, ANSWER_UID};
     struct answer_part part;
     size_t bytes = 0;
 
@@ -247,9 +247,24 @@ const char *answer_parse(struct answer *a, const uint8_t *data, size_t len)
 static const char *check_reply_part(
     const struct answer *a, const struct answer_part *part)
 {
-    if (part->kind == ANSWER_HEADER)
-        return check_header(part);
-    return part->kind == ANSWER_BODY ? NULL : "what no answer has";
+    if (part->kind == ANSWER_BODY || part->kind == ANSWER_STREAM)
+        return NULL;
+    return part->kind == ANSWER_SUBPROTOCOL ? "what no answer has"
+                                            : check_part(false, part);
+}
+
+/* NULL, or what keeps it from being an event stream, or from beginning as one.
+ */
+static const char *check_stream(const struct answer *a)
+{
+    size_t begins = answer_count(a, ANSWER_SESSION) +
+                    answer_count(a, ANSWER_UID) + answer_count(a, ANSWER_GROUP);
+
+    if (answer_count(a, ANSWER_STREAM) == 0)
+        return begins > 0 ? "what only a client has" : NULL;
+    return a->status != 200 || answer_count(a, ANSWER_BODY) > 0
+               ? "an event stream with a status, or a body"
+               : NULL;
 }
 
 const char *answer_parse_reply(
@@ -257,6 +272,8 @@ const char *answer_parse_reply(
 {
     const char *fault = parse(a, data, len, check_reply_part);
 
+    if (!fault)
+        fault = check_stream(a);
     if (!fault &&
         (a->status < ANSWER_REPLY_MIN || a->status > ANSWER_STATUS_MAX))
         return "a status that there is not";

@@ -34,6 +34,9 @@ enum answer_kind {
     ANSWER_HEADER = 'h', /* "Set-Cookie: a=1"; any number */
     /* of a refusal, or the answer to a request: */
     ANSWER_BODY = 'b',
+    /* of the answer to a request: it becomes an event stream, of which the next
+     * three say how it begins; no bytes */
+    ANSWER_STREAM = 'e',
     /* of one that lets in: */
     ANSWER_SUBPROTOCOL = 'p',
     ANSWER_SESSION = 's', /* a serialized array */
@@ -71,7 +74,8 @@ struct answer answer_of(const struct buf *bytes);
  * with it: static, for the log. */
 const char *answer_parse(struct answer *a, const uint8_t *data, size_t len);
 
-/* The same of an answer to a request: its body may have any length. */
+/* The same of an answer to a request: its body may have any length. One that
+ * makes it an event stream has status 200, and no body. */
 const char *answer_parse_reply(
     struct answer *a, const uint8_t *data, size_t len);
 

@@ -39,6 +39,10 @@
 #define FRAME_FLAG_TEXT   0x04
 #define FRAME_FLAG_BINARY 0x08
 #define FRAME_FLAG_TYPES  (FRAME_FLAG_TEXT | FRAME_FLAG_BINARY)
+/* Between the same: in front of a message to clients stands a label (label.h);
+ * and in events, the client has an event stream. */
+#define FRAME_FLAG_LABEL  0x10
+#define FRAME_FLAG_STREAM 0x10
 
 /* The largest packet where packet_max (0: not set) is the configuration's. */
 static inline size_t frame_max(size_t packet_max)

@@ -28,6 +28,7 @@ struct coro_client {
     /* Served for a connection that is no client yet: the script does not see
      * it as one, but a script that ends lets it finish. */
     bool nobody;
+    bool streams;     /* it has an event stream */
     bool has_session; /* lualib's mark: false when the event begins */
 };
 

@@ -241,6 +241,7 @@ static void run(struct mailbox *m, const struct event *e)
         .client_ip = e->f.client_ip,
         .client_port = e->f.client_port,
         .gateway_port = e->f.gateway_port,
+        .streams = e->f.flag & FRAME_FLAG_STREAM,
     };
     memcpy(m->client.client_ip6, e->f.client_ip6, FRAME_IPV6_LEN);
     session_begin(m);

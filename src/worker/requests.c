@@ -103,10 +103,24 @@ static int check_size(lua_State *L, struct dispatch_request *r)
     return 0;
 }
 
+/* What an event stream of that gateway may begin with. */
+static struct handshakes_rules rules_of(const struct dispatch_request *r)
+{
+    const struct gateways *g = r->d->gateways;
+    size_t session_max = gateways_session_max(g, r->from.ip, r->from.port);
+    unsigned groups_max = gateways_groups_max(g, r->from);
+
+    return (struct handshakes_rules){
+        .session_max = session_max > 0 ? session_max : SIZE_MAX,
+        .groups_max = groups_max > 0 ? groups_max : SIZE_MAX,
+    };
+}
+
 /* What the handler has returned: the three values on top. */
 static int take_answer(lua_State *L, int status, lua_KContext ctx)
 {
     struct dispatch_request *r = (struct dispatch_request *)ctx;
+    const struct handshakes_rules rules = rules_of(r);
     const char *wrong;
 
     if (lua_isnil(L, -3) && !lua_isnil(L, -2))
@@ -115,7 +129,7 @@ static int take_answer(lua_State *L, int status, lua_KContext ctx)
         say(r, 404, "Not Found");
         return 0;
     }
-    wrong = vm_of(L)->requests->read(L, &r->answer);
+    wrong = vm_of(L)->requests->read(L, &rules, &r->answer);
     if (wrong)
         return callbacks_raise(
             L, "onRequest", lua_pushfstring(L, "returned %s", wrong));

@@ -2,6 +2,7 @@
  * in which order with what they are told of their events (acks.h). */
 #include <errno.h>
 
+#include "wire/label.h"
 #include "worker/gateways_impl.h"
 
 /* An address in one word. It comes from the system's own registers: nobody else
@@ -82,6 +83,30 @@ static int put_without_types(struct peer *p, const struct frame *f)
     return 0;
 }
 
+/* gwrun's own gateways tell their limits, to programs too. */
+static bool takes_label(const struct peer *p, const struct frame *f)
+{
+    return !(f->flag & FRAME_FLAG_LABEL) || p->types || p->session_max > 0;
+}
+
+/* Only event streams have labels, and only gwrun's gateways have those. */
+static int put_without_label(struct peer *p, const struct frame *f)
+{
+    struct frame plain = *f;
+    struct label label;
+    ssize_t used = label_read(&label, f->body, f->body_len);
+
+    if (used < 0)
+        return -EPROTO;
+    plain.flag &= (uint8_t)~FRAME_FLAG_LABEL;
+    plain.body += used;
+    plain.body_len -= (size_t)used;
+    if (!takes(p, &plain))
+        return put_without_types(p, &plain);
+    peer_put(p, &plain);
+    return 0;
+}
+
 static int send_to(struct peer *p, const struct frame *f)
 {
     int err = 0;
@@ -90,6 +115,8 @@ static int send_to(struct peer *p, const struct frame *f)
         err = -ENOTCONN;
     else if (conn_is_full(p->commands))
         err = -ENOBUFS;
+    else if (!takes_label(p, f))
+        err = put_without_label(p, f);
     else if (!takes(p, f))
         err = put_without_types(p, f);
     else
