@@ -147,6 +147,12 @@ function Connection:close()
   self.closed = true
 end
 
+-- Websocket.
+
+M.websocket = { user_agent = "gwrun" }
+
+function M.websocket.open() error("websocket: a test connects to nothing", 0) end
+
 -- Http.
 
 function M.http.request(options)

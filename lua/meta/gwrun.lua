@@ -722,11 +722,12 @@ function Timer.cron(expression, fn, args) end
 ---@field wait fun(self, timeout?: number): boolean whether it was set in time
 
 ---Functions that run side by side, and gwrun's modules by name: gwrun.redis,
----gwrun.http, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json, gwrun.log,
----gwrun.routes.
+---gwrun.http, gwrun.websocket, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json,
+---gwrun.log, gwrun.routes.
 ---@class gwrun
 ---@field redis Redis
 ---@field http Http
+---@field websocket Websocket
 ---@field shared gwrun.shared
 ---@field crypto gwrun.crypto
 ---@field jwt gwrun.jwt
@@ -928,6 +929,44 @@ function Http.escape(text) end
 ---@param values table<string, any>
 ---@return string
 function Http.encode(values) end
+
+---Websockets to other servers; calls wait. See docs/websocket.md.
+---@class Websocket
+Websocket = {}
+
+---@class websocket_options
+---@field headers? table<string, string|string[]>
+---@field protocols? string|string[] subprotocols
+---@field timeout? number seconds for each receive; none: it waits for ever
+---@field connect_timeout? number seconds until it is open; 10
+---@field max_message? integer bytes of a message from the server; 8 MiB
+---@field max_queue? integer bytes that wait to be sent; 16 MiB
+---@field ping_interval? number seconds, 0: none; 30
+---@field idle_timeout? number seconds without a sign of life, 0: never; 90
+---@field ca_file? string PEM file of the authorities to trust
+---@field verify? boolean false: any certificate will do
+
+---@class websocket
+---@field url string without the query
+---@field protocol? string the subprotocol that the server chose
+---@field closed? { code: integer, reason: string } once receive met the end
+---@field send fun(self, message: string, options?: { binary: boolean }): true?, string?, string? does not wait
+---@field receive fun(self, timeout?: number): string?, boolean|string, string? message and whether it is binary
+---@field messages fun(self): fun(): string?, boolean? for a loop that ends with the connection
+---@field close fun(self, code?: integer, reason?: string)
+
+---```lua
+---local ws = assert(Websocket.connect "wss://feed.example.com/prices")
+---ws:send "subscribe"
+---print((ws:receive(10)))
+---ws:close()
+---```
+---@param url string
+---@param options? websocket_options
+---@return websocket?
+---@return string? message
+---@return string? code
+function Websocket.connect(url, options) end
 
 ---require "gwrun.crypto"; raw: bytes instead of hexadecimal digits.
 ---@class gwrun.crypto

@@ -49,6 +49,12 @@ local probes = {
     local response, message, code = Http.get("http://127.0.0.1:1/", { headers = headers })
     return code == "econnrefused" or error(message, 0)
   ]],
+  LWEBSOCKET_HEADERS_MAX = [[ -- with that of gwrun's own
+    local headers = {}
+    for i = 2, n do headers["X-" .. i] = "1" end
+    local ws, message, code = Websocket.connect("ws://127.0.0.1:1/", { headers = headers })
+    return code == "econnrefused" or error(message, 0)
+  ]],
   LREDIS_WORDS_MAX = [[
     local list = {}
     for i = 1, n - 3 do list[i] = "k" end

@@ -39,6 +39,7 @@ describe("lua/meta/gwrun.lua", function()
     local there = names_in(http, "function M%.(%w+)")
     for name in pairs(names_in(http, '(%w+) = "%u+"[ ,]')) do there[name] = true end
     for name in pairs(there) do assert(meta:find("function Http." .. name .. "(", 1, true), name) end
+    assert.same(names_in(read "lua/gwrun/websocket.lua", "function M%.(%w+)"), names_in(meta, "function Websocket%.(%w+)"))
     assert.same(names_in(read "lua/gwrun/redis.lua", "function M%.(%w+)"), names_in(meta, "function Redis%.(%w+)"))
     for name in pairs(names_in(read "lua/gwrun/async.lua", "function M%.(%w+)")) do
       assert(meta:find("function gwrun." .. name .. "(", 1, true), name)

@@ -24,6 +24,7 @@
 #include "lualib/lshared.h"
 #include "lualib/lspawn.h"
 #include "lualib/ltimer.h"
+#include "lualib/lwebsocket.h"
 #include "worker/program.h"
 #include "worker/sources.h"
 #include "worker/vm.h"
@@ -146,6 +147,39 @@ static void open_requests(lua_State *L)
     lrequest_open(L);
 }
 
+/* Websocket.<name>: fill the table now, of which so far nothing but the name is
+ * there. Its upvalue is what require "gwrun.raise" returns. */
+static int fill_websocket(lua_State *L)
+{
+    lua_settop(L, 2);
+    lua_pushnil(L);
+    lua_setmetatable(L, 1);
+    push_core_of(L, "websocket", lwebsocket_push);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 1);
+    run_file(L, "gwrun/websocket.lua", 3, 0);
+    lua_rawget(L, 1);
+    return 1;
+}
+
+/* Most scripts have no use for it. */
+static void open_websocket(lua_State *L)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, 2);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, "gwrun.raise");
+    lua_remove(L, -2);
+    lua_pushcclosure(L, fill_websocket, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushliteral(L, "Websocket");
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, "Websocket");
+    set_loaded(L, "gwrun.websocket");
+}
+
 static void open_modules(lua_State *L)
 {
     lua_getglobal(L, "Log");
@@ -161,6 +195,7 @@ static void open_modules(lua_State *L)
     open_module(L, lhttp_push, "http", "Http");
     open_module(L, lmysql_push, "mysql", "Mysql");
     open_module(L, lredis_push, "redis", "Redis");
+    open_websocket(L);
     open_requests(L);
     open_api(L);
 }

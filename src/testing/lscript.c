@@ -245,6 +245,8 @@ static void install(lua_State *L)
     lua_setfield(L, LUA_REGISTRYINDEX, LINIT_CORE "redis");
     lua_getfield(L, -1, "http");
     lua_setfield(L, LUA_REGISTRYINDEX, LINIT_CORE "http");
+    lua_getfield(L, -1, "websocket");
+    lua_setfield(L, LUA_REGISTRYINDEX, LINIT_CORE "websocket");
 }
 
 void lscript_open_libs(lua_State *L)
