@@ -5,6 +5,7 @@
 #include "../support/tempdir.h"
 #include "gateway/inner.h"
 #include "net/clock.h"
+#include "proc/claims.h"
 #include "wire/ack.h"
 #include "wire/bigendian.h"
 
@@ -413,6 +414,57 @@ static void offers_a_page_to_workers_of_its_machine(void **state)
     finish(t);
 }
 
+/* Its other link stays open: what it wrote there is not waited for, and what it
+ * has not claimed is given to others while it still is stopped. */
+static void does_not_wait_for_a_worker_that_is_stopped(void **state)
+{
+    static const char *const offers[] = {"ack", "claims", NULL};
+    const struct cmdjson_tokens tokens = {.pair = "p", .machine = "here"};
+    struct test *t = prepare(&proto_text);
+    struct acking a, b;
+    struct peer *client;
+    struct claims *page;
+    struct buf json = {0};
+    char dir[TEMPDIR_SIZE];
+    struct frame f;
+    size_t len;
+
+    tempdir_make(dir);
+    t->conf.machine = "here";
+    t->conf.claims = dir;
+    start(t);
+    a = (struct acking){dial(t, &t->inner), dial(t, &t->inner)};
+    say(a.commands, NULL, "p", "here");
+    cmdjson_put_auth(&json, "w:0", t->conf.secret_key, offers, &tokens);
+    buf_append_byte(&json, 0);
+    command(a.events, FRAME_WORKER_CONNECT, 0, "", (char *)json.data);
+    buf_fini(&json);
+    expect_asked_to_acknowledge(a.events);
+    UNTIL(t, (len = packet_len(a.events)) > 0);
+    assert_int_equal(frame_decode(&f, a.events->in.data, len), 0);
+    assert_int_equal(claims_open(&page, dir, f.body, f.body_len), 0);
+    buf_consume(&a.events->in, len);
+    UNTIL(t, t->ready);
+    client = dial(t, &t->outer);
+    put_str(client, "1\n");
+    expect_event(a.events, "ON_CONNECT 1 ");
+    expect_event(a.events, "ON_MESSAGE 1 1");
+    assert_int_equal(claims_begin(page, 1), 0);
+    b = join_acking(t, "w:1");
+    hang_up(a.events);
+    expect_event(b.events, "ON_MESSAGE 1 1");
+    assert_int_equal(claims_begin(page, 2), -ECANCELED);
+    UNTIL(t, has_ended(a.commands));
+    assert_int_equal(status(t).events_again, 1);
+    assert_int_equal(status(t).events_cut_off, 1);
+    assert_int_equal(status(t).events_dropped, 0);
+    claims_close(page);
+    hang_up(a.commands);
+    hang_up(client);
+    leave(&b);
+    finish(t);
+}
+
 static void stops_when_every_event_has_begun(void **state)
 {
     struct scene s = set_scene();
@@ -806,6 +858,7 @@ int main(void)
         cmocka_unit_test(does_without_when_the_other_link_does_not_come),
         cmocka_unit_test(knows_by_its_token_who_runs_on_the_same_machine),
         cmocka_unit_test(offers_a_page_to_workers_of_its_machine),
+        cmocka_unit_test(does_not_wait_for_a_worker_that_is_stopped),
         cmocka_unit_test(stops_when_every_event_has_begun),
         cmocka_unit_test(strangers_take_no_place_of_workers),
         cmocka_unit_test(who_does_not_show_the_key_is_let_go_in_time),

@@ -260,6 +260,11 @@ void given_revoke(struct given *g)
         claims_revoke(g->page);
 }
 
+bool given_is_claimed(const struct given *g)
+{
+    return g->page && claims_revoke(g->page) != -ENOTCONN;
+}
+
 /* Numbers of packets: any, while an idmap has none for 0. */
 struct numbers {
     struct idmap map;

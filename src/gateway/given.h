@@ -50,6 +50,10 @@ bool given_drop(
 /* The link is lost: with a page, the worker begins nothing more of this. */
 void given_revoke(struct given *g);
 
+/* After that: whether the worker has joined the page, and so claimed all that
+ * it began. */
+bool given_is_claimed(const struct given *g);
+
 /* Nothing more will be said. Forget what the worker has begun without having
  * said so; begun gets each before it. 0: nothing that is left here has begun or
  * will. -ENOTCONN: there is no page, or the worker has not joined it: what it

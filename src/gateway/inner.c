@@ -43,6 +43,17 @@ void inner_know(struct link *l)
     l->in->nstrangers--;
 }
 
+/* The link that brings events has ended; what w did is still to come on the
+ * other one, which is waited for. */
+static void await_last_word(
+    const struct inner *in, const struct router_worker *w)
+{
+    struct link *acking = inner_link_of(in, w, true);
+
+    if (acking)
+        acking->alone = 1;
+}
+
 /* Nothing more comes from a worker that acknowledges. */
 static void settle(struct inner *in, struct router_worker *w, bool certain)
 {
@@ -68,6 +79,8 @@ void inner_drop(struct link *l, bool certain)
         other = inner_link_of(in, acking, false);
     else if (w && !certain)
         other = inner_link_of(in, w, true);
+    else if (w)
+        await_last_word(in, w);
     if (w) {
         uint32_t serial = router_serial(w);
 
@@ -270,6 +283,43 @@ static void ping_workers(struct inner *in)
     }
 }
 
+/* One whose worker has lost its other link, and has been waited for long
+ * enough; NULL: none. */
+static struct link *find_alone(const struct inner *in)
+{
+    struct list *node;
+
+    LIST_FOREACH (node, &in->links) {
+        struct link *l = LIST_ENTRY(node, struct link, node);
+
+        if (l->alone > INNER_LAST_WORD && router_has_claimed(l->acking))
+            return l;
+    }
+    return NULL;
+}
+
+/* A worker that was killed ends both links at once. One that is stopped does
+ * not, and its clients would wait until it goes on, for nothing: what it has
+ * begun stands in its page of claims, and it begins nothing more. Ticks are
+ * counted, not time, so that what has come while this process was stopped is
+ * read before. */
+static void end_waits_for_last_words(struct inner *in)
+{
+    struct list *node;
+    struct link *l;
+
+    LIST_FOREACH (node, &in->links) {
+        l = LIST_ENTRY(node, struct link, node);
+        l->alone += l->alone > 0;
+    }
+    while ((l = find_alone(in))) {
+        log_notice("a worker that has lost its event link keeps the other one "
+                   "open, others get its events");
+        conn_close(l->conn);
+        inner_drop(l, false);
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct inner *in = timer->data;
@@ -288,6 +338,7 @@ static void on_tick(uv_timer_t *timer)
         ping_workers(in);
     }
     introductions_expire(in);
+    end_waits_for_last_words(in);
     handled_tell_all(in);
     router_tick(in->conf.router);
 }

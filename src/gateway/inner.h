@@ -26,6 +26,9 @@
 #define INNER_PAIR_TIMEOUT                                                     \
     2.0 /* seconds that a worker's links may come apart; then it joins without \
            acknowledgements */
+#define INNER_LAST_WORD                                                        \
+    3 /* seconds, about, that a worker with a page of claims may keep one link \
+         when the other one has ended; then others get its events */
 
 /* When two links want one key (see may_replace() in inner.c): */
 #define INNER_HANDOVERS     3    /* times that it would change hands … */

@@ -47,6 +47,7 @@ struct link {
     /* Whose acknowledgements come here: owned by the router until this link
      * ends; NULL: nobody's. */
     struct router_worker *acking;
+    unsigned alone; /* its worker's other link has ended: INNER_LAST_WORD */
     uint64_t since; /* ms, clock_now */
     bool is_told;   /* our limits, as a program */
     bool trusted;   /* the key was right, or there is none */

@@ -187,6 +187,10 @@ void router_put_on(const struct router *r, struct conn *link, struct frame *f);
 /* Whether w says which events it has begun: then router_settle() ends it. */
 bool router_acknowledges(const struct router_worker *w);
 
+/* Whether it is known of each event of w, which was removed, if it has begun,
+ * whatever else w says. */
+bool router_has_claimed(const struct router_worker *w);
+
 /* Tells w from all others that this router has had. */
 uint32_t router_serial(const struct router_worker *w);
 

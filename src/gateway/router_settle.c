@@ -151,6 +151,11 @@ static void drop_hanging(const uint8_t *packet, size_t len, void *arg)
         frame_cmd_name(f.cmd), id, g->worker->key);
 }
 
+bool router_has_claimed(const struct router_worker *w)
+{
+    return given_is_claimed(w->given);
+}
+
 /* It was claimed, and w was not to say so any more. */
 static void note_begun(const uint8_t *packet, size_t len, void *arg)
 {
