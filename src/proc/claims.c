@@ -11,7 +11,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,7 +23,7 @@
 #include "util/alloc.h"
 #include "util/hash.h"
 
-#define MAGIC   0x3153646d69616c63u /* "claimdS1": of this layout */
+#define MAGIC   0x3153646d69616c63u /* of this layout */
 #define REVOKED (UINT64_C(1) << 63)
 #define JOINED  (UINT64_C(1) << 62)
 #define COUNT   UINT64_C(0xffffffff)
@@ -33,9 +32,14 @@
 
 struct page {
     uint64_t magic;
-    alignas(LINE) _Atomic uint64_t word;
-    alignas(LINE) _Atomic uint32_t numbers[CLAIMS_EVENTS];
+    uint8_t unused[LINE - sizeof(uint64_t)];
+    _Atomic uint64_t word;
+    uint8_t unused_too[LINE - sizeof(uint64_t)];
+    _Atomic uint32_t numbers[CLAIMS_EVENTS];
 };
+
+_Static_assert(offsetof(struct page, word) == LINE, "a line of its own");
+_Static_assert(offsetof(struct page, numbers) == 2 * LINE, "others");
 
 _Static_assert((CLAIMS_EVENTS & (CLAIMS_EVENTS - 1)) == 0, "a power of two");
 
