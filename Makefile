@@ -151,9 +151,11 @@ deps:
 test-deps:
 	@.ci/install test
 
-# docs/api.md from the annotations that editors read
+# docs/api.md and docs/openapi.json from the annotations that editors read
 docs:
 	@lua5.4 docs/generate_api.lua lua/meta/gwrun.lua >docs/api.md.new && mv docs/api.md.new docs/api.md
+	@lua5.4 docs/generate_openapi.lua lua/meta/gwrun.lua lua/gwrun/api.lua >docs/openapi.json.new && \
+	  mv docs/openapi.json.new docs/openapi.json
 
 install: build
 	install -D -m 755 $(O)/gwrun $(DESTDIR)$(PREFIX)/bin/gwrun

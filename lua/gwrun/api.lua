@@ -3,7 +3,7 @@
 --
 -- Loaded by lualib/linit.c, at the first call, with Gateway and gwrun.crypto.
 -- Returns answer(request, rights), which returns what Events.onRequest may.
--- docs/openapi.json is made of the annotations and of this table (.ci/openapi).
+-- docs/openapi.json is made of the annotations and of these tables (make docs).
 local Gateway, crypto = ...
 local json = require "gwrun.json"
 
