@@ -380,6 +380,16 @@ static void takes_frames_that_come_with_the_101(void **state)
     testloop_until(&t, took("", false));
 }
 
+static void was_open_though_it_closed_in_the_same_turn(void **state)
+{
+    meet();
+    welcome("", "\x81\x02hi\x88\x02\x03\xe8", 8);
+    testloop_until(&t, is_state(WS_CLOSED));
+    assert_true(ws_was_open(ws));
+    assert_true(took("hi", false));
+    assert_int_equal(ws_code(ws), 1000);
+}
+
 static void takes_frames_byte_by_byte(void **state)
 {
     static const char frames[] =
@@ -811,6 +821,7 @@ int main(void)
         TEST(gives_a_silent_server_up),
         TEST(a_byte_now_and_then_wins_no_time),
         TEST(takes_frames_that_come_with_the_101),
+        TEST(was_open_though_it_closed_in_the_same_turn),
         TEST(takes_frames_byte_by_byte),
         TEST(answers_a_ping),
         TEST(masks_and_sends_what_it_is_given),

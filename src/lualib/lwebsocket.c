@@ -234,7 +234,7 @@ static int finish_open(lua_State *L, int status, lua_KContext ctx)
     struct lwebsocket *u = lua_touserdata(L, -1);
     int count;
 
-    if (!u->ws || ws_state(u->ws) == WS_CLOSED) {
+    if (!u->ws || !ws_was_open(u->ws)) {
         count = u->ws ? push_error(L, u) : lvalue_fail(L, -ECANCELED);
         if (u->ws)
             vm_forget_hook(&u->hook);

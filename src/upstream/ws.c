@@ -197,6 +197,11 @@ enum ws_state ws_state(const struct ws *ws)
     return ws->state;
 }
 
+bool ws_was_open(const struct ws *ws)
+{
+    return ws->opened;
+}
+
 const char *ws_protocol(const struct ws *ws)
 {
     return ws->protocol;

@@ -50,6 +50,7 @@ typedef void (*ws_change_cb)(struct ws *ws, void *arg);
 void ws_free(struct ws *ws);
 
 enum ws_state ws_state(const struct ws *ws);
+bool ws_was_open(const struct ws *ws); /* a closed one may have messages */
 const char *ws_protocol(const struct ws *ws); /* "": none was chosen */
 
 /* Of a closed one: 0 after Close frames, else -errno and what happened, for

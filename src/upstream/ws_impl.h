@@ -43,6 +43,7 @@ struct ws {
     uint64_t ping_ms, idle_ms;
     uint64_t heard_at, pinged_at; /* ms of the loop */
 
+    bool opened;     /* once */
     bool reached;    /* the server's socket has accepted us */
     bool lost;       /* the library has let go of wsi */
     bool changed;    /* on_change is due */

@@ -119,6 +119,7 @@ static void note_refused(
 static void note_open(struct ws *ws)
 {
     ws->state = WS_OPEN;
+    ws->opened = true;
     ws->heard_at = clock_now(ws->timer.loop);
     ws->pinged_at = ws->heard_at;
     ws_watch(ws);
