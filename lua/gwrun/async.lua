@@ -7,7 +7,7 @@ local error = require("gwrun.raise").error
 
 local M = {
   ticket = core.ticket, is_serving = core.is_serving, isServing = core.is_serving, now = core.now,
-  _report = core.report,
+  _report = core.report, _at_end = core.at_end,
 }
 
 package.loaded.gwrun = M

@@ -3,7 +3,7 @@
 --
 -- Loaded by lualib/linit.c when a script first needs it, with the core
 -- (lwebsocket.c) and the table to fill.
-local core, raise, M = ...
+local core, raise, async, M = ...
 local error = raise.error
 
 local defaults = {
@@ -27,9 +27,10 @@ local known = { headers = "table", protocols = true, ca_file = "string", verify 
 
 local function fail(text, ...) error("websocket: " .. text:format(...), 2) end
 
-local function check(options)
+local function check(options, more)
   for name, value in pairs(options) do
-    local limit, kind = limits[name], known[name]
+    local limit, kind = limits[name], known[name] or more and more[name]
+    if type(kind) == "table" then limit, kind = kind, nil end
     if not limit and not kind then fail("unknown option '%s'", tostring(name)) end
     if limit and (type(value) ~= "number" or not (value >= limit[1] and value <= limit[2])) then
       fail("option '%s' must be a number from %s to %s", name, limit[1], limit[2])
@@ -169,12 +170,11 @@ function Socket:close(code, reason) core.close(self.core, code, reason) end
 
 Socket.__close = function(self) core.close(self.core) end
 
---- Websocket.connect(url, options) -> ws | nil, message, code
-function M.connect(url, options)
-  raise.check(url, "string", 1, "connect")
+-- What core.open() needs. nil, message, code when the url is none.
+local function prepare(url, options, more)
   if options ~= nil and type(options) ~= "table" then fail "a table of options expected" end
   options = options or {}
-  check(options)
+  check(options, more)
   local request, why, code = parse(url)
   if not request then return nil, "websocket: " .. why, code end
   for name, value in pairs(defaults) do request[name] = options[name] or value end
@@ -183,10 +183,116 @@ function M.connect(url, options)
   request.protocols = protocol_list(options.protocols)
   request.ca_file = options.ca_file
   request.insecure = options.verify == false
-  local conn, protocol, number = core.open(request)
-  if not conn then return failure(request.name, protocol, number) end
+  request.timeout = options.timeout
+  return request
+end
+
+local function open(request)
+  local conn, protocol, code = core.open(request)
+  if not conn then return failure(request.name, protocol, code) end
   return setmetatable({
-    core = conn, url = request.name, timeout = options.timeout,
+    core = conn, url = request.name, timeout = request.timeout,
     protocol = protocol ~= "" and protocol or nil,
   }, Socket)
+end
+
+--- Websocket.connect(url, options) -> ws | nil, message, code
+function M.connect(url, options)
+  raise.check(url, "string", 1, "connect")
+  local request, why, code = prepare(url, options)
+  if not request then return nil, why, code end
+  return open(request)
+end
+
+-- Feeds: a coroutine keeps a connection, and each connection has one of its own,
+-- which calls the functions for one message after the other.
+
+local feed_waits = { min_wait = 1, max_wait = 30 } -- seconds between two connections
+local feed_options = {
+  onOpen = "function", onMessage = "function", onClose = "function",
+  min_wait = { 0.001, 86400 }, max_wait = { 0.001, 86400 },
+}
+
+local Feed = {}
+Feed.__index = Feed
+
+local function goes_on(self) return not self.closed and async.is_serving() end
+
+local function call(f, ...)
+  if not f then return end
+  local ok, err = xpcall(f, debug.traceback, ...)
+  if not ok then async._report("websocket: a function of a feed failed", err) end
+end
+
+-- One connection's life. What ended it stays in self.why and self.code.
+local function live(self)
+  local ws, why, code = open(self.request)
+  if not ws then
+    self.why, self.code = why, code
+    return
+  end
+  self.ws = ws
+  if goes_on(self) then call(self.onOpen, ws) end
+  while goes_on(self) do
+    local message, binary, number = ws:receive()
+    if message == nil then
+      self.why, self.code = binary, number
+      return
+    end
+    self.wait = self.min_wait
+    if goes_on(self) then call(self.onMessage, ws, message, binary) end
+  end
+  self.why, self.code = "the feed was closed", "ecanceled"
+end
+
+-- Run it beside this, and wait until it is over, also when a function of the
+-- script's has computed for too long and was ended.
+local function live_beside(self)
+  local ticket = async.ticket()
+  self.why, self.code = "its function was ended", nil
+  async.spawn(function()
+    async._at_end(ticket)
+    live(self)
+  end)
+  ticket:wait()
+end
+
+local function keep(self)
+  while goes_on(self) do
+    live_beside(self)
+    local ws, seconds = self.ws, self.wait * (0.5 + math.random() / 2)
+    self.ws = nil
+    if ws then
+      ws:close()
+      call(self.onClose, ws, {
+        message = self.why, code = self.code, closed = ws.closed,
+        wait = goes_on(self) and seconds or nil,
+      })
+    end
+    if not goes_on(self) then return end
+    Log.warn(("%s, connecting anew"):format(self.why))
+    self.ended:wait(seconds)
+    self.wait = math.min(self.wait * 2, self.max_wait)
+  end
+end
+
+--- feed:close(code, reason)
+function Feed:close(code, reason)
+  self.closed = true
+  self.ended:set()
+  if self.ws then self.ws:close(code, reason) end
+end
+
+--- Websocket.feed(url, options) -> feed
+function M.feed(url, options)
+  raise.check(url, "string", 1, "feed")
+  local request, why = prepare(url, options, feed_options)
+  if not request then error(why, 2) end
+  options = options or {}
+  local self = setmetatable({ request = request, url = request.name, ended = async.ticket() }, Feed)
+  for name in pairs(feed_options) do self[name] = options[name] or feed_waits[name] end
+  self.max_wait = math.max(self.min_wait, self.max_wait)
+  self.wait = self.min_wait
+  async.spawn(keep, self)
+  return self
 end

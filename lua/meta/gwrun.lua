@@ -968,6 +968,29 @@ Websocket = {}
 ---@return string? code
 function Websocket.connect(url, options) end
 
+---@class websocket_feed_options: websocket_options
+---@field onOpen? fun(ws: websocket) each time it is open
+---@field onMessage? fun(ws: websocket, message: string, binary: boolean)
+---@field onClose? fun(ws: websocket, info: { message: string, code?: string, closed?: { code: integer, reason: string }, wait?: number })
+---@field min_wait? number seconds between two connections, at least; 1
+---@field max_wait? number and at most; 30
+
+---@class websocket_feed
+---@field ws? websocket the open connection
+---@field close fun(self, code?: integer, reason?: string) for good
+
+---Keep a connection: it connects again, with jitter, when it is lost. Returns at once.
+---```lua
+---local feed = Websocket.feed("wss://feed.example.com/prices", {
+---  onMessage = function(ws, message) Gateway.sendToGroup("prices", message) end,
+---})
+---feed:close()
+---```
+---@param url string
+---@param options? websocket_feed_options
+---@return websocket_feed
+function Websocket.feed(url, options) end
+
 ---require "gwrun.crypto"; raw: bytes instead of hexadecimal digits.
 ---@class gwrun.crypto
 ---@field md5 fun(data: string, raw?: boolean): string

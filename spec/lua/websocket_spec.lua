@@ -231,6 +231,112 @@ describe("gwrun.websocket", function()
     ]])
   end)
 
+  -- ---- feeds ----
+
+  describe("as a feed", function()
+    -- Events of a feed, until there are so many.
+    local function events(path, count, options)
+      return bed:run([[
+        local events, done, feed = {}, gwrun.ticket()
+        local function note(...)
+          if #events < %d then table.insert(events, { ... }) else done:set() end
+        end
+        feed = Websocket.feed(url .. %q, {
+          min_wait = 0.01, max_wait = 0.05,
+          onOpen = function(ws) note("open", ws == feed.ws) end,
+          onMessage = function(ws, message, binary) note("message", message, binary, ws == feed.ws) end,
+          onClose = function(ws, info) note("close", info.code, info.closed.code, info.wait) end,
+          %s
+        })
+        done:wait(20)
+        feed:close()
+        return events
+      ]], count, path, options or "")
+    end
+
+    test("connects again and again", function()
+      local list = events("/close?code=4001", 6)
+      for i = 0, 1 do
+        assert.same({ "open", true }, list[3 * i + 1])
+        assert.same({ "message", "last", false, true }, list[3 * i + 2])
+        assert.same({ "close", "eof", 4001 }, { table.unpack(list[3 * i + 3], 1, 3) })
+      end
+    end)
+
+    test("waits longer each time, with jitter, until a message has come", function()
+      local waits = {}
+      for _, event in ipairs(events("/leave", 10)) do
+        if event[1] == "close" then waits[#waits + 1] = event[4] end
+      end
+      for i, most in ipairs { 0.01, 0.02, 0.04, 0.05, 0.05 } do
+        assert.is_true(waits[i] >= most / 2 and waits[i] <= most, waits[i])
+      end
+      for _, event in ipairs(events("/close", 9)) do
+        if event[1] == "close" then assert.is_true(event[4] <= 0.01) end
+      end
+    end)
+
+    test("goes on when a function of the script's fails", function()
+      local list = events("/count?n=2", 3, "onMessage = function(_, message) note('message', message) if message == '1' then error 'oh' end end,")
+      assert.same({ "open", true }, list[1])
+      assert.same({ "message", "1" }, list[2])
+      assert.same({ "message", "2" }, list[3])
+      bed.app:wait_log "websocket: a function of a feed failed"
+    end)
+
+    test("goes on trying where nobody is", function()
+      assert.is_true(bed:run [[
+        local feed = Websocket.feed("ws://127.0.0.1:1/x?secret", { min_wait = 0.01 })
+        Timer.sleep(0.05)
+        feed:close()
+        return true
+      ]])
+      bed.app:wait_log "websocket: ws://127.0.0.1:1/x: nobody answers there, connecting anew"
+    end)
+
+    test("ends with close, and says so to the server", function()
+      assert.same({ "open", 4000 }, { bed:run [[
+        local open, last = gwrun.ticket()
+        local feed = Websocket.feed(url .. "/farewell", { onOpen = function() open:set() end })
+        assert(open:wait(20))
+        feed:close(4000, "enough")
+        repeat
+          last = require "gwrun.json".decode((talk "/last":receive()))
+          Timer.sleep(0.01)
+        until last.code == 4000
+        return "open", last.code
+      ]] })
+    end)
+
+    test("raises for a bad url at once", function()
+      assert.matches("^spec:1: websocket: neither ws:// nor wss://", bed:run "return (select(2, pcall(Websocket.feed, 'http://x/')))")
+      assert.matches("'onMessage' must be a function", bed:run "return (select(2, pcall(Websocket.feed, url, { onMessage = 1 })))")
+      assert.matches("'min_wait' must be a number", bed:run "return (select(2, pcall(Websocket.feed, url, { min_wait = 0 })))")
+      assert.matches("unknown option 'onOpen'", bed:run "return (select(2, pcall(Websocket.connect, url, { onOpen = print })))")
+    end)
+
+    test("is the new script's after a reload", function()
+      local app = testbed.start {
+        script = ("Events = { onMessage = print } Websocket.feed(%q, { min_wait = 0.01 })"):format(server.url .. "/farewell"),
+      }
+      local function until_alive_is(n, code)
+        return bed:run([[
+          repeat
+            Timer.sleep(0.01)
+            local alive = talk "/alive":receive()
+            local last = require "gwrun.json".decode((talk "/last":receive()))
+          until alive == "%d" and (%d == 0 or last.code == %d)
+          return true
+        ]], n, code, code)
+      end
+      until_alive_is(1, 0)
+      assert.equal(0, (app:cli "reload"))
+      until_alive_is(1, 1001)
+      app:stop()
+      until_alive_is(0, 1001)
+    end)
+  end)
+
   -- ---- TLS ----
 
   local function make_certificate(name, alt, days, ca)

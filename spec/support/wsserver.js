@@ -6,7 +6,7 @@ const fs = require("node:fs");
 const { WebSocketServer } = require("ws");
 const [cert, key] = process.argv.slice(2);
 
-let farewell = {};
+let farewell = {}, alive = 0;
 
 const ways = {
   echo(socket) { socket.on("message", (data, binary) => socket.send(data, { binary })); },
@@ -25,8 +25,10 @@ const ways = {
   },
   drop(socket) { socket.send("last", () => socket.terminate()); },
   silent() {},
+  leave(socket) { socket.close(); },
   // how it was closed, for the next one who asks
-  farewell(socket) { socket.on("close", (code, reason) => { farewell = { code, reason: reason.toString() }; }); },
+  farewell(socket) { alive++; socket.on("close", () => alive--); socket.on("close", (code, reason) => { farewell = { code, reason: reason.toString() }; }); },
+  alive(socket) { socket.send("" + alive); },
   last(socket) { socket.send(JSON.stringify(farewell)); },
   pings(socket) { socket.on("ping", () => socket.send("ping")); },
 };

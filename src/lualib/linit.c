@@ -148,7 +148,8 @@ static void open_requests(lua_State *L)
 }
 
 /* Websocket.<name>: fill the table now, of which so far nothing but the name is
- * there. Its upvalue is what require "gwrun.raise" returns. */
+ * there. Its upvalues are what require "gwrun.raise" and "gwrun.async" return.
+ */
 static int fill_websocket(lua_State *L)
 {
     lua_settop(L, 2);
@@ -156,8 +157,9 @@ static int fill_websocket(lua_State *L)
     lua_setmetatable(L, 1);
     push_core_of(L, "websocket", lwebsocket_push);
     lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, lua_upvalueindex(2));
     lua_pushvalue(L, 1);
-    run_file(L, "gwrun/websocket.lua", 3, 0);
+    run_file(L, "gwrun/websocket.lua", 4, 0);
     lua_rawget(L, 1);
     return 1;
 }
@@ -169,8 +171,9 @@ static void open_websocket(lua_State *L)
     lua_createtable(L, 0, 2);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_getfield(L, -1, "gwrun.raise");
-    lua_remove(L, -2);
-    lua_pushcclosure(L, fill_websocket, 1);
+    lua_getfield(L, -2, "gwrun.async");
+    lua_remove(L, -3);
+    lua_pushcclosure(L, fill_websocket, 2);
     lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "Websocket");
     lua_setfield(L, -2, "__metatable");
