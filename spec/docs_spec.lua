@@ -171,7 +171,7 @@ end)
 describe("docs/scripts.md has every cause of onClose, and no other,", function()
   it("with who it is by", function()
     local known, told = { gateway_lost = "lost" }, {}
-    local source = testbed.read_file "src/gateway/router.c":match "causes%[%] = {(.-)\n    };"
+    local source = testbed.read_file "src/gateway/close_info.c":match "causes%[%] = {(.-)\n    };"
     for cause, by in source:gmatch '%] = {"([%l_]+)", "(%l+)"}' do known[cause] = by end
     for cause, by in section("scripts.md", "## How a client ended"):gmatch "\n| `([%l_]+)` | (%l+) |" do
       told[cause] = by

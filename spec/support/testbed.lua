@@ -84,6 +84,7 @@ function M.new(options)
     register_address = { register },
     gateways = {},
     workers = { name = "ChatWorker", count = 1, script = "scripts/events.lua" },
+    book_dir = self.dir .. "/book",
   }
   for k, v in pairs(options.workers or {}) do config.workers[k] = v end
   for i, g in ipairs(options.gateways or { {} }) do

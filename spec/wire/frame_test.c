@@ -223,6 +223,48 @@ static void costs_an_ipv4_client_no_byte(void **state)
     buf_fini(&out);
 }
 
+static void carries_a_place_behind_address_and_changes(void **state)
+{
+    struct buf out = {0};
+    struct frame f = {.cmd = FRAME_ON_CLOSE,
+        .flag = FRAME_FLAG_IPV6 | FRAME_FLAG_SESSION | FRAME_FLAG_BOOK,
+        .changes = 7,
+        .book = 3,
+        .place = 0x01020304,
+        .ext = (const uint8_t *)"ext",
+        .ext_len = 3,
+        .body = (const uint8_t *)"body",
+        .body_len = 4};
+    struct frame got;
+
+    f.client_ip6[15] = 1;
+    frame_encode(&out, &f);
+    assert_int_equal(frame_decode(&got, out.data, out.len), 0);
+    assert_true(frame_has_place(&got));
+    assert_int_equal(got.client_ip6[15], 1);
+    assert_int_equal(got.changes, 7);
+    assert_int_equal(got.book, 3);
+    assert_int_equal(got.place, 0x01020304);
+    assert_int_equal(got.ext_len, 3);
+    assert_memory_equal(got.ext, "ext", 3);
+    assert_int_equal(got.body_len, 4);
+    buf_fini(&out);
+}
+
+/* The flag has another meaning there. */
+static void carries_no_place_in_a_message(void **state)
+{
+    struct buf out = {0};
+    struct frame f = {.cmd = FRAME_SEND_TO_ALL, .flag = FRAME_FLAG_RAW};
+    struct frame got;
+
+    frame_encode(&out, &f);
+    assert_int_equal(out.len, FRAME_HEAD_LEN);
+    assert_int_equal(frame_decode(&got, out.data, out.len), 0);
+    assert_false(frame_has_place(&got));
+    buf_fini(&out);
+}
+
 static void names_commands(void **state)
 {
     assert_string_equal(frame_cmd_name(3), "ON_MESSAGE");
@@ -255,6 +297,8 @@ int main(void)
         cmocka_unit_test(carries_an_ipv6_address_ahead_of_the_ext_data),
         cmocka_unit_test(refuses_ext_data_too_short_for_the_address),
         cmocka_unit_test(costs_an_ipv4_client_no_byte),
+        cmocka_unit_test(carries_a_place_behind_address_and_changes),
+        cmocka_unit_test(carries_no_place_in_a_message),
         cmocka_unit_test(names_commands),
         cmocka_unit_test(knows_what_commands_are_for),
     };

@@ -36,6 +36,7 @@ struct child_process {
     struct shared *shared; /* owned; of a worker or program, or NULL */
     struct worker_neighbour *neighbours; /* owned; of those, or NULL */
     char claims[CLAIMS_PREFIX_SIZE];     /* of gateways and workers */
+    char *book_folder;                   /* owned; or NULL */
     uv_signal_t terminate;
     struct consoles consoles;
     struct listings listings;
@@ -313,6 +314,20 @@ static void open_worker_memory(struct child_process *p, unsigned slot)
     w->conf.sources_fd = PLAN_FD_SOURCES;
 }
 
+/* Where gateways of this machine keep their books, and its workers ask. */
+static void find_books(struct child_process *p)
+{
+    struct config *c = &p->config;
+
+    p->book_folder = plan_book_folder(c);
+    for (size_t i = 0; i < c->ngateways; i++) {
+        c->gateways[i].conf.book_folder = p->book_folder;
+        c->gateways[i].conf.book_session = c->book_session;
+    }
+    for (size_t i = 0; i < c->nworkers; i++)
+        c->workers[i].conf.book_folder = p->book_folder;
+}
+
 static void open_program_memory(struct child_process *p, unsigned slot)
 {
     setvbuf(stdout, NULL, _IOLBF, 0); /* into the log, as what others write */
@@ -341,6 +356,8 @@ static void serve(
 
     if (!message)
         name_claims(p);
+    if (!message)
+        find_books(p);
     if (!message && strcmp(role, "worker") == 0)
         open_worker_memory(p, slot);
     if (!message && strcmp(role, "program") == 0)
@@ -369,6 +386,7 @@ static void wind_up(struct child_process *p)
     if (p->has_config) {
         shared_close(p->shared);
         free(p->neighbours);
+        free(p->book_folder);
         config_free(&p->config);
     }
 }

@@ -63,6 +63,9 @@ struct config {
     /* Of a program beside the system; what workers do not say is as here. */
     struct worker_conf program_conf;
     const char *run_dir;  /* lock, control socket, connection ids */
+    const char *book_dir; /* of the gateways' books; NULL: the default, "": none
+                           */
+    size_t book_session;  /* bytes of a session that is kept in them */
     const char *log_file; /* of a daemon */
     int log_level;
     const char *user, *group; /* NULL: stay who we are */

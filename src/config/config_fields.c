@@ -13,15 +13,16 @@
 #include "util/log.h"
 #include "wire/frame.h"
 
-#define TEXT_MAX    1024            /* bytes of a name, path or address */
-#define MESSAGE_MAX FRAME_LEN_LIMIT /* must fit in max_packet, too */
-#define PACKET_MIN  (16 * 1024 * 1024)
-#define HEAD_MAX    (1024 * 1024) /* travels with events, too */
-#define SESSION_MAX (8.0 * 1024 * 1024)
-#define BYTES_MAX   (1024.0 * 1024 * 1024 * 1024)
-#define SHARE_MAX   (1024.0 * 1024 * 1024)
-#define SECONDS_MAX (7.0 * 24 * 3600)
-#define MEMORY_MIN  (1024 * 1024)
+#define TEXT_MAX         1024            /* bytes of a name, path or address */
+#define MESSAGE_MAX      FRAME_LEN_LIMIT /* must fit in max_packet, too */
+#define PACKET_MIN       (16 * 1024 * 1024)
+#define HEAD_MAX         (1024 * 1024) /* travels with events, too */
+#define SESSION_MAX      (8.0 * 1024 * 1024)
+#define BOOK_SESSION_MAX 8192
+#define BYTES_MAX        (1024.0 * 1024 * 1024 * 1024)
+#define SHARE_MAX        (1024.0 * 1024 * 1024)
+#define SECONDS_MAX      (7.0 * 24 * 3600)
+#define MEMORY_MIN       (1024 * 1024)
 
 #define WANT_SCRIPT "the path of a Lua file, such as \"scripts/events.lua\""
 
@@ -217,6 +218,8 @@ static const struct config_field top_fields[] = {
     {TOP("user", CONFIG_TEXT, c.user, 1, 64)},
     {TOP("group", CONFIG_TEXT, c.group, 1, 64)},
     {TOP("run_dir", CONFIG_TEXT, c.run_dir, 1, TEXT_MAX)},
+    {TOP("book_dir", CONFIG_TEXT, c.book_dir, 0, TEXT_MAX)},
+    {TOP("book_session", CONFIG_SIZE, c.book_session, 0, BOOK_SESSION_MAX)},
     {.key = "log", .kind = CONFIG_TABLE, .fields = log_fields},
     {TOP("stop_timeout", CONFIG_SECONDS, c.stop_timeout, 0.1, 3600)},
     {TOP("hang_timeout", CONFIG_SECONDS, c.hang_timeout, 1, 3600)},
@@ -279,6 +282,7 @@ void config_set_defaults(struct config *c)
     c->program_conf = worker_defaults;
     c->program_conf.packet_max = FRAME_MAX_LEN;
     c->run_dir = "run";
+    c->book_session = GATEWAY_BOOK_SESSION;
     c->log_file = "log/gwrun.log";
     c->log_level = LOG_NOTICE;
     c->stop_timeout = MASTER_STOP_TIMEOUT;

@@ -29,7 +29,7 @@ static void run_ready(struct turn_task *task)
     struct gateway *g = LIST_ENTRY(task, struct gateway, ready);
     int err;
 
-    if (g->state != GATEWAY_STARTING)
+    if (g->state != GATEWAY_STARTING || outbox_is_first(g->outbox))
         return;
     err = port_listen(g->port);
     if (err < 0) {
@@ -50,6 +50,15 @@ static void on_worker(void *arg)
 
     if (g->state == GATEWAY_STARTING)
         turn_schedule(g->turn, &g->ready);
+}
+
+/* As much as accept_before_ready and the first worker do. */
+static void on_settled(void *arg)
+{
+    struct gateway *g = arg;
+
+    if (g->conf->accept_before_ready || router_worker_count(g->router) > 0)
+        on_worker(g);
 }
 
 static void on_decision(const struct frame *f, uint32_t serial, void *arg)
@@ -236,6 +245,20 @@ fail:
     return code;
 }
 
+/* In the files' names as in that of connection ids. */
+static void open_books(struct gateway *g)
+{
+    char slot[BOOK_NAME_MAX];
+
+    snprintf(
+        slot, sizeof(slot), "%s-%u", g->conf->lan_ip, g->address.local_port);
+    for (char *p = slot; (p = strchr(p, '.'));)
+        *p = '_';
+    g->books = books_new(&(struct books_conf){
+        g->conf->book_folder, slot, g->conf->book_session});
+    g->address.books = g->books;
+}
+
 int gateway_new(struct gateway **out, uv_loop_t *loop,
     const struct gateway_conf *conf, const struct gateway_slot *slot,
     const struct gateway_events *events, void *arg, char err[256])
@@ -260,6 +283,7 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
     g->index = slot->index;
     find_address(g, slot);
     g->turn = turn_new(loop);
+    open_books(g);
     g->router = router_new(&g->address);
     g->admissions = admissions_new(g->router,
         &(struct admissions_limits){session_max(conf), groups_max(conf)});
@@ -273,10 +297,14 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
         calls_free(g->calls);
         admissions_free(g->admissions);
         router_free(g->router);
+        books_free(g->books);
         turn_close(g->turn);
         free(g);
         return code;
     }
+    books_watch(g->books, g->roster);
+    g->outbox = outbox_open(&(struct outbox_conf){
+        g->turn, g->router, g->roster, g->books, on_settled, g});
     g->heartbeat = heartbeat_open(loop, conf, g->roster);
     announce(g);
     if (conf->accept_before_ready)
@@ -294,7 +322,7 @@ static bool is_drained(const struct gateway *g)
     return g->sockets == 0 && calls_count(g->calls) == 0 &&
            router_held_count(g->router) == 0 &&
            router_unbegun_count(g->router) == 0 &&
-           router_queued(g->router) == 0;
+           router_queued(g->router) == 0 && outbox_pending(g->outbox) == 0;
 }
 
 /* Tell the next clients goodbye. Those told lie in front of the others in the
@@ -395,10 +423,12 @@ void gateway_free(struct gateway *g)
     heartbeat_close(g->heartbeat);
     if (g->stop_timer)
         handle_close(g->stop_timer, g->stop_timer);
+    outbox_close(g->outbox);
     calls_free(g->calls);
     admissions_free(g->admissions);
     router_free(g->router);
     roster_free(g->roster);
+    books_free(g->books);
     commands_fini(&g->commands);
     buf_fini(&g->scratch);
     turn_close(g->turn);

@@ -65,8 +65,15 @@ struct gateway_status {
     uint64_t groups_refused;   /* joins of clients that are in groups_max */
     uint64_t commands_refused; /* commands that were not valid */
     uint64_t names_left_out;   /* of query strings and cookies */
-    uint64_t requests_again;   /* as in struct calls_counters */
-    uint64_t requests_lost;    /* answered with 502 */
+    size_t book_clients;       /* that have an entry in the book … */
+    size_t book_bytes; /* … and its bytes, those of books inherited, too */
+    uint64_t book_left_out;  /* clients that it had no room for */
+    uint64_t book_cut;       /* changes that it had no room for */
+    size_t closes_inherited; /* clients of earlier processes, still without
+                                their onClose */
+    uint64_t closes_given;   /* given in place of an earlier process */
+    uint64_t requests_again; /* as in struct calls_counters */
+    uint64_t requests_lost;  /* answered with 502 */
 };
 
 struct gateway;

@@ -81,8 +81,10 @@ static void *on_open(struct client_conn *conn, const union addr *peer,
     if (g->state != GATEWAY_SERVING || is_busy(g))
         return NULL;
     c = roster_add(g->roster, conn, peer, heartbeat_ticks(g->loop));
+    books_enter(g->books, c);
     if (request && request->ask &&
         admissions_apply(request->ask, g->roster, c) < 0) {
+        books_cancel(g->books, c);
         let_go(g, c);
         return NULL;
     }
@@ -102,7 +104,9 @@ static void *on_stream(struct client_conn *conn, const union addr *peer,
         return NULL;
     c = roster_add(g->roster, conn, peer, heartbeat_ticks(g->loop));
     c->streams = true;
+    books_enter(g->books, c);
     if (admissions_apply_answer(said, g->roster, c) < 0) {
+        books_cancel(g->books, c);
         let_go(g, c);
         return NULL;
     }

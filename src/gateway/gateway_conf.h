@@ -22,6 +22,7 @@
 /* Bytes of sessions that one worker keeps; the others travel with each event.
  */
 #define GATEWAY_SESSION_CACHE (64 * 1024 * 1024)
+#define GATEWAY_BOOK_SESSION  1024 /* bytes of a session in the book */
 #define GATEWAY_NAME_MAX      255  /* bytes of a uid or group name */
 #define GATEWAY_GROUPS_MAX    1024 /* groups of one client, by default */
 #define GATEWAY_RESPONSE_MAX  (8 * 1024 * 1024) /* bytes of a body */
@@ -62,6 +63,8 @@ struct gateway_conf {
     const char *secret_key; /* "" for none */
     const char *machine; /* as in worker_conf; NULL: no worker is beside it */
     const char *claims;  /* likewise; NULL: it makes no pages of claims */
+    const char *book_folder; /* for the book of clients; NULL: none is kept */
+    size_t book_session;     /* bytes of a session that is kept in it */
     const char *workers; /* the name of those that get its clients' events, what
                             stands between host and number in their keys; NULL:
                             any. All may send it commands */

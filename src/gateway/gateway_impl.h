@@ -6,11 +6,13 @@
 #define GW_GATEWAY_GATEWAY_IMPL_H
 
 #include "gateway/admissions.h"
+#include "gateway/books.h"
 #include "gateway/calls.h"
 #include "gateway/commands.h"
 #include "gateway/gateway.h"
 #include "gateway/heartbeat.h"
 #include "gateway/inner.h"
+#include "gateway/outbox.h"
 #include "gateway/roster.h"
 #include "gateway/router.h"
 #include "net/turn.h"
@@ -32,12 +34,14 @@ struct gateway {
     void *arg;                           /* borrowed, handed to events */
     /* Owned, as all that follows: */
     struct turn *turn;
+    struct books *books;
     struct roster *roster;
     struct router *router;
     struct port *port;
     struct admissions *admissions;
     struct calls *calls;
     struct inner *inner;         /* NULL once stopped */
+    struct outbox *outbox;       /* NULL: no book is kept */
     struct discovery *discovery; /* NULL: nobody to tell, or stopped */
     struct heartbeat *heartbeat; /* NULL when switched off */
     struct commands commands;

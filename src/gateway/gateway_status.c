@@ -8,6 +8,7 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
 {
     const struct router_counters *routed = router_counters(g->router);
     const struct calls_counters *called = calls_counters(g->calls);
+    const struct books_counts booked = books_counts(g->books);
 
     *out = (struct gateway_status){
         .name = g->conf->name,
@@ -36,6 +37,12 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .groups_refused = g->commands.groups_refused,
         .dropped = g->commands.dropped,
         .sessions_refused = g->commands.sessions_refused,
+        .book_clients = booked.entries,
+        .book_bytes = booked.bytes,
+        .book_left_out = booked.left_out,
+        .book_cut = booked.cut,
+        .closes_inherited = booked.inherited,
+        .closes_given = outbox_given(g->outbox),
         .requests_again = called->again,
         .requests_lost = called->lost + called->faulty,
         .names_left_out = g->names_left_out,

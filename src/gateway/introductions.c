@@ -235,6 +235,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
         .claims = commands && offers(auth, "claims") &&
                   is_of_our_machine(&in->conf, auth),
         .requests = takes_requests(auth, commands),
+        .book = commands && offers(auth, "book") &&
+                is_of_our_machine(&in->conf, auth),
     };
     char host[ADDR_TEXT_SIZE];
     char quoted[LOG_QUOTE_SIZE];

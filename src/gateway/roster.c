@@ -23,8 +23,10 @@ struct roster {
     uint32_t mark;
     size_t session_max; /* bytes */
     unsigned groups_max;
-    struct roster_name *uids;   /* owned */
-    struct roster_name *groups; /* owned */
+    struct roster_name *uids;         /* owned */
+    struct roster_name *groups;       /* owned */
+    const struct roster_watch *watch; /* borrowed; NULL: nobody looks */
+    void *watch_arg;
 };
 
 int roster_new(struct roster **out, int ids_fd)
@@ -40,6 +42,19 @@ int roster_new(struct roster **out, int ids_fd)
     roster->session_max = GATEWAY_SESSION_MAX;
     *out = roster;
     return 0;
+}
+
+void roster_watch(
+    struct roster *roster, const struct roster_watch *watch, void *arg)
+{
+    roster->watch = watch;
+    roster->watch_arg = arg;
+}
+
+static void tell_names(const struct roster *roster, const struct client *c)
+{
+    if (roster->watch)
+        roster->watch->names(c, roster->watch_arg);
 }
 
 void roster_limit_groups(struct roster *roster, unsigned max)
@@ -206,23 +221,30 @@ static void name_drop(
     membership_of(&n->members[pos])->pos = pos;
 }
 
-int roster_bind_uid(
-    struct roster *roster, struct client *c, const void *uid, size_t len)
-{
-    if (!name_is_valid(uid, len))
-        return -EINVAL;
-    roster_unbind_uid(roster, c);
-    name_add(name_get(&roster->uids, uid, len), c, ROSTER_SLOT_UID);
-    return 0;
-}
-
-void roster_unbind_uid(struct roster *roster, struct client *c)
+static void unbind(struct roster *roster, struct client *c)
 {
     struct roster_membership m = c->uid;
 
     c->uid.name = NULL;
     if (m.name)
         name_drop(&roster->uids, m.name, m.pos);
+}
+
+int roster_bind_uid(
+    struct roster *roster, struct client *c, const void *uid, size_t len)
+{
+    if (!name_is_valid(uid, len))
+        return -EINVAL;
+    unbind(roster, c);
+    name_add(name_get(&roster->uids, uid, len), c, ROSTER_SLOT_UID);
+    tell_names(roster, c);
+    return 0;
+}
+
+void roster_unbind_uid(struct roster *roster, struct client *c)
+{
+    unbind(roster, c);
+    tell_names(roster, c);
 }
 
 /* Where group is in c->groups, or ngroups. Looks through the shorter side; a
@@ -260,6 +282,7 @@ int roster_join(
     }
     c->ngroups++;
     name_add(name_get(&roster->groups, group, len), c, c->ngroups - 1U);
+    tell_names(roster, c);
     return 0;
 }
 
@@ -292,24 +315,29 @@ void roster_leave(
     if (!n)
         return;
     slot = group_slot(c, n);
-    if (slot < c->ngroups)
-        leave_slot(roster, c, slot);
+    if (slot >= c->ngroups)
+        return;
+    leave_slot(roster, c, slot);
+    tell_names(roster, c);
 }
 
 void roster_ungroup(struct roster *roster, const void *group, size_t len)
 {
     struct roster_name *n = name_find(roster->groups, group, len);
 
-    for (uint32_t left = n ? n->count : 0; left > 0; left--)
-        leave_slot(
-            roster, n->members[left - 1].client, n->members[left - 1].slot);
+    for (uint32_t left = n ? n->count : 0; left > 0; left--) {
+        struct roster_member m = n->members[left - 1];
+
+        leave_slot(roster, m.client, m.slot);
+        tell_names(roster, m.client);
+    }
 }
 
 void roster_remove(struct roster *roster, struct client *c)
 {
     if (c->slot == ROSTER_OFFLINE)
         return;
-    roster_unbind_uid(roster, c);
+    unbind(roster, c);
     while (c->ngroups > 0)
         leave_slot(roster, c, c->ngroups - 1U);
     idmap_remove(&roster->by_id, c->id);
@@ -385,25 +413,30 @@ void roster_limit_sessions(struct roster *roster, size_t max)
     roster->session_max = max;
 }
 
-static int store_session(
-    const struct roster *roster, struct client *c, const void *data, size_t len)
+static void put_session(struct client *c, const void *data, size_t len)
 {
-    struct roster_session *session;
+    struct roster_session *session = xmalloc(sizeof(*session) + len);
 
-    if (len > roster->session_max)
-        return -EMSGSIZE;
-    free_session(c);
-    c->session_known = false;
-    c->session_len = (uint32_t)len;
-    if (len == 0)
-        return 0;
-    session = xmalloc(sizeof(*session) + len);
     list_init(&session->node);
     session->client = c;
     session->total = NULL;
     session->counted = 0;
     memcpy(session->data, data, len);
     c->session = session->data;
+}
+
+static int store_session(
+    const struct roster *roster, struct client *c, const void *data, size_t len)
+{
+    if (len > roster->session_max)
+        return -EMSGSIZE;
+    free_session(c);
+    c->session_known = false;
+    c->session_len = (uint32_t)len;
+    if (len > 0)
+        put_session(c, data, len);
+    if (roster->watch)
+        roster->watch->session(c, roster->watch_arg);
     return 0;
 }
 

@@ -69,6 +69,8 @@ struct client {
     bool gone : 1;          /* its ON_CLOSE is with the router */
     bool session_known : 1; /* its worker has its session as it is */
     bool streams : 1; /* it has an event stream: its silence says nothing */
+    uint8_t book : 5; /* number of the book, and … */
+    uint32_t place;   /* … where its entry is (books.h); 0: there is none */
     uint32_t unbegun; /* bytes of its events that workers have not begun */
     struct router_wait *wait; /* owned by the router; NULL: nothing waits */
 };
@@ -106,6 +108,14 @@ struct roster;
 /* Takes ownership of ids_fd (see ids.h; -1 for none) on success. 0, -EINVAL
  * when the file is damaged, or -errno. */
 int roster_new(struct roster **out, int ids_fd);
+
+/* Told whenever names (uid or groups) or session of a client have changed. */
+struct roster_watch {
+    void (*names)(const struct client *c, void *arg);
+    void (*session)(const struct client *c, void *arg);
+};
+void roster_watch(
+    struct roster *roster, const struct roster_watch *watch, void *arg);
 
 /* Instead of GATEWAY_GROUPS_MAX; at most ROSTER_GROUPS_LIMIT. */
 #define ROSTER_GROUPS_LIMIT 32768 /* twice as many overflow groups_cap */

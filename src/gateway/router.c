@@ -9,12 +9,12 @@
 #include <string.h>
 
 #include "clients/client_conn.h"
+#include "gateway/close_info.h"
 #include "gateway/router_impl.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/log.h"
 #include "wire/frame.h"
-#include "wire/phpser.h"
 
 #define SCRATCH_KEEP (64 * 1024) /* bytes kept of the close-info buffer */
 
@@ -66,6 +66,7 @@ void router_free(struct router *r)
             router_free_worker(r->workers[i]);
     free(r->workers);
     buf_fini(&r->scratch);
+    buf_fini(&r->ends);
     free(r);
 }
 
@@ -148,6 +149,16 @@ static void put_event(struct router *r, struct router_worker *w,
     router_share_take(r, w, c, out->len - before);
 }
 
+static void bind_client(
+    const struct router *r, struct router_worker *w, struct client *c)
+{
+    c->session_known = c->session_len == 0;
+    c->worker_serial = w->serial;
+    c->worker_slot = w->slot;
+    w->clients++;
+    router_book_worker(r, w, c);
+}
+
 static void send_event(struct router *r, struct router_worker *w,
     struct client *c, const struct router_event *e)
 {
@@ -178,13 +189,11 @@ static void send_event(struct router *r, struct router_worker *w,
         f.flag |= FRAME_FLAG_IPV6;
         memcpy(f.client_ip6, &c->peer.in6.sin6_addr, FRAME_IPV6_LEN);
     }
-    if (c->worker_serial != w->serial) {
-        c->session_known = c->session_len == 0;
-        c->worker_serial = w->serial;
-        c->worker_slot = w->slot;
-        w->clients++;
-    }
+    if (c->worker_serial != w->serial)
+        bind_client(r, w, c);
     router_put_session(r, w, c, &f);
+    if (e->cmd != FRAME_ON_MESSAGE)
+        router_put_place(r, w, c, &f);
     put_event(r, w, c, &f);
     r->counters.events++;
 }
@@ -219,83 +228,76 @@ int router_forward(struct router *r, struct client *c, uint8_t cmd,
     return wait_for_worker(r, c, &e);
 }
 
-static void put_text(struct buf *out, const char *text)
+/* The last event of c goes to its worker, or waits for one. */
+static void give_close(
+    struct router *r, struct client *c, const void *body, size_t len)
 {
-    phpser_put_string(out, text, strlen(text));
+    const struct router_event e = {
+        .cmd = FRAME_ON_CLOSE, .body = body, .len = len};
+    struct router_worker *w =
+        router_first_held(c) ? NULL : ready_worker(r, c, len);
+
+    c->gone = true;
+    router_share_end(r, c);
+    if (!w) {
+        router_hold(r, c, &e);
+        return;
+    }
+    send_event(r, w, c, &e);
+    unbind(r, c);
+    if (c->wait)
+        router_end_wait(r, c->wait);
 }
 
-/* What gwrun's workers learn with ON_CLOSE (docs/protocol.md). */
+/* What gwrun's workers learn with ON_CLOSE. The book has it before it leaves.
+ */
 static void put_close_info(
-    struct buf *out, const struct client *c, const struct client_conn_end *end)
+    struct router *r, struct client *c, const struct client_conn_end *end)
 {
-    static const struct {
-        const char *word, *by;
-    } causes[] = {
-        [CLIENT_CONN_LEFT] = {"client", "client"},
-        [CLIENT_CONN_KICKED] = {"kicked", "script"},
-        [CLIENT_CONN_DESTROYED] = {"destroyed", "script"},
-        [CLIENT_CONN_TIMEOUT] = {"timeout", "server"},
-        [CLIENT_CONN_OVERFLOW] = {"overflow", "server"},
-        [CLIENT_CONN_TOO_LARGE] = {"too_large", "server"},
-        [CLIENT_CONN_PROTOCOL_ERROR] = {"protocol_error", "server"},
-        [CLIENT_CONN_BUSY] = {"busy", "server"},
-        [CLIENT_CONN_RESTART] = {"restart", "server"},
-    };
-    const struct roster_name *uid = c->uid.name;
+    struct close_info_part names, how;
+    size_t len;
 
-    phpser_put_array(out, end->reason ? 7 : 6);
-    put_text(out, "uid");
-    if (uid)
-        phpser_put_string(out, uid->text, uid->len);
-    else
-        phpser_put_null(out);
-    put_text(out, "groups");
-    phpser_put_array(out, c->ngroups);
-    for (uint16_t i = 0; i < c->ngroups; i++) {
-        phpser_put_int(out, i);
-        phpser_put_string(out, c->groups[i].name->text, c->groups[i].name->len);
-    }
-    phpser_put_end(out);
-    put_text(out, "by");
-    put_text(out, causes[end->cause].by);
-    put_text(out, "cause");
-    put_text(out, causes[end->cause].word);
-    put_text(out, "code");
-    phpser_put_int(out, end->code);
-    put_text(out, "dropped");
-    phpser_put_int(out, (int64_t)end->dropped);
-    if (end->reason) {
-        put_text(out, "reason");
-        put_text(out, end->reason);
-    }
-    phpser_put_end(out);
+    buf_clear(&r->scratch);
+    buf_clear(&r->ends);
+    close_info_put_end(&r->ends, end);
+    books_end(r->conf.books, c, &r->ends);
+    len = r->ends.len;
+    close_info_put_names(&r->ends, c, SIZE_MAX);
+    how = (struct close_info_part){r->ends.data, len};
+    names = (struct close_info_part){r->ends.data + len, r->ends.len - len};
+    close_info_put(&r->scratch, &names, &how);
 }
 
 void router_close(
     struct router *r, struct client *c, const struct client_conn_end *end)
 {
-    struct router_event e = {.cmd = FRAME_ON_CLOSE};
-    struct router_worker *w;
-
     if (c->gone)
         return;
-    buf_clear(&r->scratch);
-    put_close_info(&r->scratch, c, end);
-    e.body = r->scratch.data;
-    e.len = r->scratch.len;
-    w = router_first_held(c) ? NULL : ready_worker(r, c, e.len);
-    c->gone = true;
-    router_share_end(r, c);
-    if (w) {
-        send_event(r, w, c, &e);
-        unbind(r, c);
-        if (c->wait)
-            router_end_wait(r, c->wait);
-    } else {
-        router_hold(r, c, &e);
-    }
+    put_close_info(r, c, end);
+    give_close(r, c, r->scratch.data, r->scratch.len);
     buf_clear(&r->scratch);
     buf_shrink(&r->scratch, SCRATCH_KEEP);
+    buf_clear(&r->ends);
+    buf_shrink(&r->ends, SCRATCH_KEEP);
+}
+
+void router_close_inherited(
+    struct router *r, struct client *c, const void *body, size_t len)
+{
+    give_close(r, c, body, len);
+    roster_release(c); /* unless it waits */
+}
+
+bool router_bind(struct router *r, struct client *c, uint64_t key_hash)
+{
+    for (size_t i = 0; i < r->nslots; i++) {
+        if (!r->workers[i] ||
+            ((r->workers[i]->key_hash ^ key_hash) | BOOKS_ASKS) != BOOKS_ASKS)
+            continue;
+        bind_client(r, r->workers[i], c);
+        return true;
+    }
+    return false;
 }
 
 /* Give what waits of c to its worker, in order. True: nothing waits any more,
@@ -481,6 +483,8 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     w->features = features;
     if (features.types)
         tell_types(r, w);
+    if (features.book)
+        router_begin_books(r, w);
     if (features.acks)
         ask_for_acks(r, w);
     if (features.session)

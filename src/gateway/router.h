@@ -34,6 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/books.h"
 #include "gateway/gateway_conf.h"
 #include "gateway/roster.h"
 #include "net/conn.h"
@@ -56,6 +57,7 @@ struct router_conf {
     size_t session_cache; /* bytes of sessions that a worker may keep */
     const char *claims; /* claims_prefix() of pages for workers of this machine;
                            NULL: they get none */
+    struct books *books; /* borrowed */
 };
 
 /* What a worker understands beyond GatewayWorker's protocol. */
@@ -71,6 +73,7 @@ struct router_features {
     bool session;       /* FRAME_SESSION; with acks only */
     bool types;         /* FRAME_FLAG_TYPES, which it is told */
     bool is_local;      /* it runs on this machine: one master started both */
+    bool book;          /* FRAME_FLAG_BOOK; with is_local and acks only */
 };
 
 /* What a script, or a worker of ours, may have that decides who is asked. */
@@ -142,6 +145,18 @@ int router_forward(struct router *r, struct client *c, uint8_t cmd,
  * c is forwarded afterwards. */
 void router_close(
     struct router *r, struct client *c, const struct client_conn_end *end);
+
+/* The same of a client that an earlier process had: c is from roster_revive(),
+ * the router ends it; body is borrowed. */
+void router_close_inherited(
+    struct router *r, struct client *c, const void *body, size_t len);
+
+/* Bind c, which is bound to nobody, to the worker whose key has that hash.
+ * False: it is not here. */
+bool router_bind(struct router *r, struct client *c, uint64_t key_hash);
+
+/* There are other books than before. */
+void router_tell_books(const struct router *r);
 
 /* The session of c has changed, and not by its worker: tell the worker, so that
  * events which it has not begun see the new one. known: it had the old one. */

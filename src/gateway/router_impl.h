@@ -79,7 +79,7 @@ struct router {
     unsigned callbacks; /* of scripts, when there were workers last */
     size_t last_asked;  /* slot */
     uint64_t random;
-    struct buf scratch; /* of router_close() */
+    struct buf scratch, ends; /* of router_close() */
 };
 
 /* router_held.c: keep a copy behind what waits of c; e->again: behind all of
@@ -144,6 +144,15 @@ void router_put_session(struct router *r, struct router_worker *w,
 void router_forget_session(
     const struct router *r, struct router_worker *w, struct client *c);
 void router_forget_sessions(struct router_worker *w);
+
+/* router_books.c: before w's first event: which books there are. */
+void router_begin_books(const struct router *r, struct router_worker *w);
+
+/* router_books.c: c is bound to w; an event of c is about to leave for w. */
+void router_book_worker(const struct router *r, const struct router_worker *w,
+    const struct client *c);
+void router_put_place(const struct router *r, const struct router_worker *w,
+    const struct client *c, struct frame *f);
 
 /* router_choose.c: a hash that all gateways share. */
 uint64_t router_hash(const void *data, size_t len);

@@ -23,6 +23,9 @@ struct regiving {
     const struct roster *roster;
     struct departed *departed;    /* owned; by id */
     struct router_worker *worker; /* the lost one */
+    bool certain; /* it is known what began; else only a book knows */
+    size_t begun; /* of its events, though it could not say so any more */
+    size_t lost;  /* nobody knows whether they began */
 };
 
 static struct departed *find_departed(const struct regiving *g, uint32_t id)
@@ -58,6 +61,8 @@ static struct departed *revive(struct regiving *g, const struct frame *f)
         peer.in.sin_addr.s_addr = htonl(f->client_ip);
     }
     d = add_departed(g, roster_revive(f->connection_id, &peer));
+    d->client->book = f->book;
+    d->client->place = f->place;
     d->revived = true;
     d->client->streams = f->flag & FRAME_FLAG_STREAM;
     return d;
@@ -93,15 +98,26 @@ static void hold_again(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
     struct router_event e = {.again = true};
+    struct client *c;
     struct frame f;
 
     frame_decode(&f, packet, len);
     forget(packet, len, arg);
+    if (books_have_begun(g->r->conf.books, &f)) {
+        g->begun++;
+        return;
+    }
+    if (!g->certain && !frame_has_place(&f)) {
+        g->lost++;
+        return;
+    }
     e.cmd = f.cmd;
     e.type = f.flag & FRAME_FLAG_TYPES;
     e.body = f.body;
     e.len = f.body_len;
-    router_hold(g->r, client_of(g, &f), &e);
+    c = client_of(g, &f);
+    books_take_back(g->r->conf.books, c, &f);
+    router_hold(g->r, c, &e);
 }
 
 /* Put what the worker has not begun in front of all that waits. */
@@ -186,24 +202,23 @@ void router_settle(struct router *r, struct router_worker *w,
     const struct roster *roster, bool said)
 {
     struct regiving g = {.r = r, .roster = roster, .worker = w};
-    bool certain = find_begun(&g, said);
     size_t unbegun;
     uint64_t running;
 
+    g.certain = find_begun(&g, said);
     unbegun = given_count(w->given);
     running = w->running;
     r->counters.cut_off += running;
     router_unstick(r);
-    if (certain) {
-        r->counters.again += unbegun;
-        hold_unbegun(&g);
-    } else {
-        r->counters.lost += unbegun;
-        given_each(w->given, forget, &g);
-    }
+    hold_unbegun(&g);
+    unbegun -= g.begun;
+    running += g.begun;
+    r->counters.again += unbegun - g.lost;
+    r->counters.cut_off += g.begun;
+    r->counters.lost += g.lost;
     if (unbegun > 0 || running > 0)
         log_warn("worker lost key=%s not_begun=%zu (%s) cut_off=%llu", w->key,
-            unbegun, certain ? "others get them" : "lost, nobody knows",
+            unbegun, g.certain ? "others get them" : "lost, nobody knows",
             (unsigned long long)running);
     router_free_worker(w);
     router_drained(r);

@@ -68,6 +68,21 @@ void plan_claims_prefix(const struct config *c, char out[CLAIMS_PREFIX_SIZE])
     free(path);
 }
 
+char *plan_book_folder(const struct config *c)
+{
+    const char *const parts[] = {
+        c->run_dir[0] == '/' ? "" : c->root, "/", c->run_dir};
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a: the same in every run */
+
+    if (c->book_dir)
+        return c->book_dir[0] ? xstrdup(c->book_dir) : NULL;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        for (const char *p = parts[i]; *p; p++)
+            hash = (hash ^ (uint8_t)*p) * 0x100000001b3u;
+    return xasprintf("/dev/shm/gwrun-%u-%016llx", (unsigned)geteuid(),
+        (unsigned long long)hash);
+}
+
 static struct master_child_conf *add_child(
     struct plan *p, const char *role, unsigned slot)
 {

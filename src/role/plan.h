@@ -80,6 +80,11 @@ struct config_workers *plan_workers(
  * the last one has port 0. The caller frees it. */
 struct worker_neighbour *plan_neighbours(const struct config *c);
 
+/* The folder of the gateways' books for this process's user: book_dir, or one
+ * in /dev/shm that no other run_dir has. NULL: none are kept. The caller frees
+ * it. */
+char *plan_book_folder(const struct config *c);
+
 /* run_dir and name, as a path that fits into a unix socket's address when
  * run_dir is in the root folder. The caller frees it. */
 char *plan_run_path(const struct config *c, const char *name);

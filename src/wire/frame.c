@@ -1,5 +1,6 @@
 /* Heads are read and written byte by byte at their offsets; ext and body stay
- * where they are. Only front_len() knows what flags put in front of ext. */
+ * where they are. What flags put in
+ * front of ext is for the functions about the front only. */
 #include "wire/frame.h"
 
 #include <assert.h>
@@ -23,22 +24,65 @@ ssize_t frame_measure(const uint8_t *data, size_t len, size_t limit)
     return (ssize_t)pack_len;
 }
 
-/* Bytes that flags put in front of ext. */
-static size_t front_len(uint8_t flag)
+#define FRONT_FLAGS (FRAME_FLAG_IPV6 | FRAME_FLAG_SESSION | FRAME_FLAG_BOOK)
+
+/* Bytes that flags put in front of ext: nothing, with most packets. */
+static size_t front_len(uint8_t cmd, uint8_t flag)
 {
-    return (flag & FRAME_FLAG_IPV6 ? FRAME_IPV6_LEN : 0) +
-           (flag & FRAME_FLAG_SESSION ? FRAME_CHANGES_LEN : 0);
+    const struct frame f = {.cmd = cmd, .flag = flag};
+    size_t len = 0;
+
+    if (!(flag & FRONT_FLAGS))
+        return 0;
+    if (flag & FRAME_FLAG_IPV6)
+        len += FRAME_IPV6_LEN;
+    if (flag & FRAME_FLAG_SESSION)
+        len += FRAME_CHANGES_LEN;
+    if (frame_has_place(&f))
+        len += FRAME_BOOK_LEN;
+    return len;
+}
+
+static void read_front(struct frame *f, const uint8_t *p)
+{
+    if (f->flag & FRAME_FLAG_IPV6) {
+        memcpy(f->client_ip6, p, FRAME_IPV6_LEN);
+        p += FRAME_IPV6_LEN;
+    }
+    if (f->flag & FRAME_FLAG_SESSION) {
+        f->changes = get32(p);
+        p += FRAME_CHANGES_LEN;
+    }
+    if (frame_has_place(f)) {
+        f->book = p[0];
+        f->place = get32(p + 1);
+    }
+}
+
+static void write_front(uint8_t *p, const struct frame *f)
+{
+    if (f->flag & FRAME_FLAG_IPV6) {
+        memcpy(p, f->client_ip6, FRAME_IPV6_LEN);
+        p += FRAME_IPV6_LEN;
+    }
+    if (f->flag & FRAME_FLAG_SESSION) {
+        put32(p, f->changes);
+        p += FRAME_CHANGES_LEN;
+    }
+    if (frame_has_place(f)) {
+        p[0] = f->book;
+        put32(p + 1, f->place);
+    }
 }
 
 int frame_decode(struct frame *f, const uint8_t *data, size_t len)
 {
-    const uint8_t *front = data + FRAME_HEAD_LEN;
     size_t ext_len, front_size;
 
     if (len < FRAME_HEAD_LEN || get32(data) != len)
         return -EPROTO;
     ext_len = get32(data + 24);
-    front_size = front_len(data[21]);
+    front_size = front_len(data[4], data[21]);
     if (ext_len > len - FRAME_HEAD_LEN || ext_len < front_size)
         return -EPROTO;
     f->cmd = data[4];
@@ -49,13 +93,10 @@ int frame_decode(struct frame *f, const uint8_t *data, size_t len)
     f->connection_id = get32(data + 17);
     f->flag = data[21];
     f->gateway_port = get16(data + 22);
-    if (f->flag & FRAME_FLAG_IPV6) {
-        memcpy(f->client_ip6, front, FRAME_IPV6_LEN);
-        front += FRAME_IPV6_LEN;
-    } else {
-        memset(f->client_ip6, 0, FRAME_IPV6_LEN);
-    }
-    f->changes = f->flag & FRAME_FLAG_SESSION ? get32(front) : 0;
+    memset(f->client_ip6, 0, FRAME_IPV6_LEN);
+    f->changes = f->place = f->book = 0;
+    if (front_size > 0)
+        read_front(f, data + FRAME_HEAD_LEN);
     f->ext_len = ext_len - front_size;
     f->ext = data + FRAME_HEAD_LEN + front_size;
     f->body_len = len - FRAME_HEAD_LEN - ext_len;
@@ -72,7 +113,8 @@ const uint8_t *frame_body(const uint8_t *packet, size_t len, size_t *body_len)
 {
     size_t ext_len = get32(packet + 24);
 
-    if (ext_len > len - FRAME_HEAD_LEN || ext_len < front_len(packet[21]))
+    if (ext_len > len - FRAME_HEAD_LEN ||
+        ext_len < front_len(packet[4], packet[21]))
         return NULL;
     *body_len = len - FRAME_HEAD_LEN - ext_len;
     return packet + FRAME_HEAD_LEN + ext_len;
@@ -85,7 +127,7 @@ uint32_t frame_connection_id(const uint8_t *packet)
 
 void frame_encode(struct buf *out, const struct frame *f)
 {
-    size_t front_size = front_len(f->flag);
+    size_t front_size = front_len(f->cmd, f->flag);
     size_t len = FRAME_HEAD_LEN + front_size + f->ext_len + f->body_len;
     uint8_t *p;
 
@@ -102,14 +144,9 @@ void frame_encode(struct buf *out, const struct frame *f)
     put16(p + 22, f->gateway_port);
     put32(p + 24, (uint32_t)(front_size + f->ext_len));
     p += FRAME_HEAD_LEN;
-    if (f->flag & FRAME_FLAG_IPV6) {
-        memcpy(p, f->client_ip6, FRAME_IPV6_LEN);
-        p += FRAME_IPV6_LEN;
-    }
-    if (f->flag & FRAME_FLAG_SESSION) {
-        put32(p, f->changes);
-        p += FRAME_CHANGES_LEN;
-    }
+    if (front_size > 0)
+        write_front(p, f);
+    p += front_size;
     if (f->ext_len > 0)
         memcpy(p, f->ext, f->ext_len);
     if (f->body_len > 0)

@@ -8,6 +8,7 @@
 #ifndef GW_WIRE_FRAME_H
 #define GW_WIRE_FRAME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -33,6 +34,11 @@
  * got; then comes the session. Without it the worker has the session. */
 #define FRAME_FLAG_SESSION 0x20
 #define FRAME_CHANGES_LEN  4
+/* In ON_CONNECT and ON_CLOSE, between those that offer "book": ext_data begins
+ * (behind what others put there) with the place of the client's entry in a
+ * book: BOOK has named that. See frame_has_place(). */
+#define FRAME_FLAG_BOOK 0x02
+#define FRAME_BOOK_LEN  5
 /* Between those that offer "types", or take them: the type of a message. In
  * ON_MESSAGE what it came as, text being UTF-8; in commands what it shall leave
  * as. Neither: there are no types, or the client's port decides. */
@@ -119,7 +125,9 @@ enum frame_kind {
     /* "request": one, as httpcall.h has it, and back answer.h */             \
     X(REQUEST, 252, LINK)                                                     \
     /* "request": numbers of those that have begun, 4 bytes each */           \
-    X(REQUEST_BEGUN, 253, LINK)
+    X(REQUEST_BEGUN, 253, LINK)                                               \
+    /* "book": a book's number, 1 byte, and the name of its file */           \
+    X(BOOK, 254, LINK)
 
 #define FRAME_NUMBER(name, number, kind) FRAME_##name = (number),
 enum frame_cmd { FRAME_COMMANDS(FRAME_NUMBER) };
@@ -128,19 +136,28 @@ enum frame_cmd { FRAME_COMMANDS(FRAME_NUMBER) };
 struct frame {
     uint8_t cmd;
     uint8_t flag;
+    uint8_t book; /* with FRAME_FLAG_BOOK: the number that BOOK gave it … */
     uint32_t local_ip; /* host order; the gateway's lan_ip */
     uint16_t local_port;
+    uint16_t gateway_port;
     uint32_t client_ip; /* host order; 0 for an IPv6 client */
     uint16_t client_port;
     uint8_t client_ip6[FRAME_IPV6_LEN]; /* with FRAME_FLAG_IPV6 */
     uint32_t connection_id;
     uint32_t changes; /* with FRAME_FLAG_SESSION */
-    uint16_t gateway_port;
+    uint32_t place;   /* … and the client's in it */
     size_t ext_len;
     size_t body_len;
     const uint8_t *ext;  /* borrowed; without what flags put in front */
     const uint8_t *body; /* borrowed */
 };
+
+/* Whether it says where its client's entry is: book and place. */
+static inline bool frame_has_place(const struct frame *f)
+{
+    return f->flag & FRAME_FLAG_BOOK &&
+           (f->cmd == FRAME_ON_CONNECT || f->cmd == FRAME_ON_CLOSE);
+}
 
 /* The length of the packet at data: > 0, 0 need more bytes, -EPROTO claimed
  * length below 28, -EMSGSIZE above limit. A positive result may be larger than

@@ -227,11 +227,24 @@ static void tell_gone(struct mailbox *m)
     watch->gone(watch);
 }
 
+/* Another worker has begun it, or nobody is to: as if it had ended. */
+static void skip(struct mailbox *m, const struct event *e)
+{
+    m->cmd = e->f.cmd;
+    m->d->skipped++;
+    if (e->f.cmd == FRAME_ON_CLOSE)
+        session_forget(m);
+}
+
 /* Run one event until it ends or waits. */
 static void run(struct mailbox *m, const struct event *e)
 {
     struct dispatch *d = m->d;
 
+    if (!gateways_may_begin(d->gateways, &e->f)) {
+        skip(m, e);
+        return;
+    }
     m->vm = d->vm;
     m->cmd = e->f.cmd;
     m->link = e->link;
@@ -287,7 +300,7 @@ static bool can_go_on(const struct mailbox *m)
 /* Others have it: its gateway has taken it back. */
 static void leave_to_others(struct dispatch *d, const struct event *e)
 {
-    if (e->f.cmd == FRAME_ON_CLOSE)
+    if (e->f.cmd == FRAME_ON_CLOSE && !frame_has_place(&e->f))
         gateways_keep_client(
             d->gateways, &(struct client_id){e->f.local_ip, e->f.local_port,
                              e->f.connection_id});
@@ -602,6 +615,7 @@ struct dispatch_counts dispatch_counts(const struct dispatch *d)
         .queued = d->queued,
         .events = d->events,
         .forgotten = d->forgotten,
+        .skipped = d->skipped,
         .cut_off = d->cut_off,
         .errors = d->errors,
     };

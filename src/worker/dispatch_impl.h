@@ -121,6 +121,7 @@ struct dispatch {
     bool stopped;         /* the event links are paused, for good */
     uint64_t events;
     uint64_t forgotten; /* never begun: their link was lost */
+    uint64_t skipped;   /* not begun: they had begun elsewhere */
     uint64_t cut_off;   /* handlers that a reload did not wait for */
     uint64_t errors;
     uint64_t error_second; /* loop time, s, of error_lines */
@@ -130,9 +131,10 @@ struct dispatch {
 
 /* What there is to tell of a dispatch. */
 struct dispatch_counts {
-    size_t clients;                              /* with a mailbox */
-    size_t queued;                               /* events in mailboxes */
-    uint64_t events, forgotten, cut_off, errors; /* as in struct dispatch */
+    size_t clients;                      /* with a mailbox */
+    size_t queued;                       /* events in mailboxes */
+    uint64_t events, forgotten, skipped; /* as in struct dispatch */
+    uint64_t cut_off, errors;            /* likewise */
 };
 
 /* Borrows all; conf and gateways outlive it. */

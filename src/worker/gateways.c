@@ -129,13 +129,19 @@ static bool is_known_loss(struct peer *p, const struct frame *f)
     return losses_strike(&p->g->losses, &id) && f->cmd == FRAME_ON_CLOSE;
 }
 
+/* The gateway's book had no room for this client. */
+static bool is_left_out(const struct frame *f)
+{
+    return f->cmd == FRAME_ON_CONNECT && !frame_has_place(f);
+}
+
 static void hand_on(struct peer *p, const struct frame *f)
 {
     enum acks_event became = ACKS_ENDED;
 
     if (f->cmd == FRAME_ON_CLOSE)
         idmap_remove(&p->clients, f->connection_id);
-    else
+    else if (!p->keeps_book || is_left_out(f))
         idmap_add(&p->clients, f->connection_id);
     if (p->acks.number != 0)
         acks_take(&p->acks);
@@ -251,6 +257,7 @@ static void (*const link_commands[UINT8_MAX + 1])(
     [FRAME_LIMITS] = on_limits,
     [FRAME_NAME] = on_name,
     [FRAME_TYPES] = on_types,
+    [FRAME_BOOK] = marks_take,
     [FRAME_HANDLED] = on_handled,
     [FRAME_CLAIMS] = on_claims,
 };
@@ -428,6 +435,7 @@ static void free_peer(struct peer *p)
     dialer_close(p->dialer);
     census_drop(p);
     idmap_fini(&p->clients);
+    marks_drop(p);
     list_remove(&p->node);
     peer_unfile(p);
     g->npeers--;
@@ -469,6 +477,7 @@ void peer_lose_links(struct peer *p, int err)
     log_loss(p, err, now - p->connected_at);
     p->watches = false;
     p->types = false;
+    p->keeps_book = false;
     p->has_spoken = false;
     if (p->lost_at == 0 && g->ops->on_event)
         p->lost_at = now;

@@ -102,6 +102,9 @@ struct peer {
     bool watches_answers; /* … and whether it answers requests */
     bool types;           /* it takes FRAME_FLAG_TYPES */
     bool has_spoken;      /* its first event is here: what it takes is known */
+    bool keeps_book;      /* so no onClose is made up for its clients … */
+    bool marks_failed;    /* … but its books cannot be opened here */
+    struct marks *marks;  /* owned; NULL: it has told of none */
     struct receipts receipts;
     struct acks_link acks; /* of its links */
     struct gateways_sessions sessions;
@@ -231,6 +234,16 @@ void gateways_request_begins(
  * handler that ends the process. */
 void gateways_tell_hanging_request(
     const struct gateways *g, struct gateways_address from, uint32_t number);
+
+/* marks.c: may that event of a client begin? Its book says so, if there is one;
+ * to be asked once, right before it does. */
+bool gateways_may_begin(const struct gateways *g, const struct frame *f);
+
+/* marks.c: may p keep a book that this worker asks? Take one that it names; p's
+ * links end, and it goes without, when that cannot be opened. Forget all. */
+bool marks_may_be_asked(const struct peer *p);
+void marks_take(struct peer *p, const struct frame *f);
+void marks_drop(struct peer *p);
 
 /* This client of p ended, but nobody knows it: that is for p to tell. */
 void gateways_keep_client(struct gateways *g, const struct client_id *id);

@@ -1,10 +1,13 @@
 /* The first frame on each link: who we are, the secret key, and what we can do
  * with what a gateway may send. A gateway that is not gwrun's reads the first
  * two only. */
+#include <assert.h>
 #include <string.h>
 
 #include "wire/cmdjson.h"
 #include "worker/gateways_impl.h"
+
+#define FEATURES_MAX 20 /* with the NULL */
 
 /* Does nobody get events here? Then there are no event links. */
 static bool is_program(const struct gateways *g)
@@ -12,24 +15,25 @@ static bool is_program(const struct gateways *g)
     return !g->ops->on_event;
 }
 
-#define FEATURES_MAX 16
-
-/* What a link for events offers, NULL behind it. */
-static void list_features(const struct gateways *g, const char **out)
+/* What a worker can do, NULL-terminated. */
+static void list_features(const struct peer *p, const char *out[FEATURES_MAX])
 {
     static const char *const always[] = {"close_info", "client_addr",
         "handshake", "ack", "session", "limits", "name", "types",
         "handshake_answer", "request", "api", "receipts"};
-    size_t n = sizeof(always) / sizeof(always[0]);
+    size_t count = sizeof(always) / sizeof(always[0]);
 
     memcpy(out, always, sizeof(always));
-    if (g->conf->claims)
-        out[n++] = "claims";
-    if (g->decides)
-        out[n++] = "on_handshake";
-    if (g->answers)
-        out[n++] = "on_request";
-    out[n] = NULL;
+    if (p->g->conf->claims)
+        out[count++] = "claims";
+    if (marks_may_be_asked(p))
+        out[count++] = "book";
+    if (p->g->decides)
+        out[count++] = "on_handshake";
+    if (p->g->answers)
+        out[count++] = "on_request";
+    assert(count < FEATURES_MAX);
+    out[count] = NULL;
 }
 
 void offers_put(struct peer *p, struct conn *c, uint8_t cmd)
@@ -44,7 +48,7 @@ void offers_put(struct peer *p, struct conn *c, uint8_t cmd)
     struct buf json = {0};
     struct frame f = {.cmd = cmd, .flag = FRAME_FLAG_STRING};
 
-    list_features(g, of_events);
+    list_features(p, of_events);
     cmdjson_put_auth(&json, events ? g->worker_key : NULL, g->conf->secret_key,
         events          ? of_events
         : is_program(g) ? of_program

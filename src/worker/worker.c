@@ -487,6 +487,7 @@ void worker_status(const struct worker *w, struct worker_status *out)
         .queued = d.queued,
         .events = d.events,
         .forgotten = d.forgotten,
+        .skipped = d.skipped,
         .cut_off = d.cut_off,
         .errors = d.errors,
         .generation = w->generation,

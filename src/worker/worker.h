@@ -38,6 +38,7 @@ struct worker_status {
     size_t memory;         /* bytes of the Lua state(s) */
     uint64_t events;       /* events run so far */
     uint64_t forgotten;    /* queued ones whose gateway was lost */
+    uint64_t skipped;      /* onConnect and onClose that had begun elsewhere */
     uint64_t cut_off;      /* whose handlers a reload did not wait for */
     uint64_t errors;       /* events that raised an error */
     uint64_t sends;        /* commands sent */

@@ -47,6 +47,7 @@ struct worker_conf {
                            it make (proc/claims.h); NULL: it takes none */
     /* Gateways with a unix socket, the last one has port 0; NULL: none. */
     const struct worker_neighbour *neighbours;
+    const char *book_folder; /* of their books; NULL: they keep none */
     size_t memory_max;
     double handler_timeout;
     double slow_handler; /* longer is a line in the log; 0: never */

@@ -1,0 +1,185 @@
+-- onClose begins exactly once for every onConnect, whatever dies: gateways keep a
+-- book of who is there.
+local loop = require "loop"
+local process = require "process"
+local tcp = require "tcp"
+local testbed = require "testbed"
+local uv = require "luv"
+
+local CLIENTS = 20
+
+local script = [[
+Events = {}
+function Events.onConnect(id)
+  Gateway.bindUid(id, "uid " .. id)
+  Gateway.joinGroup(id, "room")
+  _SESSION.name = "name " .. id
+  Gateway.sendToCurrentClient(id)
+end
+function Events.onMessage(id, message) Gateway.sendToCurrentClient(message) end
+function Events.onClose(id, info)
+  print(("closed %s by=%s cause=%s uid=%s groups=%s name=%s;"):format(id, info.by, info.cause, info.uid or "-",
+    table.concat(info.groups or {}, ","), info.session and info.session.name or "-"))
+end
+]]
+
+local function kill(pids, signal)
+  local words = { "kill", "-" .. (signal or "9") }
+  for _, pid in ipairs(pids) do words[#words + 1] = tostring(pid) end
+  assert.equal(0, process.run(words))
+end
+
+describe("a book of clients", function()
+  local app, logs, folder
+
+  before_each(function()
+    logs = {}
+    app = testbed.new {
+      script = script,
+      gateways = { { listen = "text" } },
+      workers = { count = 2 },
+      config = function(c) c.log, c.book_dir = { level = "info" }, nil end,
+    }
+  end)
+
+  after_each(function()
+    if app.master and app.master.code == nil then app:stop() end
+    app:remove()
+  end)
+
+  -- Start it; where its books are.
+  local function power_on()
+    app:up(60)
+    local _, list = process.run { "ls", "-l", ("/proc/%d/fd"):format(app:pids "gateway"[1]) }
+    folder = list:match("%-> (/dev/shm/gwrun%-[^/\n]+)/")
+    assert.is_truthy(folder, list)
+  end
+
+  -- The ids of new clients whose onConnect has ended.
+  local function connect()
+    local ids, people = {}, {}
+    for i = 1, CLIENTS do
+      people[i] = tcp.connect(app.port[1])
+      ids[i] = people[i]:receive("\n"):sub(1, -2)
+    end
+    return ids, people
+  end
+
+  local function whole_log() return table.concat(logs) .. app:log() end
+
+  local function count(id)
+    return select(2, whole_log():gsub("closed " .. id .. " ", ""))
+  end
+
+  -- Nothing is left to do, and each had one onClose, which knew what was known.
+  local function assert_ended(ids, info)
+    app.master:kill "sigint"
+    assert.equal(0, app.master:wait(60), app:log())
+    assert.is_nil(uv.fs_stat(folder))
+    for _, id in ipairs(ids) do
+      local line = whole_log():match("closed " .. id .. " ([^\n]*)")
+      assert.equal(1, count(id), id)
+      assert.matches(info, line)
+      assert.equal(("uid=uid %s groups=room name=name %s;"):format(id, id), line:match "uid=.*")
+    end
+  end
+
+  local function assert_once(ids, info)
+    loop.poll("every onClose", function()
+      for _, id in ipairs(ids) do
+        if count(id) == 0 then return false end
+      end
+      return true
+    end, 60)
+    assert_ended(ids, info)
+  end
+
+  local LOST = "by=lost cause=gateway_lost"
+
+  local function wait_ready()
+    loop.poll("every process to be ready", function()
+      for _, p in ipairs(app:status().processes) do
+        if p.state ~= "ready" then return false end
+      end
+      return app:counters("gateway", 0).workers == 2
+    end, 60)
+  end
+
+  it("tells the end of clients that were idle since their worker was replaced", function()
+    power_on()
+    local ids = connect()
+    local old = app:pids "worker"
+    kill(old)
+    loop.poll("other workers", function()
+      local new = app:pids "worker"
+      return #new == 2 and new[1] ~= old[1] and new[2] ~= old[2]
+    end)
+    wait_ready()
+    kill(app:pids "gateway")
+    assert_once(ids, LOST)
+  end)
+
+  it("tells it when gateway and workers are killed together", function()
+    power_on()
+    local ids = connect()
+    local pids = app:pids "worker"
+    pids[#pids + 1] = app:pids "gateway"[1]
+    kill(pids)
+    assert_once(ids, LOST)
+  end)
+
+  it("tells it when workers restart right after their gateway was killed", function()
+    power_on()
+    local ids = connect()
+    local workers = app:pids "worker"
+    kill(app:pids "gateway")
+    kill(workers, "TERM")
+    assert_once(ids, LOST)
+  end)
+
+  it("tells it when everything is killed and started again", function()
+    power_on()
+    local ids = connect()
+    local pids = { app.master.pid }
+    for _, p in ipairs(app:status().processes) do pids[#pids + 1] = p.pid end
+    kill(pids)
+    app.master:wait()
+    logs[#logs + 1] = app:log()
+    power_on()
+    assert_once(ids, "by=")
+  end)
+
+  it("tells it when the master is killed and the system started again", function()
+    power_on()
+    local ids = connect()
+    kill { app.master.pid }
+    app.master:wait(60)
+    logs[#logs + 1] = app:log()
+    power_on()
+    assert_once(ids, "by=server cause=restart")
+  end)
+
+  it("goes with the clients in an orderly stop", function()
+    power_on()
+    local ids = connect()
+    assert.is_truthy(uv.fs_stat(folder))
+    assert_ended(ids, "by=server cause=restart")
+  end)
+
+  it("that is garbled or of another gateway stays away from everybody", function()
+    power_on()
+    app.master:kill "sigint"
+    assert.equal(0, app.master:wait(60))
+    assert(uv.fs_mkdir(folder, 448))
+    local slot = "127_0_0_1-" .. app.config.gateways[1].start_port
+    testbed.write_file(folder .. "/" .. slot .. ".garbled", ("garbage"):rep(20000))
+    testbed.write_file(folder .. "/another.book", "x")
+    power_on()
+    app:wait_log "book of clients discarded, it is not valid"
+    local ids = connect()
+    assert.is_truthy(uv.fs_stat(folder .. "/another.book"))
+    assert(uv.fs_unlink(folder .. "/another.book"))
+    kill(app:pids "gateway")
+    assert_once(ids, LOST)
+  end)
+end)

@@ -1,0 +1,106 @@
+/* The books of gateways of this machine (proc/book.h): before an onConnect or
+ * an onClose begins, the client's entry is asked. A gateway that keeps a book
+ * also gives the onClose of clients whose process was killed, so this worker
+ * makes up none for it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proc/book.h"
+#include "util/log.h"
+#include "worker/gateways_impl.h"
+
+#define BOOKS 32 /* of one gateway; what its events can name */
+
+struct marks {
+    struct bookmarks *of[BOOKS]; /* owned; NULL: none with that number */
+};
+
+bool marks_may_be_asked(const struct peer *p)
+{
+    const struct worker_neighbour *n = p->g->conf->neighbours;
+
+    if (!p->g->conf->book_folder || p->marks_failed)
+        return false;
+    for (; n && n->port != 0; n++)
+        if (n->ip == p->at.ip && n->port == p->at.port)
+            return true;
+    return false;
+}
+
+static int open_one(
+    struct bookmarks **out, const struct peer *p, const char *name)
+{
+    int folder = open(p->g->conf->book_folder,
+        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int err = folder < 0 ? -errno : bookmarks_open(out, folder, name);
+
+    if (folder >= 0)
+        close(folder);
+    return err;
+}
+
+static int take(struct peer *p, const struct frame *f)
+{
+    char name[BOOK_NAME_MAX] = "";
+    struct bookmarks **m;
+    int err;
+
+    if (!marks_may_be_asked(p) || f->body_len < 2 ||
+        f->body_len > sizeof(name) || f->body[0] >= BOOKS)
+        return -EPROTO;
+    if (!p->marks)
+        p->marks = xcalloc(1, sizeof(*p->marks));
+    m = &p->marks->of[f->body[0]];
+    memcpy(name, f->body + 1, f->body_len - 1);
+    p->keeps_book = true;
+    if (*m && strcmp(bookmarks_name(*m), name) == 0)
+        return 0;
+    if (*m)
+        bookmarks_close(*m);
+    *m = NULL;
+    err = open_one(m, p, name);
+    if (err < 0) {
+        p->marks_failed = true;
+        log_error("cannot open the book of gateway %s, doing without "
+                  "file=%s/%s err=\"%s\"",
+            p->name, p->g->conf->book_folder, name, strerror(-err));
+    }
+    return err;
+}
+
+void marks_take(struct peer *p, const struct frame *f)
+{
+    int err = take(p, f);
+
+    if (err == 0)
+        return;
+    conn_close(p->events);
+    p->events = NULL;
+    peer_lose_links(p, err);
+}
+
+void marks_drop(struct peer *p)
+{
+    for (size_t i = 0; p->marks && i < BOOKS; i++)
+        if (p->marks->of[i])
+            bookmarks_close(p->marks->of[i]);
+    free(p->marks);
+    p->marks = NULL;
+}
+
+bool gateways_may_begin(const struct gateways *g, const struct frame *f)
+{
+    const struct peer *p;
+    struct bookmarks *m;
+
+    if (!frame_has_place(f))
+        return true;
+    p = gateways_find(g, f->local_ip, f->local_port);
+    m = p && p->marks && f->book < BOOKS ? p->marks->of[f->book] : NULL;
+    return m &&
+           bookmarks_begin(m, f->place, f->connection_id,
+               f->cmd == FRAME_ON_CLOSE ? BOOKMARK_CLOSED : BOOKMARK_CONNECTED);
+}
