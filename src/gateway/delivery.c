@@ -17,13 +17,6 @@ struct message {
     struct label label;
 };
 
-/* One message as each of two protocols has it on the wire: clients of a port
- * speak its own, or have an event stream. */
-struct framed {
-    const struct client_protocol *protocol[2];
-    struct blob *blob[2]; /* owned; NULL: not needed yet */
-};
-
 /* What PHP sends as a string, never serialized. */
 static bool is_scalar(const struct frame *f)
 {
@@ -108,80 +101,82 @@ static bool read_message(
     return (f->flag & FRAME_FLAG_STRING) || read_value(d, f, m) == 0;
 }
 
-static bool can_have(const struct client_protocol *p, const struct message *m)
-{
-    return !p->goes_one_way || m->what.form != PROTOCOL_AS_BINARY;
-}
-
 /* How many messages err means: -ENOBUFS is counted by port. */
 static size_t count_dropped(int err)
 {
     return err == -ENOTCONN;
 }
 
-size_t delivery_to_one(
-    struct delivery *d, const struct client *c, const struct frame *f)
+/* The message for a client that has an event stream, made once for all of
+ * these; NULL: it cannot have it, which is counted. Out of the way of all
+ * others. */
+__attribute__((noinline)) static struct blob *frame_event(struct delivery *d,
+    const struct client *c, const struct message *m, struct blob **event)
 {
     const struct client_protocol *p = client_conn_protocol(c->conn);
-    struct message m;
-    struct blob *framed;
-    size_t dropped;
 
-    if (!read_message(d, f, &m))
-        return 1;
-    if (!can_have(p, &m)) {
-        port_count_binary(d->port);
-        return 0;
-    }
-    if (!m.what.label || !p->put_label)
-        return count_dropped(
-            client_conn_send(c->conn, m.what.data, m.what.len, m.what.form));
-    framed = port_frame(d->port, p, &m.what);
-    dropped = count_dropped(client_conn_send_blob(c->conn, framed));
-    blob_unref(framed);
-    return dropped;
-}
-
-/* The message as that protocol has it; NULL: it cannot. */
-static struct blob *frame_for(struct delivery *d, struct framed *framed,
-    const struct client_protocol *p, const struct message *m)
-{
-    size_t i = framed->protocol[0] == NULL || framed->protocol[0] == p ? 0 : 1;
-
-    if (!can_have(p, m)) {
+    if (p->goes_one_way && m->what.form == PROTOCOL_AS_BINARY) {
         port_count_binary(d->port);
         return NULL;
     }
-    if (!framed->blob[i]) {
-        framed->protocol[i] = p;
-        framed->blob[i] = port_frame(d->port, p, &m->what);
+    if (!*event)
+        *event = port_frame(d->port, p, &m->what);
+    return *event;
+}
+
+/* Clients of a port speak its protocol, or have event streams: each of the two
+ * gets its own framing, once. The only place that sends a blob, so that the
+ * compiler puts the sending here. */
+static size_t deliver(struct delivery *d, struct client *const *clients,
+    size_t count, const struct message *m)
+{
+    struct blob *own = NULL, *event = NULL;
+    size_t dropped = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct client *c = clients[i];
+        struct blob *framed = own;
+
+        if (__builtin_expect(c->streams, 0)) {
+            framed = frame_event(d, c, m, &event);
+            if (!framed)
+                continue;
+        } else if (!framed) {
+            own = port_frame(d->port, port_protocol(d->port), &m->what);
+            framed = own;
+        }
+        dropped += count_dropped(client_conn_send_blob(c->conn, framed));
     }
-    return framed->blob[i];
+    if (own)
+        blob_unref(own);
+    if (event)
+        blob_unref(event);
+    return dropped;
+}
+
+size_t delivery_to_one(
+    struct delivery *d, struct client *c, const struct frame *f)
+{
+    struct message m;
+
+    if (!read_message(d, f, &m))
+        return 1;
+    if (c->streams)
+        return deliver(d, &c, 1, &m);
+    return count_dropped(
+        client_conn_send(c->conn, m.what.data, m.what.len, m.what.form));
 }
 
 size_t delivery_to_picked(
     struct delivery *d, const struct picked *picked, const struct frame *f)
 {
-    struct framed framed = {0};
-    size_t dropped = 0;
     struct message m;
 
     if (picked->count == 0)
         return 0;
     if (!read_message(d, f, &m))
         return 1;
-    for (size_t i = 0; i < picked->count; i++) {
-        struct client_conn *conn = picked->items[i]->conn;
-        struct blob *blob =
-            frame_for(d, &framed, client_conn_protocol(conn), &m);
-
-        if (blob)
-            dropped += count_dropped(client_conn_send_blob(conn, blob));
-    }
-    for (size_t i = 0; i < 2; i++)
-        if (framed.blob[i])
-            blob_unref(framed.blob[i]);
-    return dropped;
+    return deliver(d, picked->items, picked->count, &m);
 }
 
 void delivery_fini(struct delivery *d)

@@ -27,7 +27,7 @@ void delivery_fini(struct delivery *d);
  * messages are dropped because a client is gone; one, with a line in the log,
  * if the body is nothing that this protocol can carry. */
 size_t delivery_to_one(
-    struct delivery *d, const struct client *c, const struct frame *f);
+    struct delivery *d, struct client *c, const struct frame *f);
 size_t delivery_to_picked(
     struct delivery *d, const struct picked *picked, const struct frame *f);
 
