@@ -9,7 +9,10 @@ local fakes = require "gwrun.testing_fakes"
 local flow = require "gwrun.testing_flow"
 local protocols = require "gwrun.testing_protocols"
 
-local M = { redis = require "gwrun.testing_redis", sleep = fakes.sleep }
+local M = {
+  redis = require "gwrun.testing_redis", websocket = require "gwrun.testing_websocket",
+  sleep = fakes.sleep,
+}
 
 local App = {}
 App.__index = App
@@ -133,6 +136,7 @@ local known = {
   script = "string", text = "string", gateways = true, workers = true, config = "table",
   programs = "table",
   time = "number", errors = "string", mysql = "function", redis = true, http = "function",
+  websocket = "table",
 }
 
 local function check_script(where, has)

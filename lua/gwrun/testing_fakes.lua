@@ -1,4 +1,4 @@
--- The test's side of Mysql, Redis and Http, for gwrun.testing: what a script
+-- The test's side of Mysql, Redis, Http and Websocket, for gwrun.testing: what a script
 -- asks for goes to the functions that the test gives. Each runs in a coroutine
 -- of its own and may wait on the app's clock.
 local M = {}
@@ -10,6 +10,7 @@ local null = json.null
 local names = {
   mysql = 'mysql = function(sql, params) return rows end',
   redis = 'redis = testing.redis()',
+  websocket = 'websocket = testing.websocket()',
   http = 'http = function(request) return { status = 200, body = "" } end',
 }
 
@@ -61,7 +62,9 @@ end
 --- Milliseconds until a fake goes on.
 function M.wait_time(app)
   local least = math.maxinteger
-  for _, job in ipairs(app.jobs) do least = math.min(least, job.left, job.timeout) end
+  for _, job in ipairs(app.jobs) do
+    if not job.done then least = math.min(least, job.left, job.timeout) end
+  end
   return least
 end
 
@@ -72,7 +75,9 @@ function M.wake(app, milliseconds)
   for _, job in ipairs(jobs) do
     job.left = job.left - milliseconds
     job.timeout = job.timeout - milliseconds
-    if job.left <= 0 then
+    if job.done and job.waits_for_ever then
+      job.co = nil
+    elseif job.left <= 0 then
       go_on(app, job)
     elseif job.timeout <= 0 then
       finish(app, job, true, nil, job.name .. ": timed out", "etimedout")
@@ -258,7 +263,33 @@ local function close_redis(app, _, question)
   if type(app.fakes.redis) == "table" then app.fakes.redis:forget(question[2]) end
 end
 
+-- ---- websockets ----
+
+local function open_websocket(app, job, question)
+  local function answer(...) finish(app, job, true, ...) end
+  app.fakes.websocket:_open(question[3], question[4], answer)
+end
+
+local function receive_websocket(app, job, question)
+  local function answer(waiting, ...) finish(app, waiting, ...) end
+  app.fakes.websocket:_receive(question[3], job, answer)
+  job.waits_for_ever = true -- or until its timeout
+  if not job.done then coroutine.yield(1e15) end
+end
+
+local function send_websocket(app, _, question)
+  app.fakes.websocket:_send(question[2], question[3])
+end
+
+local function close_websocket(app, _, question)
+  app.fakes.websocket:_close(question[2], question[3], question[4])
+end
+
 local kinds = {
+  websocket_open = { "websocket", open_websocket },
+  websocket_receive = { "websocket", receive_websocket },
+  websocket_send = { "websocket", send_websocket },
+  websocket_close = { "websocket", close_websocket },
   mysql = { "mysql", answer_mysql },
   http = { "http", answer_http },
   redis = { "redis", answer_redis },
@@ -286,7 +317,10 @@ function M.install(app, options)
     options.redis.now = function() return app.sim and app.sim:now() or os.time() end
   end
   app.jobs = {}
-  app.fakes = { mysql = options.mysql, redis = options.redis, http = options.http }
+  app.fakes = {
+    mysql = options.mysql, redis = options.redis, http = options.http,
+    websocket = options.websocket,
+  }
   app.mysql, app.redis, app.http = { queries = {} }, { commands = {} }, { requests = {} }
 end
 

@@ -1,5 +1,5 @@
 -- What a script finds in gwrun test instead of the world: the test's clock, and
--- fakes in the place of the cores of Mysql, Redis and Http. Its Lua halves
+-- fakes in the place of the cores of Mysql, Redis, Http and Websocket. Its Lua halves
 -- (query builder, transactions, JSON) are the real ones.
 --
 -- Loaded by cli/lscript.c with the core, in each worker's state before anything
@@ -151,7 +151,35 @@ end
 
 M.websocket = { user_agent = "gwrun" }
 
-function M.websocket.open() error("websocket: a test connects to nothing", 0) end
+function M.websocket.open(request)
+  local conn = {}
+  conn.id = ("%p"):format(conn) -- no other worker has it
+  local seconds = request.connect_timeout
+  local protocol, message, code = core.ask("websocket_open", seconds, conn.id, request)
+  if not protocol then return nil, message, code end
+  return conn, protocol
+end
+
+function M.websocket.receive(conn, seconds)
+  local message, binary, code, number, reason =
+    core.ask("websocket_receive", seconds or math.huge, conn.id)
+  if number then conn.number, conn.reason = number, reason end
+  return message, binary, code
+end
+
+function M.websocket.send(conn, message)
+  if conn.number then return nil, "the connection is closed", "eof" end
+  if conn.closing then return nil, "the connection is closing", "enotconn" end
+  core.post("websocket_send", conn.id, message)
+  return true
+end
+
+function M.websocket.close(conn, code, reason)
+  if not conn.closing then core.post("websocket_close", conn.id, code or 1000, reason or "") end
+  conn.closing = true
+end
+
+function M.websocket.closed(conn) return conn.number, conn.reason end
 
 -- Http.
 

@@ -17,6 +17,7 @@ local testing = {}
 ---@field mysql? fun(sql: string, params: any[]): table|integer|nil, any
 ---@field redis? testing_redis|fun(command: string, ...: any): any, string?
 ---@field http? fun(request: testing_request): testing_response?, string?, string?
+---@field websocket? testing_websocket
 
 ---@class testing_workers
 ---@field name string
@@ -44,6 +45,29 @@ function testing.start(options) end
 ---Redis in memory.
 ---@return testing_redis
 function testing.redis() end
+
+---A server of websockets in memory. accept() may return the subprotocol it chooses, or
+---nil, message, code to refuse; onMessage() hears what the script sends.
+---@param options? { accept?: (fun(request: testing_websocket_request, conn: testing_websocket_connection): string?, string?, string?), onMessage?: fun(conn: testing_websocket_connection, message: string) }
+---@return testing_websocket
+function testing.websocket(options) end
+
+---@class testing_websocket
+---@field connections testing_websocket_connection[] all that there were
+
+---@class testing_websocket_request
+---@field url string
+---@field headers table<string, string> names in lower case
+---@field protocols string[]
+
+---@class testing_websocket_connection
+---@field request testing_websocket_request
+---@field sent string[] what the script has sent on it
+---@field closed? { code: integer, reason: string } how the script has closed it
+---@field say fun(self, message: string, binary?: boolean) the server sends it
+---@field close fun(self, code?: integer, reason?: string) the server closes it
+---@field drop fun(self) it is lost
+---@field last fun(self): string?
 
 ---Wait, in a fake, on the app's clock.
 ---@param seconds number

@@ -161,6 +161,76 @@ describe("a fake", function()
     end)
   end)
 
+  describe("of websockets", function()
+    it("hears what the script says, and answers", function()
+      local server = testing.websocket { onMessage = function(conn, message) conn:say("you said " .. message) end }
+      start { websocket = server }
+      assert.same({ "you said hello", false }, { app:run [[
+        local ws = assert(Websocket.connect("ws://a.test/x?k=1", { headers = { ["X-A"] = "b" }, protocols = { "one", "two" } }))
+        ws:send "hello"
+        return ws:receive()
+      ]] })
+      local conn = server.connections[1]
+      assert.equal("ws://a.test/x?k=1", conn.request.url)
+      assert.equal("b", conn.request.headers["x-a"])
+      assert.same({ "one", "two" }, conn.request.protocols)
+      assert.same({ "hello" }, conn.sent)
+      assert.equal("hello", conn:last())
+    end)
+
+    it("chooses a subprotocol, or refuses", function()
+      start { websocket = testing.websocket { accept = function(request)
+        if request.url:find "no" then return nil, "the server does not speak websocket there: it answers 403", "eproto" end
+        return "two"
+      end } }
+      assert.same({ "two", true, "websocket: ws://a.test/no: the server does not speak websocket there: it answers 403", "eproto" },
+        { app:run [[
+          local ws = assert(Websocket.connect("ws://a.test/", { protocols = { "one", "two" } }))
+          local none, message, code = Websocket.connect "ws://a.test/no?secret"
+          return ws.protocol, none == nil, message, code
+        ]] })
+    end)
+
+    it("closes, is closed, and is lost", function()
+      local server = testing.websocket { onMessage = function(conn, message)
+        if message == "close" then conn:say "last" conn:close(4001, "bye") else conn:drop() end
+      end }
+      start { websocket = server }
+      assert.same({ "last", "eof", 4001, "bye", "econnreset", 1006, "eof", 4100 }, { app:run [[
+        local function talk(message)
+          local ws = assert(Websocket.connect "ws://a.test/")
+          if message then ws:send(message) end
+          return ws
+        end
+        local first, second, third = talk "close", talk "drop", talk()
+        third:close(4100, "enough")
+        local last = first:receive()
+        local a, b, c = select(3, first:receive()), select(3, second:receive()), select(3, third:receive())
+        return last, a, first.closed.code, first.closed.reason, b, second.closed.code, c, third.closed.code
+      ]] })
+      assert.same({ code = 4100, reason = "enough" }, server.connections[3].closed)
+    end)
+
+    it("keeps messages for the next one who waits", function()
+      local server = testing.websocket()
+      start { websocket = server }
+      app:run [[ ws = assert(Websocket.connect "ws://a.test/") ]]
+      local client = app:connect()
+      client:send "local m, w, c = ws:receive(2) return tostring(m), c"
+      app:advance(3)
+      assert.equal('["nil","etimedout"]', client:last())
+      server.connections[1]:say "late"
+      client:send "return ws:receive(2)"
+      assert.equal('["late",false]', client:last())
+    end)
+
+    it("is missing where the spec gives none", function()
+      start {}
+      assert.matches("give testing.start { websocket = testing.websocket%(%) }",
+        (select(2, pcall(app.run, app, [[ return Websocket.connect "ws://a.test/" ]]))))
+    end)
+  end)
+
   describe("of redis", function()
     it("is a function that sees the commands", function()
       start { redis = function(command, key)
