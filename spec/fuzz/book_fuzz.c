@@ -4,6 +4,7 @@
 #include "fuzz.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,7 +16,7 @@
 static int folder = -1;
 static uint8_t valid[SIZE];
 static size_t valid_size;
-static char path[] = "/tmp/book-fuzz-XXXXXX";
+static char path[256];
 
 static void clean(void)
 {
@@ -30,8 +31,10 @@ static void prepare(void)
     struct book *b;
     uint32_t place;
     ssize_t n;
+    const char *tmp = getenv("TMPDIR");
     int fd, err;
 
+    snprintf(path, sizeof(path), "%s/book-fuzz-XXXXXX", tmp ? tmp : P_tmpdir);
     assert(mkdtemp(path));
     atexit(clean);
     folder = book_folder(path);
