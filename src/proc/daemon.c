@@ -1,3 +1,7 @@
+/* Steps that cannot be taken back, each once: a lock that is held until the
+ * process ends, a detached child that reports to who started it, privileges
+ * that are given up. Owns no memory. Files are opened only on paths that nobody
+ * else can change. */
 #include "proc/daemon.h"
 
 #include <errno.h>

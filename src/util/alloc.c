@@ -1,3 +1,5 @@
+/* Every result is memory: where there is none the process ends, with a line on
+ * stderr, since the log allocates too. */
 #include "util/alloc.h"
 
 #include <stdio.h>

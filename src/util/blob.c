@@ -1,3 +1,5 @@
+/* Bytes and the count of their owners lie in one block, freed with the last
+ * reference. What blobs hold is added up in their total for as long. */
 #include "util/blob.h"
 
 #include <assert.h>

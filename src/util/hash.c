@@ -1,3 +1,4 @@
+/* SipHash-2-4, and the one key of this process, drawn at its first use. */
 #include "util/hash.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* A table of distances on the stack, for words of bounded length. */
 #include "util/typos.h"
 
 #include <ctype.h>

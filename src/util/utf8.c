@@ -1,3 +1,5 @@
+/* The rules of RFC 3629's table of well-formed sequences, eight bytes at a time
+ * as long as all are ASCII. Nothing is read behind the given length. */
 #include "util/utf8.h"
 
 #include <endian.h>

@@ -1,3 +1,5 @@
+/* Digits without tables and branches on the way out; strict on the way in: any
+ * text that client_id_format() would not have made is refused. */
 #include "wire/client_id.h"
 
 #include <endian.h>

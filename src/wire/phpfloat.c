@@ -1,3 +1,6 @@
+/* The shortest digits that read back as the same double, found by trying, and
+ * PHP's rules for where the point goes. Numbers are read as decimals first, so
+ * that strtod() gets what the locale cannot change. */
 #include "wire/phpfloat.h"
 
 #include <errno.h>

@@ -1,3 +1,7 @@
+/* A reader moves over bytes that it does not own and never past their end;
+ * depth and number of values are bounded. Writers append to a buffer. Values
+ * that are passed over are phpser_skip.c's, references phpser_refs.c's, arrays
+ * that are changed phpser_merge.c's and phpser_patch.c's. */
 #include "wire/phpser.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* Looks at the same bytes again as more come, and says how many are the header:
+ * nothing is kept in between. */
 #include "wire/proxyhdr.h"
 
 #include <arpa/inet.h>

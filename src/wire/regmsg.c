@@ -1,3 +1,5 @@
+/* One line of JSON into a struct that owns its copies (regmsg_fini()), and
+ * back. Names of events stand in one table. */
 #include "wire/regmsg.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* Heads of frames, their masks, and the body of a Close. Messages, and what
+ * belongs to one, are the connection's. */
 #include "wire/wsframe.h"
 
 #include <errno.h>

@@ -1,3 +1,7 @@
+/* A coroutine is idle or busy, and waits only while it is busy. Its thread is
+ * in Lua's registry for as long as the struct lives, which goes back to the
+ * pool when its body has ended without an error. Time is taken of each stretch
+ * that it runs in one go, so that the log can name what held up the worker. */
 #include "worker/coro.h"
 
 #include <assert.h>

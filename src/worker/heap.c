@@ -1,3 +1,6 @@
+/* Spare blocks are kept in lists by size, up to HEAP_SMALL_MAX; larger ones are
+ * malloc()'s. What Lua has, and what is spare, is counted; all spare ones go in
+ * heap_fini(). */
 #include "worker/heap.h"
 
 #include <stdlib.h>

@@ -1,3 +1,5 @@
+/* One set of ids for each gateway that was given up, for a time after the last
+ * one: few gateways, so that a list will do. */
 #include "worker/losses.h"
 
 #include <stdlib.h>

@@ -1,3 +1,6 @@
+/* Owns a Lua state and links to gateways of its own. It begins when all
+ * gateways that are known are joined, or its time for that is over; it ends
+ * once: by the end of its main chunk, by os.exit(), or by an error. */
 #include "worker/program.h"
 
 #include <lauxlib.h>

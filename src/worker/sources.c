@@ -1,3 +1,6 @@
+/* Files lie one behind the other in a buffer, each with its lengths in front,
+ * and as such in the memory file that outlives the worker. What stands there is
+ * checked before it is used: a worker that crashed may have been writing. */
 #include "worker/sources.h"
 
 #include <lauxlib.h>
