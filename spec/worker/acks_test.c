@@ -554,6 +554,42 @@ static void tells_with_a_page_which_event_hangs(void **state)
     unserve_with_page();
 }
 
+static void name_book(uint8_t number, const char *name)
+{
+    char body[64];
+    struct frame f = {.cmd = FRAME_BOOK,
+        .flag = FRAME_FLAG_STRING,
+        .body = (const uint8_t *)body,
+        .body_len = (size_t)snprintf(body, sizeof(body), "%c%s", number, name)};
+
+    frame_encode(conn_out(gate.events), &f);
+}
+
+/* Its gateway may be gone already, or the book over: only an event that needs
+ * it tells. Then the worker comes again and does without. */
+static void misses_a_book_when_an_event_needs_it(void **state)
+{
+    static struct worker_neighbour neighbours[2];
+
+    fixture.conf.neighbours = neighbours;
+    fixture.conf.book_folder = fixture.dir;
+    neighbours[0].port = 0;
+    serve(true);
+    neighbours[0].ip = addr_ipv4(&gate.addr);
+    neighbours[0].port = addr_port(&gate.addr);
+    name_book(1, "gone.0123456789abcdef");
+    message(1, "a");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::a [0 taken, 1 ended] ");
+    assert_true(peer()->keeps_book);
+    assert_false(peer()->marks_failed);
+    fake_flagged_event(&gate, FRAME_ON_CONNECT, FRAME_FLAG_BOOK, 2, "", "");
+    run_until(has_new_links, NULL);
+    assert_true(peer()->marks_failed);
+    assert_false(peer()->keeps_book);
+    assert_null(strstr(fake_got(&gate), "\"book\""));
+    unserve();
+}
+
 int main(void)
 {
 #define CASE(f) \
@@ -578,6 +614,7 @@ int main(void)
         CASE(begins_nothing_that_was_taken_back_while_it_waited),
         CASE(ends_the_links_of_a_page_of_garbage),
         CASE(does_without_a_page_that_is_not_there),
+        CASE(misses_a_book_when_an_event_needs_it),
         CASE(joins_no_second_page_and_none_too_late),
         CASE(tells_with_a_page_which_event_hangs),
     };

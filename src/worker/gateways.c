@@ -206,10 +206,11 @@ static void on_claims(struct peer *p, const struct frame *f)
             ? -ENOTSUP
             : acks_join(&p->acks, p->g->conf->claims, f->body, f->body_len);
 
+    /* What is not there has most likely gone with the gateway. */
     if (err < 0)
-        log_warn("no page of claims with gateway %s: should this worker be "
-                 "lost, an event that it began may be given to another one "
-                 "err=%s",
+        log_write(err == -ENOENT ? LOG_INFO : LOG_WARN, __FILE__,
+            "no page of claims with gateway %s: should this worker be lost, an "
+            "event that it began may be given to another one err=%s",
             p->name, strerror(-err));
 }
 
@@ -277,6 +278,8 @@ static void on_event(
         link_commands[f.cmd](p, &f);
         return;
     }
+    if (marks_check(p, &f) < 0)
+        return;
     if (f.flag & FRAME_FLAG_SESSION)
         p->sessions.confirmed = f.changes;
     if (!p->has_spoken)

@@ -240,9 +240,11 @@ void gateways_tell_hanging_request(
 bool gateways_may_begin(const struct gateways *g, const struct frame *f);
 
 /* marks.c: may p keep a book that this worker asks? Take one that it names; p's
- * links end, and it goes without, when that cannot be opened. Forget all. */
+ * links end, and it goes without, when that cannot be opened, or is not there
+ * when an event needs it (marks_check(), below 0). Forget all. */
 bool marks_may_be_asked(const struct peer *p);
 void marks_take(struct peer *p, const struct frame *f);
+int marks_check(struct peer *p, const struct frame *f);
 void marks_drop(struct peer *p);
 
 /* This client of p ended, but nobody knows it: that is for p to tell. */

@@ -42,6 +42,24 @@ static int open_one(
     return err;
 }
 
+/* Whoever keeps the book lives, and it cannot be asked. */
+static void do_without(struct peer *p, const char *name, int err)
+{
+    p->marks_failed = true;
+    log_error("cannot open the book of gateway %s, doing without "
+              "file=%s/%s err=\"%s\"",
+        p->name, p->g->conf->book_folder, name, strerror(-err));
+}
+
+static void end_links(struct peer *p, int err)
+{
+    conn_close(p->events);
+    p->events = NULL;
+    peer_lose_links(p, err);
+}
+
+/* One that is not there may be over, or go with its process: whether it is
+ * missed shows when an event names it. */
 static int take(struct peer *p, const struct frame *f)
 {
     char name[BOOK_NAME_MAX] = "";
@@ -62,12 +80,10 @@ static int take(struct peer *p, const struct frame *f)
         bookmarks_close(*m);
     *m = NULL;
     err = open_one(m, p, name);
-    if (err < 0) {
-        p->marks_failed = true;
-        log_error("cannot open the book of gateway %s, doing without "
-                  "file=%s/%s err=\"%s\"",
-            p->name, p->g->conf->book_folder, name, strerror(-err));
-    }
+    if (err == -ENOENT)
+        return 0;
+    if (err < 0)
+        do_without(p, name, err);
     return err;
 }
 
@@ -75,11 +91,22 @@ void marks_take(struct peer *p, const struct frame *f)
 {
     int err = take(p, f);
 
-    if (err == 0)
-        return;
-    conn_close(p->events);
-    p->events = NULL;
-    peer_lose_links(p, err);
+    if (err < 0)
+        end_links(p, err);
+}
+
+static struct bookmarks *find(const struct peer *p, const struct frame *f)
+{
+    return p->marks && f->book < BOOKS ? p->marks->of[f->book] : NULL;
+}
+
+int marks_check(struct peer *p, const struct frame *f)
+{
+    if (!frame_has_place(f) || find(p, f))
+        return 0;
+    do_without(p, "", -ENOENT);
+    end_links(p, -ENOENT);
+    return -ENOENT;
 }
 
 void marks_drop(struct peer *p)
@@ -99,7 +126,7 @@ bool gateways_may_begin(const struct gateways *g, const struct frame *f)
     if (!frame_has_place(f))
         return true;
     p = gateways_find(g, f->local_ip, f->local_port);
-    m = p && p->marks && f->book < BOOKS ? p->marks->of[f->book] : NULL;
+    m = p ? find(p, f) : NULL;
     return m &&
            bookmarks_begin(m, f->place, f->connection_id,
                f->cmd == FRAME_ON_CLOSE ? BOOKMARK_CLOSED : BOOKMARK_CONNECTED);
