@@ -22,12 +22,10 @@
 #include "proc/book.h"
 #include "wire/frame.h"
 
-#define BOOKS_OWN 0  /* number of the process's own book; */
-#define BOOKS_MAX 32 /* books at a time, with inherited ones */
-#define BOOKS_GROUPS                                                     \
-    4096             /* bytes of a client's groups; the rest is left out \
-                      */
-#define BOOKS_ASKS 1 /* bit of book_entry.worker: see books_bind() */
+#define BOOKS_OWN    0    /* number of the process's own book; */
+#define BOOKS_MAX    32   /* books at a time, with inherited ones */
+#define BOOKS_GROUPS 4096 /* bytes of a client's groups; no more are kept */
+#define BOOKS_ASKS   1    /* bit of book_entry.worker: see books_bind() */
 
 struct books;
 

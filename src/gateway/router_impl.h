@@ -100,6 +100,8 @@ bool router_make_room(struct router *r, const struct client *c, size_t len);
 /* router.c: the living worker that c is bound to, or NULL. */
 struct router_worker *router_bound_worker(
     const struct router *r, const struct client *c);
+
+/* router_workers.c: w is gone, and nothing is to be known of it. */
 void router_free_worker(struct router_worker *w);
 
 /* router_share.c: w was given len bytes of c, or will not begin them any more;
