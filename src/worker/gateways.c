@@ -1,6 +1,7 @@
-/* Which gateways there are, the two links to each, and what comes on them. A
- * peer owns its dialers and links; the links of one gateway live and end
- * together, for neither is of use without the other. */
+/* Which gateways there are, and the two links to each: how they begin and end.
+ * What comes on them is peer.c's. A peer owns its dialers and links; the links
+ * of one gateway live and end together, for neither is of use without the
+ * other. */
 #include "worker/gateways.h"
 
 #include <errno.h>
@@ -13,8 +14,6 @@
 #include "net/handle.h"
 #include "util/log.h"
 #include "util/secret.h"
-#include "wire/bigendian.h"
-#include "wire/framing.h"
 #include "worker/gateways_impl.h"
 
 #define REFUSED_MS 500 /* a link cut so early was not wanted */
@@ -53,254 +52,6 @@ static void list_connected(struct gateways *g)
 
 /* ---- the links ---- */
 
-static void on_answer(
-    struct conn *c, const uint8_t *packet, size_t len, void *arg)
-{
-    struct peer *p = arg;
-
-    if (p->greets)
-        allowed_hear(p, packet, len);
-    else
-        queries_answer(p, packet, len);
-}
-
-static void on_commands_closed(struct conn *c, int err, void *arg)
-{
-    struct peer *p = arg;
-
-    p->commands = NULL;
-    acks_cut(&p->acks);
-    p->cuts = 0;
-    p->events_after = 0;
-    peer_lose_links(p, err);
-}
-
-static void on_events_closed(struct conn *c, int err, void *arg)
-{
-    struct peer *p = arg;
-
-    p->events = NULL;
-    cuts_note(p, err);
-    peer_lose_links(p, err);
-}
-
-/* Client ids name the gateway as it calls itself; commands to them go where a
- * register said that it is. */
-static void check_address(struct peer *p, const struct frame *f)
-{
-    union addr own = {.in = {.sin_family = AF_INET,
-                          .sin_port = htons(f->local_port),
-                          .sin_addr.s_addr = htonl(f->local_ip)}};
-    char text[ADDR_TEXT_SIZE];
-
-    if ((f->local_ip == p->at.ip && f->local_port == p->at.port) ||
-        p->address_logged)
-        return;
-    p->address_logged = true;
-    log_warn("gateway %s calls itself %s in its events: its clients cannot be "
-             "answered; make its lan_ip and start_port the address that it "
-             "registers",
-        p->name, addr_format(text, &own));
-}
-
-static void tell(struct peer *p, uint8_t cmd, bool yes)
-{
-    struct frame f = {.cmd = cmd,
-        .flag = FRAME_FLAG_STRING,
-        .body = (const uint8_t *)(yes ? "1" : "0"),
-        .body_len = 1};
-
-    frame_encode(conn_out(p->events), &f);
-}
-
-static void tell_callbacks(struct peer *p)
-{
-    if (p->events && p->watches)
-        tell(p, FRAME_HANDSHAKE_WATCH, p->g->decides);
-    if (p->events && p->watches_answers)
-        tell(p, FRAME_REQUEST_WATCH, p->g->answers);
-}
-
-/* The end of a client that was given up. One that goes on ends again. */
-static bool is_known_loss(struct peer *p, const struct frame *f)
-{
-    struct client_id id = {p->at.ip, p->at.port, f->connection_id};
-
-    return losses_strike(&p->g->losses, &id) && f->cmd == FRAME_ON_CLOSE;
-}
-
-/* The gateway's book had no room for this client. */
-static bool is_left_out(const struct frame *f)
-{
-    return f->cmd == FRAME_ON_CONNECT && !frame_has_place(f);
-}
-
-static void hand_on(struct peer *p, const struct frame *f)
-{
-    enum acks_event became = ACKS_ENDED;
-
-    if (f->cmd == FRAME_ON_CLOSE)
-        idmap_remove(&p->clients, f->connection_id);
-    else if (!p->keeps_book || is_left_out(f))
-        idmap_add(&p->clients, f->connection_id);
-    if (p->acks.number != 0)
-        acks_take(&p->acks);
-    if (!is_known_loss(p, f))
-        became = p->g->ops->on_event(f, p->acks.number, p->g->arg);
-    if (p->acks.number != 0)
-        acks_note(&p->acks, became);
-}
-
-/* What may be done with sessions, or what may not be counted on any more. */
-static void on_session(struct peer *p, const struct frame *f)
-{
-    const struct client_id id = {p->at.ip, p->at.port, f->connection_id};
-
-    if (f->connection_id != 0) {
-        p->g->ops->on_session(&id, f, p->g->arg);
-    } else if (f->body_len == 2 * sizeof(uint32_t) && p->acks.number != 0) {
-        p->sessions.max = get32(f->body);
-        p->session_max = p->sessions.max;
-        p->sessions.confirmed = get32(f->body + sizeof(uint32_t));
-    }
-}
-
-static void on_watch(struct peer *p, const struct frame *f)
-{
-    p->watches = true;
-    tell(p, FRAME_HANDSHAKE_WATCH, p->g->decides);
-}
-
-static void on_request_watch(struct peer *p, const struct frame *f)
-{
-    p->watches_answers = true;
-    tell(p, FRAME_REQUEST_WATCH, p->g->answers);
-}
-
-static void on_handshake(struct peer *p, const struct frame *f)
-{
-    p->g->ops->on_handshake(p->at, f, p->g->arg);
-}
-
-static void on_request(struct peer *p, const struct frame *f)
-{
-    p->g->ops->on_request(p->at, f, p->g->arg);
-}
-
-static void on_limits(struct peer *p, const struct frame *f)
-{
-    allowed_take(p, f->body, f->body_len);
-}
-
-static void on_ack(struct peer *p, const struct frame *f)
-{
-    if (p->acks.number == 0 && p->commands)
-        acks_begin(&p->g->acks, &p->acks, p->commands);
-}
-
-/* Where the page cannot be joined the gateway finds it so. */
-static void on_claims(struct peer *p, const struct frame *f)
-{
-    int err =
-        p->acks.number == 0 || !p->g->conf->claims
-            ? -ENOTSUP
-            : acks_join(&p->acks, p->g->conf->claims, f->body, f->body_len);
-
-    /* What is not there has most likely gone with the gateway. */
-    if (err < 0)
-        log_write(err == -ENOENT ? LOG_INFO : LOG_WARN, __FILE__,
-            "no page of claims with gateway %s: should this worker be lost, an "
-            "event that it began may be given to another one err=%s",
-            p->name, strerror(-err));
-}
-
-static void on_types(struct peer *p, const struct frame *f)
-{
-    p->types = true;
-}
-
-static void on_name(struct peer *p, const struct frame *f)
-{
-    free(p->listener);
-    p->listener = xstrndup((const char *)f->body, f->body_len);
-}
-
-static void on_ping(struct peer *p, const struct frame *f)
-{
-}
-
-/* What p says makes no sense. p may be gone. */
-static void refuse(struct peer *p, int err)
-{
-    conn_close(p->events);
-    p->events = NULL;
-    peer_lose_links(p, err);
-}
-
-static void on_handled(struct peer *p, const struct frame *f)
-{
-    int err = receipts_take(&p->receipts, p->name, f);
-
-    if (err < 0)
-        refuse(p, err);
-}
-
-/* What comes on the event link and is no event. */
-static void (*const link_commands[UINT8_MAX + 1])(
-    struct peer *p, const struct frame *f) = {
-    [FRAME_PING] = on_ping,
-    [FRAME_HANDSHAKE_WATCH] = on_watch,
-    [FRAME_HANDSHAKE] = on_handshake,
-    [FRAME_REQUEST_WATCH] = on_request_watch,
-    [FRAME_REQUEST] = on_request,
-    [FRAME_ACK] = on_ack,
-    [FRAME_SESSION] = on_session,
-    [FRAME_LIMITS] = on_limits,
-    [FRAME_NAME] = on_name,
-    [FRAME_TYPES] = on_types,
-    [FRAME_BOOK] = marks_take,
-    [FRAME_HANDLED] = on_handled,
-    [FRAME_CLAIMS] = on_claims,
-};
-
-static void on_event(
-    struct conn *c, const uint8_t *packet, size_t len, void *arg)
-{
-    struct peer *p = arg;
-    struct frame f;
-    int err = frame_decode(&f, packet, len);
-
-    if (err < 0) {
-        refuse(p, err);
-        return;
-    }
-    if (link_commands[f.cmd]) {
-        link_commands[f.cmd](p, &f);
-        return;
-    }
-    if (marks_check(p, &f) < 0)
-        return;
-    if (f.flag & FRAME_FLAG_SESSION)
-        p->sessions.confirmed = f.changes;
-    if (!p->has_spoken)
-        receipts_settle(&p->receipts);
-    p->has_spoken = true;
-    check_address(p, &f);
-    hand_on(p, &f);
-}
-
-static const struct conn_ops command_ops = {
-    .measure = framing_reply_measure,
-    .on_packet = on_answer,
-    .on_close = on_commands_closed,
-};
-
-static const struct conn_ops event_ops = {
-    .measure = frame_measure,
-    .on_packet = on_event,
-    .on_close = on_events_closed,
-};
-
 static struct conn *open_link(
     struct peer *p, int fd, const struct conn_ops *ops)
 {
@@ -316,7 +67,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
 {
     struct peer *p = arg;
 
-    p->events = open_link(p, fd, &event_ops);
+    p->events = open_link(p, fd, &peer_event_ops);
     if (!p->events) {
         peer_lose_links(p, -ENOMEM);
         return;
@@ -375,7 +126,7 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
 {
     struct peer *p = arg;
 
-    p->commands = open_link(p, fd, &command_ops);
+    p->commands = open_link(p, fd, &peer_command_ops);
     if (!p->commands) {
         peer_lose_links(p, -ENOMEM);
         return;
@@ -759,7 +510,7 @@ void gateways_set_callbacks(struct gateways *g, bool decides, bool answers)
     g->decides = decides;
     g->answers = answers;
     LIST_FOREACH (node, &g->peers)
-        tell_callbacks(LIST_ENTRY(node, struct peer, node));
+        peer_tell_callbacks(LIST_ENTRY(node, struct peer, node));
 }
 
 void gateways_answer(struct gateways *g, uint8_t cmd,

@@ -235,6 +235,12 @@ void gateways_request_begins(
 void gateways_tell_hanging_request(
     const struct gateways *g, struct gateways_address from, uint32_t number);
 
+/* peer.c: what hears the two links of a gateway. */
+extern const struct conn_ops peer_command_ops, peer_event_ops;
+
+/* peer.c: p, where it wants to know, is told which callbacks our script has. */
+void peer_tell_callbacks(struct peer *p);
+
 /* marks.c: may that event of a client begin? Its book says so, if there is one;
  * to be asked once, right before it does. */
 bool gateways_may_begin(const struct gateways *g, const struct frame *f);
