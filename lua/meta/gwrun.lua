@@ -83,12 +83,13 @@ _SERVER = {}
 ---@field form fun(self): table?, string?, string? the fields of a form, urlencoded or multipart; a file is { name, filename, type, data }
 ---@field headerList fun(self, name: string): string[] all lines of one header
 
----What onRequest may return; one of body, json, redirect and stream.
+---What onRequest may return; one of body, json, file, redirect and stream.
 ---@class http_answer
 ---@field status? integer 200 to 599; without it 200, with redirect 302
 ---@field headers? table<string, string|integer|string[]> Set-Cookie may be a list
 ---@field body? string without a Content-Type plain text
 ---@field json? any is sent as JSON
+---@field file? string a path below the gateway's `files`
 ---@field redirect? string a path or a URL
 ---@field stream? "sse" the requester becomes a client with an event stream (docs/streams.md), which begins with:
 ---@field session? session

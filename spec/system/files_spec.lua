@@ -4,6 +4,15 @@ local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
 
+local script = [[
+Events = {}
+function Events.onRequest(request)
+  local q = request.get
+  if request.path ~= "/named" then return end
+  return { file = q.file, status = tonumber(q.status), headers = q.as and { ["Content-Type"] = q.as } }
+end
+]]
+
 describe("files of www", function()
   local app
   local large = {}
@@ -14,11 +23,16 @@ describe("files of www", function()
 
   setup(function()
     app = testbed.new {
+      script = script,
       gateways = {
-        { listen = "websocket", www = "www" },
+        { listen = "websocket", www = "www", files = "kept" },
         { listen = "http", www = "www", cache_control = "public, max-age=60", allowed_origins = "https://a.example" },
       },
     }
+    assert(process.run { "mkdir", "-p", app.dir .. "/kept/of" } == 0)
+    assert(process.run { "ln", "-s", "/etc/hostname", app.dir .. "/kept/out" } == 0)
+    testbed.write_file(app.dir .. "/kept/of/ann.txt", "only for Ann")
+    testbed.write_file(app.dir .. "/kept/.secret", "nobody's")
     write("index.html", "<p>the page</p>")
     write("plain.txt", "0123456789")
     write("app.js", "as it is")
@@ -166,6 +180,36 @@ describe("files of www", function()
     h = select(2, get "//docs")
     assert.equal("/docs/", h.location) -- and not another host
     assert.equal("the docs", (select(3, get "/docs/")))
+  end)
+
+  it("may lie elsewhere, where onRequest decides who gets them", function()
+    local status, h, body, _ = get "/named?file=of/ann.txt"
+    assert.same({ 200, "only for Ann", "text/plain; charset=utf-8", "no-cache" },
+      { status, body, h["content-type"], h["cache-control"] })
+    assert.equal(304, (get("/named?file=of/ann.txt", "If-None-Match: " .. h.etag .. "\r\n")))
+    status, h, body = get("/named?file=of/ann.txt", "Range: bytes=-3\r\n")
+    assert.same({ 206, "Ann", "bytes 9-11/12" }, { status, body, h["content-range"] })
+    status, h, body = get("/named?file=of/ann.txt&as=text/x-note&status=410", "Range: bytes=-3\r\n")
+    assert.same({ 410, "only for Ann", "text/x-note" }, { status, body, h["content-type"] })
+    assert.is_nil(h.etag)
+    status, h = get("/named?file=of/ann.txt", nil, 1, "HEAD")
+    assert.same({ 200, "12" }, { status, h["content-length"] })
+    status, _, body = get("/named?file=of/ann.txt&status=204")
+    assert.same({ 204, "" }, { status, body })
+    status, _, body = get("/named?file=of/ann.txt", 'If-None-Match: *\r\nContent-Length: 0\r\n', 1, "POST")
+    assert.same({ 200, "only for Ann" }, { status, body })
+    for _, path in ipairs {
+      "of", "of/", "none", "/of/ann.txt", "../www/index.html", "of/../../www/index.html", ".secret", "out",
+    } do
+      assert.equal(404, (get("/named?file=" .. path)), path)
+    end
+    assert.equal(500, (get("/named?file=")))
+    assert.equal(500, (get("/named?file=of/ann.txt", nil, 2))) -- a listener without files
+    assert.equal(404, (get "/of/ann.txt"))
+    app:wait_log "onRequest names a file that is not there, or not below files file=\"none\""
+    local c = tcp.connect(app.port[1])
+    for _ = 1, 2 do assert.equal("only for Ann", (select(3, ask(c, "/named?file=of/ann.txt")))) end
+    c:close()
   end)
 
   it("arrive whole at slow clients, and hold up nobody else", function()

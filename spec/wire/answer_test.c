@@ -218,6 +218,28 @@ static void a_stream_begins_with_what_a_client_has(void **state)
     assert_false(replies(404, "g"));
 }
 
+static void a_file_stands_in_place_of_a_body(void **state)
+{
+    struct buf b = {0};
+    struct answer a;
+
+    assert_true(replies(200, "f"));
+    assert_true(replies(404, "f"));
+    assert_false(replies(200, "fb"));
+    assert_false(replies(200, "ff"));
+    assert_false(replies(200, "ef"));
+    answer_put_status(&b, 200);
+    answer_put(&b, ANSWER_FILE, "a\0b", 3);
+    assert_non_null(answer_parse_reply(&a, b.data, b.len));
+    buf_clear(&b);
+    answer_put_status(&b, 200);
+    answer_put(&b, ANSWER_FILE, "", 0);
+    assert_non_null(answer_parse_reply(&a, b.data, b.len));
+    buf_fini(&b);
+    assert_false(takes(401, ANSWER_FILE, "a"));
+    assert_false(takes(0, ANSWER_FILE, "a"));
+}
+
 static void nothing_of_the_handshake_itself_may_be_set(void **state)
 {
     static const char *const good[] = {"Set-Cookie: a=1; Path=/", "a:b",
@@ -271,6 +293,7 @@ int main(void)
         cmocka_unit_test(what_it_gives_is_checked),
         cmocka_unit_test(what_there_may_be_once_is_there_once),
         cmocka_unit_test(a_stream_begins_with_what_a_client_has),
+        cmocka_unit_test(a_file_stands_in_place_of_a_body),
         cmocka_unit_test(nothing_of_the_handshake_itself_may_be_set),
         cmocka_unit_test(there_is_a_limit_to_headers_and_body),
     };

@@ -49,8 +49,9 @@ struct client_shared {
     uv_timer_cb on_sweep; /* … by this */
     int fd_max;           /* descriptors from here on are refused */
     char *www;            /* owned; resolved folder, or NULL */
+    char *files;          /* the same, of those that scripts name */
     struct apigate *api;  /* owned; NULL: there is no push API */
-    struct log_share refusals, repairs, given_up;
+    struct log_share refusals, repairs, given_up, no_file;
 };
 
 /* End what is over its time, again and again from now on. */

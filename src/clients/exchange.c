@@ -30,6 +30,8 @@ struct exchange {
     bool is_secure; /* it came over TLS, to us or to a proxy in front */
     struct httpbody body;
     struct buf rest; /* what came behind the body */
+    struct buf kept; /* what head lies in while the owner has it, where the
+                        answer may be a file; bounded as a head is */
     void *call;      /* borrowed; what on_request() returned, until its end */
     struct files *file; /* owned; what is sent in place of a call, or NULL */
     char *origin;       /* owned; of a page that may read the answer, or NULL */
@@ -66,6 +68,7 @@ static void end(struct client_conn *c)
     c->exchange = NULL;
     end_call(c, e);
     buf_fini(&e->rest);
+    buf_fini(&e->kept);
     free(e->head.fields);
     free(e->origin);
     free(e->rights);
@@ -185,11 +188,43 @@ static void begin_stream(struct client_conn *c, const struct answer *said)
     sock_watch(&c->sock);
 }
 
+/* With the file that is found, and what a script said, or NULL. */
+static void answer_file(struct client_conn *c, const struct answer *said)
+{
+    struct exchange *e = c->exchange;
+    struct response_form form = form_of(c);
+    struct buf reply = {0};
+
+    files_put_head(
+        e->file, &reply, &e->head, said, c->shared->conf->cache_control, &form);
+    end_call(c, e);
+    begin_answer(c, &reply);
+}
+
+/* Find the file that a script has named. 0, or the status to answer with. */
+static unsigned find_file(struct client_conn *c, const struct answer_part *name)
+{
+    struct client_shared *shared = c->shared;
+    struct exchange *e = c->exchange;
+    char quoted[LOG_QUOTE_SIZE];
+
+    e->file = files_named(shared, name, &e->head);
+    if (e->file != NULL)
+        return 0;
+    if (log_may(&shared->no_file, "files that onRequest names", 10, 1000))
+        log_warn("onRequest names a file that is not %s file=%s",
+            shared->files != NULL ? "there, or not below files"
+                                  : "anywhere: this listener has no files",
+            log_quote(quoted, name->data, name->len));
+    return shared->files != NULL ? 404 : 500;
+}
+
 void exchange_reply(
     struct client_conn *c, const struct answer *said, unsigned status)
 {
     struct response_form form;
     struct buf reply = {0}, problem = {0};
+    struct answer_part name;
     struct answer ours;
 
     if (c->state != CLIENT_CONN_CALLING)
@@ -197,6 +232,14 @@ void exchange_reply(
     if (makes_stream(said) && !c->exchange->is_head) {
         begin_stream(c, said);
         return;
+    }
+    if (said != NULL && answer_find(said, ANSWER_FILE, &name)) {
+        status = find_file(c, &name);
+        if (status == 0) {
+            answer_file(c, said);
+            return;
+        }
+        said = NULL;
     }
     if (said == NULL && c->exchange->rights != NULL) {
         put_problem(&problem, status);
@@ -207,17 +250,6 @@ void exchange_reply(
     response_put_reply(&reply, said, status, &form);
     buf_fini(&problem);
     end_call(c, c->exchange);
-    begin_answer(c, &reply);
-}
-
-static void answer_file(struct client_conn *c)
-{
-    struct exchange *e = c->exchange;
-    struct response_form form = form_of(c);
-    struct buf reply = {0};
-
-    files_put_head(
-        e->file, &reply, &e->head, c->shared->conf->cache_control, &form);
     begin_answer(c, &reply);
 }
 
@@ -330,11 +362,13 @@ static void call(struct client_conn *c)
     client_conn_become(c, CLIENT_CONN_CALLING);
     expect(c, &c->shared->calling, c->shared->conf->request_timeout);
     if (e->file != NULL)
-        answer_file(c);
+        answer_file(c, NULL);
     else if (e->asks_leave)
         give_leave(c);
     else
         give(c);
+    if (e->call != NULL && c->shared->files != NULL)
+        buf_swap(&e->kept, &c->part->in);
     part_drop(c);
     if (e->rest.len > 0) {
         buf_swap(&part_need(c)->in, &e->rest);

@@ -37,6 +37,21 @@ struct files *files_find(
     return f;
 }
 
+struct files *files_named(const struct client_shared *shared,
+    const struct answer_part *name, const struct httphead *head)
+{
+    char *path = xstrndup(name->data, name->len);
+    struct www_file file;
+    struct files *f = NULL;
+
+    if (shared->files != NULL && www_open(&file, shared->files, path, head)) {
+        f = xcalloc(1, sizeof(*f));
+        f->file = file;
+    }
+    free(path);
+    return f;
+}
+
 void files_free(struct files *f)
 {
     if (f == NULL)
@@ -45,9 +60,13 @@ void files_free(struct files *f)
     free(f);
 }
 
-static void put(struct buf *said, const char *name, const char *value)
+/* What the script says goes before. */
+static void put(struct buf *bytes, const char *name, const char *value)
 {
-    answer_put_header(said, name, strlen(name), value, strlen(value));
+    const struct answer so_far = answer_of(bytes);
+
+    if (!answer_has_header(&so_far, name))
+        answer_put_header(bytes, name, strlen(name), value, strlen(value));
 }
 
 /* The folder with its slash. Of slashes in front one is kept: two would begin
@@ -86,8 +105,8 @@ static void put_validators(struct buf *said, const struct www_file *file,
         put(said, "vary", "Accept-Encoding");
 }
 
-static void put_content(
-    struct buf *said, const struct www_file *file, const struct httpcond *what)
+static void put_content(struct buf *said, const struct www_file *file,
+    const struct httpcond *what, bool ranges)
 {
     char range[80];
 
@@ -95,7 +114,7 @@ static void put_content(
     put(said, "x-content-type-options", "nosniff");
     if (file->encoding != NULL)
         put(said, "content-encoding", file->encoding);
-    else
+    else if (ranges)
         put(said, "accept-ranges", "bytes");
     if (what->status != 206)
         return;
@@ -112,53 +131,72 @@ static void put_unsatisfied(struct buf *said, const struct www_file *file)
     put(said, "content-range", range);
 }
 
-/* Fill said with what is to be answered. */
-static struct httpcond judge(const struct files *f, struct buf *said,
-    const struct httphead *head, const char *cache_control)
+/* The headers of a script's answer; NULL: none. */
+static void put_said(struct buf *bytes, const struct answer *said)
+{
+    struct answer_part part;
+    size_t at = 0;
+
+    while (said != NULL && answer_next(said, &at, &part))
+        if (part.kind == ANSWER_HEADER)
+            answer_put(bytes, ANSWER_HEADER, part.data, part.len);
+}
+
+/* Fill bytes with what is to be answered. */
+static struct httpcond judge(const struct files *f, struct buf *bytes,
+    const struct httphead *head, const struct answer *said,
+    const char *cache_control)
 {
     const struct www_file *file = &f->file;
+    bool looks =
+        strcmp(head->method, "GET") == 0 || strcmp(head->method, "HEAD") == 0;
+    bool whole = said != NULL && (said->status != 200 || !looks);
     char etag[ETAG_SIZE];
     time_t now = time(NULL);
     /* A date behind the answer's own would be none (section 8.8.2.1). */
     time_t modified = file->modified.tv_sec < now ? file->modified.tv_sec : now;
-    struct httpcond what;
+    struct httpcond what = {.size = file->size};
 
     make_etag(etag, file);
-    what = httpcond_judge(head, &(struct httpcond_file){.etag = etag,
-                                    .modified = modified,
-                                    .size = file->size,
-                                    .ranges = file->encoding == NULL});
-    answer_put_status(said, what.status);
+    if (whole)
+        what.status = said->status;
+    else
+        what = httpcond_judge(head, &(struct httpcond_file){.etag = etag,
+                                        .modified = modified,
+                                        .size = file->size,
+                                        .ranges = file->encoding == NULL});
+    answer_put_status(bytes, what.status);
+    put_said(bytes, said);
     if (what.status == 416)
-        put_unsatisfied(said, file);
-    else if (what.status != 412)
-        put_validators(said, file, etag, modified, cache_control);
-    if (what.status == 200 || what.status == 206)
-        put_content(said, file, &what);
+        put_unsatisfied(bytes, file);
+    else if (what.status != 412 && !whole)
+        put_validators(bytes, file, etag, modified, cache_control);
+    if (what.status == 200 || what.status == 206 || whole)
+        put_content(bytes, file, &what, !whole);
     else
         what.size = 0;
     return what;
 }
 
 void files_put_head(struct files *f, struct buf *out,
-    const struct httphead *head, const char *cache_control,
-    const struct response_form *form)
+    const struct httphead *head, const struct answer *said,
+    const char *cache_control, const struct response_form *form)
 {
     struct response_form with_file = *form;
     struct buf bytes = {0};
     struct httpcond what = {.status = 301};
-    struct answer said;
+    struct answer answer;
 
     if (f->file.fd < 0)
         put_redirect(&bytes, head->target);
     else
-        what = judge(f, &bytes, head, cache_control);
+        what = judge(f, &bytes, head, said, cache_control);
     with_file.follows = what.size;
-    said = answer_of(&bytes);
-    response_put_reply(out, &said, what.status, &with_file);
+    answer = answer_of(&bytes);
+    response_put_reply(out, &answer, what.status, &with_file);
     buf_fini(&bytes);
     f->at = what.first;
-    f->left = form->is_head ? 0 : what.size;
+    f->left = form->is_head || !response_has_body(what.status) ? 0 : what.size;
 }
 
 /* Over TLS: the next piece into the queue, to be sent in the next turn. */

@@ -13,17 +13,22 @@ struct client_conn;
 struct client_shared;
 struct files; /* one answer */
 
-/* The answer to a GET or HEAD with this head; NULL: there is no such file. The
+/* The answer to a GET or HEAD with this head; NULL: www has no such file. The
  * caller frees it. */
 struct files *files_find(
     const struct client_shared *shared, const struct httphead *head);
+
+/* The same for a file that a script names, below the folder of files. */
+struct files *files_named(const struct client_shared *shared,
+    const struct answer_part *name, const struct httphead *head);
 void files_free(struct files *f);
 
-/* Append its head to out, and what is short behind it. cache_control: the value
- * of that header. */
+/* Append its head to out. said, or NULL: of whose headers each goes before the
+ * file's own, and whose status makes it all of the file if that is not 200.
+ * cache_control: the value of that header, unless said has one. */
 void files_put_head(struct files *f, struct buf *out,
-    const struct httphead *head, const char *cache_control,
-    const struct response_form *form);
+    const struct httphead *head, const struct answer *said,
+    const char *cache_control, const struct response_form *form);
 
 /* Send c, whose queue is empty, some of what follows the head. 1: more is to
  * follow; 0: all has been sent, or lies in the queue; -errno: it cannot be read

@@ -250,15 +250,19 @@ static struct port *alloc_io(struct turn *turn, const struct port_conf *conf,
     return port;
 }
 
-static int find_www(struct client_shared *shared, char err[256])
+/* path as it is without links, for what lies in it to be compared with. */
+static int find_folder(
+    char **out, const char *path, const char *what, char err[256])
 {
     int e;
 
-    shared->www = realpath(shared->conf->www, NULL);
-    if (shared->www != NULL)
+    if (path == NULL)
+        return 0;
+    *out = realpath(path, NULL);
+    if (*out != NULL)
         return 0;
     e = errno;
-    snprintf(err, 256, "www folder %s: %s", shared->conf->www, strerror(e));
+    snprintf(err, 256, "%s folder %.150s: %s", what, path, strerror(e));
     return -e;
 }
 
@@ -271,8 +275,10 @@ int port_new(struct port **out, struct turn *turn, int fd,
 
     if (rc == 0 && conf->tls.cert != NULL)
         rc = certificates_load(&port->ssl_ctx, &conf->tls, err);
-    if (rc == 0 && conf->www != NULL)
-        rc = find_www(&port->shared, err);
+    if (rc == 0)
+        rc = find_folder(&port->shared.www, conf->www, "www", err);
+    if (rc == 0)
+        rc = find_folder(&port->shared.files, conf->files, "files", err);
     if (rc == 0 && conf->api.keys != NULL) {
         port->shared.api = apigate_new(&conf->api, err);
         rc = port->shared.api != NULL ? 0 : -EINVAL;
@@ -384,6 +390,7 @@ static void on_reaper_closed(uv_handle_t *handle)
     limits_fini(&port->shared.limits);
     forwarded_trust_fini(&port->shared.trust);
     free(port->shared.www);
+    free(port->shared.files);
     apigate_free(port->shared.api);
     free(port);
 }

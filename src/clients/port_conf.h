@@ -42,8 +42,9 @@ struct port_conf {
     bool send_binary; /* websocket: PROTOCOL_AS_USUAL means binary frames */
     struct certificates_pem tls;
     struct apigate_conf api; /* of a port with requests */
-    const char *www; /* folder served on a websocket or http port, or NULL */
-    const char *cache_control;          /* header of its files */
+    const char *www;   /* folder served on a websocket or http port, or NULL */
+    const char *files; /* folder of those that scripts answer with, or NULL */
+    const char *cache_control;          /* header of the files of both */
     const char *const *allowed_origins; /* NULL-terminated; NULL: any */
     /* Subprotocols, best first, NULL-terminated: the first that a client offers
      * is chosen. NULL: the client's own first. */

@@ -101,8 +101,7 @@ static void put_date(struct buf *out)
     buf_append(out, line, len);
 }
 
-/* RFC 9110 sections 6.4.1 and 8.6: some have no body, whatever is said. */
-static bool has_body(unsigned status)
+bool response_has_body(unsigned status)
 {
     return status != 204 && status != 304;
 }
@@ -162,11 +161,11 @@ void response_put_reply(struct buf *out, const struct answer *said,
     put_connection(out, form);
     if (form->streams)
         put_stream_headers(out, said);
-    else if (has_body(status))
+    else if (response_has_body(status))
         buf_printf(
             out, "content-length: %" PRIu64 "\r\n", body.len + form->follows);
     buf_append_str(out, "\r\n");
-    if (!form->is_head && has_body(status))
+    if (!form->is_head && response_has_body(status))
         buf_append(out, body.data, body.len);
 }
 

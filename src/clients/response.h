@@ -21,6 +21,8 @@ void response_put_refusal(
     struct buf *out, unsigned status, const char *reason, bool with_body);
 /* The same as the script said it. */
 void response_put_answer(struct buf *out, const struct answer *said);
+/* RFC 9110 sections 6.4.1 and 8.6: some have none, whatever is said. */
+bool response_has_body(unsigned status);
 bool response_offers(const struct httphead *head, const char *subprotocol);
 /* The subprotocol for a client: of ours (NULL-terminated) the first that it
  * offers, or where there are none of ours its own first. The caller frees it;

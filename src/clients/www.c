@@ -228,6 +228,23 @@ bool www_find(
     return found;
 }
 
+bool www_open(struct www_file *out, const char *root, const char *path,
+    const struct httphead *head)
+{
+    char *joined = xasprintf("/%s", path);
+    char *real = NULL;
+    bool found = false;
+
+    *out = (struct www_file){.fd = -1};
+    if (path[0] != '/' && !is_hidden(joined))
+        real = resolve(root, joined);
+    if (real != NULL)
+        found = open_file(out, real, head);
+    free(real);
+    free(joined);
+    return found;
+}
+
 void www_close(struct www_file *file)
 {
     if (file->fd >= 0)

@@ -1,5 +1,5 @@
-/* www.h - the folder whose files a port serves: from the target of a request to
- * an open file.
+/* www.h - a folder whose files a port serves: from the target of a request, or
+ * a path that a script names, to an open file.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,6 +26,10 @@ struct www_file {
  * means, in the encoding that its client takes. False: there is none. */
 bool www_find(
     struct www_file *out, const char *root, const struct httphead *head);
+
+/* The same for a path that is meant as it stands, and no folder. */
+bool www_open(struct www_file *out, const char *root, const char *path,
+    const struct httphead *head);
 
 /* Harmless twice. */
 void www_close(struct www_file *file);

@@ -121,6 +121,7 @@ static const struct config_field gateway_fields[] = {
         .fields = api_fields,
         .want = "api = { keys_file = \"conf/api-keys\" }"},
     {CLIENTS("www", CONFIG_TEXT, www, 1, TEXT_MAX)},
+    {CLIENTS("files", CONFIG_TEXT, files, 1, TEXT_MAX)},
     {CLIENTS("cache_control", CONFIG_TEXT, cache_control, 1, TEXT_MAX)},
     {CLIENTS("send", CONFIG_EITHER, send_binary, 0, 0), .words = send_words},
     {CLIENTS("allowed_origins", CONFIG_TEXTS, allowed_origins, 1, TEXT_MAX)},

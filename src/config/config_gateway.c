@@ -62,6 +62,9 @@ static void check_protocol_keys(struct config_load *l, size_t i)
     if (port->www && !port->protocol->begins_with_request)
         config_complain(l, where_of(where, i, "www"),
             "works on websocket and http ports only; remove it here");
+    if (port->files && !port->protocol->begins_with_request)
+        config_complain(l, where_of(where, i, "files"),
+            "works on websocket and http ports only; remove it here");
     if (port->allowed_origins && !port->protocol->begins_with_request)
         config_complain(l, where_of(where, i, "allowed_origins"),
             "works on websocket and http ports only; remove it here");
@@ -218,6 +221,8 @@ static void check_files(struct config_load *l, size_t i)
             "such as \"public, max-age=3600\"");
     if (port->www)
         config_check_path(l, where_of(where, i, "www"), port->www, S_IFDIR);
+    if (port->files)
+        config_check_path(l, where_of(where, i, "files"), port->files, S_IFDIR);
 }
 
 /* The IPv4 address that a name has now, looked up once for all processes; NULL

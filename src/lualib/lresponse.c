@@ -15,10 +15,11 @@
 #include "util/typos.h"
 #include "wire/answer.h"
 
-#define KEYS "give status, headers, and one of body, json, redirect and stream"
+#define KEYS \
+    "give status, headers, and one of body, json, file, redirect and stream"
 
 static const char *const keys[] = {"status", "headers", "session", "uid",
-    "groups", "body", "json", "redirect", "stream", NULL};
+    "groups", "body", "json", "file", "redirect", "stream", NULL};
 
 #define BEGINS   2 /* from there on: of an event stream */
 #define CONTENTS 5 /* from there on: one of them */
@@ -97,6 +98,18 @@ static const char *put_json(struct reading *r)
     text = lua_tolstring(r->L, -1, &len);
     answer_put(r->out, ANSWER_BODY, text, len);
     r->type = "application/json";
+    return NULL;
+}
+
+static const char *put_file(struct reading *r)
+{
+    size_t len;
+    const char *path = lheaders_text(r->L, -1, &len);
+
+    if (!path || len == 0 || memchr(path, '\0', len))
+        return WRONG(r, "a file that has no name; give a path below files, a "
+                        "string");
+    answer_put(r->out, ANSWER_FILE, path, len);
     return NULL;
 }
 
@@ -219,7 +232,7 @@ static const char *read_table(struct reading *r)
     static const struct {
         const char *key;
         const char *(*put)(struct reading *r);
-    } contents[] = {{"body", put_body}, {"json", put_json},
+    } contents[] = {{"body", put_body}, {"json", put_json}, {"file", put_file},
         {"redirect", put_redirect}, {"stream", put_stream}};
     bool redirects, streams;
     const char *wrong = check_keys(r);

@@ -188,8 +188,8 @@ static const char *check_part(bool refuses, const struct answer_part *part)
 
 static const char *check_counts(const struct answer *a)
 {
-    static const enum answer_kind once[] = {ANSWER_BODY, ANSWER_STREAM,
-        ANSWER_SUBPROTOCOL, ANSWER_SESSION, ANSWER_UID};
+    static const enum answer_kind once[] = {ANSWER_BODY, ANSWER_FILE,
+        ANSWER_STREAM, ANSWER_SUBPROTOCOL, ANSWER_SESSION, ANSWER_UID};
     struct answer_part part;
     size_t bytes = 0;
 
@@ -249,6 +249,10 @@ static const char *check_reply_part(
 {
     if (part->kind == ANSWER_BODY || part->kind == ANSWER_STREAM)
         return NULL;
+    if (part->kind == ANSWER_FILE)
+        return part->len == 0 || memchr(part->data, '\0', part->len)
+                   ? "a file without a name"
+                   : NULL;
     return part->kind == ANSWER_SUBPROTOCOL ? "what no answer has"
                                             : check_part(false, part);
 }
@@ -262,8 +266,16 @@ static const char *check_stream(const struct answer *a)
 
     if (answer_count(a, ANSWER_STREAM) == 0)
         return begins > 0 ? "what only a client has" : NULL;
-    return a->status != 200 || answer_count(a, ANSWER_BODY) > 0
-               ? "an event stream with a status, or a body"
+    return a->status != 200 || answer_count(a, ANSWER_BODY) > 0 ||
+                   answer_count(a, ANSWER_FILE) > 0
+               ? "an event stream with a status, a body or a file"
+               : NULL;
+}
+
+static const char *check_file(const struct answer *a)
+{
+    return answer_count(a, ANSWER_FILE) > 0 && answer_count(a, ANSWER_BODY) > 0
+               ? "both a file and a body"
                : NULL;
 }
 
@@ -274,6 +286,8 @@ const char *answer_parse_reply(
 
     if (!fault)
         fault = check_stream(a);
+    if (!fault)
+        fault = check_file(a);
     if (!fault &&
         (a->status < ANSWER_REPLY_MIN || a->status > ANSWER_STATUS_MAX))
         return "a status that there is not";

@@ -34,7 +34,9 @@ enum answer_kind {
     ANSWER_HEADER = 'h', /* "Set-Cookie: a=1"; any number */
     /* of a refusal, or the answer to a request: */
     ANSWER_BODY = 'b',
-    /* of the answer to a request: it becomes an event stream, of which the next
+    /* of the answer to a request: its body is a file, a path without NUL; */
+    ANSWER_FILE = 'f',
+    /* or it becomes an event stream, of which the next
      * three say how it begins; no bytes */
     ANSWER_STREAM = 'e',
     /* of one that lets in: */
