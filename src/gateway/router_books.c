@@ -1,7 +1,5 @@
 /* What workers learn of the gateway's books: their names, and where in them the
  * client of an event is. */
-#include <string.h>
-
 #include "gateway/router_impl.h"
 
 struct telling {
@@ -12,16 +10,15 @@ struct telling {
 static void tell(unsigned number, const char *name, void *arg)
 {
     const struct telling *t = arg;
-    uint8_t body[1 + BOOK_NAME_MAX];
-    size_t len = strlen(name);
-    struct frame f = {.cmd = FRAME_BOOK,
-        .flag = FRAME_FLAG_STRING,
-        .body = body,
-        .body_len = 1 + len};
+    struct buf body = {0};
+    struct frame f = {.cmd = FRAME_BOOK, .flag = FRAME_FLAG_STRING};
 
-    body[0] = (uint8_t)number;
-    memcpy(body + 1, name, len);
+    buf_append_byte(&body, (uint8_t)number);
+    buf_append_str(&body, name);
+    f.body = body.data;
+    f.body_len = body.len;
     router_put(t->r, t->w, &f);
+    buf_fini(&body);
 }
 
 void router_begin_books(const struct router *r, struct router_worker *w)
