@@ -75,13 +75,19 @@ local function begin_message(book, findings, client, number, worker)
   client.running, book.current[worker] = event, event
 end
 
-local function begin_close(findings, client, worker, by, cause, certain, session)
+-- An onConnect or onClose of this client has left no line.
+local function unseen(book, id, finding)
+  book.unseen[id] = book.unseen[id] or {}
+  table.insert(book.unseen[id], finding)
+end
+
+local function begin_close(book, findings, client, worker, by, cause, certain, session)
   local event = event_of(client, "close")
   if certain == "certain" then
     if client.closes > 0 or client.early then
       findings:add("close_twice", client.id)
     elseif client.connects == 0 then
-      findings:add("close_without_connect", client.id)
+      unseen(book, client.id, "close_without_connect")
     end
     client.closes = client.closes + 1
   end
@@ -110,7 +116,7 @@ function readers.B(book, findings, worker, kind, id, a, b, c, d)
     book.counted.connects = book.counted.connects + 1
   else
     assert(kind == "close")
-    begin_close(findings, client, worker, a, b, c, d)
+    begin_close(book, findings, client, worker, a, b, c, d)
     book.counted.closes = book.counted.closes + 1
   end
 end
@@ -130,6 +136,7 @@ end
 local function read_log(findings, history)
   local book = {
     earlier = history.earlier or {}, dead = history.dead, clients = {}, workers = {}, stopped = {}, sends = {}, current = {},
+    unseen = {},
     counted = { lines = 0, connects = 0, messages = 0, closes = 0, sends = 0, bound = 0, moves = 0, answers = 0, lives = 0 },
   }
   for line in history.lines do
@@ -154,11 +161,22 @@ local function sum(counters, names)
   return total
 end
 
--- P1, once everybody is gone.
+-- P1, once everybody is gone. A worker can be killed when an event has begun and its
+-- handler has not written a line yet: that is one event for each that was killed.
 local function judge_closes(book, findings)
   for id, client in pairs(book.clients) do
-    if client.connects == 0 and not client.early then findings:add("connect_missing", id) end
-    if client.connects > 0 and client.closes == 0 then findings:add("close_missing", id) end
+    if client.connects == 0 and not client.early then unseen(book, id, "connect_missing") end
+    if client.connects > 0 and client.closes == 0 then unseen(book, id, "close_missing") end
+  end
+  local may, count = 0, 0
+  for worker in pairs(book.dead) do
+    if not book.stopped[worker] then may = may + 1 end
+  end
+  for _ in pairs(book.unseen) do count = count + 1 end
+  book.counted.unseen = count
+  if count <= may then return end
+  for id, list in pairs(book.unseen) do
+    for _, finding in ipairs(list) do findings:add(finding, id) end
   end
 end
 

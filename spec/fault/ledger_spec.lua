@@ -203,6 +203,27 @@ describe("the ledger", function()
     assert.same({ "close_twice", 1 }, { finding_of(h) })
   end)
 
+  it("takes one event for each worker that was killed as begun without a line", function()
+    local function without_close(...)
+      local h = history()
+      for _, id in ipairs { ... } do
+        take_out(h, "B 10 close " .. id)
+        take_out(h, "E 10 close " .. id)
+      end
+      return h
+    end
+    local h = without_close(ID)
+    h.dead["10"] = true
+    assert.is_nil(finding_of(h))
+    h = without_close(ID, OTHER)
+    h.dead["10"] = true
+    assert.equal(2, (judge(h)):count "close_missing")
+    h = without_close(ID)
+    h.dead["10"] = true
+    table.insert(h.log, line_at(h, "B 10 close"), "X 10") -- it ended in order
+    assert.equal("close_missing", (finding_of(h)))
+  end)
+
   it("counts how often a client got another worker", function()
     local h = history()
     local i = line_at(h, "B 10 message " .. ID .. " a.1 2")
