@@ -28,17 +28,16 @@ static void put_field(
     buf_append_byte(out, '\n');
 }
 
-/* How many bytes of a line stand at data, and in *next those with its end. */
+/* How many bytes of a line stand at data, and in *next those with its end. No
+ * byte behind it is looked at: a message may be of nothing but ends. */
 static size_t measure_line(const char *data, size_t len, size_t *next)
 {
-    const char *lf = len > 0 ? memchr(data, '\n', len) : NULL;
-    size_t line = lf != NULL ? (size_t)(lf - data) : len;
-    const char *cr = line > 0 ? memchr(data, '\r', line) : NULL;
+    size_t line = 0;
 
-    if (cr != NULL)
-        line = (size_t)(cr - data);
+    while (line < len && data[line] != '\n' && data[line] != '\r')
+        line++;
     *next = line + (line < len);
-    if (cr != NULL && line + 1 < len && data[line + 1] == '\n')
+    if (line + 1 < len && data[line] == '\r' && data[line + 1] == '\n')
         ++*next;
     return line;
 }
