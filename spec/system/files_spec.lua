@@ -184,7 +184,7 @@ describe("files of www", function()
 
   it("may lie elsewhere, where onRequest decides who gets them", function()
     local status, h, body, _ = get "/named?file=of/ann.txt"
-    assert.same({ 200, "only for Ann", "text/plain; charset=utf-8", "no-cache" },
+    assert.same({ 200, "only for Ann", "text/plain; charset=utf-8", "private, no-cache" },
       { status, body, h["content-type"], h["cache-control"] })
     assert.equal(304, (get("/named?file=of/ann.txt", "If-None-Match: " .. h.etag .. "\r\n")))
     status, h, body = get("/named?file=of/ann.txt", "Range: bytes=-3\r\n")

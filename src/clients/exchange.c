@@ -23,6 +23,8 @@
 #include "wire/httpstatus.h"
 
 #define LEAVE_AGE "600" /* seconds; browsers ask again then */
+#define NAMED_CACHE \
+    "private, no-cache" /* of a file that a script gave to one who asked */
 
 struct exchange {
     struct httphead head; /* as long as c->part; its fields are owned */
@@ -195,8 +197,8 @@ static void answer_file(struct client_conn *c, const struct answer *said)
     struct response_form form = form_of(c);
     struct buf reply = {0};
 
-    files_put_head(
-        e->file, &reply, &e->head, said, c->shared->conf->cache_control, &form);
+    files_put_head(e->file, &reply, &e->head, said,
+        said != NULL ? NAMED_CACHE : c->shared->conf->cache_control, &form);
     end_call(c, e);
     begin_answer(c, &reply);
 }

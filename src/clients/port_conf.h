@@ -44,7 +44,7 @@ struct port_conf {
     struct apigate_conf api; /* of a port with requests */
     const char *www;   /* folder served on a websocket or http port, or NULL */
     const char *files; /* folder of those that scripts answer with, or NULL */
-    const char *cache_control;          /* header of the files of both */
+    const char *cache_control;          /* header of the files of www */
     const char *const *allowed_origins; /* NULL-terminated; NULL: any */
     /* Subprotocols, best first, NULL-terminated: the first that a client offers
      * is chosen. NULL: the client's own first. */
