@@ -24,9 +24,11 @@ void handled_begin(struct link *commands, const struct link *events)
     tell(commands, events);
 }
 
+/* Of one that became no worker after all nobody wants to know. */
 void handled_tell(struct link *l)
 {
-    tell(l, inner_link_of(l->in, l->acking, false));
+    if (l->acking)
+        tell(l, inner_link_of(l->in, l->acking, false));
 }
 
 void handled_tell_all(struct inner *in)
