@@ -4,6 +4,7 @@
 
 #include "fake_gateway.h"
 #include "wire/cmdjson.h"
+#include "worker/asks.h"
 #include "worker/gateways_impl.h"
 
 static struct gateways *g;
@@ -105,7 +106,7 @@ struct answers {
 };
 
 static void on_answers(
-    const struct gateways_answer *answers, size_t count, void *arg)
+    const struct queries_answer *answers, size_t count, void *arg)
 {
     struct answers *out = arg;
     size_t n = 0;
@@ -391,11 +392,11 @@ static void pipelines_queries(void **state)
     a.on_command = echo;
     to = at(&a);
     f = query("one");
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &first);
+    asks_put(g, &to, 1, &f, 0, on_answers, &first);
     f = query("two");
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &second);
+    asks_put(g, &to, 1, &f, 0, on_answers, &second);
     f = query("three");
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &third);
+    asks_put(g, &to, 1, &f, 0, on_answers, &third);
     run_until_set(&third.done);
     assert_string_equal(first.text, "0:one ");
     assert_string_equal(second.text, "0:two ");
@@ -414,9 +415,9 @@ static void asks_all_and_some(void **state)
     b.on_command = echo;
     to[0] = at(&b);
     to[1] = at(&a);
-    gateways_ask(g, NULL, 0, &f, 0, on_answers, &all);
+    asks_put(g, NULL, 0, &f, 0, on_answers, &all);
     f = query("some");
-    gateways_ask(g, to, 2, &f, 0, on_answers, &some);
+    asks_put(g, to, 2, &f, 0, on_answers, &some);
     run_until_set(&some.done);
     assert_string_equal(all.text, "0:all 0:all ");
     assert_string_equal(some.text, "0:some 0:some ");
@@ -430,7 +431,7 @@ static void tells_of_an_unknown_gateway_later(void **state)
     struct frame f = query("x");
 
     open_one();
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &r);
+    asks_put(g, &to, 1, &f, 0, on_answers, &r);
     assert_false(r.done);
     run_until_set(&r.done);
     assert_string_equal(r.text, "-107: ");
@@ -443,7 +444,7 @@ static void answers_at_once_when_there_is_no_gateway(void **state)
     struct frame f = query("x");
 
     g = gateways_new(fixture.turn, &fixture.conf, 0, &ops, NULL);
-    gateways_ask(g, NULL, 0, &f, 0, on_answers, &r);
+    asks_put(g, NULL, 0, &f, 0, on_answers, &r);
     run_until_set(&r.done);
     assert_string_equal(r.text, "");
     gateways_close(g);
@@ -458,11 +459,11 @@ static void skips_the_late_answer_of_a_query_that_timed_out(void **state)
     open_one();
     to = at(&a);
     fake_got(&a);
-    gateways_ask(g, &to, 1, &f, 0.01, on_answers, &late);
+    asks_put(g, &to, 1, &f, 0.01, on_answers, &late);
     run_until_set(&late.done);
     assert_string_equal(late.text, "-110: ");
     run_until(fake_heard, &a);
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &next);
+    asks_put(g, &to, 1, &f, 0, on_answers, &next);
     fake_answer(&a, "for the first");
     fake_answer(&a, "for the second");
     run_until_set(&next.done);
@@ -486,7 +487,7 @@ static void gives_the_partial_result_at_a_timeout(void **state)
     open_two();
     fixture.loop.data = &clock;
     a.on_command = echo;
-    gateways_ask(g, NULL, 0, &f, 0.5, on_answers, &r);
+    asks_put(g, NULL, 0, &f, 0.5, on_answers, &r);
     run_until(a_has_answered, NULL);
     assert_false(r.done);
     clock.now += 500;
@@ -504,8 +505,8 @@ static void a_cancelled_query_is_never_answered(void **state)
     open_one();
     a.on_command = echo;
     to = at(&a);
-    gateways_cancel(gateways_ask(g, &to, 1, &f, 0, on_answers, &r));
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &next);
+    queries_cancel(asks_put(g, &to, 1, &f, 0, on_answers, &r));
+    asks_put(g, &to, 1, &f, 0, on_answers, &next);
     run_until_set(&next.done);
     assert_false(r.done);
     close_all();
@@ -519,8 +520,8 @@ static void a_lost_link_fails_its_queries(void **state)
 
     open_one();
     to = at(&a);
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &r);
-    gateways_ask(g, &to, 1, &f, 0, on_answers, &second);
+    asks_put(g, &to, 1, &f, 0, on_answers, &r);
+    asks_put(g, &to, 1, &f, 0, on_answers, &second);
     fake_got(&a);
     run_until(fake_heard, &a);
     fake_cut(&a);
@@ -536,7 +537,7 @@ static void queries_in_flight_end_silently_at_close(void **state)
     struct frame f = query("x");
 
     open_two();
-    gateways_ask(g, NULL, 0, &f, 0, on_answers, &r);
+    asks_put(g, NULL, 0, &f, 0, on_answers, &r);
     close_all();
     assert_false(r.done);
 }

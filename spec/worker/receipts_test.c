@@ -4,6 +4,7 @@
 
 #include "fake_gateway.h"
 #include "wire/receipt.h"
+#include "worker/asks.h"
 #include "worker/gateways_impl.h"
 
 static struct gateways *g;
@@ -209,7 +210,7 @@ struct asked {
 };
 
 static void on_answers(
-    const struct gateways_answer *answers, size_t count, void *arg)
+    const struct queries_answer *answers, size_t count, void *arg)
 {
     struct asked *asked = arg;
 
@@ -230,7 +231,7 @@ static struct asked ask_mine(void)
     struct frame f = {.cmd = FRAME_SELECT, .flag = FRAME_FLAG_STRING};
     struct asked asked = {0};
 
-    gateways_ask_mine(g, &f, 0, on_answers, &asked);
+    asks_put_mine(g, &f, 0, on_answers, &asked);
     run_until(is_answered, &asked);
     return asked;
 }

@@ -11,21 +11,22 @@
 #include "lualib/lsend.h"
 #include "lualib/lsession.h"
 #include "lualib/lvalue.h"
+#include "worker/asks.h"
 #include "worker/coro.h"
 #include "worker/vm.h"
 
 #define PREFIX_LEN 12 /* digits of a client id that name its gateway */
 
 struct lquery_wait {
-    struct coro *co;                       /* borrowed; outlives the wait */
-    struct gateways_query *query;          /* borrowed; for cancel_ask() */
-    bool session;                          /* is what is asked for */
-    const struct gateways_answer *answers; /* borrowed; inside on_answers() */
+    struct coro *co;                      /* borrowed; outlives the wait */
+    struct query *query;                  /* borrowed; for cancel_ask() */
+    bool session;                         /* is what is asked for */
+    const struct queries_answer *answers; /* borrowed; inside on_answers() */
     size_t count;
 };
 
 static void on_answers(
-    const struct gateways_answer *answers, size_t count, void *arg)
+    const struct queries_answer *answers, size_t count, void *arg)
 {
     struct lquery_wait *w = arg;
 
@@ -38,12 +39,12 @@ static void cancel_ask(void *op)
 {
     struct lquery_wait *w = op;
 
-    gateways_cancel(w->query);
+    queries_cancel(w->query);
 }
 
 /* Push { prefix = "7f0000010b54", value = … }. 0, or -errno and nothing. */
 static int push_answer(
-    lua_State *L, const struct gateways_answer *a, bool session)
+    lua_State *L, const struct queries_answer *a, bool session)
 {
     struct client_id id = {a->from.ip, a->from.port, 0};
     char text[CLIENT_ID_LEN + 1];
@@ -67,7 +68,7 @@ static int push_answer(
 static int finish_ask(lua_State *L, int status, lua_KContext ctx)
 {
     struct lquery_wait *w = lua_touserdata(L, -1);
-    const struct gateways_answer *failed = NULL;
+    const struct queries_answer *failed = NULL;
     int err = 0;
     lua_Integer n = 0;
 
@@ -104,15 +105,15 @@ static double check_timeout(lua_State *L, int arg)
     return timeout;
 }
 
-static struct gateways_query *put_question(lua_State *L, const struct frame *f,
+static struct query *put_question(lua_State *L, const struct frame *f,
     const struct gateways_address *target, double timeout,
     struct lquery_wait *w)
 {
     struct gateways *g = vm_gateways(vm_of(L));
 
     if (lua_toboolean(L, 5))
-        return gateways_ask_mine(g, f, timeout, on_answers, w);
-    return gateways_ask(g, target, target ? 1 : 0, f, timeout, on_answers, w);
+        return asks_put_mine(g, f, timeout, on_answers, w);
+    return asks_put(g, target, target ? 1 : 0, f, timeout, on_answers, w);
 }
 
 /* ask(cmd, ext, client_id, timeout, mine): all gateways, or that of the client,

@@ -7,6 +7,7 @@
 #include "util/log.h"
 #include "wire/cmdjson.h"
 #include "wire/phpser.h"
+#include "worker/asks.h"
 #include "worker/gateways_impl.h"
 
 #define CENSUS_TIMEOUT 10.0 /* seconds; without an answer all stay */
@@ -14,7 +15,7 @@
 /* Take the keys of the answer's outermost array out of ids. 0, or -EPROTO: the
  * answer is no array and says nothing. */
 static int strike_present(
-    struct idmap *ids, const struct gateways_answer *answer)
+    struct idmap *ids, const struct queries_answer *answer)
 {
     struct phpser_reader r;
     struct phpser_token t;
@@ -32,7 +33,7 @@ static int strike_present(
 }
 
 /* Those of the asked clients that are not among the answered ones are gone. */
-static void lose_absent(struct peer *p, const struct gateways_answer *answer)
+static void lose_absent(struct peer *p, const struct queries_answer *answer)
 {
     struct idmap gone = p->census_ids;
     uint32_t id;
@@ -57,7 +58,7 @@ static void lose_absent(struct peer *p, const struct gateways_answer *answer)
 static void ask_next(struct peer *p);
 
 static void on_census(
-    const struct gateways_answer *answers, size_t count, void *arg)
+    const struct queries_answer *answers, size_t count, void *arg)
 {
     struct peer *p = arg;
 
@@ -91,7 +92,7 @@ static void ask_next(struct peer *p)
     cmdjson_put_select(&json, &select);
     f.ext = json.data;
     f.ext_len = json.len;
-    p->census = gateways_ask(p->g, &p->at, 1, &f, CENSUS_TIMEOUT, on_census, p);
+    p->census = asks_put(p->g, &p->at, 1, &f, CENSUS_TIMEOUT, on_census, p);
     buf_fini(&json);
 }
 
@@ -106,7 +107,7 @@ void census_take(struct peer *p)
 void census_drop(struct peer *p)
 {
     if (p->census)
-        gateways_cancel(p->census);
+        queries_cancel(p->census);
     p->census = NULL;
     idmap_fini(&p->census_ids);
     idmap_fini(&p->census_left);

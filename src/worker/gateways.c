@@ -152,7 +152,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
     p->g = g;
     p->at = at;
     addr_format(p->name, &addr);
-    list_init(&p->pending);
+    queries_link_init(&p->answers);
     list_init(&p->node);
     list_push_back(&g->peers, &p->node);
     g->npeers++;
@@ -235,7 +235,7 @@ void peer_lose_links(struct peer *p, int err)
     p->has_spoken = false;
     if (p->lost_at == 0 && g->ops->on_event)
         p->lost_at = now;
-    queries_fail_all(p, -ECONNRESET);
+    queries_fail_all(&p->answers, -ECONNRESET);
     if (!p->listed && p->clients.count == 0) {
         free_peer(p);
         return;
@@ -353,8 +353,8 @@ static void on_tick(uv_timer_t *timer)
     else if (g->join_by != 0)
         dial_events(g);
     end_pauses(g, now);
-    queries_expire(g, now - late);
-    if (!list_empty(&g->queries))
+    queries_expire(&g->queries, now - late);
+    if (!list_empty(&g->queries.list))
         gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
     g->lost_more = false;
     LIST_FOREACH_SAFE (node, tmp, &g->peers) {
@@ -397,7 +397,7 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     secret_new_token(g->process);
     g->pinged_at = clock_now(turn_loop(turn));
     list_init(&g->peers);
-    list_init(&g->queries);
+    queries_init(&g->queries, turn);
     acks_open(&g->acks, turn, gateways_tell);
     uv_timer_init(turn_loop(turn), &g->tick);
     g->tick.data = g;
@@ -536,11 +536,11 @@ void gateways_close(struct gateways *g)
         discovery_close(g->discovery);
     LIST_FOREACH (node, &g->peers)
         census_drop(LIST_ENTRY(node, struct peer, node));
-    queries_free_all(g);
+    queries_free_all(&g->queries);
     while (!list_empty(&g->peers)) {
         struct peer *p = LIST_ENTRY(g->peers.next, struct peer, node);
 
-        queries_fail_all(p, -ECANCELED); /* nobody asks any more */
+        queries_fail_all(&p->answers, -ECANCELED); /* nobody asks any more */
         free_peer(p);
     }
     acks_close(&g->acks);

@@ -16,8 +16,7 @@
 
 #include "net/turn.h"
 #include "wire/frame.h"
-
-#define GATEWAYS_QUERY_TIMEOUT 5.0 /* seconds */
+#include "worker/gateways_address.h"
 
 struct gateways;
 
@@ -44,10 +43,6 @@ void gateways_send_done(struct gateways *g);
 
 /* The gateways connected at present, for loops over them. Borrowed, valid until
  * the loop runs. */
-struct gateways_address {
-    uint32_t ip; /* host order */
-    uint16_t port;
-};
 size_t gateways_list(
     const struct gateways *g, const struct gateways_address **out);
 
@@ -69,34 +64,5 @@ size_t gateways_session_max(
 /* The gateway's name in its configuration; NULL: it has not said (PHP's do
  * not). Borrowed until the loop runs. */
 const char *gateways_name(const struct gateways *g, uint32_t ip, uint16_t port);
-
-/* One gateway's answer to a query. */
-struct gateways_answer {
-    struct gateways_address from;
-    int err;             /* 0, -ENOTCONN, -ENOBUFS, -ETIMEDOUT, -ECONNRESET */
-    const uint8_t *data; /* serialized value; borrowed during the callback */
-    size_t len;
-};
-
-struct gateways_query;
-
-/* All answers are there, or the deadline passed. Runs once, never inside
- * gateways_query*(). */
-typedef void (*gateways_answers_cb)(
-    const struct gateways_answer *answers, size_t count, void *arg);
-
-/* Ask one gateway, some, or all (targets NULL: every gateway that is known).
- * f is encoded during the call. timeout in seconds, 0 for the default. */
-struct gateways_query *gateways_ask(struct gateways *g,
-    const struct gateways_address *targets, size_t count, const struct frame *f,
-    double timeout, gateways_answers_cb cb, void *arg);
-
-/* Ask all about the clients that are bound to this worker. Of a gateway that
- * does not know them, as PHP's, the answer is -ENOSYS. */
-struct gateways_query *gateways_ask_mine(struct gateways *g,
-    const struct frame *f, double timeout, gateways_answers_cb cb, void *arg);
-
-/* The callback will not run any more. */
-void gateways_cancel(struct gateways_query *q);
 
 #endif /* GW_WORKER_GATEWAYS_H */

@@ -19,12 +19,10 @@
 #include "worker/acks.h"
 #include "worker/gateways.h"
 #include "worker/losses.h"
+#include "worker/queries.h"
 #include "worker/receipts.h"
 #include "worker/worker_conf.h"
 
-#define GATEWAYS_PENDING_MAX                                                  \
-    65536                           /* queries in flight to one gateway; more \
-                                       fail with -ENOBUFS */
 #define GATEWAYS_LOST_GRACE_MS 1500 /* a gateway may come back within it, … */
 #define GATEWAYS_LISTED_GRACE_MS                                           \
     60000 /* … and while a register's last list has it, within this: the \
@@ -108,12 +106,11 @@ struct peer {
     struct receipts receipts;
     struct acks_link acks; /* of its links */
     struct gateways_sessions sessions;
-    struct list pending; /* struct pending: answers to come, in this order */
-    size_t npending;
-    struct idmap clients;          /* that this worker has events of */
-    struct gateways_query *census; /* owned; NULL for most: see census.c */
-    struct idmap census_ids;       /* that it is about, … */
-    struct idmap census_left;      /* … and those to be asked for later */
+    struct queries_link answers; /* to come */
+    struct idmap clients;        /* that this worker has events of */
+    struct query *census;        /* owned; NULL for most: see census.c */
+    struct idmap census_ids;     /* that it is about, … */
+    struct idmap census_left;    /* … and those to be asked for later */
 };
 
 struct gateways {
@@ -130,9 +127,9 @@ struct gateways {
     size_t npeers;
     struct gateways_address *connected; /* owned */
     size_t nconnected;
-    size_t nseen;        /* of them, at the last look */
-    size_t nlogged;      /* … and as the log has it */
-    struct list queries; /* not answered in full */
+    size_t nseen;           /* of them, at the last look */
+    size_t nlogged;         /* … and as the log has it */
+    struct queries queries; /* not answered in full */
     uv_timer_t tick;
     uint64_t tick_due; /* loop time, ms */
     uint64_t pinged_at;
@@ -219,12 +216,6 @@ void gateways_tick_within(struct gateways *g, uint64_t ms);
 void allowed_take(struct peer *p, const uint8_t *body, size_t len);
 void allowed_greet(struct peer *p);
 void allowed_hear(struct peer *p, const uint8_t *packet, size_t len);
-
-/* queries.c */
-void queries_answer(struct peer *p, const uint8_t *packet, size_t len);
-void queries_fail_all(struct peer *p, int err);
-void queries_expire(struct gateways *g, uint64_t now);
-void queries_free_all(struct gateways *g);
 
 /* A request begins: the gateway is told before anything else leaves. */
 void gateways_request_begins(

@@ -18,8 +18,8 @@ static void on_answer(
 
     if (p->greets)
         allowed_hear(p, packet, len);
-    else
-        queries_answer(p, packet, len);
+    else if (queries_take_answer(&p->answers, packet, len) < 0)
+        log_warn("answer to no question gateway=%s", p->name);
 }
 
 static void on_commands_closed(struct conn *c, int err, void *arg)

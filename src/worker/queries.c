@@ -1,36 +1,49 @@
 /* Questions to gateways. Answers carry no id: each link has a queue of what is
  * to come. A question that nobody waits for any more keeps its place there, so
  * that its late answer is not taken for another's. */
+#include "worker/queries.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 #include "net/clock.h"
-#include "util/log.h"
+#include "util/alloc.h"
 #include "wire/framing.h"
-#include "worker/gateways_impl.h"
 
 #define QUERY_TIMEOUT_MAX 86400.0 /* seconds */
 
 struct pending {
-    struct list node;             /* in peer->pending */
-    struct gateways_query *query; /* NULL: skip the answer */
-    size_t index;                 /* in query->answers */
+    struct list node;    /* in queries_link->pending */
+    struct query *query; /* NULL: skip the answer */
+    size_t index;        /* in query->answers */
 };
 
-struct gateways_query {
-    struct list node; /* in gateways->queries */
-    struct gateways *g;
-    gateways_answers_cb cb;
+struct query {
+    struct list node;    /* in queries->list */
+    struct queries *all; /* borrowed */
+    queries_cb cb;
     void *arg;
     uint64_t deadline;       /* loop time, ms */
     struct turn_task failed; /* no gateway took the question */
     size_t count;
     size_t left;               /* answers to come */
     struct pending **pendings; /* owned; [count], NULL: not to come */
-    struct gateways_answer answers[];
+    struct queries_answer answers[];
 };
 
-static void free_query(struct gateways_query *q)
+void queries_init(struct queries *all, struct turn *turn)
+{
+    all->turn = turn;
+    list_init(&all->list);
+}
+
+void queries_link_init(struct queries_link *link)
+{
+    list_init(&link->pending);
+    link->count = 0;
+}
+
+static void free_query(struct query *q)
 {
     list_remove(&q->node);
     turn_cancel(&q->failed);
@@ -44,7 +57,7 @@ static void free_query(struct gateways_query *q)
 }
 
 /* Tell the asker; the query is gone afterwards. */
-static void finish(struct gateways_query *q)
+static void finish(struct query *q)
 {
     list_remove(&q->node); /* no deadline, while cb runs */
     q->cb(q->answers, q->count, q->arg);
@@ -53,14 +66,14 @@ static void finish(struct gateways_query *q)
 
 static void on_failed(struct turn_task *task)
 {
-    finish(LIST_ENTRY(task, struct gateways_query, failed));
+    finish(LIST_ENTRY(task, struct query, failed));
 }
 
-/* Take the pending that is next off p's queue; its query or NULL. */
-static struct gateways_query *take_next(struct peer *p, size_t *index)
+/* Take the pending that is next off the link's queue; its query or NULL. */
+static struct query *take_next(struct queries_link *link, size_t *index)
 {
-    struct pending *next = LIST_ENTRY(p->pending.next, struct pending, node);
-    struct gateways_query *q = next->query;
+    struct pending *next = LIST_ENTRY(link->pending.next, struct pending, node);
+    struct query *q = next->query;
 
     *index = next->index;
     if (q) {
@@ -68,30 +81,29 @@ static struct gateways_query *take_next(struct peer *p, size_t *index)
         q->left--;
     }
     list_remove(&next->node);
-    p->npending--;
+    link->count--;
     free(next);
     return q;
 }
 
-void queries_answer(struct peer *p, const uint8_t *packet, size_t len)
+int queries_take_answer(
+    struct queries_link *link, const uint8_t *packet, size_t len)
 {
     struct framing_message m = framing_reply_message(packet, len);
-    struct gateways_query *q;
-    struct gateways_answer *a;
+    struct query *q;
+    struct queries_answer *a;
     size_t i;
 
-    if (list_empty(&p->pending)) {
-        log_warn("answer to no question gateway=%s", p->name);
-        return;
-    }
-    q = take_next(p, &i);
+    if (list_empty(&link->pending))
+        return -ENOENT;
+    q = take_next(link, &i);
     if (!q)
-        return;
+        return 0;
     a = &q->answers[i];
     a->len = m.len;
     if (q->left > 0) {
         a->data = xmemdup(m.data, m.len);
-        return;
+        return 0;
     }
     /* The last answer is handed on in place. */
     a->data = m.data;
@@ -99,13 +111,14 @@ void queries_answer(struct peer *p, const uint8_t *packet, size_t len)
     q->cb(q->answers, q->count, q->arg);
     a->data = NULL;
     free_query(q);
+    return 0;
 }
 
-void queries_fail_all(struct peer *p, int err)
+void queries_fail_all(struct queries_link *link, int err)
 {
-    while (!list_empty(&p->pending)) {
+    while (!list_empty(&link->pending)) {
         size_t i;
-        struct gateways_query *q = take_next(p, &i);
+        struct query *q = take_next(link, &i);
 
         if (!q)
             continue;
@@ -115,7 +128,7 @@ void queries_fail_all(struct peer *p, int err)
     }
 }
 
-static void expire(struct gateways_query *q)
+static void expire(struct query *q)
 {
     for (size_t i = 0; i < q->count; i++) {
         if (!q->pendings[i])
@@ -128,14 +141,13 @@ static void expire(struct gateways_query *q)
     finish(q);
 }
 
-void queries_expire(struct gateways *g, uint64_t now)
+void queries_expire(struct queries *all, uint64_t now)
 {
     struct list due, *node, *tmp;
 
     list_init(&due);
-    LIST_FOREACH_SAFE (node, tmp, &g->queries) {
-        struct gateways_query *q =
-            LIST_ENTRY(node, struct gateways_query, node);
+    LIST_FOREACH_SAFE (node, tmp, &all->list) {
+        struct query *q = LIST_ENTRY(node, struct query, node);
 
         if (q->deadline > now || q->left == 0)
             continue;
@@ -143,120 +155,65 @@ void queries_expire(struct gateways *g, uint64_t now)
         list_push_back(&due, node);
     }
     while (!list_empty(&due))
-        expire(LIST_ENTRY(due.next, struct gateways_query, node));
+        expire(LIST_ENTRY(due.next, struct query, node));
 }
 
-void queries_free_all(struct gateways *g)
+void queries_free_all(struct queries *all)
 {
-    while (!list_empty(&g->queries))
-        free_query(LIST_ENTRY(g->queries.next, struct gateways_query, node));
+    while (!list_empty(&all->list))
+        free_query(LIST_ENTRY(all->list.next, struct query, node));
 }
 
-/* Put question i to p. 0 or why not. */
-static int ask_one(
-    struct gateways_query *q, size_t i, struct peer *p, const struct frame *f)
+struct query *queries_new(
+    struct queries *all, size_t count, double timeout, queries_cb cb, void *arg)
 {
-    struct pending *next;
-
-    if (!p || !p->commands)
-        return -ENOTCONN;
-    if (conn_is_full(p->commands) || p->npending >= GATEWAYS_PENDING_MAX)
-        return -ENOBUFS;
-    peer_put(p, f);
-    next = xcalloc(1, sizeof(*next));
-    next->query = q;
-    next->index = i;
-    list_init(&next->node);
-    list_push_back(&p->pending, &next->node);
-    p->npending++;
-    q->pendings[i] = next;
-    q->left++;
-    return 0;
-}
-
-static struct gateways_query *new_query(struct gateways *g, size_t count,
-    double timeout, gateways_answers_cb cb, void *arg)
-{
-    struct gateways_query *q =
-        xcalloc(1, sizeof(*q) + count * sizeof(q->answers[0]));
-    double wait = timeout > 0 ? timeout : GATEWAYS_QUERY_TIMEOUT;
+    struct query *q = xcalloc(1, sizeof(*q) + count * sizeof(q->answers[0]));
+    double wait = timeout > 0 ? timeout : QUERIES_TIMEOUT;
 
     if (wait > QUERY_TIMEOUT_MAX)
         wait = QUERY_TIMEOUT_MAX;
-    q->g = g;
+    q->all = all;
     q->cb = cb;
     q->arg = arg;
     q->count = count;
-    q->deadline = clock_now(turn_loop(g->turn)) + (uint64_t)(wait * 1000.0);
+    q->deadline = clock_now(turn_loop(all->turn)) + (uint64_t)(wait * 1000.0);
     q->pendings = xcalloc(count > 0 ? count : 1, sizeof(struct pending *));
     list_init(&q->failed.node);
     q->failed.run = on_failed;
     list_init(&q->node);
-    list_push_back(&g->queries, &q->node);
+    list_push_back(&all->list, &q->node);
     return q;
 }
 
-/* All questions are put: wait for answers, if there will be any. */
-static struct gateways_query *begin_wait(struct gateways_query *q)
+void queries_expect(struct query *q, size_t i, struct gateways_address from,
+    struct queries_link *link)
+{
+    struct pending *next = xcalloc(1, sizeof(*next));
+
+    next->query = q;
+    next->index = i;
+    list_init(&next->node);
+    list_push_back(&link->pending, &next->node);
+    link->count++;
+    q->answers[i].from = from;
+    q->pendings[i] = next;
+    q->left++;
+}
+
+void queries_refuse(
+    struct query *q, size_t i, struct gateways_address from, int err)
+{
+    q->answers[i] = (struct queries_answer){.from = from, .err = err};
+}
+
+bool queries_wait(struct query *q)
 {
     if (q->left == 0)
-        turn_schedule(q->g->turn, &q->failed);
-    else
-        gateways_tick_within(q->g, GATEWAYS_TICK_BUSY_MS);
-    return q;
+        turn_schedule(q->all->turn, &q->failed);
+    return q->left > 0;
 }
 
-static void ask(struct gateways_query *q, size_t i,
-    const struct gateways_address *at, const struct frame *f)
-{
-    struct gateways_answer *a = &q->answers[i];
-
-    a->from = *at;
-    a->err = ask_one(q, i, gateways_find(q->g, at->ip, at->port), f);
-    if (a->err < 0)
-        q->g->sends_failed++;
-}
-
-struct gateways_query *gateways_ask(struct gateways *g,
-    const struct gateways_address *targets, size_t count, const struct frame *f,
-    double timeout, gateways_answers_cb cb, void *arg)
-{
-    struct gateways_query *q =
-        new_query(g, targets ? count : g->npeers, timeout, cb, arg);
-    struct list *node;
-    size_t i = 0;
-
-    if (targets) {
-        for (; i < count; i++)
-            ask(q, i, &targets[i], f);
-        return begin_wait(q);
-    }
-    LIST_FOREACH (node, &g->peers)
-        ask(q, i++, &LIST_ENTRY(node, struct peer, node)->at, f);
-    return begin_wait(q);
-}
-
-struct gateways_query *gateways_ask_mine(struct gateways *g,
-    const struct frame *f, double timeout, gateways_answers_cb cb, void *arg)
-{
-    struct gateways_query *q = new_query(g, g->npeers, timeout, cb, arg);
-    struct list *node;
-    size_t i = 0;
-
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
-
-        if (!p->commands || p->receipts.known)
-            ask(q, i, &p->at, f);
-        else
-            q->answers[i] =
-                (struct gateways_answer){.from = p->at, .err = -ENOSYS};
-        i++;
-    }
-    return begin_wait(q);
-}
-
-void gateways_cancel(struct gateways_query *q)
+void queries_cancel(struct query *q)
 {
     free_query(q);
 }

@@ -175,7 +175,7 @@ void gateways_acknowledge(struct gateways *g)
         if (p->acks.number == 0)
             continue;
         acks_put_begun(&p->acks);
-        conn_send_first(p->commands, p->npending == 0);
+        conn_send_first(p->commands, p->answers.count == 0);
     }
 }
 

@@ -1,0 +1,72 @@
+/* To whom a question goes, and who cannot get it now. Each gateway has so many
+ * questions in flight at most. */
+#include "worker/asks.h"
+
+#include <errno.h>
+
+#include "worker/gateways_impl.h"
+
+static void ask(struct gateways *g, struct query *q, size_t i,
+    struct gateways_address at, const struct frame *f)
+{
+    struct peer *p = gateways_find(g, at.ip, at.port);
+    int err = 0;
+
+    if (!p || !p->commands)
+        err = -ENOTCONN;
+    else if (conn_is_full(p->commands) || p->answers.count >= ASKS_PENDING_MAX)
+        err = -ENOBUFS;
+    if (err < 0) {
+        g->sends_failed++;
+        queries_refuse(q, i, at, err);
+        return;
+    }
+    peer_put(p, f);
+    queries_expect(q, i, at, &p->answers);
+}
+
+/* All questions are put: wait for answers, if there will be any. */
+static struct query *begin_wait(struct gateways *g, struct query *q)
+{
+    if (queries_wait(q))
+        gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);
+    return q;
+}
+
+struct query *asks_put(struct gateways *g,
+    const struct gateways_address *targets, size_t count, const struct frame *f,
+    double timeout, queries_cb cb, void *arg)
+{
+    struct query *q =
+        queries_new(&g->queries, targets ? count : g->npeers, timeout, cb, arg);
+    struct list *node;
+    size_t i = 0;
+
+    if (targets) {
+        for (; i < count; i++)
+            ask(g, q, i, targets[i], f);
+        return begin_wait(g, q);
+    }
+    LIST_FOREACH (node, &g->peers)
+        ask(g, q, i++, LIST_ENTRY(node, struct peer, node)->at, f);
+    return begin_wait(g, q);
+}
+
+struct query *asks_put_mine(struct gateways *g, const struct frame *f,
+    double timeout, queries_cb cb, void *arg)
+{
+    struct query *q = queries_new(&g->queries, g->npeers, timeout, cb, arg);
+    struct list *node;
+    size_t i = 0;
+
+    LIST_FOREACH (node, &g->peers) {
+        const struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (!p->commands || p->receipts.known)
+            ask(g, q, i, p->at, f);
+        else
+            queries_refuse(q, i, p->at, -ENOSYS);
+        i++;
+    }
+    return begin_wait(g, q);
+}
