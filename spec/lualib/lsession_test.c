@@ -115,7 +115,7 @@ static void says_what_cannot_be_saved(void **state)
         notes(), "_SESSION.a[1] is a function, which cannot be saved ");
     assert_int_equal(fixture.cancelled, 1);
     script_event(FRAME_ON_MESSAGE, 1, "_SESSION.a = print", "");
-    assert_int_equal(d->errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
 }
 
 /* A number n, and one object in two places. */
@@ -224,7 +224,7 @@ static void takes_it_so_in_tables_of_the_script(void **state)
     wake("x"); /* … and t is not saved again */
     assert_string_equal(
         sent(), "SET_SESSION:a:2:{s:1:\"t\";a:1:{i:42;i:1;}s:1:\"n\";i:1;}: ");
-    assert_int_equal(d->errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
 }
 
 static void keeps_lists_and_maps_apart(void **state)

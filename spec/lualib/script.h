@@ -80,7 +80,8 @@ static inline void script_load(const char *text)
     fixture.conf.open_libs = script_open_libs;
     fixture.conf.lua_dir = "lua";
     gateways = gateways_new(fixture.turn, &fixture.conf, 0, &ops, NULL);
-    d = dispatch_new(fixture.turn, gateways, &fixture.conf);
+    handlers_init(&fixture.handlers, turn_loop(fixture.turn));
+    d = dispatch_new(fixture.turn, gateways, &fixture.conf, &fixture.handlers);
     vm = open_vm_for(text, gateways, &error);
     if (error)
         fail_msg("%s", error);

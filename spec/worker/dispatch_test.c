@@ -20,7 +20,8 @@ static void serve(const char *script)
 
     is_timed = false;
     gateways = gateways_new(fixture.turn, &fixture.conf, 0, &no_ops, NULL);
-    d = dispatch_new(fixture.turn, gateways, &fixture.conf);
+    handlers_init(&fixture.handlers, turn_loop(fixture.turn));
+    d = dispatch_new(fixture.turn, gateways, &fixture.conf, &fixture.handlers);
     vm = open_vm_for(script, gateways, &error);
     if (error)
         fail_msg("%s", error);
@@ -92,7 +93,7 @@ static void calls_each_callback(void **state)
     event(FRAME_ON_CLOSE, 7, "");
     assert_string_equal(notes(),
         "c 7f0000010b5400000007 wdata hello 7f0000010b5400000007 nil ");
-    assert_int_equal(dispatch_counts(d).events, 4);
+    assert_int_equal(fixture.handlers.begun, 4);
     assert_int_equal(dispatch_counts(d).clients, 0);
     unserve();
 }
@@ -120,7 +121,7 @@ static void ignores_events_without_a_callback(void **state)
     event(FRAME_ON_CLOSE, 1, "");
     event(99, 1, "");
     assert_string_equal(notes(), "");
-    assert_int_equal(dispatch_counts(d).errors, 0);
+    assert_int_equal(fixture.handlers.failed, 0);
     unserve();
 }
 
@@ -167,7 +168,7 @@ static void an_error_hurts_only_its_event(void **state)
     message(1, "bad");
     message(1, "good");
     assert_string_equal(notes(), "good ");
-    assert_int_equal(dispatch_counts(d).errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
     unserve();
 }
 
@@ -179,7 +180,7 @@ static void an_error_after_a_wait_lets_the_next_event_run(void **state)
     message(1, "good");
     wake("x");
     assert_string_equal(notes(), "good ");
-    assert_int_equal(dispatch_counts(d).errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
     unserve();
 }
 
@@ -202,9 +203,9 @@ static void logs_a_flood_of_errors_in_part(void **state)
         message(1, "x");
         run_turns(1);
     }
-    assert_int_equal(dispatch_counts(d).errors, 1000);
+    assert_int_equal(fixture.handlers.failed, 1000);
     seconds = clock_now(turn_loop(fixture.turn)) / 1000 - began + 1;
-    assert_in_range(lines, 1, seconds * DISPATCH_ERROR_LINES);
+    assert_in_range(lines, 1, seconds * HANDLERS_ERROR_LINES);
     log_set_sink(NULL, NULL);
     unserve();
 }

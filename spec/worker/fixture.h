@@ -31,6 +31,7 @@
 #include "util/buf.h"
 #include "util/log.h"
 #include "worker/coro.h"
+#include "worker/handlers.h"
 #include "worker/session.h"
 #include "worker/vm.h"
 #include "worker/worker.h"
@@ -46,6 +47,7 @@ struct fixture_op {
 static struct fixture {
     uv_loop_t loop;
     struct turn *turn;
+    struct handlers handlers; /* what came of them */
     struct worker_conf conf;
     char dir[TEMPDIR_SIZE];
     char script[TEMPDIR_SIZE + 16];

@@ -4,13 +4,12 @@
 #include "fake_gateway.h"
 #include "vm_fixture.h"
 #include "wire/answer.h"
-#include "worker/dispatch_impl.h"
 #include "worker/gateways_impl.h"
 #include "worker/handshakes.h"
 
 static struct fake_gateway gate;
 static struct gateways *gateways;
-static struct dispatch *d;
+static struct handshakes handshakes;
 static struct vm *vm;
 static struct handshakes_rules seen;
 static char offered[64];
@@ -57,7 +56,7 @@ static enum acks_event on_event(const struct frame *f, uint32_t link, void *arg)
 static void on_handshake(
     struct gateways_address from, const struct frame *f, void *arg)
 {
-    handshakes_ask(d, from, f);
+    handshakes_ask(&handshakes, from, f);
 }
 
 static const struct gateways_ops ops = {
@@ -79,11 +78,12 @@ static void serve(const char *answer)
     fake_listen(&gate);
     addresses[0] = gate.address;
     gateways = gateways_new(fixture.turn, &fixture.conf, 0, &ops, NULL);
-    d = dispatch_new(fixture.turn, gateways, &fixture.conf);
+    handlers_init(&fixture.handlers, turn_loop(fixture.turn));
+    handshakes_init(&handshakes, gateways, &fixture.handlers);
     vm = open_vm_for(script, gateways, &error);
     if (error)
         fail_msg("%s", error);
-    dispatch_serve(d, vm);
+    handshakes.vm = vm;
     gateways_set_addresses(addresses, 1, gateways);
     run_until(fake_has_events, &gate);
     fake_got(&gate);
@@ -92,7 +92,7 @@ static void serve(const char *answer)
 static void unserve(void)
 {
     vm_close(vm);
-    dispatch_free(d);
+    handshakes_abandon(&handshakes, NULL);
     gateways_close(gateways);
     fake_close(&gate);
     run_turns(3);
@@ -133,7 +133,7 @@ static void a_table_goes_to_who_knows_it(void **state)
     assert_int_equal(seen.session_max, 4096);
     assert_int_equal(seen.groups_max, 10);
     assert_string_equal(offered, "v1, v2");
-    assert_int_equal(dispatch_counts(d).errors, 0);
+    assert_int_equal(fixture.handlers.failed, 0);
     unserve();
 }
 
@@ -141,11 +141,11 @@ static void an_older_gateway_gets_what_it_can_be_told(void **state)
 {
     serve("{ '\\0\\0\\1\\x91h\\0\\0\\0\\4A: bb\\0\\0\\0\\2no' }");
     assert_string_equal(answer_to(false), "HANDSHAKE::401 no ");
-    assert_int_equal(dispatch_counts(d).errors, 0);
+    assert_int_equal(fixture.handlers.failed, 0);
     unserve();
     serve("{ '\\0\\0\\0\\0' }");
     assert_string_equal(answer_to(false), "HANDSHAKE::0  ");
-    assert_int_equal(dispatch_counts(d).errors, 0);
+    assert_int_equal(fixture.handlers.failed, 0);
     unserve();
 }
 
@@ -153,11 +153,11 @@ static void nobody_gets_in_with_less_than_was_meant(void **state)
 {
     serve("{ '\\0\\0\\0\\0u\\0\\0\\0\\3ann' }"); /* a uid */
     assert_string_equal(answer_to(false), "HANDSHAKE::500  ");
-    assert_int_equal(dispatch_counts(d).errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
     unserve();
     serve("{ '\\0\\0\\1\\x2e' }"); /* 302, which was no refusal then */
     assert_string_equal(answer_to(false), "HANDSHAKE::500  ");
-    assert_int_equal(dispatch_counts(d).errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
     unserve();
 }
 
@@ -165,11 +165,11 @@ static void what_is_wrong_is_500(void **state)
 {
     serve("{ '\\0\\0\\0\\0', 'something is wrong' }");
     assert_string_equal(answer_to(true), "HANDSHAKE::500  ");
-    assert_int_equal(dispatch_counts(d).errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
     unserve();
     serve("{ '\\0\\0\\0\\0' }, 'behind it'");
     assert_string_equal(answer_to(true), "HANDSHAKE::500  ");
-    assert_int_equal(dispatch_counts(d).errors, 1);
+    assert_int_equal(fixture.handlers.failed, 1);
     unserve();
 }
 

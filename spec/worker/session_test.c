@@ -96,7 +96,8 @@ static void serve(const char *script)
     fixture.conf.open_libs = open_libs;
     gateways = gateways_new(fixture.turn, &fixture.conf, 0, &ops, NULL);
     gateways_set_addresses(addresses, 1, gateways);
-    d = dispatch_new(fixture.turn, gateways, &fixture.conf);
+    handlers_init(&fixture.handlers, turn_loop(fixture.turn));
+    d = dispatch_new(fixture.turn, gateways, &fixture.conf, &fixture.handlers);
     vm = open_vm_for(script, gateways, &error);
     if (error)
         fail_msg("%s", error);
@@ -200,7 +201,7 @@ static void on_close_sees_the_last_session_and_forgets_it(void **state)
     run_until_noted("closed");
     assert_string_equal(notes(), "closed:B ");
     assert_int_equal(dispatch_counts(d).clients, 0);
-    assert_true(list_empty(&d->records));
+    assert_true(list_empty(&d->sessions.records));
     unserve();
 }
 
@@ -302,7 +303,7 @@ static void changes_that_came_are_forgotten(void **state)
         message("B", "");
     tell(0, 3);
     message("C", "");
-    r = d->mailboxes->record;
+    r = d->mailboxes.by_key->record;
     assert_true(r->changes.next == r->changes.prev); /* the last one only */
     unserve();
 }
@@ -410,7 +411,7 @@ static void a_flush_that_fails_ends_the_wait(void **state)
     notes();
     assert_int_equal(fixture.cancelled, 1);
     assert_int_equal(
-        dispatch_counts(d).errors, 1); /* the flush at the end fails, too */
+        fixture.handlers.failed, 1); /* the flush at the end fails, too */
     unserve();
 }
 

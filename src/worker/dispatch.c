@@ -8,189 +8,50 @@
 #include <string.h>
 
 #include "net/clock.h"
+#include "util/alloc.h"
 #include "util/log.h"
+#include "worker/coro_impl.h"
 #include "worker/dispatch_impl.h"
+#include "worker/events.h"
 #include "worker/gateways_impl.h"
-
-#define MAILBOX_KEEP 4096 /* bytes of session kept in a spare mailbox */
+#include "worker/vm_impl.h"
 
 static void drain(struct mailbox *m);
-
-/* ---- mailboxes ---- */
-
-static struct mailbox_key key_of(const struct client_id *id)
-{
-    return (struct mailbox_key){
-        id->local_ip, id->connection_id, id->local_port};
-}
-
-/* Gateways count their clients, so that nobody chooses a key: no need for the
- * keyed hash that other tables have, at 400 instructions a look-up. */
-static uint32_t hash_of(const struct mailbox_key *key)
-{
-    uint64_t bits = (uint64_t)key->ip << 32 | key->connection_id;
-
-    return (uint32_t)(((bits ^ key->port) * 0x9e3779b97f4a7c15u) >> 32);
-}
-
-static struct mailbox *find(struct dispatch *d, const struct mailbox_key *key)
-{
-    struct mailbox *m;
-
-    HASH_FIND_BYHASHVALUE(hh, d->mailboxes, key, sizeof(*key), hash_of(key), m);
-    return m;
-}
-
-static struct mailbox *take(struct dispatch *d, const struct mailbox_key *key)
-{
-    struct mailbox *m;
-
-    if (list_empty(&d->spare)) {
-        m = xcalloc(1, sizeof(*m));
-        m->d = d;
-        list_init(&m->node);
-        list_init(&m->queue);
-        list_init(&m->watches);
-    } else {
-        m = LIST_ENTRY(d->spare.prev, struct mailbox, node); /* the last used */
-        list_remove(&m->node);
-        d->nspare--;
-    }
-    m->key = *key;
-    return m;
-}
-
-static void file(struct mailbox *m)
-{
-    if (m->filed)
-        return;
-    HASH_ADD_BYHASHVALUE(
-        hh, m->d->mailboxes, key, sizeof(m->key), hash_of(&m->key), m);
-    m->filed = true;
-}
-
-static void free_mailbox(struct mailbox *m)
-{
-    session_forget(m);
-    buf_fini(&m->waiting_session);
-    free(m);
-}
 
 /* Nothing runs and nothing waits: keep it only for its session record. */
 static void settle(struct mailbox *m)
 {
-    struct dispatch *d = m->d;
-
     session_settle(m);
-    if (m->record) {
-        file(m);
-        return;
-    }
-    if (m->filed) {
-        HASH_DELETE(hh, d->mailboxes, m);
-        m->filed = false;
-    }
-    list_remove(&m->node);
-    buf_clear(&m->waiting_session);
-    buf_shrink(&m->waiting_session, MAILBOX_KEEP);
-    if (d->nspare >= DISPATCH_SPARE_MAX) {
-        free_mailbox(m);
-        return;
-    }
-    list_push_back(&d->spare, &m->node);
-    d->nspare++;
-}
-
-/* ---- queues ---- */
-
-static void enqueue(struct mailbox *m, const struct event *e)
-{
-    bool known = e->f.flag & FRAME_FLAG_SESSION; /* session_arrive() took it */
-    size_t ext_len = known ? 0 : e->f.ext_len;
-    size_t size = sizeof(*e) + ext_len + e->f.body_len;
-    struct event *copy = xmalloc(size);
-    uint8_t *p = copy->data;
-
-    *copy = *e;
-    copy->size = size;
-    copy->number = acks_number(m->d->acks, e->link);
-    list_init(&copy->node);
-    if (ext_len > 0)
-        memcpy(p, e->f.ext, ext_len);
-    copy->f.ext = p;
-    copy->f.ext_len = ext_len;
-    p += ext_len;
-    if (e->f.body_len > 0)
-        memcpy(p, e->f.body, e->f.body_len);
-    copy->f.body = p;
-    list_push_back(&m->queue, &copy->node);
-    file(m);
-    backlogs_add(m->d, copy);
-}
-
-static struct event *unqueue(struct mailbox *m, struct list *node)
-{
-    struct event *e = LIST_ENTRY(node, struct event, node);
-
-    list_remove(node);
-    backlogs_remove(m->d, e);
-    return e;
-}
-
-static void discard_queue(struct mailbox *m)
-{
-    while (!list_empty(&m->queue))
-        free(unqueue(m, m->queue.next));
+    if (m->record)
+        mailboxes_file(m);
+    else
+        mailboxes_release(m);
 }
 
 /* ---- running handlers ---- */
 
-bool dispatch_count_failure(struct dispatch *d)
+static struct dispatch *dispatch_of(const struct mailbox *m)
 {
-    uint64_t second = clock_now(turn_loop(d->turn)) / 1000;
-
-    d->errors++;
-    if (second != d->error_second) {
-        d->error_second = second;
-        d->error_lines = 0;
-    }
-    if (d->error_lines++ >= DISPATCH_ERROR_LINES) {
-        d->suppressed++;
-        return false;
-    }
-    return true;
+    return LIST_ENTRY(m->all, struct dispatch, mailboxes);
 }
 
-static void log_failure(struct mailbox *m, const char *error)
+static void on_handled(struct mailbox *m, const char *error)
 {
+    struct dispatch *d = dispatch_of(m);
     char id[CLIENT_ID_LEN + 1];
 
-    if (!dispatch_count_failure(m->d))
-        return;
-    client_id_format(id, &m->client.id);
-    log_error("handler failed event=%s client=%s", events_callback(m->cmd), id);
-    log_block(LOG_ERROR, error);
-}
-
-static void on_handled(const char *error, void *arg)
-{
-    struct mailbox *m = arg;
-
-    if (error)
-        log_failure(m, error);
+    if (error) {
+        client_id_format(id, &m->client.id);
+        handlers_fail(d->handlers, events_callback(m->cmd), id, error);
+    }
     m->vm = NULL;
     m->event = NULL;
     if (m->cmd == FRAME_ON_CLOSE)
         session_forget(m);
     if (!m->starting) { /* else the caller of run() goes on */
-        acks_ended(m->d->acks, m->link);
+        acks_ended(d->acks, m->link);
         drain(m);
     }
-}
-
-struct mailbox *dispatch_mailbox(lua_State *L)
-{
-    return coro_done_arg(L, on_handled);
 }
 
 /* Is the client's close queued, or running? It has no event behind it. */
@@ -205,7 +66,7 @@ static bool is_gone(const struct mailbox *m)
 
 int dispatch_watch_client(lua_State *L, struct dispatch_watch *watch)
 {
-    struct mailbox *m = dispatch_mailbox(L);
+    struct mailbox *m = mailboxes_of(L);
 
     if (!m)
         return -EINVAL;
@@ -231,7 +92,7 @@ static void tell_gone(struct mailbox *m)
 static void skip(struct mailbox *m, const struct event *e)
 {
     m->cmd = e->f.cmd;
-    m->d->skipped++;
+    dispatch_of(m)->skipped++;
     if (e->f.cmd == FRAME_ON_CLOSE)
         session_forget(m);
 }
@@ -239,7 +100,7 @@ static void skip(struct mailbox *m, const struct event *e)
 /* Run one event until it ends or waits. */
 static void run(struct mailbox *m, const struct event *e)
 {
-    struct dispatch *d = m->d;
+    struct dispatch *d = dispatch_of(m);
 
     if (!gateways_may_begin(d->gateways, &e->f)) {
         skip(m, e);
@@ -258,7 +119,7 @@ static void run(struct mailbox *m, const struct event *e)
     };
     memcpy(m->client.client_ip6, e->f.client_ip6, FRAME_IPV6_LEN);
     session_begin(m);
-    d->events++;
+    d->handlers->begun++;
     /* Should it be what kills workers, it must not get a third one, nor take
      * what others did before it in this turn. */
     if (e->f.flag & FRAME_FLAG_AGAIN)
@@ -266,19 +127,19 @@ static void run(struct mailbox *m, const struct event *e)
     m->starting = true;
     d->running = e;
     coro_start(d->vm, events_callback(m->cmd), events_call, m, &m->client,
-        on_handled, m);
+        mailboxes_on_done, m);
     d->running = NULL;
     m->starting = false;
     if (!m->vm)
         return;
     session_keep(m);
     m->event = NULL;
-    file(m);
+    mailboxes_file(m);
 }
 
 static void make_ready(struct mailbox *m)
 {
-    struct dispatch *d = m->d;
+    struct dispatch *d = dispatch_of(m);
 
     list_remove(&m->node);
     list_push_back(&d->ready, &m->node);
@@ -294,7 +155,7 @@ static bool is_idle(const struct mailbox *m)
 
 static bool can_go_on(const struct mailbox *m)
 {
-    return !m->vm && m->d->vm && !list_empty(&m->queue);
+    return !m->vm && dispatch_of(m)->vm && !list_empty(&m->queue);
 }
 
 /* Others have it: its gateway has taken it back. */
@@ -310,8 +171,8 @@ static void leave_to_others(struct dispatch *d, const struct event *e)
 /* Run the first of what is queued. */
 static void run_next(struct mailbox *m)
 {
-    struct dispatch *d = m->d;
-    struct event *e = unqueue(m, m->queue.next);
+    struct dispatch *d = dispatch_of(m);
+    struct event *e = mailboxes_next(m);
 
     if (acks_may_begin_queued(
             d->acks, e->link, e->number, m->key.connection_id)) {
@@ -335,7 +196,7 @@ static bool is_late(const struct dispatch *d)
 static void drain(struct mailbox *m)
 {
     while (can_go_on(m)) {
-        if (is_late(m->d)) {
+        if (is_late(dispatch_of(m))) {
             make_ready(m);
             return;
         }
@@ -358,17 +219,17 @@ static void take_turn(struct mailbox *m)
 
 static enum acks_event handle(struct dispatch *d, const struct event *e)
 {
-    struct mailbox_key key = key_of(&(struct client_id){
-        e->f.local_ip, e->f.local_port, e->f.connection_id});
-    struct mailbox *m = find(d, &key);
+    const struct client_id id = {
+        e->f.local_ip, e->f.local_port, e->f.connection_id};
+    struct mailbox *m = mailboxes_find(&d->mailboxes, &id);
     bool waits;
 
     if (!m)
-        m = take(d, &key);
+        m = mailboxes_take(&d->mailboxes, &id);
     session_arrive(m, &e->f);
     waits = m->vm || !d->vm || !list_empty(&m->queue);
     if (waits || is_late(d)) {
-        enqueue(m, e);
+        mailboxes_enqueue(m, e, acks_number(d->acks, e->link));
         /* Not now: the gateway must hear that it waits before it begins. */
         if (!waits || (e->f.cmd == FRAME_ON_CLOSE && !list_empty(&m->watches)))
             make_ready(m);
@@ -406,8 +267,8 @@ static void forget_queued(struct mailbox *m)
 
         if (e->link == 0)
             continue;
-        leave_to_others(m->d, e);
-        free(unqueue(m, node));
+        leave_to_others(dispatch_of(m), e);
+        free(mailboxes_unqueue(m, node));
     }
 }
 
@@ -415,7 +276,7 @@ void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
 {
     struct mailbox *m, *tmp;
 
-    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
+    MAP_FOREACH (hh, d->mailboxes.by_key, m, tmp) {
         if (m->key.ip != from.ip || m->key.port != from.port)
             continue;
         forget_queued(m);
@@ -428,8 +289,7 @@ void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
 void dispatch_session(
     struct dispatch *d, const struct client_id *id, const struct frame *f)
 {
-    struct mailbox_key key = key_of(id);
-    struct mailbox *m = find(d, &key);
+    struct mailbox *m = mailboxes_find(&d->mailboxes, id);
 
     if (!m)
         return;
@@ -488,9 +348,9 @@ void dispatch_serve(struct dispatch *d, struct vm *vm)
     if (d->vm)
         vm_hold_quiet(d->vm, false);
     d->vm = vm;
-    if (!vm || d->queued == 0)
+    if (!vm || d->mailboxes.backlogs.queued == 0)
         return;
-    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
+    MAP_FOREACH (hh, d->mailboxes.by_key, m, tmp) {
         if (!m->vm && !list_empty(&m->queue))
             make_ready(m);
     }
@@ -500,7 +360,6 @@ void dispatch_tell_hanging(const struct dispatch *d)
 {
     const struct event *e = d->running;
 
-    requests_tell_hanging(d);
     if (e)
         acks_tell_hanging(d->acks, e->link, e->number);
 }
@@ -508,6 +367,7 @@ void dispatch_tell_hanging(const struct dispatch *d)
 void dispatch_stop(struct dispatch *d)
 {
     d->stopped = true;
+    d->mailboxes.backlogs.stopped = true;
     gateways_stop_events(d->gateways);
 }
 
@@ -516,9 +376,7 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
     struct mailbox *m, *tmp;
     size_t count = 0;
 
-    handshakes_abandon(d, vm);
-    requests_abandon(d, vm);
-    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
+    MAP_FOREACH (hh, d->mailboxes.by_key, m, tmp) {
         if (m->vm != vm)
             continue;
         count++;
@@ -535,55 +393,39 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
     return count;
 }
 
-static void forget_old_records(struct dispatch *d)
+void dispatch_tick(struct dispatch *d)
 {
-    uint64_t now = clock_now(turn_loop(d->turn));
     struct list *node, *tmp;
 
-    LIST_FOREACH_SAFE (node, tmp, &d->records) {
+    LIST_FOREACH_SAFE (node, tmp, &d->sessions.records) {
         struct session_record *r =
             LIST_ENTRY(node, struct session_record, node);
         struct mailbox *m = r->mailbox;
 
-        if (now - r->saved_at < SESSION_KEEP_MS)
+        if (!session_is_old(&d->sessions, r))
             return;
-        if (m->vm || !list_empty(&m->queue))
+        if (!is_idle(m))
             continue;
         session_forget(m);
         settle(m);
     }
 }
 
-void dispatch_tick(struct dispatch *d)
-{
-    uint64_t second = clock_now(turn_loop(d->turn)) / 1000;
-
-    if (d->suppressed > 0 && second != d->error_second) {
-        log_error("more handlers failed suppressed=%llu",
-            (unsigned long long)d->suppressed);
-        d->suppressed = 0;
-    }
-    forget_old_records(d);
-}
-
 struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
-    const struct worker_conf *conf)
+    const struct worker_conf *conf, struct handlers *handlers)
 {
     struct dispatch *d = xcalloc(1, sizeof(*d));
 
     d->turn = turn;
     d->gateways = gateways;
     d->acks = &gateways->acks;
-    d->conf = conf;
-    list_init(&d->spare);
+    d->handlers = handlers;
+    sessions_init(&d->sessions, turn_loop(turn), gateways);
+    mailboxes_init(
+        &d->mailboxes, &d->sessions, gateways, conf->queue_max, on_handled);
     list_init(&d->ready);
-    list_init(&d->handshakes);
-    list_init(&d->requests);
-    list_init(&d->records);
-    list_init(&d->backlogs);
     list_init(&d->ready_task.node);
     d->ready_task.run = on_ready;
-    uv_random(NULL, NULL, d->hash_key, sizeof(d->hash_key), 0, NULL);
     return d;
 }
 
@@ -592,31 +434,19 @@ void dispatch_free(struct dispatch *d)
     struct mailbox *m, *tmp;
 
     turn_cancel(&d->ready_task);
-    d->stopped = true; /* reading does not go on when the queues are empty */
-    handshakes_abandon(d, NULL);
-    requests_abandon(d, NULL);
-    MAP_FOREACH (hh, d->mailboxes, m, tmp) {
-        HASH_DELETE(hh, d->mailboxes, m);
-        discard_queue(m);
-        free_mailbox(m);
-    }
-    while (!list_empty(&d->spare)) {
-        m = LIST_ENTRY(d->spare.next, struct mailbox, node);
-        list_remove(&m->node);
-        free_mailbox(m);
-    }
+    MAP_FOREACH (hh, d->mailboxes.by_key, m, tmp)
+        session_forget(m);
+    mailboxes_fini(&d->mailboxes);
     free(d);
 }
 
 struct dispatch_counts dispatch_counts(const struct dispatch *d)
 {
     return (struct dispatch_counts){
-        .clients = HASH_COUNT(d->mailboxes),
-        .queued = d->queued,
-        .events = d->events,
+        .clients = HASH_COUNT(d->mailboxes.by_key),
+        .queued = d->mailboxes.backlogs.queued,
         .forgotten = d->forgotten,
         .skipped = d->skipped,
         .cut_off = d->cut_off,
-        .errors = d->errors,
     };
 }

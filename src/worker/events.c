@@ -1,8 +1,11 @@
 /* The call of the script's callback for one event, inside its coroutine. */
+#include "worker/events.h"
+
 #include <lauxlib.h>
 
-#include "worker/dispatch_impl.h"
+#include "worker/mailboxes.h"
 #include "worker/session.h"
+#include "worker/vm_impl.h"
 
 const char *events_callback(uint8_t cmd)
 {

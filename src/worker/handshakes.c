@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "util/log.h"
+#include "util/alloc.h"
 #include "wire/answer.h"
 #include "wire/bigendian.h"
-#include "worker/dispatch_impl.h"
+#include "worker/coro.h"
+#include "worker/events.h"
 #include "worker/gateways_impl.h"
+#include "worker/vm_impl.h"
 
 #define REASON_MAX 201 /* bytes of a refusal's reason, with its NUL; cut */
 
@@ -22,9 +24,9 @@ enum { OFFERED = 2, REQUEST };
 
 /* One request that a handler decides about. */
 struct handshake {
-    struct list node; /* in dispatch->handshakes */
-    struct dispatch *d;
-    const struct vm *vm; /* where the handler runs */
+    struct list node;       /* in handshakes->list */
+    struct handshakes *all; /* borrowed */
+    const struct vm *vm;    /* where the handler runs */
     struct gateways_address from;
     uint32_t number;       /* the gateway's, of this request */
     const struct frame *f; /* borrowed until the handler has its argument */
@@ -36,29 +38,29 @@ struct handshake {
 };
 
 /* The answer that every gateway knows. */
-static void decide(const struct dispatch *d, struct gateways_address to,
+static void decide(const struct handshakes *all, struct gateways_address to,
     uint32_t number, unsigned status, const char *reason)
 {
     struct buf text = {0};
 
     buf_printf(&text, "%u %s", status, reason);
     gateways_answer(
-        d->gateways, FRAME_HANDSHAKE, to, number, FRAME_FLAG_STRING, &text);
+        all->gateways, FRAME_HANDSHAKE, to, number, FRAME_FLAG_STRING, &text);
     buf_fini(&text);
 }
 
 static void finish(struct handshake *h)
 {
-    struct dispatch *d = h->d;
+    struct handshakes *all = h->all;
 
     if (h->answer.len > 0)
         gateways_answer(
-            d->gateways, FRAME_HANDSHAKE, h->from, h->number, 0, &h->answer);
+            all->gateways, FRAME_HANDSHAKE, h->from, h->number, 0, &h->answer);
     else
-        decide(d, h->from, h->number, h->status, h->reason);
+        decide(all, h->from, h->number, h->status, h->reason);
     buf_fini(&h->answer);
     list_remove(&h->node);
-    d->nhandshakes--;
+    all->count--;
     free(h);
 }
 
@@ -199,27 +201,31 @@ static void on_decided(const char *error, void *arg)
         h->status = 500;
         h->reason[0] = '\0';
         buf_clear(&h->answer);
-        if (dispatch_count_failure(h->d)) {
-            log_error("handler failed event=onHandshake");
-            log_block(LOG_ERROR, error);
-        }
+        handlers_fail(h->all->handlers, "onHandshake", NULL, error);
     }
     finish(h);
 }
 
+void handshakes_init(struct handshakes *all, struct gateways *gateways,
+    struct handlers *handlers)
+{
+    *all = (struct handshakes){.gateways = gateways, .handlers = handlers};
+    list_init(&all->list);
+}
+
 void handshakes_ask(
-    struct dispatch *d, struct gateways_address from, const struct frame *f)
+    struct handshakes *all, struct gateways_address from, const struct frame *f)
 {
     static const struct coro_client nobody = {.nobody = true};
     struct handshake *h;
 
-    if (!d->vm || d->nhandshakes >= DISPATCH_HANDSHAKES_MAX) {
-        decide(d, from, f->connection_id, 503, "nobody can decide now");
+    if (!all->vm || all->count >= HANDSHAKES_MAX) {
+        decide(all, from, f->connection_id, 503, "nobody can decide now");
         return;
     }
     h = xcalloc(1, sizeof(*h));
-    h->d = d;
-    h->vm = d->vm;
+    h->all = all;
+    h->vm = all->vm;
     h->from = from;
     h->number = f->connection_id;
     h->f = f;
@@ -227,17 +233,17 @@ void handshakes_ask(
     h->rules.session_max = h->takes_parts ? get32(f->ext) : SIZE_MAX;
     h->rules.groups_max = h->takes_parts ? get32(f->ext + 4) : SIZE_MAX;
     list_init(&h->node);
-    list_push_back(&d->handshakes, &h->node);
-    d->nhandshakes++;
-    d->events++;
-    coro_start(d->vm, "onHandshake", call, h, &nobody, on_decided, h);
+    list_push_back(&all->list, &h->node);
+    all->count++;
+    all->handlers->begun++;
+    coro_start(all->vm, "onHandshake", call, h, &nobody, on_decided, h);
 }
 
-void handshakes_abandon(struct dispatch *d, const struct vm *vm)
+void handshakes_abandon(struct handshakes *all, const struct vm *vm)
 {
     struct list *node, *tmp;
 
-    LIST_FOREACH_SAFE (node, tmp, &d->handshakes) {
+    LIST_FOREACH_SAFE (node, tmp, &all->list) {
         struct handshake *h = LIST_ENTRY(node, struct handshake, node);
 
         if (vm && h->vm != vm)

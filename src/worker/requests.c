@@ -10,18 +10,18 @@
 #include <string.h>
 
 #include "util/alloc.h"
-#include "util/log.h"
 #include "wire/answer.h"
 #include "wire/bigendian.h"
 #include "wire/httpstatus.h"
-#include "worker/dispatch_impl.h"
+#include "worker/coro.h"
 #include "worker/gateways_impl.h"
+#include "worker/vm_impl.h"
 
 /* One that a handler answers. */
-struct dispatch_request {
-    struct list node; /* in dispatch->requests */
-    struct dispatch *d;
-    const struct vm *vm; /* where the handler runs */
+struct request {
+    struct list node;     /* in requests->list */
+    struct requests *all; /* borrowed */
+    const struct vm *vm;  /* where the handler runs */
     struct gateways_address from;
     uint32_t number;       /* the gateway's, of this request */
     size_t answer_max;     /* bytes of a body that it takes */
@@ -35,7 +35,7 @@ void requests_set_hooks(lua_State *L, const struct requests_hooks *hooks)
     vm_of(L)->requests = hooks;
 }
 
-static void say(struct dispatch_request *r, unsigned status, const char *text)
+static void say(struct request *r, unsigned status, const char *text)
 {
     static const char plain[] = "text/plain; charset=utf-8";
 
@@ -50,17 +50,17 @@ static void say(struct dispatch_request *r, unsigned status, const char *text)
     answer_put(&r->answer, ANSWER_BODY, text, strlen(text));
 }
 
-static void finish(struct dispatch_request *r)
+static void finish(struct request *r)
 {
-    struct dispatch *d = r->d;
+    struct requests *all = r->all;
 
-    if (d->request == r)
-        d->request = NULL;
+    if (all->running == r)
+        all->running = NULL;
     gateways_answer(
-        d->gateways, FRAME_REQUEST, r->from, r->number, 0, &r->answer);
+        all->gateways, FRAME_REQUEST, r->from, r->number, 0, &r->answer);
     buf_fini(&r->answer);
     list_remove(&r->node);
-    d->nrequests--;
+    all->count--;
     free(r);
 }
 
@@ -75,9 +75,9 @@ static int raise_failure(lua_State *L)
         luaL_tolstring(L, -2, NULL));
 }
 
-static int check_size(lua_State *L, struct dispatch_request *r)
+static int check_size(lua_State *L, struct request *r)
 {
-    size_t packet_max = gateways_packet_max(r->d->gateways);
+    size_t packet_max = gateways_packet_max(r->all->gateways);
     struct answer said = answer_of(&r->answer);
     struct answer_part body;
 
@@ -104,9 +104,9 @@ static int check_size(lua_State *L, struct dispatch_request *r)
 }
 
 /* What an event stream of that gateway may begin with. */
-static struct handshakes_rules rules_of(const struct dispatch_request *r)
+static struct handshakes_rules rules_of(const struct request *r)
 {
-    const struct gateways *g = r->d->gateways;
+    const struct gateways *g = r->all->gateways;
     size_t session_max = gateways_session_max(g, r->from.ip, r->from.port);
     unsigned groups_max = gateways_groups_max(g, r->from);
 
@@ -119,7 +119,7 @@ static struct handshakes_rules rules_of(const struct dispatch_request *r)
 /* What the handler has returned: the three values on top. */
 static int take_answer(lua_State *L, int status, lua_KContext ctx)
 {
-    struct dispatch_request *r = (struct dispatch_request *)ctx;
+    struct request *r = (struct request *)ctx;
     const struct handshakes_rules rules = rules_of(r);
     const char *wrong;
 
@@ -137,7 +137,7 @@ static int take_answer(lua_State *L, int status, lua_KContext ctx)
 }
 
 /* Behind the response's size, frame.ext has the caller's rights. */
-static int call_api(lua_State *L, struct dispatch_request *r)
+static int call_api(lua_State *L, struct request *r)
 {
     vm_of(L)->requests->push_api(L);
     vm_of(L)->requests->push(L, r->f->body, r->f->body_len);
@@ -149,7 +149,7 @@ static int call_api(lua_State *L, struct dispatch_request *r)
 /* The coroutine's body. */
 static int call(lua_State *L)
 {
-    struct dispatch_request *r = lua_touserdata(L, 1);
+    struct request *r = lua_touserdata(L, 1);
 
     if (r->is_api && vm_of(L)->requests)
         return call_api(L, r);
@@ -163,30 +163,27 @@ static int call(lua_State *L)
     return take_answer(L, LUA_OK, (lua_KContext)r);
 }
 
-static const char *event_of(const struct dispatch_request *r)
+static const char *event_of(const struct request *r)
 {
     return r->is_api ? "an API call" : "onRequest";
 }
 
 static void on_answered(const char *error, void *arg)
 {
-    struct dispatch_request *r = arg;
+    struct request *r = arg;
 
     if (error) {
         say(r, 500,
             r->is_api ? "the call has failed; the worker's log says why"
                       : "Internal Server Error");
-        if (dispatch_count_failure(r->d)) {
-            log_error("handler failed event=%s", event_of(r));
-            log_block(LOG_ERROR, error);
-        }
+        handlers_fail(r->all->handlers, event_of(r), NULL, error);
     }
     finish(r);
 }
 
 /* Too many at once, or nobody to answer. */
-static void refuse(
-    const struct dispatch *d, struct gateways_address to, const struct frame *f)
+static void refuse(const struct requests *all, struct gateways_address to,
+    const struct frame *f)
 {
     static const char text[] = "too many requests are being answered";
     struct buf answer = {0};
@@ -198,53 +195,59 @@ static void refuse(
         answer_put(&answer, ANSWER_BODY, text, sizeof(text) - 1);
     }
     gateways_answer(
-        d->gateways, FRAME_REQUEST, to, f->connection_id, 0, &answer);
+        all->gateways, FRAME_REQUEST, to, f->connection_id, 0, &answer);
     buf_fini(&answer);
 }
 
+void requests_init(
+    struct requests *all, struct gateways *gateways, struct handlers *handlers)
+{
+    *all = (struct requests){.gateways = gateways, .handlers = handlers};
+    list_init(&all->list);
+}
+
 void requests_take(
-    struct dispatch *d, struct gateways_address from, const struct frame *f)
+    struct requests *all, struct gateways_address from, const struct frame *f)
 {
     static const struct coro_client nobody = {.nobody = true};
-    struct dispatch_request *r;
+    struct request *r;
 
-    if (!d->vm || d->nrequests >= DISPATCH_REQUESTS_MAX || f->ext_len < 4) {
-        refuse(d, from, f);
+    if (!all->vm || all->count >= REQUESTS_MAX || f->ext_len < 4) {
+        refuse(all, from, f);
         return;
     }
     r = xcalloc(1, sizeof(*r));
-    r->d = d;
-    r->vm = d->vm;
+    r->all = all;
+    r->vm = all->vm;
     r->from = from;
     r->number = f->connection_id;
     r->answer_max = get32(f->ext);
     r->is_api = f->ext_len > 4;
     r->f = f;
     list_init(&r->node);
-    list_push_back(&d->requests, &r->node);
-    d->nrequests++;
-    d->events++;
-    gateways_request_begins(d->gateways, from, r->number);
-    d->request = r;
-    coro_start(d->vm, event_of(r), call, r, &nobody, on_answered, r);
-    d->request = NULL;
+    list_push_back(&all->list, &r->node);
+    all->count++;
+    all->handlers->begun++;
+    gateways_request_begins(all->gateways, from, r->number);
+    all->running = r;
+    coro_start(all->vm, event_of(r), call, r, &nobody, on_answered, r);
+    all->running = NULL;
 }
 
-void requests_tell_hanging(const struct dispatch *d)
+void requests_tell_hanging(const struct requests *all)
 {
-    const struct dispatch_request *r = d->request;
+    const struct request *r = all->running;
 
     if (r)
-        gateways_tell_hanging_request(d->gateways, r->from, r->number);
+        gateways_tell_hanging_request(all->gateways, r->from, r->number);
 }
 
-void requests_abandon(struct dispatch *d, const struct vm *vm)
+void requests_abandon(struct requests *all, const struct vm *vm)
 {
     struct list *node, *tmp;
 
-    LIST_FOREACH_SAFE (node, tmp, &d->requests) {
-        struct dispatch_request *r =
-            LIST_ENTRY(node, struct dispatch_request, node);
+    LIST_FOREACH_SAFE (node, tmp, &all->list) {
+        struct request *r = LIST_ENTRY(node, struct request, node);
 
         if (vm && r->vm != vm)
             continue;

@@ -1,6 +1,8 @@
-/* requests.h - what lualib does for Events.onRequest: it makes the request a
- * Lua value, and an answer of what the script returns. For calls of the push
- * API it has a function in the script's place.
+/* requests.h - a gateway hands a request on, and the script's onRequest answers
+ * it; a call of the push API gwrun itself answers.
+ *
+ * lualib makes the request a Lua value, and an answer of what the script
+ * returns.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,7 +14,14 @@
 #include <stdint.h>
 
 #include "util/buf.h"
+#include "util/list.h"
+#include "wire/frame.h"
+#include "worker/gateways.h"
+#include "worker/handlers.h"
 #include "worker/handshakes.h"
+
+/* being answered; more are refused with 503 */
+#define REQUESTS_MAX 10000
 
 struct requests_hooks {
     /* Push the request in these bytes (wire/httpcall.h). Raises when they are
@@ -32,5 +41,33 @@ struct requests_hooks {
 
 /* Set once per state; hooks is borrowed. */
 void requests_set_hooks(lua_State *L, const struct requests_hooks *hooks);
+
+struct request;
+
+/* Those that are being answered just now. Embedded in the worker. */
+struct requests {
+    struct gateways *gateways; /* borrowed */
+    struct handlers *handlers; /* borrowed */
+    struct vm *vm; /* borrowed; where handlers begin, NULL while none may */
+    struct list list;
+    size_t count;
+    const struct request *running; /* that has not waited; NULL: none */
+};
+
+void requests_init(
+    struct requests *all, struct gateways *gateways, struct handlers *handlers);
+
+/* Have one of that gateway answered; gateways_answer() follows. f is borrowed
+ * during the call. */
+void requests_take(
+    struct requests *all, struct gateways_address from, const struct frame *f);
+
+/* Answer for those that vm has not yet, NULL: that none has; its handlers are
+ * cut off. */
+void requests_abandon(struct requests *all, const struct vm *vm);
+
+/* Whoever gave the one that runs shall answer for it: it does not come back.
+ * For a signal handler that ends the process. */
+void requests_tell_hanging(const struct requests *all);
 
 #endif /* GW_WORKER_REQUESTS_H */

@@ -14,12 +14,15 @@
 #include "worker/session.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "net/clock.h"
+#include "util/alloc.h"
 #include "util/log.h"
-#include "worker/dispatch_impl.h"
-#include "worker/gateways.h"
+#include "worker/gateways_impl.h"
+#include "worker/session_impl.h"
+#include "worker/vm_impl.h"
 
 /* A change that the gateway may not have yet. */
 struct change {
@@ -53,6 +56,19 @@ int session_flush(lua_State *L)
 }
 
 /* ---- records ---- */
+
+void sessions_init(
+    struct sessions *s, const uv_loop_t *loop, struct gateways *gateways)
+{
+    *s = (struct sessions){.loop = loop, .gateways = gateways};
+    list_init(&s->records);
+    uv_random(NULL, NULL, s->hash_key, sizeof(s->hash_key), 0, NULL);
+}
+
+bool session_is_old(const struct sessions *s, const struct session_record *r)
+{
+    return clock_now(s->loop) - r->saved_at >= SESSION_KEEP_MS;
+}
 
 /* m's running event sees what the record has. */
 static void point(struct mailbox *m)
@@ -99,7 +115,7 @@ static struct session_record *add_record(struct mailbox *m, bool known)
     list_init(&r->changes);
     r->mailbox = m;
     r->known = known;
-    r->number = ++m->d->last_session;
+    r->number = ++m->all->sessions->last;
     return r;
 }
 
@@ -116,7 +132,8 @@ static void set_bytes(struct session_record *r, const struct buf *bytes)
 
 static struct gateways_sessions *gateway_of(const struct mailbox *m)
 {
-    return gateways_sessions(m->d->gateways, m->key.ip, (uint16_t)m->key.port);
+    return gateways_sessions(
+        m->all->sessions->gateways, m->key.ip, (uint16_t)m->key.port);
 }
 
 /* Forget the changes that the gateway has. */
@@ -162,7 +179,7 @@ static void take_session(struct mailbox *m, const struct frame *f)
     buf_append(&whole, f->ext, f->ext_len);
     redo_changes(r, &whole);
     r->dropped = r->lost = false;
-    r->version = ++m->d->last_session;
+    r->version = ++m->all->sessions->last;
     if (whole.len > 0)
         set_bytes(r, &whole);
     else
@@ -209,9 +226,9 @@ void session_drop(struct mailbox *m, bool lost)
 /* ---- GatewayWorker's ---- */
 
 static uint64_t hash_session(
-    const struct dispatch *d, const uint8_t *data, size_t len)
+    const struct mailbox *m, const uint8_t *data, size_t len)
 {
-    return hash_siphash(data, len, d->hash_key);
+    return hash_siphash(data, len, m->all->sessions->hash_key);
 }
 
 static bool is_stale(const struct session_record *r, uint64_t hash)
@@ -238,8 +255,8 @@ static void add_stale(struct session_record *r, uint64_t hash)
 /* What m's running event sees was replaced by whole. */
 static void remember(struct mailbox *m, const struct buf *whole)
 {
-    struct dispatch *d = m->d;
-    uint64_t old = hash_session(d, m->session, m->session_len);
+    struct sessions *s = m->all->sessions;
+    uint64_t old = hash_session(m, m->session, m->session_len);
     struct session_record *r;
 
     if (m->record && m->record->known)
@@ -247,8 +264,8 @@ static void remember(struct mailbox *m, const struct buf *whole)
     r = add_record(m, false);
     add_stale(r, old);
     list_remove(&r->node);
-    list_push_back(&d->records, &r->node);
-    r->saved_at = clock_now(turn_loop(d->turn));
+    list_push_back(&s->records, &r->node);
+    r->saved_at = clock_now(s->loop);
     set_bytes(r, whole);
     point(m);
 }
@@ -261,7 +278,7 @@ void session_begin(struct mailbox *m)
     struct session_record *r = m->record;
 
     if (r && (r->known ? r->lost
-                       : !is_stale(r, hash_session(m->d, f->ext, f->ext_len))))
+                       : !is_stale(r, hash_session(m, f->ext, f->ext_len))))
         session_forget(m);
     if (m->record || (f->flag & FRAME_FLAG_SESSION)) {
         point(m);
@@ -282,7 +299,7 @@ void session_keep(struct mailbox *m)
 
 const uint8_t *session_bytes(lua_State *L, size_t *len)
 {
-    const struct mailbox *m = dispatch_mailbox(L);
+    const struct mailbox *m = mailboxes_of(L);
 
     *len = m ? m->session_len : 0;
     return m ? m->session : NULL;
@@ -290,7 +307,7 @@ const uint8_t *session_bytes(lua_State *L, size_t *len)
 
 struct session_id session_id(lua_State *L)
 {
-    const struct mailbox *m = dispatch_mailbox(L);
+    const struct mailbox *m = mailboxes_of(L);
     const struct session_record *r = m ? m->record : NULL;
 
     if (!r || !r->known || r->dropped)
@@ -304,12 +321,12 @@ static size_t max_of(const struct mailbox *m)
 
     if (s && s->max > 0)
         return s->max;
-    return m ? gateways_packet_max(m->d->gateways) : FRAME_MAX_LEN;
+    return m ? gateways_packet_max(m->all->sessions->gateways) : FRAME_MAX_LEN;
 }
 
 size_t session_max(lua_State *L)
 {
-    return max_of(dispatch_mailbox(L));
+    return max_of(mailboxes_of(L));
 }
 
 /* ---- saving ---- */
@@ -324,8 +341,8 @@ static int send_frame(const struct mailbox *m, struct frame *f)
     f->client_port = client->client_port;
     f->connection_id = client->id.connection_id;
     f->gateway_port = client->gateway_port;
-    err = gateways_send(
-        m->d->gateways, client->id.local_ip, client->id.local_port, f);
+    err = gateways_send(m->all->sessions->gateways, client->id.local_ip,
+        client->id.local_port, f);
     if (err == 0)
         return 0;
     client_id_format(id, &client->id);
@@ -378,7 +395,7 @@ static int send_change(struct mailbox *m, struct gateways_sessions *s,
 
 int session_save(lua_State *L, const struct phpser_patch *patch, size_t *size)
 {
-    struct mailbox *m = dispatch_mailbox(L);
+    struct mailbox *m = mailboxes_of(L);
     struct gateways_sessions *s = gateway_of(m);
     struct buf whole = {0};
     int err;

@@ -12,8 +12,12 @@
 #include "proc/shared.h"
 #include "util/alloc.h"
 #include "util/log.h"
+#include "worker/coro_impl.h"
 #include "worker/dispatch_impl.h"
 #include "worker/gateways_impl.h"
+#include "worker/handlers.h"
+#include "worker/handshakes.h"
+#include "worker/requests.h"
 #include "worker/sources.h"
 #include "worker/vm_open.h"
 
@@ -31,12 +35,15 @@ struct worker {
     const struct worker_events *events; /* borrowed */
     void *arg;                          /* borrowed, handed to events */
     struct gateways *gateways;          /* NULL once stopped */
-    struct dispatch *dispatch;
-    struct vm *loading; /* the first one, until it is ready */
-    struct vm *serving; /* NULL before and after */
-    struct vm *next;    /* of a reload, until its verdict */
-    bool replays;       /* the script on disk did not load */
-    bool prepared;      /* next is ready and waits for the verdict */
+    struct dispatch *dispatch;          /* owned; events … */
+    struct handshakes handshakes;
+    struct requests requests;
+    struct handlers handlers; /* … and what came of all their handlers */
+    struct vm *loading;       /* the first one, until it is ready */
+    struct vm *serving;       /* NULL before and after */
+    struct vm *next;          /* of a reload, until its verdict */
+    bool replays;             /* the script on disk did not load */
+    bool prepared;            /* next is ready and waits for the verdict */
     worker_prepared_cb prepared_cb;
     void *prepared_arg;
     struct list endings; /* scripts that finish their work */
@@ -99,12 +106,18 @@ static void on_stop_called(const char *error, void *arg)
     turn_schedule(e->w->turn, &e->close); /* not from inside its state */
 }
 
+/* Handlers begin in vm from now on; NULL: they do not. */
+static void begin_in(struct worker *w, struct vm *vm)
+{
+    w->handshakes.vm = vm;
+    w->requests.vm = vm;
+    dispatch_serve(w->dispatch, vm);
+}
+
 static void unserve(struct ending *e)
 {
-    struct dispatch *d = e->w->dispatch;
-
-    if (d->vm == e->vm)
-        dispatch_serve(d, NULL);
+    if (e->w->dispatch->vm == e->vm)
+        begin_in(e->w, NULL);
 }
 
 /* No event begins in e's script any more. */
@@ -160,6 +173,8 @@ static void enforce_deadline(struct ending *e)
         return;
     }
     unserve(e);
+    handshakes_abandon(&w->handshakes, e->vm);
+    requests_abandon(&w->requests, e->vm);
     dispatch_abandon(w->dispatch, e->vm);
     log_warn("handlers did not end in time and were cut off handlers=%zu",
         coro_cancel(e->vm, true));
@@ -172,6 +187,7 @@ static void on_tick(uv_timer_t *timer)
     struct worker *w = timer->data;
     struct list *node, *tmp;
 
+    handlers_tick(&w->handlers);
     dispatch_tick(w->dispatch);
     if (w->serving)
         vm_tick(w->serving);
@@ -225,13 +241,13 @@ static void on_client_lost(const struct client_id *id, void *arg)
 static void on_handshake(
     struct gateways_address from, const struct frame *f, void *arg)
 {
-    handshakes_ask(((struct worker *)arg)->dispatch, from, f);
+    handshakes_ask(&((struct worker *)arg)->handshakes, from, f);
 }
 
 static void on_request(
     struct gateways_address from, const struct frame *f, void *arg)
 {
-    requests_take(((struct worker *)arg)->dispatch, from, f);
+    requests_take(&((struct worker *)arg)->requests, from, f);
 }
 
 static const struct gateways_ops gateways_ops = {
@@ -285,7 +301,7 @@ static void on_full(struct vm *vm, void *arg)
     if (vm != w->serving)
         return; /* another one has taken over */
     dispatch_stop(w->dispatch);
-    dispatch_serve(w->dispatch, NULL);
+    begin_in(w, NULL);
     turn_schedule(w->turn, &w->full);
 }
 
@@ -295,7 +311,7 @@ static void serve(struct worker *w, struct vm *vm)
     sources_close(vm->sources);
     w->serving = vm;
     w->generation++;
-    dispatch_serve(w->dispatch, vm);
+    begin_in(w, vm);
     gateways_set_callbacks(w->gateways, vm->decides, vm->answers);
     if (w->events->on_full)
         vm_when_full(vm, on_full, w);
@@ -345,7 +361,10 @@ struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
     w->tick.data = w;
     set_pace(w);
     w->gateways = gateways_new(w->turn, conf, index, &gateways_ops, w);
-    w->dispatch = dispatch_new(w->turn, w->gateways, conf);
+    handlers_init(&w->handlers, loop);
+    handshakes_init(&w->handshakes, w->gateways, &w->handlers);
+    requests_init(&w->requests, w->gateways, &w->handlers);
+    w->dispatch = dispatch_new(w->turn, w->gateways, conf, &w->handlers);
     w->loading = open_vm(w, on_first_loaded);
     return w;
 }
@@ -436,6 +455,8 @@ void worker_free(struct worker *w)
         vm_close(w->loading);
     if (w->serving)
         vm_close(w->serving);
+    handshakes_abandon(&w->handshakes, NULL);
+    requests_abandon(&w->requests, NULL);
     dispatch_free(w->dispatch);
     leave_system(w);
     turn_close(w->turn);
@@ -444,8 +465,10 @@ void worker_free(struct worker *w)
 
 void worker_tell_hanging(const struct worker *w)
 {
-    if (w->gateways)
-        dispatch_tell_hanging(w->dispatch);
+    if (!w->gateways)
+        return;
+    requests_tell_hanging(&w->requests);
+    dispatch_tell_hanging(w->dispatch);
 }
 
 /* ---- status ---- */
@@ -485,11 +508,11 @@ void worker_status(const struct worker *w, struct worker_status *out)
         .index = w->index,
         .clients = d.clients,
         .queued = d.queued,
-        .events = d.events,
+        .events = w->handlers.begun,
         .forgotten = d.forgotten,
         .skipped = d.skipped,
         .cut_off = d.cut_off,
-        .errors = d.errors,
+        .errors = w->handlers.failed,
         .generation = w->generation,
     };
     add_shared(out, w->conf->shared);

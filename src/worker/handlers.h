@@ -1,0 +1,34 @@
+/* handlers.h - what came of the script's handlers, of all kinds: how many began
+ * and failed, and which of the errors are logged.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_HANDLERS_H
+#define GW_WORKER_HANDLERS_H
+
+#include <uv.h>
+
+#define HANDLERS_ERROR_LINES 100 /* logged per second; the rest is counted */
+
+/* Embedded in its owner, the worker; borrowed by those that run handlers. */
+struct handlers {
+    const uv_loop_t *loop; /* borrowed; tells the time */
+    uint64_t begun;
+    uint64_t failed;
+    uint64_t second; /* loop time, s, of lines */
+    unsigned lines;
+    uint64_t suppressed; /* failures that no line has told of */
+};
+
+void handlers_init(struct handlers *h, const uv_loop_t *loop);
+
+/* One failed: count it and log it, if this second has room for that. event is
+ * its callback's name, client the id as scripts know it, or NULL; error the
+ * message with traceback. */
+void handlers_fail(struct handlers *h, const char *event, const char *client,
+    const char *error);
+
+/* A few times a second: tell how many were not logged. */
+void handlers_tick(struct handlers *h);
+
+#endif /* GW_WORKER_HANDLERS_H */
