@@ -63,9 +63,10 @@ describe("processes", function()
     local function hear(text)
       loop.poll(text, function() return socket:receive() == text end)
     end
-    app.env = { NOTIFY_SOCKET = path }
+    app.env = { NOTIFY_SOCKET = path, WATCHDOG_USEC = "60000000" }
     app:up()
     hear "READY=1"
+    hear "WATCHDOG=1"
     for _, p in ipairs(app:status().processes) do
       assert.is_nil(testbed.read_file("/proc/" .. p.pid .. "/environ"):find("NOTIFY_SOCKET", 1, true))
     end

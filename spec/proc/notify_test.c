@@ -53,10 +53,46 @@ static void tells_the_socket_of_the_environment(void **state)
     notify_send("STOPPING=1"); /* nobody listens any more: nothing happens */
 }
 
+/* WATCHDOG_PID as given; "" leaves it out. Does notify_alive() send? */
+static bool lives_for(const char *pid)
+{
+    char name[64];
+    char text[32] = "";
+    ssize_t n;
+    int fd;
+
+    snprintf(name, sizeof(name), "@gwrun-notify-test-%d", (int)getpid());
+    fd = listen_on(name);
+    setenv("NOTIFY_SOCKET", name, 1);
+    setenv("WATCHDOG_USEC", "30000000", 1);
+    if (pid[0])
+        setenv("WATCHDOG_PID", pid, 1);
+    notify_keep();
+    assert_null(getenv("WATCHDOG_USEC"));
+    assert_null(getenv("WATCHDOG_PID"));
+    notify_alive();
+    n = recv(fd, text, sizeof(text), 0);
+    close(fd);
+    return n > 0 && strcmp(text, "WATCHDOG=1") == 0;
+}
+
+static void gives_signs_of_life_where_a_watchdog_wants_them(void **state)
+{
+    char own[32];
+
+    snprintf(own, sizeof(own), "%d", (int)getpid());
+    assert_true(lives_for(own));
+    assert_true(lives_for(""));
+    assert_false(lives_for("1"));
+    notify_keep(); /* nobody wants them any more */
+    notify_alive();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_the_socket_of_the_environment),
+        cmocka_unit_test(gives_signs_of_life_where_a_watchdog_wants_them),
     };
 
     return cmocka_run_group_tests_name("proc.notify", tests, NULL, NULL);

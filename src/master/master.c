@@ -150,6 +150,7 @@ static void on_tick(uv_timer_t *timer)
     uint64_t lost = gap > MASTER_HEARTBEAT_MS ? gap - MASTER_HEARTBEAT_MS : 0;
 
     m->ticked_at = now;
+    notify_alive();
     if (now - m->ticket_key_at >= MASTER_TICKET_KEY_MS)
         renew_ticket_key(m);
     /* When this process did not run, perhaps none did. */

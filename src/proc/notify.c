@@ -11,6 +11,19 @@
 
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static socklen_t address_len; /* 0: nobody wants to know */
+static bool watched;          /* systemd waits for signs of life */
+
+/* The watchdog may be meant for another process than this one. */
+static bool keep_watchdog(void)
+{
+    const char *usec = getenv("WATCHDOG_USEC");
+    const char *pid = getenv("WATCHDOG_PID");
+    bool ours = usec && (!pid || strtol(pid, NULL, 10) == (long)getpid());
+
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+    return ours;
+}
 
 void notify_keep(void)
 {
@@ -25,11 +38,18 @@ void notify_keep(void)
         address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
     }
     unsetenv("NOTIFY_SOCKET");
+    watched = keep_watchdog();
 }
 
 bool notify_is_wanted(void)
 {
     return address_len > 0;
+}
+
+void notify_alive(void)
+{
+    if (watched)
+        notify_send("WATCHDOG=1");
 }
 
 void notify_send(const char *state)

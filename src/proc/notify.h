@@ -9,8 +9,9 @@
 
 #include <stdbool.h>
 
-/* Take the socket's address out of the environment ($NOTIFY_SOCKET), so that
- * processes started from now on do not speak for the service. */
+/* Take the socket's address out of the environment ($NOTIFY_SOCKET), and what
+ * systemd's watchdog wants, so that processes started from now on do not speak
+ * for the service. */
 void notify_keep(void);
 
 /* Did it find one? Then this process is the service that systemd looks after.
@@ -20,5 +21,9 @@ bool notify_is_wanted(void);
 /* Send a state such as "READY=1", once and without waiting. Nothing happens
  * when notify_keep() found no address. */
 void notify_send(const char *state);
+
+/* A sign of life for systemd's watchdog (WatchdogSec= in the unit); nothing
+ * where there is none. */
+void notify_alive(void);
 
 #endif /* GW_PROC_NOTIFY_H */
