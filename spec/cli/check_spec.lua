@@ -1,5 +1,6 @@
 -- gwrun check: what it finds in a script that loads.
 local testbed = require "testbed"
+local uv = require "luv"
 
 describe("gwrun check", function()
   local app
@@ -25,6 +26,21 @@ describe("gwrun check", function()
     assert.same(expected, warnings, out)
     assert.equal(0, code)
   end
+
+  it("leaves it to systemd who may read the credentials that it hands over", function()
+    local secret = app.dir .. "/handed/secret"
+    assert(uv.fs_mkdir(app.dir .. "/handed", 448))
+    testbed.write_file(secret, ("s"):rep(32) .. "\n")
+    app.config.secret_key_file = "handed/secret"
+    app:save_config()
+    for _, case in ipairs { { 416, "/handed", 0 }, { 416, "/hand", 2 }, { 416, nil, 2 }, { 420, "/handed", 2 } } do
+      assert(uv.fs_chmod(secret, case[1]))
+      app.env = { CREDENTIALS_DIRECTORY = case[2] and app.dir .. case[2] }
+      local code, out = app:cli "check"
+      assert.equal(case[3], code, out)
+      if code == 2 then assert.matches("secret can be read by other users", out, 1, true) end
+    end
+  end)
 
   it("warns of callbacks that are never called", function()
     warns({

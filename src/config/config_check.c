@@ -100,12 +100,23 @@ const struct config_file *config_check_file(
     return kept;
 }
 
+static bool is_below(const char *path, const char *folder)
+{
+    size_t len = strlen(folder);
+
+    return len > 0 && strncmp(path, folder, len) == 0 && path[len] == '/';
+}
+
+/* systemd hands over credentials to the service alone; where it does that by an
+ * access control list, the group's bits are the mask of that list. */
 void config_check_secret_mode(
     struct config_load *l, const char *where, const char *full)
 {
+    const char *handed = getenv("CREDENTIALS_DIRECTORY");
+    mode_t others = handed && is_below(full, handed) ? 007 : 077;
     struct stat st;
 
-    if (!l->memory->kept && stat(full, &st) == 0 && (st.st_mode & 077) != 0)
+    if (!l->memory->kept && stat(full, &st) == 0 && (st.st_mode & others) != 0)
         config_complain(l, where,
             "%s can be read by other users; run chmod 600 %s", full, full);
 }

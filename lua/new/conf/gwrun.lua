@@ -3,7 +3,8 @@
 return {
   -- The password between these processes: without one every user of the machine
   -- could send commands to their ports. A file that only you can read, with one line.
-  secret_key_file = "conf/secret",
+  -- A service gets it from systemd, which may read what the service's user may not.
+  secret_key_file = (os.getenv "CREDENTIALS_DIRECTORY" or "conf") .. "/secret",
 
   -- Tells workers where the gateways are.
   register = { listen = "127.0.0.1:1237" },
