@@ -24,4 +24,18 @@ describe("gwrun", function()
       assert.matches("no/such.lua: cannot be read", out, 1, true)
     end
   end)
+
+  it("helps with a command as the command's --help does", function()
+    local code, list = run "help"
+    assert.equal(0, code)
+    assert.equal(list, select(2, run "--help"))
+    for name in list:gmatch "\n  (%l+) " do
+      local _, text = run(name, "--help")
+      code = run("help", name)
+      assert.equal(0, code)
+      assert.equal(text, select(2, run("help", name)))
+    end
+    assert.same({ 2, 'gwrun: there is no command "statsu"; did you mean "status"?\n' }, { run("help", "statsu") })
+    assert.equal(2, (run("help", "child")))
+  end)
 end)

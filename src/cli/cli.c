@@ -20,6 +20,8 @@
 
 #define CLOSE_PATIENCE_MS 1000 /* for look-ups, at the end of a process */
 
+static int cmd_help(int argc, char **argv);
+
 static const struct {
     const char *name;
     const char *summary; /* NULL: not for people */
@@ -38,6 +40,7 @@ static const struct {
     {"attach", "run Lua in a worker of the running system", cmd_attach},
     {"test", "run specs of the script, without a network", cmd_test},
     {"version", "print the version", cmd_version},
+    {"help", "tell more about a command", cmd_help},
     {"child", NULL, cmd_child},
 };
 
@@ -84,7 +87,7 @@ static void print_usage(FILE *out)
             fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
     }
     fputs("\n-c FILE names another configuration than " CLI_CONFIG ".\n"
-          "gwrun COMMAND --help tells more.\n",
+          "gwrun help COMMAND tells more.\n",
         out);
 }
 
@@ -108,6 +111,31 @@ static int unknown_command(const char *name)
         cli_error(
             "there is no command \"%.64s\"; gwrun --help lists them", name);
     return CLI_WRONG;
+}
+
+/* gwrun help COMMAND is gwrun COMMAND --help. */
+static int cmd_help(int argc, char **argv)
+{
+    static const char help[] =
+        "usage: gwrun help [COMMAND]\n\n"
+        "Tell what a command does and which options it has; without one, which\n"
+        "commands there are.\n";
+    struct cli_options o;
+    int status = cli_parse(&o, argc, argv, "c", 1, help);
+
+    if (status >= 0)
+        return status;
+    if (optind == argc) {
+        print_usage(stdout);
+        return CLI_DONE;
+    }
+    for (size_t i = 0; i < COMMANDS; i++) {
+        char *words[] = {argv[optind], (char *)"--help", NULL};
+
+        if (commands[i].summary && strcmp(words[0], commands[i].name) == 0)
+            return commands[i].run(2, words);
+    }
+    return unknown_command(argv[optind]);
 }
 
 static const struct option long_options[] = {
@@ -370,8 +398,7 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return CLI_WRONG;
     }
-    if (strcmp(argv[first], "--help") == 0 || strcmp(argv[first], "-h") == 0 ||
-        strcmp(argv[first], "help") == 0) {
+    if (strcmp(argv[first], "--help") == 0 || strcmp(argv[first], "-h") == 0) {
         print_usage(stdout);
         return CLI_DONE;
     }

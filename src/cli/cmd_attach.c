@@ -31,7 +31,9 @@ static const char help[] =
     "  echo 'Gateway.getAllClientIdCount()' | gwrun attach\n"
     "\n"
     "What waits when this ends is cut short. Exit status 0; 1 when the piece\n"
-    "fails.\n";
+    "fails.\n"
+    "\n"
+    "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 struct attach {
     struct instance in;

@@ -15,8 +15,10 @@ static const char help[] =
     "bound for a moment (those of this project's running system count as free);\n"
     "the script, which is loaded in a process of its own that no gateway knows;\n"
     "its onWorkerStart and onWorkerStop are called; names in it that look\n"
-    "misspelt; and whether the programs compile. Exit status 0 when all is well, 2 when not; a line that begins\n"
-    "with \"warning\" does not count.\n";
+    "misspelt; and whether the programs compile. Exit status 0 when all is\n"
+    "well, 2 when not; a line that begins with \"warning\" does not count.\n"
+    "\n"
+    "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 static bool check(struct config *c)
 {

@@ -32,7 +32,9 @@ static const char help[] =
     "Runs everything in this one process, one gateway per entry, one worker of\n"
     "each kind, and programs, with the log on the terminal. Every change of a .lua\n"
     "file beside or below a script reloads all; a broken one is reported and the\n"
-    "old one goes on. Ctrl-C ends it.\n";
+    "old one goes on. Ctrl-C ends it.\n"
+    "\n"
+    "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 /* The worker of one kind. */
 struct dev_worker {

@@ -26,7 +26,9 @@ static const char help[] =
     "Ends when the program has returned and no function that it spawned and no\n"
     "timer is left: a timer that repeats runs until Timer.del(), os.exit() or\n"
     "Ctrl-C. Exit status 0, or what os.exit() was given; 1 when the program\n"
-    "fails, 2 when it cannot be read.\n";
+    "fails, 2 when it cannot be read.\n"
+    "\n"
+    "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 struct exec {
     const struct config *config; /* borrowed */

@@ -14,7 +14,9 @@ static const char help[] =
     "every one of them, and the certificates are good, do they take over; else\n"
     "the old ones stay, and the error is printed. No connection is touched.\n"
     "With a NAME only the workers, or the program, of that name are reloaded, and\n"
-    "nothing else.\n";
+    "nothing else.\n"
+    "\n"
+    "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 /* "2 workers"; nothing when there are none. */
 static void print_count(int64_t n, const char *what)
