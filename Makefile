@@ -4,16 +4,20 @@
 # make count   instructions of a message, against those stored
 # make soak    faults at random, SECONDS and SEED; counts every message
 # make examples   get examples/ ready to start  make clean
-# make install PREFIX=/usr/local
+# make install PREFIX=/usr/local   also: make uninstall
+# make dist    the same as an archive to unpack anywhere
+# make deb     the same as a Debian package
 # Variables: CC=clang, SAN=address,undefined, DEBUG=1, O=build folder, V=1 (show
 # the commands).
 
-VERSION := 0.1.0
+VERSION := 0.2.0
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 SAN     ?=
 DEBUG   ?= $(SAN)
 O       ?= build$(if $(SAN),-san)$(if $(filter clang%,$(CC)),-clang)
 PREFIX  ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Folders of src/, lowest first; each may use those that LIBS_<folder> names.
 FOLDERS       := util wire net proc upstream discovery clients register gateway worker master lualib config role testing cli
@@ -63,7 +67,7 @@ SIM_CALLS := uv_timer_start uv_timer_stop uv_tcp_init uv_close uv_queue_work uv_
 SIM_WRAP  := $(SIM_CALLS:%=-Wl,--wrap=%)
 
 .DEFAULT_GOAL := build
-.PHONY: docs build units fuzz bench count soak examples start test lint check deps test-deps install clean
+.PHONY: docs build units fuzz bench count soak examples start test lint check deps test-deps install uninstall dist deb clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
@@ -75,6 +79,8 @@ $(O)/lib$(1).a: $(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
 
+# The version stands in these.
+$(patsubst %.c,$(O)/%.o,$(shell grep -l GWRUN_VERSION src/*/*.c)): Makefile
 $(O)/src/wire/%.o: CFLAGS += $(STRICT)
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
@@ -157,12 +163,27 @@ docs:
 	@lua5.4 docs/generate_openapi.lua lua/meta/gwrun.lua lua/gwrun/api.lua >docs/openapi.json.new && \
 	  mv docs/openapi.json.new docs/openapi.json
 
+INSTALL := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' \
+           UNITDIR='$(UNITDIR)' packaging/install
 install: build
-	install -D -m 755 $(O)/gwrun $(DESTDIR)$(PREFIX)/bin/gwrun
-	for f in $$(find lua -type f); do \
-	  install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/gwrun/$$f || exit; done
+	@$(INSTALL) add $(O)
+uninstall:
+	@$(INSTALL) remove $(O)
+
+# An archive of what is installed: bin/, lib/, share/ in one folder, which may lie
+# anywhere.
+DIST := gwrun-$(VERSION)-linux-$(shell uname -m)
+dist: build
+	rm -rf $(O)/dist
+	@DESTDIR='$(O)/dist/$(DIST)' PREFIX= SYSCONFDIR=/etc UNITDIR=/lib/systemd/system \
+	  packaging/install add $(O)
+	tar -C $(O)/dist --owner=0 --group=0 --sort=name -czf $(O)/$(DIST).tar.gz $(DIST)
+	@echo $(O)/$(DIST).tar.gz
+
+deb:
+	@packaging/deb $(O)
 
 clean:
 	rm -rf build build-*
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O) -path $(O)/deb -prune -o -path $(O)/dist -prune -o -type f -name '*.d' -print 2>/dev/null)

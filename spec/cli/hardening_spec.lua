@@ -9,39 +9,40 @@ local function readelf(what)
   return out
 end
 
--- The one that docs/deployment.md shows.
+-- What is installed, with the preparations that docs/deployment.md shows.
 describe("the systemd unit", function()
-  local dir, unit
+  local dir, unit, text
 
   setup(function()
     dir = testbed.new {}
-    unit = dir.dir .. "/gwrun.service"
-    local text = testbed.read_file("docs/deployment.md"):match "```ini\n(.-)```"
-    testbed.write_file(unit, (text:gsub("/usr/local/bin/gwrun", "/bin/true")))
+    unit = dir.dir .. "/gwrun@chat.service"
+    text = testbed.read_file("packaging/gwrun@.service.in"):gsub("@BINDIR@/gwrun", "/bin/true")
+    testbed.write_file(unit, text)
   end)
 
   teardown(function() dir:remove() end)
 
   it("is one that systemd understands, to the last line", function()
-    local code, out = process.run { "systemd-analyze", "verify", unit }
+    local code, out = process.run { "systemd-analyze", "verify", "--man=no", unit }
     assert.equal(0, code, out)
     assert.equal("", out)
   end)
 
   it("starts as its user, with the folders and the key that the page gives him", function()
     if uv.getuid() ~= 0 then return pending "needs root" end
-    local page = testbed.read_file "docs/deployment.md"
+    local page = testbed.read_file("docs/deployment.md"):match "\n## As a service\n(.-)\n## "
     local app = testbed.new { gateways = { { listen = "text" } }, config = function(c) c.secret_key_file = "conf/secret" end }
     testbed.write_file(app.dir .. "/conf/secret", ("s"):rep(32) .. "\n")
     assert(uv.fs_chmod(app.dir .. "/conf/secret", 384)) -- as gwrun new leaves it
-    local lines = page:match "\n  (install %-d .-)\n  ```"
-    lines = lines:gsub("/srv/chat", app.dir):gsub("%-o gwrun %-g gwrun", "-o nobody -g nogroup"):gsub("chown gwrun", "chown nobody")
+    local lines = page:match "\n(cd /srv/gwrun/chat\n.-)systemctl"
+    lines = lines:gsub("/srv/gwrun/chat", '"$1"'):gsub("%-o gwrun %-g gwrun", "-o nobody -g nogroup")
+      :gsub("chown gwrun", "chown nobody")
     assert.equal(0, (process.run { "sh", "-ec", [[
       mkdir "$1/build" && cp "$2" "$1/build" && cp -r lua "$1" && chmod a+x "$1" "$1/conf"
       chmod -R a+rX "$1/lua" "$1/build" "$1/scripts" "$1"/conf/*.lua
     ]] .. lines, "sh", app.dir, testbed.program }))
     app.program = app.dir .. "/build/gwrun"
-    local caps = page:match "\nCapabilityBoundingSet=CAP_(%u+[%u_]*)\n":lower()
+    local caps = text:match "\nCapabilityBoundingSet=CAP_(%u+[%u_]*)\n":lower()
     app.prefix = { "setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--no-new-privs",
       "--bounding-set=-all,+" .. caps, "--inh-caps=-all,+" .. caps, "--ambient-caps=-all,+" .. caps }
     app:up()
@@ -53,8 +54,10 @@ describe("the systemd unit", function()
 
   it("leaves little that a broken process could do", function()
     local _, out = process.run { "systemd-analyze", "security", "--offline=true", "--no-pager", unit }
-    local exposure = tonumber(out:match "exposure level for gwrun.service: ([%d.]+)")
-    assert.is_true(exposure <= 2.1, out)
+    local exposure = tonumber(out:match "exposure level for gwrun@chat.service: ([%d.]+)")
+    assert.is_true(exposure <= 2.0, out)
+    local page = testbed.read_file "docs/deployment.md"
+    assert.matches(("systemd-analyze security gwrun@chat` says %.1f, of 10"):format(exposure), page, 1, true)
   end)
 end)
 
