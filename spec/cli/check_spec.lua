@@ -33,9 +33,9 @@ describe("gwrun check", function()
     testbed.write_file(secret, ("s"):rep(32) .. "\n")
     app.config.secret_key_file = "handed/secret"
     app:save_config()
-    for _, case in ipairs { { 416, "/handed", 0 }, { 416, "/hand", 2 }, { 416, nil, 2 }, { 420, "/handed", 2 } } do
+    for _, case in ipairs { { 416, "/handed", 0 }, { 416, "/hand", 2 }, { 416, false, 2 }, { 420, "/handed", 2 } } do
       assert(uv.fs_chmod(secret, case[1]))
-      app.env = { CREDENTIALS_DIRECTORY = case[2] and app.dir .. case[2] }
+      app.prefix = { "env", "CREDENTIALS_DIRECTORY=" .. (case[2] and app.dir .. case[2] or "") }
       local code, out = app:cli "check"
       assert.equal(case[3], code, out)
       if code == 2 then assert.matches("secret can be read by other users", out, 1, true) end
