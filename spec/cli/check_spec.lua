@@ -31,6 +31,7 @@ describe("gwrun check", function()
     local secret = app.dir .. "/handed/secret"
     assert(uv.fs_mkdir(app.dir .. "/handed", 448))
     testbed.write_file(secret, ("s"):rep(32) .. "\n")
+    app:write_script "Events = { onMessage = print }"
     app.config.secret_key_file = "handed/secret"
     app:save_config()
     for _, case in ipairs { { 416, "/handed", 0 }, { 416, "/hand", 2 }, { 416, false, 2 }, { 420, "/handed", 2 } } do
