@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/instance.h"
 #include "cli/table.h"
+#include "proc/verdict.h"
 #include "wire/ctlmsg.h"
 
 static const char help[] =
@@ -24,51 +25,23 @@ static const char help[] =
 
 #define CLEAR_SCREEN "\033[H\033[2J"
 
-/* A number among a process's counters; 0 when it did not answer. */
-static int64_t counter(const json_t *process, const char *name)
-{
-    const json_t *counters = json_object_get(process, "counters");
-
-    return counters ? ctlmsg_int(counters, name, 0) : 0;
-}
-
-static bool is_role(const json_t *process, const char *role)
-{
-    return strcmp(ctlmsg_string(process, "role", ""), role) == 0;
-}
-
 static int64_t count_clients(const json_t *process)
 {
-    if (is_role(process, "register"))
-        return counter(process, "gateways") + counter(process, "workers");
-    return counter(process, "clients");
+    if (verdict_is_role(process, "register"))
+        return verdict_counter(process, "gateways") +
+               verdict_counter(process, "workers");
+    return verdict_counter(process, "clients");
 }
 
 static int64_t count_errors(const json_t *process)
 {
-    return counter(process, "errors") + counter(process, "overflow_closed") +
-           counter(process, "overflow_dropped") +
-           counter(process, "unfinished_closed") +
-           (is_role(process, "register") ? counter(process, "refused") : 0);
-}
-
-/* The last column. */
-static const char *describe(const json_t *process)
-{
-    const char *state = ctlmsg_string(process, "state", "?");
-    const json_t *counters = json_object_get(process, "counters");
-
-    if (strcmp(state, "ready") != 0)
-        return state;
-    if (!json_is_true(json_object_get(process, "answering")))
-        return "not answering";
-    if (json_is_false(json_object_get(counters, "accepting")))
-        return "no worker yet";
-    if (counter(process, "registers_missing") > 0)
-        return "register missing";
-    if (counter(process, "gateways_known") > counter(process, "gateways"))
-        return "gateway missing";
-    return "ready";
+    return verdict_counter(process, "errors") +
+           verdict_counter(process, "overflow_closed") +
+           verdict_counter(process, "overflow_dropped") +
+           verdict_counter(process, "unfinished_closed") +
+           (verdict_is_role(process, "register")
+                   ? verdict_counter(process, "refused")
+                   : 0);
 }
 
 static void add_time(struct table *t, int64_t seconds)
@@ -104,11 +77,11 @@ static void add_cpu(
 {
     const json_t *old = find_before(before, process);
     int64_t ms = ctlmsg_int(process, "uptime_ms", 0);
-    int64_t used = counter(process, "cpu_ms");
+    int64_t used = verdict_counter(process, "cpu_ms");
 
     if (old) {
         ms -= ctlmsg_int(old, "uptime_ms", 0);
-        used -= counter(old, "cpu_ms");
+        used -= verdict_counter(old, "cpu_ms");
         table_add(t, "%.0f%%", ms > 0 ? 100.0 * (double)used / (double)ms : 0);
     } else {
         table_add(t, "%.1fs", (double)used / 1000);
@@ -131,9 +104,10 @@ static void add_process(
     table_add(t, "%s", ctlmsg_string(process, "listen", ""));
     if (answered) {
         table_add(t, "%lld", (long long)count_clients(process));
-        table_add(t, "%.1fM", (double)counter(process, "memory") / 1048576);
+        table_add(
+            t, "%.1fM", (double)verdict_counter(process, "memory") / 1048576);
         add_cpu(t, process, before);
-        table_add(t, "%lld", (long long)counter(process, "events"));
+        table_add(t, "%lld", (long long)verdict_counter(process, "events"));
         table_add(t, "%lld", (long long)count_errors(process));
     } else {
         for (int i = 0; i < 5; i++)
@@ -141,7 +115,7 @@ static void add_process(
     }
     add_time(t, ctlmsg_int(process, "uptime_ms", 0) / 1000);
     table_add(t, "%lld", (long long)ctlmsg_int(process, "restarts", 0));
-    table_add(t, "%s", describe(process));
+    table_add(t, "%s", verdict_of(process));
 }
 
 /* Why processes had to be started again: the first line of what each said. */
@@ -173,14 +147,15 @@ static void print_silent(const json_t *m)
 
     json_array_foreach(json_object_get(m, "processes"), i, process)
     {
-        long long silent = (long long)counter(process, "workers_silent");
+        long long silent =
+            (long long)verdict_counter(process, "workers_silent");
 
         if (silent > 0)
             printf("%s/%lld: %lld of %lld workers acknowledge nothing: should "
                    "they be lost, so are events (events_unknown)\n",
                 ctlmsg_string(process, "role", "?"),
                 (long long)ctlmsg_int(process, "slot", 0), silent,
-                (long long)counter(process, "workers"));
+                (long long)verdict_counter(process, "workers"));
     }
 }
 
@@ -193,10 +168,10 @@ static void print_summary(const json_t *m)
 
     json_array_foreach(processes, i, process)
     {
-        if (is_role(process, "gateway"))
-            clients += counter(process, "clients");
-        memory += counter(process, "memory");
-        ready += strcmp(describe(process), "ready") == 0;
+        if (verdict_is_role(process, "gateway"))
+            clients += verdict_counter(process, "clients");
+        memory += verdict_counter(process, "memory");
+        ready += strcmp(verdict_of(process), "ready") == 0;
     }
     printf("%zu processes, %lld ready; %lld clients; %.1f MB\n",
         json_array_size(processes), (long long)ready, (long long)clients,
@@ -230,58 +205,6 @@ static void print_status(const json_t *m, const json_t *before)
     print_ends(m);
     print_silent(m);
     print_summary(m);
-}
-
-/* Gateways serve any clients; workers those of their name's, and each program
- * does something else. */
-static bool are_alike(const json_t *a, const json_t *b)
-{
-    if (!is_role(b, ctlmsg_string(a, "role", "?")))
-        return false;
-    return is_role(a, "gateway") || strcmp(ctlmsg_string(a, "name", ""),
-                                        ctlmsg_string(b, "name", "")) == 0;
-}
-
-/* Whether this process, or all of its kind while it is not ready, keeps clients
- * from being served. One that starts, while others of its kind are ready, does
- * not. */
-static bool is_in_the_way(const json_t *m, const json_t *process)
-{
-    const char *state = ctlmsg_string(process, "state", "?");
-    const json_t *other;
-    size_t i;
-
-    if (strcmp(state, "ready") == 0)
-        return strcmp(describe(process), "ready") != 0;
-    if (strcmp(state, "ended") == 0)
-        return false; /* a program that has done its work */
-    json_array_foreach(json_object_get(m, "processes"), i, other)
-    {
-        if (are_alike(process, other) && strcmp(describe(other), "ready") == 0)
-            return false;
-    }
-    return true;
-}
-
-/* Add to m the list "problems": a line for each process that keeps clients from
- * being served. How many there are. */
-static size_t add_problems(json_t *m)
-{
-    json_t *problems = json_array();
-    const json_t *process;
-    size_t i;
-
-    json_array_foreach(json_object_get(m, "processes"), i, process)
-    {
-        if (!is_in_the_way(m, process))
-            continue;
-        json_array_append_new(problems,
-            json_sprintf("%s/%lld %s: %s", ctlmsg_string(process, "role", "?"),
-                (long long)ctlmsg_int(process, "slot", 0),
-                ctlmsg_string(process, "name", ""), describe(process)));
-    }
-    json_object_set_new(m, "problems", problems);
-    return json_array_size(problems);
 }
 
 static void print_problems(const json_t *m)
@@ -335,14 +258,14 @@ static json_t *judge(struct instance *in, size_t *problems)
 
     if (!m)
         return NULL;
-    *problems = add_problems(m);
+    *problems = verdict_add_problems(m);
     if (*problems == 0)
         return m;
     json_decref(m);
     nanosleep(&moment, NULL);
     m = ask(in);
     if (m)
-        *problems = add_problems(m);
+        *problems = verdict_add_problems(m);
     return m;
 }
 
