@@ -20,7 +20,7 @@ SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Folders of src/, lowest first; each may use those that LIBS_<folder> names.
-FOLDERS       := util wire net proc upstream discovery clients register gateway worker master lualib config role testing cli
+FOLDERS       := util wire net proc upstream discovery clients register gateway worker master admin lualib config role testing cli
 LIBS_util     :=
 LIBS_wire     := util
 LIBS_net      := util wire
@@ -32,8 +32,9 @@ LIBS_register := util wire net proc
 LIBS_gateway  := util wire net proc discovery clients
 LIBS_worker   := util wire net proc discovery
 LIBS_master   := util wire net proc
+LIBS_admin    := util wire net proc clients
 LIBS_lualib   := util wire net proc upstream discovery worker
-LIBS_config   := util wire net proc upstream discovery clients register gateway worker master lualib
+LIBS_config   := util wire net proc upstream discovery clients register gateway worker master admin lualib
 LIBS_role     := $(LIBS_config) config
 LIBS_testing  := $(LIBS_role) role
 LIBS_cli      := $(filter-out cli,$(FOLDERS))

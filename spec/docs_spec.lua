@@ -47,8 +47,8 @@ describe("docs/configuration.md has every key, and no other,", function()
     end)
   end
 
-  it("of tls, api, log and discovery", function()
-    for name in pairs { tls = 1, api = 1, log = 1, discovery = 1 } do
+  it("of tls, api, log, discovery and admin", function()
+    for name in pairs { tls = 1, api = 1, log = 1, discovery = 1, admin = 1 } do
       local row = testbed.read_file "docs/configuration.md":match("\n| `" .. name .. "` |[^\n]*")
       for _, key in ipairs(fields(name)) do assert.matches(key .. " = ", row) end
     end

@@ -49,6 +49,31 @@ static void names_keep_the_order_of_their_table(void **state)
     json_decref(numbers);
 }
 
+static void what_was_counted_before_is_added(void **state)
+{
+    const struct gateway_status gateway = {
+        .clients = 3, .accepting = true, .port.bytes_in = 10};
+    size_t n = counters_width(counters_gateway);
+    uint64_t before[PAGES_NUMBERS], after[PAGES_NUMBERS];
+
+    assert_true(counters_width(counters_process) + n <= PAGES_NUMBERS);
+    for (size_t i = 0; i < PAGES_NUMBERS; i++)
+        before[i] = 100;
+    counters_fill(after, counters_gateway, &gateway, before);
+    for (size_t i = 0; i < n; i++) {
+        const struct counter *row = &counters_gateway[i];
+
+        if (strcmp(row->name, "clients") == 0)
+            assert_int_equal(3, after[i]);
+        else if (strcmp(row->name, "accepting") == 0)
+            assert_int_equal(1, after[i]);
+        else if (strcmp(row->name, "bytes_in") == 0)
+            assert_int_equal(110, after[i]);
+        else
+            assert_int_equal(row->kind == COUNTERS_COUNTER ? 100 : 0, after[i]);
+    }
+}
+
 static const struct counter *const tables[] = {counters_process,
     counters_gateway, counters_worker, counters_program, counters_register};
 
@@ -94,6 +119,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_of_each_width_are_told),
         cmocka_unit_test(names_keep_the_order_of_their_table),
+        cmocka_unit_test(what_was_counted_before_is_added),
         cmocka_unit_test(every_number_has_a_kind_and_a_unit),
         cmocka_unit_test(no_process_tells_two_numbers_of_one_name),
     };

@@ -114,6 +114,58 @@ static void gives_each_process_its_sockets(void **state)
     plan_free(&p);
 }
 
+static void lists_processes_in_the_order_of_their_pages(void **state)
+{
+    struct admin_process *list;
+    struct pages *pages;
+    char admin[64];
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+
+    setup(&w);
+    snprintf(admin, sizeof(admin), "%s:%u", own_ip(), find_port());
+    w.workers[0] = (struct config_workers){.conf = {.name = "W"}, .count = 2};
+    w.config.workers = w.workers;
+    w.config.nworkers = 1;
+    w.config.admin.listen = admin;
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    assert_int_equal(plan_processes(&w.config, &list), p.nchildren);
+    pages = pages_open(p.pages_fd);
+    assert_non_null(pages);
+    assert_int_equal(pages_count(pages), p.nchildren);
+    assert_string_equal(p.children[0].role, "admin");
+    for (size_t i = 0; i < p.nchildren; i++) {
+        assert_string_equal(list[i].role, p.children[i].role);
+        assert_string_equal(list[i].name, p.children[i].name);
+        assert_string_equal(list[i].listen, p.children[i].listen);
+        assert_int_equal(list[i].slot, p.children[i].slot);
+        assert_ptr_equal(
+            plan_page(&w.config, pages, list[i].role, list[i].slot),
+            pages_at(pages, i));
+    }
+    assert_null(plan_page(&w.config, pages, "worker", 2));
+    pages_close(pages);
+    free(list);
+    plan_free(&p);
+}
+
+static void binds_a_unix_socket_for_its_owner(void **state)
+{
+    struct stat st;
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+
+    setup(&w);
+    w.config.admin.listen = ADMIN_UNIX "run/admin.sock";
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    assert_int_equal(stat("run/admin.sock", &st), 0);
+    assert_true(S_ISSOCK(st.st_mode));
+    assert_int_equal(st.st_mode & 0777, 0600);
+    plan_free(&p);
+}
+
 static void numbers_each_kind_of_workers_from_0(void **state)
 {
     struct stat first, last;
@@ -214,6 +266,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_each_process_its_sockets),
+        cmocka_unit_test(lists_processes_in_the_order_of_their_pages),
+        cmocka_unit_test(binds_a_unix_socket_for_its_owner),
         cmocka_unit_test(numbers_each_kind_of_workers_from_0),
         cmocka_unit_test(gives_processes_of_one_port_a_socket_each),
         cmocka_unit_test(names_port_setting_and_owner_of_a_port_in_use),

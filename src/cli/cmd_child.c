@@ -34,6 +34,7 @@ struct child_process {
     struct ctl *ctl;       /* owned; NULL once the master is gone */
     struct role *role;     /* owned; NULL when it could not start */
     struct shared *shared; /* owned; of a worker or program, or NULL */
+    struct pages *pages;   /* owned; where there is an operators' port */
     struct worker_neighbour *neighbours; /* owned; of those, or NULL */
     char claims[CLAIMS_PREFIX_SIZE];     /* of gateways and workers */
     char *book_folder;                   /* owned; or NULL */
@@ -169,6 +170,13 @@ static void reopen_log(const struct child_process *p, const json_t *m)
         log_error("cannot open the log again: %s", strerror(-err));
 }
 
+/* About once a second: a good time to tell what was counted. */
+static void answer_ping(struct child_process *p)
+{
+    role_tell(p->role);
+    tell(p, json_pack("{s:s}", "type", "pong"));
+}
+
 static void on_message(struct ctl *ctl, const json_t *m, void *arg)
 {
     struct child_process *p = arg;
@@ -176,7 +184,7 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
     int64_t gather = ctlmsg_int(m, "gather", 0); /* the question's number */
 
     if (strcmp(type, "ping") == 0)
-        tell(p, json_pack("{s:s}", "type", "pong"));
+        answer_ping(p);
     else if (strcmp(type, "stop") == 0)
         stop(p, json_is_true(json_object_get(m, "graceful")));
     else if (strcmp(type, "status") == 0)
@@ -264,6 +272,8 @@ static char *settle(
     config_forget_keys(&p->config, strcmp(role, "gateway") == 0
                                        ? plan_gateway(&p->config, slot, &index)
                                        : NULL);
+    if (strcmp(role, "admin") != 0)
+        config_forget_admin_key(&p->config);
     log_set_level((enum log_level)p->config.log_level);
     daemon_raise_fd_limit();
     if (chdir(p->config.root) < 0)
@@ -287,7 +297,7 @@ static void introduce(const char *role, unsigned slot)
     snprintf(comm, sizeof(comm), "gwrun %s", name);
     prctl(PR_SET_NAME, comm, 0, 0, 0);
     log_to_stderr();
-    for (int fd = PLAN_FD_CONTROL; fd <= PLAN_FD_LOCAL; fd++)
+    for (int fd = PLAN_FD_CONTROL; fd <= PLAN_FD_PAGES; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
@@ -339,6 +349,16 @@ static void open_program_memory(struct child_process *p, unsigned slot)
     }
 }
 
+static void share_numbers(
+    struct child_process *p, const char *role, unsigned slot)
+{
+    struct page *page =
+        p->pages ? plan_page(&p->config, p->pages, role, slot) : NULL;
+
+    if (page)
+        role_share(p->role, page);
+}
+
 static void serve(
     struct child_process *p, const char *path, const char *role, unsigned slot)
 {
@@ -358,16 +378,21 @@ static void serve(
         name_claims(p);
     if (!message)
         find_books(p);
+    if (!message && p->config.admin.listen)
+        p->pages = p->config.pages = pages_open(PLAN_FD_PAGES);
     if (!message && strcmp(role, "worker") == 0)
         open_worker_memory(p, slot);
     if (!message && strcmp(role, "program") == 0)
         open_program_memory(p, slot);
     if (!message)
         role_new(&p->role, &p->loop, &place, &p->config, &events, p, err);
-    if (p->role)
+    if (p->role) {
+        share_numbers(p, role, slot);
         uv_run(&p->loop, UV_RUN_DEFAULT);
-    else
+        role_tell(p->role);
+    } else {
         on_failed(message ? message : err, p);
+    }
     free(message);
 }
 
@@ -383,6 +408,7 @@ static void wind_up(struct child_process *p)
     turn_close(p->turn);
     cli_close_loop(&p->loop, p->status);
     listings_fini(&p->listings);
+    pages_close(p->pages);
     if (p->has_config) {
         shared_close(p->shared);
         free(p->neighbours);

@@ -187,6 +187,11 @@ static int open_role(
         result = world_open_gateway(&d->world, &slot, &events, d, err);
         if (result == 0)
             tell_gateway(c, &c->gateways[child->slot]);
+    } else if (strcmp(child->role, "admin") == 0) {
+        result =
+            world_open_admin(&d->world, child->fds[0], d->plan.pages_fd, err);
+        if (result == 0)
+            printf("the operators' port is %s\n", child->listen);
     } else {
         if (!d->world.shared)
             world_share(&d->world, shared_open(child->fds[0]));
@@ -260,6 +265,7 @@ static int open_roles(struct dev *d)
         open_watch(d);
         open_workers(d);
         d->programs = programs_open(&d->world.loop, c);
+        d->world.programs = d->programs;
     }
     fflush(stdout);
     return err;
@@ -331,6 +337,7 @@ static void stop_roles(struct dev *d, struct role *const *roles, size_t count)
 static void stop(struct dev *d)
 {
     stop_roles(d, d->world.gateways, d->world.config.ngateways);
+    d->world.programs = NULL;
     programs_close(d->programs);
     stop_roles(d, d->world.workers, d->world.nworkers);
 }

@@ -280,6 +280,7 @@ static int start_master(struct run *r, const char *const *argv)
         .control_path = r->control_path,
         .log_file = r->daemon ? r->config->log_file : NULL,
         .config_fd = r->conf.config_fd,
+        .pages_fd = r->plan.pages_fd,
         .stop_timeout = r->config->stop_timeout,
         .hang_timeout = r->config->hang_timeout};
     for (size_t i = 0; i < SIGNALS; i++) {

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "admin/admin_conf.h"
 #include "gateway/gateway.h"
 #include "master/master.h"
 #include "register/register.h"
@@ -60,6 +61,7 @@ struct config {
     bool workers_are_list; /* then each gateway names its own */
     struct config_program *programs;
     size_t nprograms;
+    struct admin_conf admin; /* its listen NULL: there is no such port */
     /* Of a program beside the system; what workers do not say is as here. */
     struct worker_conf program_conf;
     const char *run_dir;  /* lock, control socket, connection ids */
@@ -72,6 +74,7 @@ struct config {
     double stop_timeout, hang_timeout, drain_time;
     const char *warnings; /* lines about what is allowed and looks wrong; "" */
     const char *expired;  /* lines about certificates out of their time; "" */
+    struct pages *pages;  /* borrowed; what all tell (plan_page()), or NULL */
     void *memory;         /* owns everything above */
 };
 
@@ -109,6 +112,9 @@ const char *config_fresh_keys(
 /* Wipe the keys, of TLS and of APIs, of all gateway groups but one (NULL: of
  * all), in a process that does not serve them. */
 void config_forget_keys(struct config *c, const struct config_gateway *but);
+
+/* The same for the key of the operators' port. */
+void config_forget_admin_key(struct config *c);
 
 /* As config_load(), for gwrun exec: only register_address, the secret key and
  * the log level are checked. */

@@ -203,7 +203,7 @@ static void check_process(struct config_load *l)
 void config_check(struct config_load *l)
 {
     struct config_ports *ranges =
-        xcalloc(1 + 2 * l->c.ngateways, sizeof(*ranges));
+        xcalloc(2 + 2 * l->c.ngateways, sizeof(*ranges));
     size_t nranges = 0;
 
     read_secret_key(l);
@@ -218,6 +218,7 @@ void config_check(struct config_load *l)
     }
     for (size_t i = 0; i < l->c.ngateways; i++)
         nranges += config_check_gateway(l, i, ranges + nranges);
+    nranges += config_check_admin(l, ranges + nranges);
     config_check_listed(l);
     config_check_workers(l);
     config_ports_check(l, ranges, nranges);

@@ -54,6 +54,15 @@ static const struct config_field register_fields[] = {
     {0},
 };
 
+static const struct config_field admin_fields[] = {
+    {TOP("listen", CONFIG_TEXT, c.admin.listen, 1, TEXT_MAX), .required = true,
+        .want = "\"host:port\", such as \"127.0.0.1:9283\""},
+    {TOP("key_file", CONFIG_TEXT, c.admin.key_name, 1, TEXT_MAX)},
+    {TOP("hosts", CONFIG_TEXTS, c.admin.hosts, 1, 255),
+        .want = "a host, or a list of them, such as \"gwrun.example.com\""},
+    {0},
+};
+
 #define GATEWAY(key, kind, member, min, max) \
     FIELD(key, kind, struct config_gateway, member, min, max)
 #define CLIENTS(key, kind, member, min, max) \
@@ -210,6 +219,7 @@ static const struct config_field top_fields[] = {
     {.key = "gateways", .kind = CONFIG_ELSEWHERE}, /* read_gateways() */
     {.key = "workers", .kind = CONFIG_ELSEWHERE},  /* read_workers() */
     {.key = "programs", .kind = CONFIG_ELSEWHERE}, /* read_programs() */
+    {.key = "admin", .kind = CONFIG_ELSEWHERE},    /* read_admin() */
     {TOP("register_address", CONFIG_TEXTS, register_addresses, 1, TEXT_MAX)},
     {.key = "discovery", .kind = CONFIG_TABLE, .fields = discovery_fields},
     {TOP("secret_key", CONFIG_TEXT, secret_key, 0, 255)},
@@ -451,6 +461,21 @@ static void read_programs(struct config_load *l, lua_State *L)
     }
 }
 
+/* admin = "127.0.0.1:9283", or {…}; the value is on top of the stack. */
+static void read_admin(struct config_load *l, lua_State *L)
+{
+    char shown[CONFIG_SHOW_SIZE];
+
+    if (lua_type(L, -1) == LUA_TSTRING)
+        l->c.admin.listen = config_strdup(l->memory, lua_tostring(L, -1));
+    else if (lua_istable(L, -1))
+        config_read_table(l, L, "admin", admin_fields, l);
+    else if (!lua_isnil(L, -1))
+        config_complain(l, "admin",
+            "is %s; give \"host:port\", or a table { listen = … }",
+            config_show(shown, L, -1));
+}
+
 void config_read_keys(struct config_load *l, lua_State *L)
 {
     config_read_table(l, L, "", top_fields, l);
@@ -461,5 +486,7 @@ void config_read_keys(struct config_load *l, lua_State *L)
     read_workers(l, L);
     lua_getfield(L, -4, "programs");
     read_programs(l, L);
-    lua_pop(L, 4);
+    lua_getfield(L, -5, "admin");
+    read_admin(l, L);
+    lua_pop(L, 5);
 }

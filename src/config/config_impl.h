@@ -197,6 +197,10 @@ size_t config_check_gateway(
 void config_check_secret_mode(
     struct config_load *l, const char *where, const char *full);
 
+/* config_admin.c: the operators' port. Adds its port, if it has one, to ranges;
+ * returns how many. */
+size_t config_check_admin(struct config_load *l, struct config_ports *ranges);
+
 /* config_api.c: the push API of gateways[i]. */
 void config_check_api(struct config_load *l, size_t i);
 

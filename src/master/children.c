@@ -15,7 +15,9 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
-#define CHILD_FDS  9  /* 0, 1, 2, control, three sockets, configuration, one */
+#define CHILD_FDS                                                            \
+    10                /* 0, 1, 2, control, three sockets, configuration, one \
+                         socket more, pages */
 #define CHILD_ARGS 12 /* words of a child's command, NULL included */
 
 const char *child_title(char out[CHILD_TITLE_SIZE], const struct child *c)
@@ -246,6 +248,7 @@ static void end_process(struct child *c, bool clean, const char *why)
     if (c->failure && m->started && before != CHILD_WORN)
         log_block(LOG_ERROR, c->failure); /* a worn one has told that itself */
     uv_close((uv_handle_t *)&c->process, on_process_closed);
+    bulletin_write(m);
 }
 
 static void on_process_exit(uv_process_t *process, int64_t status, int signal)
@@ -272,7 +275,7 @@ static int run_process(struct child *c, int control_fd)
     size_t n = 1;
     int fds[CHILD_FDS] = {-1, STDOUT_FILENO, STDERR_FILENO, control_fd,
         c->conf->fds[0], c->conf->fds[1], c->conf->fds[2], conf->config_fd,
-        c->conf->fds[3]};
+        c->conf->fds[3], conf->pages_fd > 0 ? conf->pages_fd : -1};
 
     snprintf(slot, sizeof(slot), "%u", c->conf->slot);
     snprintf(title, sizeof(title), "gwrun: %s process  %s %s", c->conf->role,
@@ -329,6 +332,7 @@ void child_spawn(struct child *c)
     if (pair[0] >= 0)
         c->ctl = ctl_open(m->turn, pair[0], &child_ctl_ops, c);
     child_send_ticket_key(c);
+    bulletin_write(m);
     log_info(
         "child started child=%s pid=%d", child_title(title, c), c->process.pid);
 }

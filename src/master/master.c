@@ -52,6 +52,7 @@ void master_child_up(struct master *m, struct child *c)
     log_notice("child is ready child=%s pid=%d ready_ms=%llu",
         child_title(title, c), c->process.pid,
         (unsigned long long)(clock_now(m->loop) - c->spawned_at));
+    bulletin_write(m);
     if (c->was_ready)
         return;
     c->was_ready = true;
@@ -159,6 +160,7 @@ static void on_tick(uv_timer_t *timer)
 
         c->heard_at = c->heard_at + lost < now ? c->heard_at + lost : now;
     }
+    bulletin_write(m);
     m->polled = false;
     uv_idle_start(&m->look, on_look);
 }
@@ -258,6 +260,7 @@ void master_stop(struct master *m, bool graceful)
     m->stopping = true;
     m->stop_from = m->conf->nchildren;
     stop_next_role(m);
+    bulletin_write(m);
     if (told_are_gone(m))
         uv_timer_start(&m->stop_timer, on_nothing_to_stop, 0, 0);
     else if (!graceful)
@@ -302,6 +305,7 @@ void master_release(struct master *m)
     }
     free(m->reload.failure);
     free(m->children);
+    pages_close(m->pages);
     free(m);
 }
 
@@ -346,6 +350,7 @@ int master_new(struct master **out, uv_loop_t *loop,
     m->look.data = m;
     m->handles++;
     reload_init(m);
+    m->pages = conf->pages_fd > 0 ? pages_open(conf->pages_fd) : NULL;
     init_children(m);
     renew_ticket_key(m);
     result = control_open(m, err);
@@ -358,6 +363,7 @@ int master_new(struct master **out, uv_loop_t *loop,
         conf->nchildren ? to_ms(MASTER_START_TIMEOUT) : 0, 0);
     for (size_t i = 0; i < conf->nchildren; i++)
         child_spawn(&m->children[i]);
+    bulletin_write(m);
     uv_update_time(loop);
     *out = m;
     return 0;

@@ -38,9 +38,9 @@ enum master_restart {
 
 /* One child process. */
 struct master_child_conf {
-    const char *role;   /* "register", "gateway", "worker", "program" */
-    unsigned slot;      /* unique per role */
-    const char *name;   /* for people: "ChatGateway" */
+    const char *role; /* "register", "gateway", "worker", "program", "admin" */
+    unsigned slot;    /* unique per role */
+    const char *name; /* for people: "ChatGateway" */
     const char *listen; /* for people: "websocket://0.0.0.0:8283", or "" */
     /* Handed down as descriptors 4, 5, 6 and 8; -1 unused. The master keeps
      * them open for restarts. */
@@ -60,6 +60,9 @@ struct master_conf {
                                  again on reopen_logs; NULL: not a file */
     int config_fd;            /* descriptor 7 of every child: the text of the
                                  configuration */
+    int pages_fd; /* descriptor 9 of every child, and told to by the master
+                     itself (proc/pages.h): one page a child; less than 1: none
+                   */
     double stop_timeout;
     double hang_timeout;
 };

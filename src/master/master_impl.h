@@ -1,8 +1,8 @@
 /* master_impl.h - what the files of the master share.
  *
- * master.c: start, stop, heartbeat. children.c: processes and what they say.
- * reload.c: prepare everywhere, then commit or abort. control.c: the gwrun
- * command.
+ * master.c: start, stop, heartbeat. bulletin.c: what others may see.
+ * children.c: processes and what they say. reload.c: prepare everywhere, then
+ * commit or abort. control.c: the gwrun command.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -18,6 +18,7 @@
 #include "net/listener.h"
 #include "net/turn.h"
 #include "proc/ctl.h"
+#include "proc/pages.h"
 #include "util/list.h"
 
 /* Between two pings; a child that is later by more is "not answering". */
@@ -119,6 +120,7 @@ struct master {
     bool polled;      /* they have */
     unsigned handles; /* open; they hold the memory of m, as processes do */
     struct reload reload;
+    struct pages *pages;      /* owned; NULL: there are none */
     struct listener *control; /* owned */
     struct list commands;     /* of struct command, control.c */
     size_t ncommands;
@@ -161,6 +163,11 @@ void master_child_lost(struct master *m, struct child *c, const char *why);
 void master_child_down(struct master *m);
 /* After master_free(): the memory, once no handle is left. */
 void master_release(struct master *m);
+
+/* bulletin.c */
+
+/* Write down how all children are, for the operators' port. */
+void bulletin_write(const struct master *m);
 
 /* reload.c */
 

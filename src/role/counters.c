@@ -223,19 +223,19 @@ const struct counter counters_register[] = {
     {NULL, NULL, 0, NULL, 0, 0},
 };
 
-static json_t *read_number(const uint8_t *field, size_t size)
+static uint64_t read_number(const uint8_t *field, size_t size)
 {
     uint64_t wide;
     uint32_t narrow;
 
     if (size == sizeof(bool))
-        return json_boolean(*field);
+        return *field;
     if (size == sizeof(narrow)) {
         memcpy(&narrow, field, sizeof(narrow));
-        return json_integer(narrow);
+        return narrow;
     }
     memcpy(&wide, field, sizeof(wide));
-    return json_integer((json_int_t)wide);
+    return wide;
 }
 
 void counters_put(
@@ -243,7 +243,46 @@ void counters_put(
 {
     const uint8_t *bytes = status;
 
-    for (; table->name; table++)
+    for (; table->name; table++) {
+        uint64_t number;
+
+        if (table->kind == COUNTERS_HISTOGRAM)
+            continue;
+        number = read_number(bytes + table->offset, table->size);
         json_object_set_new(numbers, table->name,
-            read_number(bytes + table->offset, table->size));
+            table->size == sizeof(bool) ? json_boolean(number)
+                                        : json_integer((json_int_t)number));
+    }
+}
+
+static size_t width_of(const struct counter *row)
+{
+    return row->kind == COUNTERS_HISTOGRAM ? row->size / sizeof(uint64_t) : 1;
+}
+
+size_t counters_width(const struct counter *table)
+{
+    size_t n = 0;
+
+    for (; table->name; table++)
+        n += width_of(table);
+    return n;
+}
+
+void counters_fill(uint64_t *out, const struct counter *table,
+    const void *status, const uint64_t *before)
+{
+    const uint8_t *bytes = status;
+
+    for (; table->name; table++) {
+        size_t n = width_of(table);
+        size_t size = n > 1 ? sizeof(uint64_t) : table->size;
+
+        for (size_t i = 0; i < n; i++) {
+            *out = read_number(bytes + table->offset + i * size, size) +
+                   (table->kind == COUNTERS_GAUGE ? 0 : *before);
+            out++;
+            before++;
+        }
+    }
 }

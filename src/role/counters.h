@@ -11,24 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proc/counter.h"
+#include "proc/pages.h"
 #include "wire/ctlmsg.h"
-
-enum counters_kind {
-    COUNTERS_GAUGE,   /* what is so at this moment: goes up and down */
-    COUNTERS_COUNTER, /* how much there was since the process began: never less
-                         than before */
-};
-
-/* One number. A table of them ends with one whose name is NULL. */
-struct counter {
-    const char *name;
-    const char *help;
-    enum counters_kind kind;
-    const char *unit; /* "bytes", "milliseconds", "boolean"; "": a number of
-                         what help says */
-    size_t offset;    /* in the struct that the table belongs to */
-    size_t size;      /* of the field there: a bool, or an unsigned integer */
-};
 
 /* What every process has to tell. */
 struct counters_process {
@@ -46,5 +31,13 @@ extern const struct counter counters_register[]; /* struct register_status */
 /* Add a table's numbers to the object; status is what its struct holds now. */
 void counters_put(
     json_t *numbers, const struct counter *table, const void *status);
+
+/* How many numbers of a page the table takes; a histogram takes several. */
+size_t counters_width(const struct counter *table);
+
+/* The same in a page's numbers, from out on. before: those that an earlier
+ * process has left there; what is counted goes on from them. */
+void counters_fill(uint64_t *out, const struct counter *table,
+    const void *status, const uint64_t *before);
 
 #endif /* GW_ROLE_COUNTERS_H */

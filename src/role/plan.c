@@ -20,8 +20,12 @@
 #include "net/listener.h"
 #include "proc/daemon.h"
 #include "proc/shared.h"
+#include "role/counters.h"
 #include "util/alloc.h"
 #include "util/log.h"
+
+#define PLAN_ADMIN    "Admin" /* names for people */
+#define PLAN_REGISTER "Register"
 
 const struct config_gateway *plan_gateway(
     const struct config *c, unsigned slot, unsigned *index)
@@ -112,8 +116,20 @@ static void name_ports(
         g->inner_listen, g->conf.start_port + index);
 }
 
+/* The operators' port's path, where it is a unix socket; else NULL. */
+static const char *admin_path(const struct config *c)
+{
+    size_t len = strlen(ADMIN_UNIX);
+
+    return strncmp(c->admin.listen, ADMIN_UNIX, len) == 0
+               ? c->admin.listen + len
+               : NULL;
+}
+
 void plan_each_port(const struct config *c, plan_port_cb show, void *arg)
 {
+    if (c->admin.listen && !admin_path(c))
+        show(c->admin.listen, "admin.listen", arg);
     if (c->has_register)
         show(c->register_conf.listen, "register.listen", arg);
     for (size_t i = 0; i < c->ngateways; i++) {
@@ -299,19 +315,15 @@ int plan_local_fd(void)
     return un.sun_family == AF_UNIX && un.sun_path[0] ? PLAN_FD_LOCAL : 0;
 }
 
-/* The unix socket of a gateway whose inner port is bound: nobody else serves
- * at that path. -1 with a line in the log: its workers come by TCP. */
-static int bind_local(
-    const struct config *c, const struct config_gateway *g, unsigned index)
+/* A unix socket that the user whom processes run as may connect to, and he
+ * alone. The descriptor, or -errno. */
+static int bind_unix(const struct config *c, const char *path)
 {
-    char *path = local_path(c, g, index);
     char line[256];
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    int fd;
+    int fd = listener_bind_unix(path);
 
-    unlink(path);
-    fd = listener_bind_unix(path);
     if (fd >= 0 && c->user &&
         (daemon_find_ids(c->user, c->group, &uid, &gid, line) < 0 ||
             lchown(path, uid, gid) < 0)) {
@@ -320,12 +332,45 @@ static int bind_local(
         close(fd);
         fd = -err;
     }
+    return fd;
+}
+
+/* The unix socket of a gateway whose inner port is bound: nobody else serves
+ * at that path. -1 with a line in the log: its workers come by TCP. */
+static int bind_local(
+    const struct config *c, const struct config_gateway *g, unsigned index)
+{
+    char *path = local_path(c, g, index);
+    int fd;
+
+    unlink(path);
+    fd = bind_unix(c, path);
     if (fd < 0)
         log_warn("no unix socket for workers beside a gateway, they come by "
                  "TCP path=%s err=%s",
             path, strerror(-fd));
     free(path);
     return fd < 0 ? -1 : fd;
+}
+
+/* In front of all others: it is stopped last, and tells of the stop. */
+static int add_admin(
+    struct plan *p, const struct config *c, char err[PLAN_ERR_SIZE])
+{
+    struct master_child_conf *child = add_child(p, "admin", 0);
+    const char *path = admin_path(c);
+
+    child->name = PLAN_ADMIN;
+    child->listen = c->admin.listen;
+    if (!path)
+        return bind_port(
+            &child->fds[0], c->admin.listen, false, "admin.listen", err);
+    child->fds[0] = bind_unix(c, path);
+    if (child->fds[0] >= 0)
+        return 0;
+    snprintf(err, PLAN_ERR_SIZE, "cannot listen on %.200s (admin.listen): %s",
+        c->admin.listen, strerror(-child->fds[0]));
+    return child->fds[0];
 }
 
 static int add_gateway(struct plan *p, const struct config *c, unsigned slot,
@@ -459,21 +504,34 @@ static int add_program(struct plan *out, const struct config *c, unsigned slot,
     return share_table(child, c, shared, err);
 }
 
+static int make_pages(struct plan *out, char err[PLAN_ERR_SIZE])
+{
+    int fd = pages_create(out->nchildren);
+
+    if (fd < 0)
+        snprintf(err, PLAN_ERR_SIZE, "no memory for numbers to share: %s",
+            strerror(-fd));
+    out->pages_fd = fd;
+    return fd < 0 ? fd : 0;
+}
+
 int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
 {
     unsigned gateways = 0, workers = config_worker_count(c);
     int result = plan_make_folders(c, err);
     int shared = -1;
 
-    *out = (struct plan){0};
+    *out = (struct plan){.pages_fd = -1};
     for (size_t i = 0; i < c->ngateways; i++)
         gateways += c->gateways[i].count;
     out->children =
-        xcalloc(2 + gateways + workers + c->nprograms, sizeof(*out->children));
+        xcalloc(3 + gateways + workers + c->nprograms, sizeof(*out->children));
+    if (result == 0 && c->admin.listen)
+        result = add_admin(out, c, err);
     if (result == 0 && c->has_register) {
         struct master_child_conf *child = add_child(out, "register", 0);
 
-        child->name = "Register";
+        child->name = PLAN_REGISTER;
         child->listen = c->register_conf.listen;
         result = bind_port(
             &child->fds[0], child->listen, false, "register.listen", err);
@@ -485,6 +543,8 @@ int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
         result = add_program(out, c, i, &shared, err);
     for (unsigned i = 0; result == 0 && i < gateways; i++)
         result = add_gateway(out, c, i, err);
+    if (result == 0 && c->admin.listen)
+        result = make_pages(out, err);
     if (result < 0)
         plan_free(out);
     return result;
@@ -498,6 +558,70 @@ void plan_free(struct plan *p)
                 close(p->children[i].fds[k]);
         }
     }
+    if (p->pages_fd >= 0)
+        close(p->pages_fd);
     free(p->children);
-    *p = (struct plan){0};
+    *p = (struct plan){.pages_fd = -1};
+}
+
+static void list_process(struct admin_process *out, size_t *n, const char *role,
+    unsigned slot, const char *name, const char *listen,
+    const struct counter *table)
+{
+    out[(*n)++] = (struct admin_process){.role = role,
+        .slot = slot,
+        .name = name,
+        .listen = listen ? listen : "",
+        .tables = {counters_process, table}};
+}
+
+static const char *worker_name(const struct config *c, unsigned slot)
+{
+    unsigned index = 0;
+    const struct config_workers *w = plan_workers(c, slot, &index);
+
+    return w ? w->conf.name : "";
+}
+
+/* In the order of plan_make(). */
+size_t plan_processes(const struct config *c, struct admin_process **out)
+{
+    unsigned workers = config_worker_count(c), index;
+    const struct config_gateway *g;
+    struct admin_process *list;
+    size_t n = 2 + workers + c->nprograms;
+
+    for (size_t i = 0; i < c->ngateways; i++)
+        n += c->gateways[i].count;
+    *out = list = xcalloc(n, sizeof(*list));
+    n = 0;
+    if (c->admin.listen)
+        list_process(list, &n, "admin", 0, PLAN_ADMIN, c->admin.listen, NULL);
+    if (c->has_register)
+        list_process(list, &n, "register", 0, PLAN_REGISTER,
+            c->register_conf.listen, counters_register);
+    for (unsigned i = 0; i < workers; i++)
+        list_process(
+            list, &n, "worker", i, worker_name(c, i), NULL, counters_worker);
+    for (unsigned i = 0; i < c->nprograms; i++)
+        list_process(list, &n, "program", i, c->programs[i].conf.name, NULL,
+            counters_program);
+    for (unsigned i = 0; (g = plan_gateway(c, i, &index)); i++)
+        list_process(
+            list, &n, "gateway", i, g->conf.name, g->listen, counters_gateway);
+    return n;
+}
+
+struct page *plan_page(const struct config *c, const struct pages *pages,
+    const char *role, unsigned slot)
+{
+    struct admin_process *list;
+    size_t n = plan_processes(c, &list);
+    struct page *page = NULL;
+
+    for (size_t i = 0; i < n && i < pages_count(pages); i++)
+        if (strcmp(list[i].role, role) == 0 && list[i].slot == slot)
+            page = pages_at(pages, i);
+    free(list);
+    return page;
 }

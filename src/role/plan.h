@@ -16,7 +16,7 @@
 /* Descriptors of a child (see master_child_conf.fds). */
 enum {
     PLAN_FD_CONTROL = 3,
-    PLAN_FD_SOCKET = 4,  /* register: its port; gateway: clients' port */
+    PLAN_FD_SOCKET = 4,  /* register, admin: its port; gateway: clients' */
     PLAN_FD_SHARED = 4,  /* worker, program: the table that all share */
     PLAN_FD_SOURCES = 5, /* worker: memory that keeps its script */
     PLAN_FD_INNER = 5,   /* gateway: workers' port */
@@ -24,6 +24,8 @@ enum {
     PLAN_FD_CONFIG = 7,
     PLAN_FD_LOCAL = 8, /* gateway: unix socket for workers beside it; may be
                           missing */
+    PLAN_FD_PAGES = 9, /* what all tell of themselves (proc/pages.h), where
+                          there is an operators' port */
 };
 
 /* PLAN_FD_LOCAL, or 0: it was not handed down to this process. */
@@ -32,6 +34,7 @@ int plan_local_fd(void);
 struct plan {
     struct master_child_conf *children; /* owned */
     size_t nchildren;
+    int pages_fd; /* owned; pages of all of them, in their order, or -1 */
 };
 
 /* What the pages of claims of this run are called (proc/claims.h). */
@@ -75,6 +78,14 @@ const struct config_gateway *plan_gateway(
 /* The same of workers. */
 struct config_workers *plan_workers(
     const struct config *c, unsigned slot, unsigned *index);
+
+/* The same processes, in the order of their pages. How many; the caller frees
+ * *out, which borrows from c. */
+size_t plan_processes(const struct config *c, struct admin_process **out);
+
+/* The page of one of them; NULL: there is none. */
+struct page *plan_page(const struct config *c, const struct pages *pages,
+    const char *role, unsigned slot);
 
 /* The gateways that are started beside workers of c, with their unix sockets;
  * the last one has port 0. The caller frees it. */

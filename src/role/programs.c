@@ -121,6 +121,11 @@ struct programs *programs_open(uv_loop_t *loop, const struct config *c)
     return ps;
 }
 
+struct role *programs_role(const struct programs *ps, unsigned slot)
+{
+    return ps->entries[slot]->role;
+}
+
 void programs_reload(struct programs *ps)
 {
     char err[256];

@@ -15,6 +15,7 @@
 #define PROGRAMS_RESTART_MS 1000 /* from an end to the next beginning */
 
 struct programs;
+struct role;
 
 /* Begin all of them; c is borrowed and outlives them. What they say, and how
  * they end, goes to the log. */
@@ -23,6 +24,9 @@ struct programs *programs_open(uv_loop_t *loop, const struct config *c);
 /* Those that are started again when they end begin again from their files; one
  * whose file does not compile goes on, and the log says why. */
 void programs_reload(struct programs *ps);
+
+/* The one of that entry; NULL: it does not run now. Borrowed. */
+struct role *programs_role(const struct programs *ps, unsigned slot);
 
 /* At once. Not inside a callback of theirs. Handles close on later turns. */
 void programs_close(struct programs *ps);

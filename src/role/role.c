@@ -75,6 +75,7 @@ static const struct role_ops *find_kind(const char *name)
 
 static void release(struct role *r)
 {
+    free(r->before);
     handle_close(&r->later, r);
 }
 
@@ -168,22 +169,56 @@ static uint64_t milliseconds(uv_timeval_t t)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_usec / 1000;
 }
 
-static void count_process(json_t *numbers)
+static void count_process(struct counters_process *out)
 {
-    struct counters_process s = {.log_dropped = log_dropped()};
     uv_rusage_t usage = {0};
 
-    uv_resident_set_memory(&s.memory);
+    *out = (struct counters_process){.log_dropped = log_dropped()};
+    uv_resident_set_memory(&out->memory);
     uv_getrusage(&usage);
-    s.cpu_ms = milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
-    counters_put(numbers, counters_process, &s);
+    out->cpu_ms = milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
 }
 
 json_t *role_status(const struct role *r)
 {
     json_t *numbers = json_object();
+    struct counters_process process;
+    union role_numbers own;
 
-    r->ops->count(r, numbers);
-    count_process(numbers);
+    if (r->ops->table) {
+        r->ops->count(r, &own);
+        counters_put(numbers, r->ops->table, &own);
+    }
+    count_process(&process);
+    counters_put(numbers, counters_process, &process);
     return numbers;
+}
+
+void role_share(struct role *r, struct page *page)
+{
+    if (!r->page) {
+        r->page = page;
+        r->before = xcalloc(PAGES_NUMBERS, sizeof(*r->before));
+        page_read(page, r->before);
+    }
+    role_tell(r);
+}
+
+void role_tell(struct role *r)
+{
+    uint64_t numbers[PAGES_NUMBERS];
+    size_t n = counters_width(counters_process);
+    struct counters_process process;
+    union role_numbers own;
+
+    if (!r->page)
+        return;
+    count_process(&process);
+    counters_fill(numbers, counters_process, &process, r->before);
+    if (r->ops->table) {
+        r->ops->count(r, &own);
+        counters_fill(numbers + n, r->ops->table, &own, r->before + n);
+        n += counters_width(r->ops->table);
+    }
+    page_write(r->page, numbers, n);
 }

@@ -43,17 +43,21 @@ struct role_events {
     void (*on_worn)(const char *message, void *arg);
     /* An answer to role_prepare(); message NULL: it worked. */
     void (*on_prepared)(const char *message, void *arg);
+    /* Of the operators' port, where roles share its loop: they are to
+     * role_tell() now. NULL: they do so by themselves. */
+    void (*on_look)(void *arg);
     /* Of a gateway: as client_conn_ops.on_repair(). */
     void (*on_repair)(const void *data, size_t len, void *arg);
 };
 
 /* Which role, which of its kind, and what it listens on. */
 struct role_slot {
-    const char *kind; /* "register", "gateway", "worker" or "program" */
+    const char *kind; /* "register", "gateway", "worker", "program"
+                         or "admin" */
     unsigned number;  /* as plan.h counts them */
-    /* Bound sockets: of a register its port; of a gateway those of clients and
-     * workers, the file of connection ids or -1, and the unix socket of workers
-     * beside it, or less than 1. */
+    /* Bound sockets: of a register or admin its port; of a gateway those of
+     * clients and workers, the file of connection ids or -1, and the unix
+     * socket of workers beside it, or less than 1. */
     int fds[MASTER_CHILD_FDS];
     uint16_t shown_port; /* as gateway_slot.shown_port */
 };
@@ -88,6 +92,11 @@ void role_abort(struct role *r);
 
 /* Numbers for people and programs; a new object. */
 json_t *role_status(const struct role *r);
+
+/* Tell the same in a page, which is borrowed: now, and with each role_tell().
+ * What was counted there before the first time is added. */
+void role_share(struct role *r, struct page *page);
+void role_tell(struct role *r);
 
 /* What it is made of; NULL when it is another role. */
 struct gateway *role_gateway(const struct role *r);

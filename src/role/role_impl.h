@@ -5,9 +5,18 @@
 #ifndef GW_ROLE_ROLE_IMPL_H
 #define GW_ROLE_ROLE_IMPL_H
 
+#include "admin/admin.h"
 #include "register/register.h"
 #include "role/role.h"
 #include "worker/program.h"
+
+/* What one tells of itself; which, its table says. */
+union role_numbers {
+    struct register_status reg;
+    struct gateway_status gateway;
+    struct worker_status worker;
+    struct program_status program;
+};
 
 /* What one kind does; a NULL member: nothing. role.c has checked and keeps the
  * state. */
@@ -19,11 +28,12 @@ struct role_ops {
     int (*prepare)(struct role *r, const json_t *m, char err[256]);
     void (*commit)(struct role *r);
     void (*abort_reload)(struct role *r);
-    void (*count)(const struct role *r, json_t *numbers);
+    const struct counter *table; /* of its numbers, or NULL */
+    void (*count)(const struct role *r, union role_numbers *out);
 };
 
-/* register, gateway, worker, program */
-#define ROLE_KINDS 4
+/* register, gateway, worker, program, admin */
+#define ROLE_KINDS 5
 extern const struct role_ops role_kinds[ROLE_KINDS];
 
 struct role {
@@ -39,8 +49,14 @@ struct role {
         struct gateway *gateway;
         struct worker *worker;
         struct program *program;
+        struct {
+            struct admin *admin;
+            struct admin_system system; /* its processes are owned */
+        };
     };
-    uv_timer_t later; /* for events that the role does not send itself */
+    struct page *page; /* borrowed; where it tells its numbers, or NULL */
+    uint64_t *before;  /* owned; what the page had then */
+    uv_timer_t later;  /* for events that the role does not send itself */
 };
 
 /* What a kind tells: the state changes and the owner hears of it. */

@@ -1,7 +1,8 @@
-/* The four kinds of roles, a table of functions each: what starting, stopping
- * and a reload are for a register, a gateway, a worker and a program. A worker
- * prepares a script, a gateway a certificate, a program only sees whether its
- * file compiles; a register has nothing to reload. */
+/* The five kinds of roles, a table of functions each: what starting, stopping
+ * and a reload are for a register, a gateway, a worker, a program and the
+ * operators' port. A worker prepares a script, a gateway a certificate, a
+ * program only sees whether its file compiles; the others have nothing to
+ * reload. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +44,9 @@ static void stop_register(struct role *r, bool graceful, double drain_time)
     role_tell_later(r);
 }
 
-static void count_register(const struct role *r, json_t *numbers)
+static void count_register(const struct role *r, union role_numbers *out)
 {
-    struct register_status s;
-
-    register_status(r->reg, &s);
-    counters_put(numbers, counters_register, &s);
+    register_status(r->reg, &out->reg);
 }
 
 /* gateway */
@@ -145,12 +143,9 @@ static void abort_gateway(struct role *r)
     gateway_settle_keys(r->gateway, false);
 }
 
-static void count_gateway(const struct role *r, json_t *numbers)
+static void count_gateway(const struct role *r, union role_numbers *out)
 {
-    struct gateway_status s;
-
-    gateway_status(r->gateway, &s);
-    counters_put(numbers, counters_gateway, &s);
+    gateway_status(r->gateway, &out->gateway);
 }
 
 /* worker */
@@ -226,12 +221,9 @@ static void abort_worker(struct role *r)
     worker_abort(r->worker);
 }
 
-static void count_worker(const struct role *r, json_t *numbers)
+static void count_worker(const struct role *r, union role_numbers *out)
 {
-    struct worker_status s;
-
-    worker_status(r->worker, &s);
-    counters_put(numbers, counters_worker, &s);
+    worker_status(r->worker, &out->worker);
 }
 
 /* program */
@@ -302,23 +294,61 @@ static void commit_program(struct role *r)
     log_notice("program begun again name=%s", program_conf(r)->name);
 }
 
-static void count_program(const struct role *r, json_t *numbers)
+static void count_program(const struct role *r, union role_numbers *out)
 {
-    struct program_status s;
+    program_status(r->program, &out->program);
+}
 
-    program_status(r->program, &s);
-    counters_put(numbers, counters_program, &s);
+/* admin */
+
+static int start_admin(
+    struct role *r, const struct role_slot *slot, char err[256])
+{
+    const struct admin_conf *conf = &r->config->admin;
+    struct admin_process *processes;
+    int result;
+
+    if (!conf->listen || !r->config->pages) {
+        snprintf(err, 256, "the configuration has no operators' port");
+        return -EINVAL;
+    }
+    plan_processes(r->config, &processes);
+    r->system = (struct admin_system){.pages = r->config->pages,
+        .processes = processes,
+        .refresh = r->events.on_look,
+        .arg = r->arg};
+    result = admin_new(&r->admin, r->loop, conf, &r->system, slot->fds[0], err);
+    if (result < 0)
+        free(processes);
+    else
+        role_tell_later(r);
+    return result;
+}
+
+static void free_admin(struct role *r)
+{
+    admin_free(r->admin);
+    free((void *)r->system.processes);
+}
+
+static void stop_admin(struct role *r, bool graceful, double drain_time)
+{
+    if (r->state != ROLE_STOPPING)
+        admin_stop(r->admin);
+    role_tell_later(r);
 }
 
 const struct role_ops role_kinds[ROLE_KINDS] = {
     {"register", start_register, free_register, stop_register, NULL, NULL, NULL,
-        count_register},
+        counters_register, count_register},
     {"gateway", start_gateway, free_gateway, stop_gateway, prepare_gateway,
-        commit_gateway, abort_gateway, count_gateway},
+        commit_gateway, abort_gateway, counters_gateway, count_gateway},
     {"worker", start_worker, free_worker, stop_worker, prepare_worker,
-        commit_worker, abort_worker, count_worker},
+        commit_worker, abort_worker, counters_worker, count_worker},
     {"program", start_program, free_program, stop_program, prepare_program,
-        commit_program, NULL, count_program},
+        commit_program, NULL, counters_program, count_program},
+    {"admin", start_admin, free_admin, stop_admin, NULL, NULL, NULL, NULL,
+        NULL},
 };
 
 /* ---- what only one kind has ---- */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "net/clock.h"
 #include "proc/shared.h"
@@ -17,6 +18,7 @@ void world_init(struct world *w)
 {
     memset(w, 0, sizeof(*w));
     clock_loop_init(&w->loop);
+    w->began = clock_now(&w->loop);
 }
 
 void world_configure(struct world *w, struct config *c)
@@ -69,6 +71,58 @@ void world_open_worker(
     role_new(&w->workers[i], &w->loop, &slot, &w->config, events, arg, err);
 }
 
+/* In place of a master, which would know of a process of its own. */
+static void tell(
+    struct world *w, const char *kind, unsigned slot, struct role *r)
+{
+    static const char *const states[] = {[ROLE_STARTING] = "starting",
+        [ROLE_READY] = "ready",
+        [ROLE_PREPARING] = "ready",
+        [ROLE_PREPARED] = "ready",
+        [ROLE_FAILED] = "failed",
+        [ROLE_STOPPING] = "stopping",
+        [ROLE_STOPPED] = "ended"};
+    struct page *page = plan_page(&w->config, w->pages, kind, slot);
+    struct page_child child = {.state = "down", .began = w->began};
+
+    if (!page)
+        return;
+    if (r && role_state(r) != ROLE_STOPPED && role_state(r) != ROLE_FAILED) {
+        child.runs = child.answers = true;
+        child.pid = (int32_t)getpid();
+        role_share(r, page);
+    }
+    if (r)
+        snprintf(child.state, sizeof(child.state), "%s", states[role_state(r)]);
+    page_write_child(page, &child);
+}
+
+static void on_look(void *arg)
+{
+    struct world *w = arg;
+    const struct pages_system system = {
+        .pid = (int32_t)getpid(), .generation = 1, .began = w->began};
+
+    tell(w, "admin", 0, w->admin);
+    tell(w, "register", 0, w->reg);
+    for (unsigned i = 0; i < w->config.ngateways; i++)
+        tell(w, "gateway", i, w->gateways[i]);
+    for (unsigned i = 0; i < w->nworkers; i++)
+        tell(w, "worker", i, w->workers[i]);
+    for (unsigned i = 0; w->programs && i < w->config.nprograms; i++)
+        tell(w, "program", i, programs_role(w->programs, i));
+    pages_write_system(w->pages, &system);
+}
+
+int world_open_admin(struct world *w, int fd, int pages_fd, char err[256])
+{
+    static const struct role_events events = {.on_look = on_look};
+    const struct role_slot slot = {.kind = "admin", .fds = {fd, -1, -1, -1}};
+
+    w->pages = w->config.pages = pages_open(pages_fd);
+    return role_new(&w->admin, &w->loop, &slot, &w->config, &events, w, err);
+}
+
 void world_close(struct role **role)
 {
     if (*role)
@@ -83,10 +137,12 @@ void world_fini(struct world *w)
     for (unsigned i = 0; i < w->nworkers; i++)
         world_close(&w->workers[i]);
     world_close(&w->reg);
+    world_close(&w->admin);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&w->loop) < 0)
         log_error("handles were left open");
     shared_close(w->shared);
+    pages_close(w->pages);
     free(w->gateways);
     free(w->workers);
     config_free(&w->config);

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "role/programs.h"
 #include "role/role.h"
 
 struct world {
@@ -21,6 +22,10 @@ struct world {
     struct role **gateways; /* by entry of the configuration */
     struct role **workers;  /* by slot (plan_workers()) */
     unsigned nworkers;
+    struct role *admin;
+    struct pages *pages; /* owned; where there is an operators' port */
+    const struct programs *programs; /* borrowed; or NULL */
+    uint64_t began;                  /* ms */
 };
 
 /* Make the loop. The roles begin one by one. */
@@ -39,6 +44,8 @@ int world_open_gateway(struct world *w, const struct role_slot *slot,
     const struct role_events *events, void *arg, char err[256]);
 void world_open_worker(
     struct world *w, unsigned i, const struct role_events *events, void *arg);
+/* The operators' port, on fd, with a plan's pages, which stay the caller's. */
+int world_open_admin(struct world *w, int fd, int pages_fd, char err[256]);
 
 /* Free one of the world's roles at once, and forget it; NULL is nothing. Not
  * inside its callbacks. */

@@ -1,0 +1,30 @@
+/* admin.h - the operators' port: metrics, probes, status, over HTTP.
+ *
+ * A role of its own, with nothing of the system in its hands but a look at the
+ * pages that all processes write (proc/pages.h): a scrape asks nobody, and one
+ * that breaks this process breaks nothing else.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_ADMIN_ADMIN_H
+#define GW_ADMIN_ADMIN_H
+
+#include <uv.h>
+
+#include "admin/admin_conf.h"
+
+struct admin;
+
+/* Serve on fd, which is bound, from the next turn on; it becomes the role's on
+ * success. conf and system are borrowed. 0, or -errno with a line in err. */
+int admin_new(struct admin **out, uv_loop_t *loop,
+    const struct admin_conf *conf, const struct admin_system *system, int fd,
+    char err[256]);
+
+/* Take no new connections. */
+void admin_stop(struct admin *a);
+
+/* At once. Not inside a callback. Its handles close on later turns. */
+void admin_free(struct admin *a);
+
+#endif /* GW_ADMIN_ADMIN_H */

@@ -1,0 +1,69 @@
+/* The answer of /status.json, with the keys that the master gives its own
+ * answer (master/control.c). What is missing of a process that has not told
+ * anything yet are its counters. */
+#include "admin/overview.h"
+
+#include "proc/verdict.h"
+
+static void put_counters(
+    json_t *counters, const struct counter *table, const uint64_t *numbers)
+{
+    for (; table && table->name; table++) {
+        if (table->kind != COUNTERS_HISTOGRAM)
+            json_object_set_new(counters, table->name,
+                table->size == sizeof(bool)
+                    ? json_boolean(*numbers)
+                    : json_integer((json_int_t)*numbers));
+        numbers += snapshot_width(table);
+    }
+}
+
+static size_t width_of(const struct counter *table)
+{
+    size_t n = 0;
+
+    for (; table->name; table++)
+        n += snapshot_width(table);
+    return n;
+}
+
+static json_t *describe(const struct snapshot *s, size_t index)
+{
+    const struct snapshot_process *p = &s->processes[index];
+    const struct admin_process *what = p->what;
+    const struct page_child *c = &p->child;
+    json_t *row = json_pack("{s:s,s:i,s:s,s:s,s:s,s:o,s:i,s:s?,s:I,s:b}",
+        "role", what->role, "slot", (int)what->slot, "name", what->name,
+        "listen", what->listen, "state", c->state[0] ? c->state : "starting",
+        "pid", c->runs ? json_integer(c->pid) : json_null(), "restarts",
+        (int)c->restarts, "last_end", c->last_end[0] ? c->last_end : NULL,
+        "uptime_ms",
+        c->runs ? (json_int_t)snapshot_age(s, c->began) : (json_int_t)0,
+        "answering", c->answers);
+    json_t *counters;
+
+    if (!row || !c->answers)
+        return row;
+    counters = json_object();
+    put_counters(
+        counters, what->tables[1], p->numbers + width_of(what->tables[0]));
+    put_counters(counters, what->tables[0], p->numbers);
+    json_object_set_new(row, "counters", counters);
+    return row;
+}
+
+json_t *overview_make(const struct snapshot *s)
+{
+    json_t *processes = json_array();
+    json_t *all;
+
+    for (size_t i = 0; i < s->nprocesses; i++)
+        json_array_append_new(processes, describe(s, i));
+    all = json_pack("{s:s,s:i,s:I,s:i,s:b,s:o}", "version", GWRUN_VERSION,
+        "pid", (int)s->system.pid, "uptime_ms",
+        (json_int_t)(s->system.pid ? snapshot_age(s, s->system.began) : 0),
+        "generation", (int)s->system.generation, "stopping", s->system.stopping,
+        "processes", processes);
+    verdict_add_problems(all);
+    return all;
+}

@@ -1,0 +1,14 @@
+/* overview.h - how the system is, as JSON: what `gwrun status --json` prints.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_ADMIN_OVERVIEW_H
+#define GW_ADMIN_OVERVIEW_H
+
+#include "admin/snapshot.h"
+#include "wire/ctlmsg.h"
+
+/* A new object. */
+json_t *overview_make(const struct snapshot *s);
+
+#endif /* GW_ADMIN_OVERVIEW_H */

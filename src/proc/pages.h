@@ -1,0 +1,61 @@
+/* pages.h - what each process of a machine tells of itself, in memory that all
+ * of them map: one page a process.
+ *
+ * A process writes its numbers down now and then, the master beside them how
+ * that process is. Whoever reads asks nobody: a process that is stopped, or
+ * dead, has told what it told last, and one that takes its place goes on from
+ * there. A writer that is killed at any point leaves what was written before.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_PROC_PAGES_H
+#define GW_PROC_PAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGES_NUMBERS  192 /* of one process */
+#define PAGES_TEXT_MAX 256 /* bytes, with the NUL; more is cut */
+
+struct pages; /* all of them, mapped */
+struct page;  /* one process's, in struct pages */
+
+/* Pages for so many processes: a descriptor to hand down, or -errno. */
+int pages_create(size_t count);
+
+/* Map the pages of fd, which stays the caller's. NULL: it has none. */
+struct pages *pages_open(int fd);
+void pages_close(struct pages *p); /* NULL is allowed */
+
+size_t pages_count(const struct pages *p);
+struct page *pages_at(const struct pages *p, size_t index); /* < count */
+
+/* Of the process that a page belongs to: its numbers, all at once. */
+void page_write(struct page *page, const uint64_t *numbers, size_t count);
+/* What was written last; zeros before the first time. */
+void page_read(const struct page *page, uint64_t numbers[PAGES_NUMBERS]);
+
+/* What the master knows of a process. */
+struct page_child {
+    bool runs, answers;
+    int32_t pid; /* 0: there is none */
+    uint32_t restarts;
+    uint64_t began; /* ms, of the machine's monotonic clock */
+    char state[24];
+    char last_end[PAGES_TEXT_MAX]; /* why another one was started; "" */
+};
+void page_write_child(struct page *page, const struct page_child *child);
+void page_read_child(const struct page *page, struct page_child *child);
+
+/* What the master tells of the whole. */
+struct pages_system {
+    int32_t pid; /* of the master; 0: it has not written yet */
+    uint32_t generation;
+    bool stopping;
+    uint64_t began; /* as above */
+};
+void pages_write_system(struct pages *p, const struct pages_system *system);
+void pages_read_system(const struct pages *p, struct pages_system *system);
+
+#endif /* GW_PROC_PAGES_H */
