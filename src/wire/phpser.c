@@ -39,19 +39,19 @@ static bool is_digit(uint8_t c)
 
 int phpser_digits(struct phpser_reader *r, uint64_t *out, uint64_t limit)
 {
+    const uint8_t *p = r->at, *end = r->end;
     uint64_t value = 0;
 
-    if (r->at == r->end || !is_digit(*r->at))
+    if (p == end || !is_digit(*p))
         return -EPROTO;
-    for (; r->at < r->end && is_digit(*r->at); r->at++) {
-        uint8_t digit = (uint8_t)(*r->at - '0');
-
-        if (digit > limit || value > (limit - digit) / 10)
+    for (; p < end && is_digit(*p); p++) {
+        if (value > UINT64_MAX / 10 - 1)
             return -EPROTO;
-        value = value * 10 + digit;
+        value = value * 10 + (uint8_t)(*p - '0');
     }
+    r->at = p;
     *out = value;
-    return 0;
+    return value > limit ? -EPROTO : 0;
 }
 
 /* i:-5; */
@@ -250,13 +250,14 @@ static char *format_int(char *end, int64_t value)
 }
 
 /* "a:5" and the like. */
-static void put_number(struct buf *out, const char *tag, int64_t value)
+static void put_number(struct buf *out, char tag, int64_t value)
 {
-    char text[INT_MAX_LEN];
+    char text[2 + INT_MAX_LEN];
     char *end = text + sizeof(text);
-    const char *p = format_int(end, value);
+    char *p = format_int(end, value);
 
-    buf_append_str(out, tag);
+    *--p = ':';
+    *--p = tag;
     buf_append(out, p, (size_t)(end - p));
 }
 
@@ -272,7 +273,7 @@ void phpser_put_bool(struct buf *out, bool value)
 
 void phpser_put_int(struct buf *out, int64_t value)
 {
-    put_number(out, "i:", value);
+    put_number(out, 'i', value);
     buf_append_byte(out, ';');
 }
 
@@ -285,7 +286,7 @@ void phpser_put_float(struct buf *out, double value)
 
 void phpser_put_string(struct buf *out, const void *data, size_t len)
 {
-    put_number(out, "s:", (int64_t)len);
+    put_number(out, 's', (int64_t)len);
     buf_append_str(out, ":\"");
     buf_append(out, data, len);
     buf_append_str(out, "\";");
@@ -293,7 +294,7 @@ void phpser_put_string(struct buf *out, const void *data, size_t len)
 
 void phpser_put_array(struct buf *out, size_t count)
 {
-    put_number(out, "a:", (int64_t)count);
+    put_number(out, 'a', (int64_t)count);
     buf_append_str(out, ":{");
 }
 
