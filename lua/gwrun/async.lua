@@ -11,8 +11,12 @@ local M = {
 }
 
 package.loaded.gwrun = M
+local loaded, preload, require = package.loaded, package.preload, require
 setmetatable(M, {
-  __index = function(_, name) return package.loaded["gwrun." .. tostring(name)] end,
+  __index = function(_, name)
+    local module = "gwrun." .. tostring(name)
+    return loaded[module] or preload[module] and require(module) or nil
+  end,
 })
 
 local function check_functions(name, ...)

@@ -1,12 +1,10 @@
 -- gwrun.http: HTTP requests. Calls wait while other clients' events go on.
 --
--- Loaded by lualib/linit.c with the core (lhttp.c).
-local core = ...
-local json = require "gwrun.json"
-local raise = require "gwrun.raise"
+-- Loaded by lualib/linit.c when a script first needs it, with the core (lhttp.c),
+-- what gwrun's modules share, and the table to fill.
+local core, common, M = ...
+local json, raise = common.json, common.raise
 local error = raise.error
-
-local M = {}
 
 local defaults = {
   timeout = 10, -- seconds, for all of it
@@ -195,5 +193,3 @@ for name, method in pairs { post = "POST", put = "PUT", patch = "PATCH" } do
     return response, message, code
   end
 end
-
-return M

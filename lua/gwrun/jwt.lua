@@ -2,9 +2,12 @@
 --
 -- The key decides which algorithms are possible, never the token: a public key
 -- in PEM format is for RS256 … ES384, any other string is a secret for HS256 …
-local crypto = require "gwrun.crypto"
-local json = require "gwrun.json"
-local error = require("gwrun.raise").error
+--
+-- Loaded by lualib/linit.c when a script requires it, with what gwrun's modules
+-- share.
+local common = ...
+local crypto, json = common.crypto, common.json
+local error = common.raise.error
 
 local M = {}
 

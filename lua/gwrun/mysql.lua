@@ -1,13 +1,14 @@
 -- Mysql: databases for scripts. Calls look plain and wait underneath, while other
 -- clients' events go on. The names are those of GatewayWorker's MySQL library.
 --
--- Loaded by lualib/linit.c with the core of lmysql.c.
-local core = ...
-local raise = require "gwrun.raise"
+-- Loaded by lualib/linit.c when a script first needs it, with the core (lmysql.c),
+-- what gwrun's modules share, and the table to fill.
+local core, common, Mysql = ...
+local raise = common.raise
 local error = raise.error
 
 local builder = {} -- filled below: SELECT, INSERT, UPDATE, DELETE
-local Mysql = { null = require "cjson".null }
+Mysql.null = common.json.null
 
 local DEFAULT_TIMEOUT = 5 -- seconds
 local TEMPLATES_MAX = 1000 -- statements whose parameters are known; then afresh
@@ -721,5 +722,3 @@ function Mysql.Connection(host, port, user, password, database)
     host = host, port = port, user = user, password = password, database = database,
   }
 end
-
-return Mysql

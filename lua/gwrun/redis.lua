@@ -4,14 +4,14 @@
 -- Ordinary commands of a worker share one connection, on which any number can be
 -- under way; what blocks or watches gets a connection of its own.
 --
--- Loaded by lualib/linit.c with the core (lredis.c).
-local core = ...
-local async = require "gwrun.async"
-local raise = require "gwrun.raise"
+-- Loaded by lualib/linit.c when a script first needs it, with the core (lredis.c),
+-- what gwrun's modules share, and the table to fill.
+local core, common, M = ...
+local async, raise = common.async, common.raise
 local error = raise.error
-local null = require("gwrun.json").null
+local null = common.json.null
 
-local M = { null = null }
+M.null = null
 
 local defaults = {
   host = "127.0.0.1", -- or "/path" of a unix socket
@@ -495,5 +495,3 @@ function M.connect(options)
     seconds = conf.timeout,
   }, client_meta)
 end
-
-return M

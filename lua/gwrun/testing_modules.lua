@@ -5,8 +5,10 @@
 -- gwrun's Lua files.
 local lua_dir = ...
 
--- Modules that are built on a core, as lualib/linit.c loads them.
-local needs_core = { async = true, crypto = true, http = true, mysql = true, redis = true }
+-- Modules that are built on a core, as lualib/linit.c loads them, and those that
+-- fill a table which is there before.
+local needs_core = { async = true, crypto = true }
+local fills = { http = true, mysql = true, redis = true, websocket = true }
 
 local function refuse(module)
   return function()
@@ -36,13 +38,19 @@ local function add_names(gwrun)
   return gwrun
 end
 
+-- What gwrun's modules share.
+local common = setmetatable({}, {
+  __index = function(_, name) return require("gwrun." .. name) end,
+})
+
 local function load_module(name, path)
   local chunk = assert(loadfile(path))
-  if name == "websocket" then -- fills a table that is there before
+  if fills[name] then
     local module = {}
-    chunk(core_of(name), require "gwrun.raise", require "gwrun.async", module)
+    chunk(core_of(name), common, module)
     return module
   end
+  if name == "jwt" then return chunk(common) end
   if not needs_core[name] then return chunk("gwrun." .. name, path) end
   local module = chunk(core_of(name))
   return name == "async" and add_names(module) or module

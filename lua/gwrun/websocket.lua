@@ -2,8 +2,9 @@
 -- events go on.
 --
 -- Loaded by lualib/linit.c when a script first needs it, with the core
--- (lwebsocket.c) and the table to fill.
-local core, raise, async, M = ...
+-- (lwebsocket.c), what gwrun's modules share, and the table to fill.
+local core, common, M = ...
+local async, raise = common.async, common.raise
 local error = raise.error
 
 local defaults = {

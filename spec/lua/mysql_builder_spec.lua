@@ -1,6 +1,7 @@
 -- The SQL that Mysql's builder writes and what becomes of parameters, with a core
 -- that notes what it is given.
 describe("lua/gwrun/mysql.lua", function()
+  local null = require "cjson".null
   local Mysql, db, sql, params, result
 
   before_each(function()
@@ -10,10 +11,9 @@ describe("lua/gwrun/mysql.lua", function()
       sql, params = text, args and { table.unpack(args, 1, args.n) }
       return table.unpack(result)
     end
-    Mysql = assert(loadfile "lua/gwrun/mysql.lua") {
-      open = function() return pool end,
-      handler = function() return 1 end,
-    }
+    local core = { open = function() return pool end, handler = function() return 1 end }
+    Mysql = {}
+    assert(loadfile "lua/gwrun/mysql.lua")(core, { raise = require "gwrun.raise", json = { null = null } }, Mysql)
     db = Mysql.connect {}
     result = { {} }
   end)

@@ -78,6 +78,15 @@ describe("a script", function()
         assert.matches("module '" .. name .. "' not found", client:last(), 1, true)
       end
       says(client, "true", "return require 'gwrun.jwt' == gwrun.jwt and require 'gwrun' == gwrun")
+      says(client, "true", "return gwrun.routes == require 'gwrun.routes' and gwrun.nothing == nil")
+    end)
+
+    it("modules that are read when they are needed, and does not see that", function()
+      local client = start()
+      says(client, "function true", "return type(Http.get), Http == require 'gwrun.http'")
+      says(client, "own function", "Mysql.connect = 'own' return Mysql.connect, type(Mysql.Connection)")
+      says(client, "function", "for name, f in pairs(Websocket) do if name == 'feed' then return type(f) end end")
+      says(client, "nil Redis", "return Redis.nothing, getmetatable(Redis) or 'Redis'")
     end)
   end)
 

@@ -147,40 +147,147 @@ static void open_requests(lua_State *L)
     lrequest_open(L);
 }
 
-/* Websocket.<name>: fill the table now, of which so far nothing but the name is
- * there. Its upvalues are what require "gwrun.raise" and "gwrun.async" return.
- */
-static int fill_websocket(lua_State *L)
+/* Modules that most scripts do without: their files are read when a script
+ * looks into the table of that name, or changes it. */
+static const struct lazy {
+    const char *file, *global;
+    void (*push_core)(lua_State *L);
+} lazy_modules[] = {
+    {"http", "Http", lhttp_push},
+    {"mysql", "Mysql", lmysql_push},
+    {"redis", "Redis", lredis_push},
+    {"websocket", "Websocket", lwebsocket_push},
+};
+
+/* fill(lazy, table, common): run the file, with its core and with what gwrun's
+ * modules share. */
+static int fill(lua_State *L)
 {
-    lua_settop(L, 2);
+    const struct lazy *m = lua_touserdata(L, 1);
+    char name[64];
+
+    push_core_of(L, m->file, m->push_core);
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 2);
+    snprintf(name, sizeof(name), "gwrun/%s.lua", m->file);
+    run_file(L, name, 3, 0);
+    return 0;
+}
+
+/* Fill the table that is the first argument of the running metamethod, whose
+ * upvalues are the struct lazy and what modules share. It stays as it is when
+ * that fails (memory is out). */
+static void fill_now(lua_State *L)
+{
+    lua_getmetatable(L, 1);
     lua_pushnil(L);
     lua_setmetatable(L, 1);
-    push_core_of(L, "websocket", lwebsocket_push);
+    lua_pushcfunction(L, fill);
     lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushvalue(L, lua_upvalueindex(2));
     lua_pushvalue(L, 1);
-    run_file(L, "gwrun/websocket.lua", 4, 0);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    if (lua_pcall(L, 3, 0, 0) != LUA_OK) {
+        lua_insert(L, -2);
+        lua_setmetatable(L, 1);
+        lua_error(L);
+    }
+    lua_pop(L, 1);
+}
+
+static int lazy_index(lua_State *L)
+{
+    fill_now(L);
     lua_rawget(L, 1);
     return 1;
 }
 
-/* Most scripts have no use for it. */
-static void open_websocket(lua_State *L)
+static int lazy_newindex(lua_State *L)
 {
+    fill_now(L);
+    lua_rawset(L, 1);
+    return 0;
+}
+
+static int next(lua_State *L)
+{
+    lua_settop(L, 2);
+    if (lua_next(L, 1))
+        return 2;
+    lua_pushnil(L);
+    return 1;
+}
+
+static int lazy_pairs(lua_State *L)
+{
+    fill_now(L);
+    lua_pushcfunction(L, next);
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    return 3;
+}
+
+/* What modules share is on top and stays there. */
+static void open_lazy(lua_State *L, const struct lazy *m)
+{
+    static const luaL_Reg metamethods[] = {
+        {"__index", lazy_index},
+        {"__newindex", lazy_newindex},
+        {"__pairs", lazy_pairs},
+        {NULL, NULL},
+    };
+    char name[64];
+
     lua_newtable(L);
-    lua_createtable(L, 0, 2);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -1, "gwrun.raise");
-    lua_getfield(L, -2, "gwrun.async");
-    lua_remove(L, -3);
-    lua_pushcclosure(L, fill_websocket, 2);
-    lua_setfield(L, -2, "__index");
-    lua_pushliteral(L, "Websocket");
+    lua_createtable(L, 0, 4);
+    lua_pushlightuserdata(L, (void *)m);
+    lua_pushvalue(L, -4);
+    luaL_setfuncs(L, metamethods, 2);
+    lua_pushstring(L, m->global);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    lua_setglobal(L, "Websocket");
-    set_loaded(L, "gwrun.websocket");
+    lua_setglobal(L, m->global);
+    snprintf(name, sizeof(name), "gwrun.%s", m->file);
+    set_loaded(L, name);
+}
+
+/* A module that is read when it is required; its upvalue is what modules share.
+ */
+static int load_jwt(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    run_file(L, "gwrun/jwt.lua", 1, 1);
+    return 1;
+}
+
+/* Push what gwrun's modules share, and scripts may have put something else in
+ * the place of. */
+static void push_common(lua_State *L)
+{
+    static const char *const names[] = {"raise", "async", "json", "crypto"};
+
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *name = lua_pushfstring(L, "gwrun.%s", names[i]);
+
+        lua_getfield(L, -3, name);
+        lua_setfield(L, -3, names[i]);
+        lua_pop(L, 1);
+    }
+    lua_remove(L, -2);
+}
+
+static void open_lazy_modules(lua_State *L)
+{
+    push_common(L);
+    for (size_t i = 0; i < sizeof(lazy_modules) / sizeof(lazy_modules[0]); i++)
+        open_lazy(L, &lazy_modules[i]);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_insert(L, -2);
+    lua_pushcclosure(L, load_jwt, 1);
+    lua_setfield(L, -2, "gwrun.jwt");
+    lua_pop(L, 1);
 }
 
 static void open_modules(lua_State *L)
@@ -194,11 +301,7 @@ static void open_modules(lua_State *L)
     lshared_push(L);
     set_loaded(L, "gwrun.shared");
     open_module(L, lcrypto_push, "crypto", NULL);
-    open_module(L, NULL, "jwt", NULL);
-    open_module(L, lhttp_push, "http", "Http");
-    open_module(L, lmysql_push, "mysql", "Mysql");
-    open_module(L, lredis_push, "redis", "Redis");
-    open_websocket(L);
+    open_lazy_modules(L);
     open_requests(L);
     open_api(L);
 }
