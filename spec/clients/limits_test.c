@@ -65,9 +65,35 @@ static void all_together_have_a_limit_too(void **state)
     limits_fini(&l);
 }
 
+static int ban(struct limits *l, const char *host, double seconds)
+{
+    union addr a;
+
+    assert_int_equal(addr_parse_host(&a, host), 0);
+    return limits_ban(l, &a, seconds);
+}
+
+static void a_banned_household_does_not_come_in(void **state)
+{
+    struct limits l = {.max = 10};
+    struct limit *limit;
+
+    assert_int_equal(ban(&l, "1.2.3.4", 3600), 0);
+    assert_int_equal(ban(&l, "2001:db8::1", 3600), 0);
+    assert_int_equal(enter(&l, "1.2.3.4:1", &limit), -EPERM);
+    assert_int_equal(enter(&l, "[::ffff:1.2.3.4]:1", &limit), -EPERM);
+    assert_int_equal(enter(&l, "[2001:db8::9:9]:1", &limit), -EPERM);
+    assert_int_equal(enter(&l, "1.2.3.5:1", &limit), 0);
+    limits_leave(&l, limit);
+    assert_int_equal(ban(&l, "1.2.3.4", 0), 0);
+    assert_int_equal(enter(&l, "1.2.3.4:1", &limit), 0);
+    limits_fini(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_banned_household_does_not_come_in),
         cmocka_unit_test(an_ipv6_customer_is_his_64_bits),
         cmocka_unit_test(all_together_have_a_limit_too),
     };

@@ -698,7 +698,8 @@ static void shows_its_clients(void **state)
     command(worker, FRAME_BIND_UID, 1, "alice", "");
     command(worker, FRAME_JOIN_GROUP, 1, "room", "");
     UNTIL(t, status(t).groups == 1 && status(t).uids == 1);
-    assert_int_equal(gateway_client_ids(t->gateway, &ids), 1);
+    assert_int_equal(
+        gateway_client_ids(t->gateway, &(struct gateway_pick){0}, &ids), 1);
     assert_true(gateway_client_row(t->gateway, ids[0], &row));
     assert_int_equal(strlen(row.client_id), 20);
     assert_string_equal(row.client_id + 12, "00000001");

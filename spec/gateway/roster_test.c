@@ -157,6 +157,10 @@ static void keeps_one_uid_a_client(void **state)
     assert_int_equal(n->count, 2);
     assert_null(roster_uid(roster, "u", 1));
     assert_int_equal(roster_bind_uid(roster, a, "other", 5), 0);
+    assert_int_equal(bans_set(roster_bans(roster), "x\0y", 3, 3600), 0);
+    assert_int_equal(roster_bind_uid(roster, a, "x\0y", 3), -EPERM);
+    assert_int_equal(roster_bind_uid(roster, a, "x", 1), 0);
+    assert_int_equal(roster_bind_uid(roster, a, "other", 5), 0);
     assert_int_equal(roster_uid(roster, "u\0x", 3)->count, 1);
     assert_ptr_equal(roster_uid(roster, "u\0x", 3)->members[0].client, b);
     roster_unbind_uid(roster, a);

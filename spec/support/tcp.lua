@@ -5,8 +5,10 @@ local loop = require "loop"
 local M = {}
 M.__index = M
 
-function M.connect(port, host)
+--- from: an address of this machine, 127.0.0.9, to come from.
+function M.connect(port, host, from)
   local self = setmetatable({ data = "", socket = uv.new_tcp() }, M)
+  if from then assert(self.socket:bind(from, 0)) end
   local failed
   self.socket:connect(host or "127.0.0.1", port, function(err)
     failed = err

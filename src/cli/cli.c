@@ -33,6 +33,9 @@ static const struct {
     {"reload", "load the script again; nobody is disconnected", cmd_reload},
     {"status", "what runs, how it is, what it has done", cmd_status},
     {"connections", "one line for each client", cmd_connections},
+    {"kick", "close a client, a uid's clients, those of an address", cmd_kick},
+    {"ban", "close them, and keep them out for some time", cmd_ban},
+    {"drain", "a gateway takes no new clients", cmd_drain},
     {"check", "check the configuration and the script", cmd_check},
     {"dev", "run all in one process, reload on every save", cmd_dev},
     {"new", "make a project: configuration, script, tests, page", cmd_new},
@@ -145,12 +148,24 @@ static const struct option long_options[] = {
     {"graceful", no_argument, NULL, 'g'},
     {"json", no_argument, NULL, 'j'},
     {"quiet", no_argument, NULL, 'q'},
+    {"uid", required_argument, NULL, 'U'},
+    {"group", required_argument, NULL, 'G'},
+    {"ip", required_argument, NULL, 'I'},
+    {"undo", no_argument, NULL, 'u'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
 static void set_option(struct cli_options *o, int letter)
 {
+    if (letter == 'U')
+        o->uid = optarg;
+    else if (letter == 'G')
+        o->group = optarg;
+    else if (letter == 'I')
+        o->ip = optarg;
+    else if (letter == 'u')
+        o->undo = true;
     if (letter == 'c') {
         o->config = optarg;
         o->has_config = true;
@@ -195,6 +210,8 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
             argv[0], argv[optind + max_words], argv[0]);
         return CLI_WRONG;
     }
+    out->words = argv + optind;
+    out->nwords = argc - optind;
     return -1;
 }
 

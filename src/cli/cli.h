@@ -27,11 +27,14 @@ enum {
 };
 
 int cmd_attach(int argc, char **argv);
+int cmd_ban(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_child(int argc, char **argv);
 int cmd_connections(int argc, char **argv);
 int cmd_dev(int argc, char **argv);
+int cmd_drain(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_kick(int argc, char **argv);
 int cmd_new(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
@@ -50,7 +53,15 @@ struct cli_options {
     bool graceful;      /* -g, --graceful */
     bool json;          /* -j, --json */
     bool quiet;         /* -q, --quiet */
+    const char *uid, *group, *ip; /* U, G, I: --uid, --group, --ip; or NULL */
+    bool undo;                    /* u: --undo */
+    char **words;                 /* borrowed; those behind the options */
+    int nwords;
 };
+
+/* The clients that --uid, --group, --ip and client_id (or NULL) mean, as fields
+ * of a message to the master; NULL: --ip is wrong, which is on stderr. */
+json_t *cli_pick(const struct cli_options *o, const char *client_id);
 
 /* Parse those of the options whose letters are given ("cDq"), and --help, which
  * prints help. With "+" in front they end at the first word. The words behind

@@ -18,6 +18,7 @@
 #include "proc/shared.h"
 #include "role/consoles.h"
 #include "role/listings.h"
+#include "role/orders.h"
 #include "role/plan.h"
 #include "role/role.h"
 #include "util/alloc.h"
@@ -191,9 +192,11 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
         tell(p, json_pack("{s:s,s:I,s:o}", "type", "status", "gather",
                     (json_int_t)gather, "counters", role_status(p->role)));
     else if (strcmp(type, "connections") == 0)
-        tell(p, listings_next(&p->listings, role_gateway(p->role), gather));
+        tell(p, listings_next(&p->listings, role_gateway(p->role), gather, m));
     else if (strcmp(type, "connections_left") == 0)
         listings_leave(&p->listings, gather);
+    else if (strcmp(type, "order") == 0)
+        tell(p, orders_run(role_gateway(p->role), m));
     else if (strcmp(type, "eval") == 0)
         consoles_run(&p->consoles, role_vm(p->role), m);
     else if (strcmp(type, "eval_left") == 0)

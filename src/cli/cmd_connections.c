@@ -13,8 +13,13 @@
 #define LIST_TIMEOUT 15.0 /* seconds between two parts of a long list */
 
 static const char help[] =
-    "usage: gwrun connections [--json] [-c FILE]\n\n"
-    "One line for each client of this machine's gateways.\n\n"
+    "usage: gwrun connections [--uid UID] [--group GROUP] [--ip NET] [--json] "
+    "[-c FILE]\n\n"
+    "One line for each client of this machine's gateways, or for those for\n"
+    "which all that is given holds.\n\n"
+    "  --uid UID          those with this uid\n"
+    "  --group GROUP      those in this group\n"
+    "  --ip NET           those from this address or network (10.0.0.0/8)\n"
     "  -j, --json         one JSON object a line, for programs\n"
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
@@ -69,11 +74,11 @@ static json_t *ask_for_more(struct instance *in, const json_t *m)
         LIST_TIMEOUT);
 }
 
-/* All parts, up to the end. */
-static int collect(struct instance *in, struct table *t, bool as_json)
+/* All parts, up to the end. Takes the reference to the question. */
+static int collect(
+    struct instance *in, json_t *question, struct table *t, bool as_json)
 {
-    json_t *m = instance_ask(
-        in, json_pack("{s:s}", "type", "connections"), LIST_TIMEOUT);
+    json_t *m = instance_ask(in, question, LIST_TIMEOUT);
     int64_t missing;
 
     while (m && strcmp(ctlmsg_type(m), "connections_end") != 0) {
@@ -98,12 +103,18 @@ static int list(struct instance *in, const struct cli_options *o)
 {
     static const char *const heads[] = {"client_id", "gateway", "peer", "uid",
         "groups", "bytes_in", "bytes_out", "queued", "idle", "connected"};
-    struct table *t = table_new("llllrrrrrr");
+    json_t *question = cli_pick(o, NULL);
+    struct table *t;
     int status;
+
+    if (!question)
+        return CLI_WRONG;
+    json_object_set_new(question, "type", json_string("connections"));
+    t = table_new("llllrrrrrr");
 
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         table_add(t, "%s", heads[i]);
-    status = collect(in, t, o->json);
+    status = collect(in, question, t, o->json);
     if (!o->json)
         table_print(t, stdout);
     table_free(t);
@@ -112,5 +123,5 @@ static int list(struct instance *in, const struct cli_options *o)
 
 int cmd_connections(int argc, char **argv)
 {
-    return instance_command(argc, argv, "cj", help, list);
+    return instance_command(argc, argv, "cjUGI", 0, help, list);
 }

@@ -291,5 +291,5 @@ static int show(struct instance *in, const struct cli_options *o)
 
 int cmd_status(int argc, char **argv)
 {
-    return instance_command(argc, argv, "cLj", help, show);
+    return instance_command(argc, argv, "cLj", 0, help, show);
 }

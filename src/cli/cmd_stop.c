@@ -70,7 +70,7 @@ static int run_stop(struct instance *in, const struct cli_options *o)
 
 int cmd_stop(int argc, char **argv)
 {
-    return instance_command(argc, argv, "cg", stop_help, run_stop);
+    return instance_command(argc, argv, "cg", 0, stop_help, run_stop);
 }
 
 /* The user that a process of the control socket's other end was started as. */

@@ -262,14 +262,14 @@ int instance_open(struct instance *in, const struct config *c)
     return CLI_FAILED;
 }
 
-int instance_command(int argc, char **argv, const char *letters,
+int instance_command(int argc, char **argv, const char *letters, int max_words,
     const char *help,
     int (*run)(struct instance *in, const struct cli_options *o))
 {
     struct cli_options o;
     struct config c;
     struct instance in;
-    int status = cli_parse(&o, argc, argv, letters, 0, help);
+    int status = cli_parse(&o, argc, argv, letters, max_words, help);
 
     if (status >= 0)
         return status;

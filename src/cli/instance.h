@@ -40,7 +40,7 @@ bool instance_holds(const struct instance *in, uint16_t port);
 /* A whole command to the running instance: parse its options as cli_parse()
  * does, find it, run it. Works while somebody edits the configuration. Returns
  * the exit status. */
-int instance_command(int argc, char **argv, const char *letters,
+int instance_command(int argc, char **argv, const char *letters, int max_words,
     const char *help,
     int (*run)(struct instance *in, const struct cli_options *o));
 

@@ -46,6 +46,7 @@ enum client_conn_cause {
     CLIENT_CONN_PROTOCOL_ERROR, /* it broke its protocol */
     CLIENT_CONN_BUSY,           /* too much waits: for workers, or unfinished */
     CLIENT_CONN_RESTART,        /* the gateway stops */
+    CLIENT_CONN_EXPELLED,       /* the operator wanted it */
 };
 
 /* How a client ended. */

@@ -31,6 +31,24 @@ void limits_make_key(uint8_t key[LIMITS_KEY_LEN], const union addr *peer)
     }
 }
 
+int limits_ban(struct limits *l, const union addr *peer, double seconds)
+{
+    uint8_t key[LIMITS_KEY_LEN];
+
+    limits_make_key(key, peer);
+    return bans_set(&l->bans, key, sizeof(key), seconds);
+}
+
+static bool is_banned(struct limits *l, const union addr *peer)
+{
+    uint8_t key[LIMITS_KEY_LEN];
+
+    if (!l->bans.map)
+        return false;
+    limits_make_key(key, peer);
+    return bans_have(&l->bans, key, sizeof(key));
+}
+
 int limits_enter(struct limits *l)
 {
     if (l->total >= l->max)
@@ -45,6 +63,8 @@ int limits_count(struct limits *l, const union addr *peer, struct limit **out)
     uint8_t key[LIMITS_KEY_LEN];
 
     *out = NULL;
+    if (is_banned(l, peer))
+        return -EPERM;
     if (l->max_per_ip == 0)
         return 0;
     limits_make_key(key, peer);
@@ -78,4 +98,5 @@ void limits_fini(struct limits *l)
         HASH_DEL(l->map, limit);
         free(limit);
     }
+    bans_fini(&l->bans);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "net/addr.h"
+#include "util/bans.h"
 
 struct limit;
 
@@ -21,11 +22,17 @@ struct limits {
     struct limit *map; /* owned; by address */
     size_t total, max;
     size_t max_per_ip; /* 0: addresses do not count */
+    struct bans bans;  /* of keys */
 };
+
+/* Whoever comes from peer's household is refused for so many seconds; as
+ * bans_set(). */
+int limits_ban(struct limits *l, const union addr *peer, double seconds);
 
 /* One more connection. 0, or -EAGAIN: there are too many. */
 int limits_enter(struct limits *l);
-/* It comes from peer. 0 with *out (may be NULL), or -EAGAIN: too many do. */
+/* It comes from peer. 0 with *out (may be NULL), -EAGAIN: too many do, or
+ * -EPERM: peer is banned. */
 int limits_count(struct limits *l, const union addr *peer, struct limit **out);
 /* It is gone; limit NULL when it was not counted. */
 void limits_leave(struct limits *l, struct limit *limit);

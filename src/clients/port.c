@@ -95,12 +95,16 @@ static bool forwards(const struct port *port, const union addr *peer)
 static void welcome(struct port *port, int fd, const union addr *peer)
 {
     struct limit *limit = NULL;
+    int err = forwards(port, peer)
+                  ? 0
+                  : limits_count(&port->shared.limits, peer, &limit);
     struct client_conn *c;
 
-    if (!forwards(port, peer) &&
-        limits_count(&port->shared.limits, peer, &limit) < 0) {
+    if (err < 0) {
         limits_leave(&port->shared.limits, NULL);
-        refuse(port, fd, peer, "too many of its address");
+        refuse(port, fd, peer,
+            err == -EPERM ? "its address is banned"
+                          : "too many of its address");
         return;
     }
     c = client_conn_new(&port->shared, peer, limit);
@@ -316,6 +320,11 @@ static void leave_socket(struct port *port)
     if (port->fd >= 0)
         close(port->fd);
     port->fd = -1;
+}
+
+int port_ban(struct port *port, const union addr *peer, double seconds)
+{
+    return limits_ban(&port->shared.limits, peer, seconds);
 }
 
 void port_stop_listening(struct port *port)

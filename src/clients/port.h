@@ -45,6 +45,9 @@ void port_stop_listening(struct port *port);
  * peer. Takes ownership of fd. */
 void port_adopt(struct port *port, int fd, const union addr *peer);
 
+/* As limits_ban(): no new connection of peer's for so many seconds. */
+int port_ban(struct port *port, const union addr *peer, double seconds);
+
 /* Get ready to serve new connections with another certificate and key; both
  * are borrowed for the call. 0, or -EINVAL with a line in err. Then either take
  * them or leave it. Harmless on a port without TLS. */

@@ -58,6 +58,7 @@ void close_info_put_end(struct buf *out, const struct client_conn_end *end)
         [CLIENT_CONN_PROTOCOL_ERROR] = {"protocol_error", "server"},
         [CLIENT_CONN_BUSY] = {"busy", "server"},
         [CLIENT_CONN_RESTART] = {"restart", "server"},
+        [CLIENT_CONN_EXPELLED] = {"expelled", "operator"},
     };
 
     buf_append_byte(out, end->reason ? 5 : 4);

@@ -130,6 +130,12 @@ static int kick(struct commands *cs, const struct frame *f)
     return err;
 }
 
+void commands_expel(struct commands *cs, struct client *c, const char *reason)
+{
+    client_conn_close(c->conn, CLIENT_CONN_EXPELLED, 1008, reason);
+    go_offline(cs, c);
+}
+
 static int destroy(struct commands *cs, const struct frame *f)
 {
     struct client *c = addressed(cs, f);
@@ -187,6 +193,10 @@ static int bind_uid(struct commands *cs, const struct frame *f)
     if (!c)
         return count_gone(cs);
     err = roster_bind_uid(cs->roster, c, f->ext, f->ext_len);
+    if (err == -EPERM) {
+        commands_expel(cs, c, "banned");
+        return 0;
+    }
     if (err == 0)
         router_uid_bound(cs->router, c);
     return err;

@@ -47,4 +47,7 @@ void commands_fini(struct commands *cs);
 int commands_run(
     struct commands *cs, const struct frame *f, struct buf *answer);
 
+/* Close c, whom the operator wants gone, with this reason. */
+void commands_expel(struct commands *cs, struct client *c, const char *reason);
+
 #endif /* GW_GATEWAY_COMMANDS_H */

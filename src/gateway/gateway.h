@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "clients/port.h"
@@ -114,8 +115,32 @@ void gateway_free(struct gateway *g);
 
 void gateway_status(const struct gateway *g, struct gateway_status *out);
 
-/* The ids of all clients, for gateway_client_row(). The caller frees *ids. */
-size_t gateway_client_ids(const struct gateway *g, uint32_t **ids);
+/* Which clients are meant: those that all of what is given holds for. NULL:
+ * it was not given. Borrowed for the call. */
+struct gateway_pick {
+    const char *client_id;
+    const char *uid, *group;
+    const char *ip; /* an address or a network, see addr_net_parse() */
+};
+
+/* The ids of these clients, for gateway_client_row(). The caller frees *ids. */
+size_t gateway_client_ids(
+    const struct gateway *g, const struct gateway_pick *pick, uint32_t **ids);
+
+/* Close these clients (Close 1008 with this reason). How many there were. Not
+ * inside a callback of g. */
+size_t gateway_expel(
+    struct gateway *g, const struct gateway_pick *pick, const char *reason);
+
+/* Whoever has this uid, or comes from this address, is closed, and for so many
+ * seconds not let in again; 0 lifts that. How many were closed, or -EINVAL,
+ * -ENOSPC. */
+ssize_t gateway_ban_uid(struct gateway *g, const char *uid, double seconds);
+ssize_t gateway_ban_address(
+    struct gateway *g, const char *address, double seconds);
+
+/* Take no new clients, or take them again; those who are there stay. */
+void gateway_drain(struct gateway *g, bool drained);
 
 /* The id of the client that came last; 0: none came. */
 uint32_t gateway_newest_id(const struct gateway *g);

@@ -52,6 +52,11 @@ static void forward_request(struct gateway *g, struct client *c,
     forward(g, c, FRAME_ON_WEBSOCKET_CONNECT, g->scratch.data, g->scratch.len);
 }
 
+static bool takes_clients(const struct gateway *g)
+{
+    return g->state == GATEWAY_SERVING && !g->drained;
+}
+
 /* Too much waits for handlers to let anybody in. */
 static bool is_busy(struct gateway *g)
 {
@@ -78,7 +83,7 @@ static void *on_open(struct client_conn *conn, const union addr *peer,
     struct gateway *g = arg;
     struct client *c;
 
-    if (g->state != GATEWAY_SERVING || is_busy(g))
+    if (!takes_clients(g) || is_busy(g))
         return NULL;
     c = roster_add(g->roster, conn, peer, heartbeat_ticks(g->loop));
     books_enter(g->books, c);
@@ -100,7 +105,7 @@ static void *on_stream(struct client_conn *conn, const union addr *peer,
     struct gateway *g = arg;
     struct client *c;
 
-    if (g->state != GATEWAY_SERVING || is_busy(g))
+    if (!takes_clients(g) || is_busy(g))
         return NULL;
     c = roster_add(g->roster, conn, peer, heartbeat_ticks(g->loop));
     c->streams = true;
@@ -170,7 +175,7 @@ static void *on_ask(struct client_conn *conn, const union addr *peer,
 {
     struct gateway *g = arg;
 
-    if (g->state != GATEWAY_SERVING)
+    if (!takes_clients(g))
         return NULL;
     buf_clear(&g->scratch);
     note_left_out(g,

@@ -53,6 +53,7 @@ struct gateway {
     struct log_share busy, left_out;
     unsigned index;
     enum gateway_state state;
+    bool drained;      /* the operator wants no new clients here */
     size_t sockets;    /* of clients, kicked ones included */
     size_t told;       /* clients told goodbye so far, the first in roster */
     uint64_t deadline; /* ms, clock_now: end of the drain time */

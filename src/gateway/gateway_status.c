@@ -1,7 +1,6 @@
 /* What is to be seen of a gateway from outside: its numbers, and its clients
  * one by one. Nothing changes. */
 #include "gateway/gateway_impl.h"
-#include "util/alloc.h"
 #include "wire/client_id.h"
 
 void gateway_status(const struct gateway *g, struct gateway_status *out)
@@ -13,7 +12,7 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
     *out = (struct gateway_status){
         .name = g->conf->name,
         .index = g->index,
-        .accepting = g->state == GATEWAY_SERVING,
+        .accepting = g->state == GATEWAY_SERVING && !g->drained,
         .clients = roster_count(g->roster),
         .workers = router_worker_count(g->router),
         .workers_local = router_local_count(g->router),
@@ -48,16 +47,6 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .names_left_out = g->names_left_out,
         .links_refused = g->inner ? inner_refused(g->inner) : 0,
     };
-}
-
-size_t gateway_client_ids(const struct gateway *g, uint32_t **ids)
-{
-    size_t count = roster_count(g->roster);
-
-    *ids = xcalloc(count, sizeof(**ids));
-    for (size_t i = 0; i < count; i++)
-        (*ids)[i] = roster_at(g->roster, i)->id;
-    return count;
 }
 
 uint32_t gateway_newest_id(const struct gateway *g)

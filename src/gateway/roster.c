@@ -23,6 +23,7 @@ struct roster {
     uint32_t mark;
     size_t session_max; /* bytes */
     unsigned groups_max;
+    struct bans bans;                 /* of uids */
     struct roster_name *uids;         /* owned */
     struct roster_name *groups;       /* owned */
     const struct roster_watch *watch; /* borrowed; NULL: nobody looks */
@@ -72,6 +73,7 @@ void roster_free(struct roster *roster)
         c->wait = NULL; /* the router has ended */
         roster_release(c);
     }
+    bans_fini(&roster->bans);
     ids_fini(&roster->ids);
     free(roster->items);
     idmap_fini(&roster->by_id);
@@ -230,11 +232,18 @@ static void unbind(struct roster *roster, struct client *c)
         name_drop(&roster->uids, m.name, m.pos);
 }
 
+struct bans *roster_bans(struct roster *roster)
+{
+    return &roster->bans;
+}
+
 int roster_bind_uid(
     struct roster *roster, struct client *c, const void *uid, size_t len)
 {
     if (!name_is_valid(uid, len))
         return -EINVAL;
+    if (bans_have(&roster->bans, uid, len))
+        return -EPERM;
     unbind(roster, c);
     name_add(name_get(&roster->uids, uid, len), c, ROSTER_SLOT_UID);
     tell_names(roster, c);

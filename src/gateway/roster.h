@@ -16,6 +16,7 @@
 
 #include "gateway/gateway_conf.h"
 #include "net/addr.h"
+#include "util/bans.h"
 #include "util/hash.h"
 #include "util/list.h"
 #include "wire/phpser.h"
@@ -153,8 +154,11 @@ struct client *roster_at(const struct roster *roster, size_t i);
  * their mark to it. The set is lost at the next call. */
 uint32_t roster_new_mark(struct roster *roster);
 
-/* One uid a client; the new one replaces the old. 0, or -EINVAL for a name
- * that is empty, "0" or longer than GATEWAY_NAME_MAX. */
+/* The uids that nobody may have. */
+struct bans *roster_bans(struct roster *roster);
+
+/* One uid a client; the new one replaces the old. 0, -EINVAL for a name that is
+ * empty, "0" or longer than GATEWAY_NAME_MAX, or -EPERM: it is banned. */
 int roster_bind_uid(
     struct roster *roster, struct client *c, const void *uid, size_t len);
 void roster_unbind_uid(struct roster *roster, struct client *c);

@@ -31,6 +31,8 @@ const char *child_state_name(const struct child *c)
     static const char *const names[] = {"down", "back-off", "starting", "ready",
         "being replaced", "stopping", "ended", "failed"};
 
+    if (c->state == CHILD_READY && standing_drain(c))
+        return "draining";
     return names[c->state];
 }
 
@@ -332,6 +334,7 @@ void child_spawn(struct child *c)
     if (pair[0] >= 0)
         c->ctl = ctl_open(m->turn, pair[0], &child_ctl_ops, c);
     child_send_ticket_key(c);
+    standing_repeat(c);
     bulletin_write(m);
     log_info(
         "child started child=%s pid=%d", child_title(title, c), c->process.pid);

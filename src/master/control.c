@@ -28,13 +28,17 @@ struct command {
     struct ctl *ctl;       /* owned */
     unsigned reload_run;   /* its answer is awaited; 0: none */
     unsigned gather;       /* the number that children answer with; 0: none */
-    const char *question;  /* "status", "connections" or "eval"; static */
+    const char *question;  /* "status", "connections", "order" or "eval" */
+    json_t *asks;          /* owned; the command's message, handed on */
     struct child *asked;   /* borrowed; whom "eval" was put to, else NULL */
     enum part *parts;      /* owned; of each child */
     size_t nparts;         /* that are not PART_NONE */
     size_t nasked;         /* that are PART_ASKED */
     size_t nsilent;        /* children that did not answer in time */
     json_t *rows;          /* owned; of "status" */
+    json_int_t clients;    /* that an "order" closed */
+    size_t nobeyed;        /* gateways that did what an "order" says */
+    char *wrong;           /* owned; why one did not, or NULL */
     uv_timer_t timer;      /* of the gathering */
 };
 
@@ -70,7 +74,14 @@ static void end_gathering(struct command *k)
 
     uv_timer_stop(&k->timer);
     k->gather = 0;
-    if (strcmp(k->question, "status") == 0)
+    json_decref(k->asks);
+    k->asks = NULL;
+    if (strcmp(k->question, "order") == 0)
+        answer_command(
+            k, json_pack("{s:s,s:I,s:I,s:I,s:s*}", "type", "order", "clients",
+                   k->clients, "gateways", (json_int_t)k->nobeyed, "unanswered",
+                   (json_int_t)k->nsilent, "message", k->wrong));
+    else if (strcmp(k->question, "status") == 0)
         answer_command(
             k, json_pack("{s:s,s:s,s:i,s:I,s:i,s:b,s:O}", "type", "status",
                    "version", GWRUN_VERSION, "pid", (int)getpid(), "uptime_ms",
@@ -127,18 +138,28 @@ static void on_gather_timeout(uv_timer_t *timer)
 
 static void ask_child(struct command *k, size_t index)
 {
-    child_send(&k->master->children[index],
-        json_pack("{s:s,s:i}", "type", k->question, "gather", (int)k->gather));
+    json_t *m = k->asks ? json_copy(k->asks) : json_object();
+
+    json_object_set_new(m, "type", json_string(k->question));
+    json_object_set_new(m, "gather", json_integer(k->gather));
+    child_send(&k->master->children[index], m);
     set_part(k, index, PART_ASKED);
 }
 
-/* Put a question to all children that run; those that do not answer within
+/* Put a question, with what else the message asks says, to all children that
+ * run (an order: to those that it concerns); those that do not answer within
  * timeout_ms stay as the master sees them. */
-static void gather(struct command *k, const char *question, uint64_t timeout_ms)
+static void gather(
+    struct command *k, const char *question, json_t *asks, uint64_t timeout_ms)
 {
     struct master *m = k->master;
 
     k->question = question;
+    k->asks = json_incref(asks);
+    k->clients = 0;
+    k->nobeyed = 0;
+    free(k->wrong);
+    k->wrong = NULL;
     k->gather = ++m->gathers;
     k->rows = json_array();
     k->parts = xcalloc(m->conf->nchildren, sizeof(*k->parts));
@@ -147,6 +168,8 @@ static void gather(struct command *k, const char *question, uint64_t timeout_ms)
         struct child *c = &m->children[i];
 
         json_array_append_new(k->rows, describe(c));
+        if (strcmp(question, "order") == 0 && !standing_concern(asks, c))
+            continue;
         if (child_answers(c))
             ask_child(k, i);
         else if (c->ctl) /* it hangs */
@@ -267,6 +290,16 @@ void control_child_down(struct master *m, struct child *c)
     }
 }
 
+static void take_obedience(struct command *k, const json_t *answer)
+{
+    const char *wrong = ctlmsg_string(answer, "message", NULL);
+
+    k->clients += ctlmsg_int(answer, "clients", 0);
+    k->nobeyed += !wrong;
+    if (wrong && !k->wrong)
+        k->wrong = xstrdup(wrong);
+}
+
 /* One child's part of the answer; "more": it has another one. */
 static void take_answer(
     struct command *k, const struct child *c, const json_t *answer)
@@ -281,6 +314,8 @@ static void take_answer(
         row = json_array_get(k->rows, index);
         json_object_set(row, "counters", json_object_get(answer, "counters"));
         json_object_set_new(row, "answering", json_true());
+    } else if (strcmp(k->question, "order") == 0) {
+        take_obedience(k, answer);
     } else {
         answer_command(
             k, json_pack("{s:s,s:s,s:i,s:O?,s:i,s:b}", "type", "connections",
@@ -387,6 +422,17 @@ static void reload_by_command(struct command *k, const json_t *m)
     free(line);
 }
 
+static void order_by_command(struct command *k, const json_t *m)
+{
+    const char *wrong = standing_take(k->master, m);
+
+    bulletin_write(k->master); /* who drains */
+    if (wrong)
+        refuse(k, wrong);
+    else
+        gather(k, "order", (json_t *)m, MASTER_CONNECTIONS_MAX_MS);
+}
+
 static void on_command(struct ctl *ctl, const json_t *m, void *arg)
 {
     struct command *k = arg;
@@ -399,9 +445,11 @@ static void on_command(struct ctl *ctl, const json_t *m, void *arg)
     else if (strcmp(type, "hello") == 0)
         greet(k);
     else if (strcmp(type, "status") == 0)
-        gather(k, "status", MASTER_STATUS_MAX_MS);
+        gather(k, "status", NULL, MASTER_STATUS_MAX_MS);
     else if (strcmp(type, "connections") == 0)
-        gather(k, "connections", MASTER_CONNECTIONS_MAX_MS);
+        gather(k, "connections", (json_t *)m, MASTER_CONNECTIONS_MAX_MS);
+    else if (strcmp(type, "order") == 0)
+        order_by_command(k, m);
     else if (strcmp(type, "eval") == 0)
         ask_worker(k, m);
     else if (strcmp(type, "reload") == 0 && k->master->stopping)
@@ -427,6 +475,8 @@ static void free_command(struct command *k)
     list_remove(&k->node);
     k->master->ncommands--;
     json_decref(k->rows);
+    json_decref(k->asks);
+    free(k->wrong);
     free(k->parts);
     handle_close(&k->timer, k);
 }

@@ -303,6 +303,7 @@ void master_release(struct master *m)
         free(m->children[i].failure);
         free(m->children[i].last_end);
     }
+    standing_fini(m);
     free(m->reload.failure);
     free(m->children);
     pages_close(m->pages);
@@ -320,6 +321,7 @@ static void init_children(struct master *m)
 {
     m->children = xcalloc(m->conf->nchildren + 1, sizeof(*m->children));
     m->unready = m->conf->nchildren;
+    standing_init(m);
     notify_keep(); /* before the first child */
     for (size_t i = 0; i < m->conf->nchildren; i++) {
         m->children[i].conf = &m->conf->children[i];

@@ -2,7 +2,8 @@
  *
  * master.c: start, stop, heartbeat. bulletin.c: what others may see.
  * children.c: processes and what they say. reload.c: prepare everywhere, then
- * commit or abort. control.c: the gwrun command.
+ * commit or abort. standing.c: what stands for gateways to come. control.c: the
+ * gwrun command.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -125,6 +126,8 @@ struct master {
     struct list commands;     /* of struct command, control.c */
     size_t ncommands;
     unsigned gathers; /* numbers the questions to children */
+    json_t
+        *orders; /* owned; standing ones, for gateways to come (standing.c) */
     char ticket_key[2 * MASTER_TICKET_KEY_LEN + 1]; /* hexadecimal */
     uint64_t ticket_key_at;                         /* ms */
 };
@@ -180,6 +183,26 @@ void reload_child_down(struct master *m, struct child *c);
 /* "prepared" and "committed". */
 void reload_on_answer(struct master *m, struct child *c, const json_t *answer);
 void reload_cancel(struct master *m, const char *why);
+
+/* standing.c */
+
+#define MASTER_ORDERS_MAX 4096 /* standing ones; one more is refused */
+
+void standing_init(struct master *m);
+void standing_fini(struct master *m);
+
+/* What is wrong with an order of a command, static; or NULL: it may be handed
+ * on, and is kept if it stands. */
+const char *standing_take(struct master *m, const json_t *order);
+
+/* Does an order concern this child? */
+bool standing_concern(const json_t *order, const struct child *c);
+
+/* Tell a process that has just begun all orders that stand. */
+void standing_repeat(struct child *c);
+
+/* Is it a gateway that takes no new clients, by order? */
+bool standing_drain(const struct child *c);
 
 /* control.c */
 

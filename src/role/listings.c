@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "role/orders.h"
 #include "util/alloc.h"
 
 struct listing {
@@ -45,14 +46,14 @@ static struct listing *find(const struct listings *ls, int64_t gather)
     return NULL;
 }
 
-static struct listing *begin(
-    struct listings *ls, const struct gateway *g, int64_t gather)
+static struct listing *begin(struct listings *ls, const struct gateway *g,
+    int64_t gather, const struct gateway_pick *pick)
 {
     struct listing *l = xcalloc(1, sizeof(*l));
 
     l->gather = gather;
     if (g)
-        l->count = gateway_client_ids(g, &l->ids);
+        l->count = gateway_client_ids(g, pick, &l->ids);
     list_push_back(&ls->list, &l->node);
     return l;
 }
@@ -67,16 +68,17 @@ static json_t *describe(const struct gateway_client_row *row)
         row->connected);
 }
 
-json_t *listings_next(
-    struct listings *ls, const struct gateway *g, int64_t gather)
+json_t *listings_next(struct listings *ls, const struct gateway *g,
+    int64_t gather, const json_t *m)
 {
+    const struct gateway_pick pick = orders_pick(m);
     struct listing *l = find(ls, gather);
     json_t *rows = json_array();
     struct gateway_client_row row;
     bool more;
 
     if (!l)
-        l = begin(ls, g, gather);
+        l = begin(ls, g, gather, &pick);
     for (size_t n = 0; n < LISTINGS_PAGE && l->next < l->count; n++) {
         if (gateway_client_row(g, l->ids[l->next++], &row))
             json_array_append_new(rows, describe(&row));

@@ -24,9 +24,10 @@ void listings_fini(struct listings *ls);
 /* The next page of the list that is numbered gather, or its first: a new
  * message of type "connections" with "gather", "rows" and "more", which is
  * false in the last. The list is of the clients that were there when it began
- * and have not left. g NULL: there are none. */
-json_t *listings_next(
-    struct listings *ls, const struct gateway *g, int64_t gather);
+ * and have not left, and of those only whom the message m means
+ * (orders_pick()). g NULL: there are none. */
+json_t *listings_next(struct listings *ls, const struct gateway *g,
+    int64_t gather, const json_t *m);
 
 /* Who asked is gone. */
 void listings_leave(struct listings *ls, int64_t gather);
