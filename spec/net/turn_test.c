@@ -232,6 +232,43 @@ static void lends_memory_of_earlier_turns(void **state)
     testloop_close(t);
 }
 
+static void stay(struct turn_task *task)
+{
+    uint64_t until = uv_hrtime() + 2000000;
+
+    while (uv_hrtime() < until)
+        ;
+}
+
+/* What another turn's tasks take is a part of it. */
+static void measures_what_turns_take(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *first = turn_new(&t->loop), *second = turn_new(&t->loop);
+    struct turn_task task = {.run = stay};
+    struct histogram turns = {0};
+    uint64_t before, count = 0;
+
+    list_init(&task.node);
+    turn_measure(first, &turns);
+    uv_run(&t->loop, UV_RUN_NOWAIT);
+    uv_run(&t->loop, UV_RUN_NOWAIT);
+    before = turns.sum;
+    turn_schedule(second, &task);
+    uv_run(&t->loop, UV_RUN_NOWAIT);
+    assert_true(turns.sum - before >= 2000000);
+    for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++)
+        count += turns.counts[i];
+    assert_int_equal(2, count); /* it knows of no sleep before the first */
+    turn_measure(first, NULL);
+    before = turns.sum;
+    uv_run(&t->loop, UV_RUN_NOWAIT);
+    assert_int_equal(before, turns.sum);
+    turn_close(first);
+    turn_close(second);
+    testloop_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup(does_not_run_what_was_taken_back, open_loop),
         cmocka_unit_test_setup(runs_nothing_after_it_was_closed, open_loop),
         cmocka_unit_test_setup(keeps_the_loop_awake_for_late_tasks, open_loop),
+        cmocka_unit_test_setup(measures_what_turns_take, open_loop),
         cmocka_unit_test_setup(does_not_keep_the_loop_alive, open_loop),
         cmocka_unit_test_setup(lends_memory_of_earlier_turns, open_loop),
     };

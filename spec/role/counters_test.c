@@ -45,7 +45,8 @@ static void names_keep_the_order_of_their_table(void **state)
         assert_string_equal(row->name, name);
         row++;
     }
-    assert_null(row->name);
+    assert_int_equal(COUNTERS_HISTOGRAM, row->kind); /* for metrics only */
+    assert_null(row[1].name);
     json_decref(numbers);
 }
 
@@ -74,21 +75,43 @@ static void what_was_counted_before_is_added(void **state)
     }
 }
 
+static void a_histogram_takes_a_number_a_bucket(void **state)
+{
+    struct counters_process process = {.log_dropped = 7};
+    uint64_t before[PAGES_NUMBERS] = {0}, after[PAGES_NUMBERS];
+
+    assert_int_equal(
+        3 + HISTOGRAM_BOUNDS + 2, counters_width(counters_process));
+    histogram_add(&process.turns, 1);
+    histogram_add(&process.turns, 100000);
+    histogram_add(&process.turns, 100001);
+    histogram_add(&process.turns, UINT64_C(1) << 40);
+    before[3] = 40;
+    counters_fill(after, counters_process, &process, before);
+    assert_int_equal(7, after[2]);
+    assert_int_equal(42, after[3]);
+    assert_int_equal(1, after[4]);
+    assert_int_equal(1, after[3 + HISTOGRAM_BOUNDS]);
+    assert_int_equal((UINT64_C(1) << 40) + 200002, after[4 + HISTOGRAM_BOUNDS]);
+}
+
 static const struct counter *const tables[] = {counters_process,
     counters_gateway, counters_worker, counters_program, counters_register};
 
 static void every_number_has_a_kind_and_a_unit(void **state)
 {
     static const char *const units[] = {
-        "", "bytes", "milliseconds", "boolean", NULL};
+        "", "bytes", "milliseconds", "boolean", "seconds", NULL};
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         for (const struct counter *row = tables[i]; row->name; row++) {
             const char *const *unit = units;
 
             assert_true(row->help && *row->help);
-            assert_true(
-                row->kind == COUNTERS_GAUGE || row->kind == COUNTERS_COUNTER);
+            assert_int_equal(row->kind == COUNTERS_HISTOGRAM,
+                strcmp(row->unit, "seconds") == 0);
+            assert_int_equal(row->kind == COUNTERS_HISTOGRAM,
+                row->size == sizeof(struct histogram));
             while (*unit && strcmp(*unit, row->unit) != 0)
                 unit++;
             assert_non_null(*unit);
@@ -120,6 +143,7 @@ int main(void)
         cmocka_unit_test(numbers_of_each_width_are_told),
         cmocka_unit_test(names_keep_the_order_of_their_table),
         cmocka_unit_test(what_was_counted_before_is_added),
+        cmocka_unit_test(a_histogram_takes_a_number_a_bucket),
         cmocka_unit_test(every_number_has_a_kind_and_a_unit),
         cmocka_unit_test(no_process_tells_two_numbers_of_one_name),
     };

@@ -107,6 +107,22 @@ describe("the operators' port", function()
     end
   end)
 
+  it("measures how long events and turns of loops take", function()
+    local c = tcp.connect(app.port[2])
+    local before = value_of(metrics(), "gwrun_worker_event_time_seconds_count")
+    c:send "how long?\n"
+    c:receive "how long?"
+    loop.poll("it to be measured", function()
+      return value_of(metrics(), "gwrun_worker_event_time_seconds_count") >= before + 2 -- onConnect, onMessage
+    end)
+    local text = metrics()
+    assert.equal(value_of(text, "gwrun_worker_event_time_seconds_count"),
+      value_of(text, "gwrun_worker_event_time_seconds_bucket", { le = "+Inf" }))
+    assert.is_true(value_of(text, "gwrun_worker_event_time_seconds_sum") > 0)
+    assert.is_true(value_of(text, "gwrun_process_loop_turn_seconds_count", { role = "gateway" }) > 0)
+    c:close()
+  end)
+
   it("has the shape of gwrun status --json", function()
     local function shape(value)
       if type(value) ~= "table" then return type(value) == "userdata" and "null" or "value" end

@@ -251,7 +251,7 @@ static void full_queues_pause_reading_until_they_are_short(void **state)
     static const char *const addresses[] = {"127.0.0.1:2900", "127.0.0.1:2901"};
     char body[1001];
 
-    fixture.conf.queue_max = 9000;
+    fixture.conf.queue_max = 9200; /* of eight, not of nine */
     memset(body, 'x', 1000);
     body[1000] = '\0';
     serve("Events = { onMessage = function(id, m) wait 'x' end }");

@@ -325,6 +325,7 @@ static void open_worker_memory(struct child_process *p, unsigned slot)
     w->conf.neighbours = p->neighbours = plan_neighbours(&p->config);
     p->shared = w->conf.shared = shared_open(PLAN_FD_SHARED);
     w->conf.sources_fd = PLAN_FD_SOURCES;
+    w->conf.measures = p->pages != NULL;
 }
 
 /* Where gateways of this machine keep their books, and its workers ask. */
@@ -358,8 +359,10 @@ static void share_numbers(
     struct page *page =
         p->pages ? plan_page(&p->config, p->pages, role, slot) : NULL;
 
-    if (page)
-        role_share(p->role, page);
+    if (!page)
+        return;
+    role_measure(p->role, p->turn);
+    role_share(p->role, page);
 }
 
 static void serve(
@@ -393,6 +396,7 @@ static void serve(
         share_numbers(p, role, slot);
         uv_run(&p->loop, UV_RUN_DEFAULT);
         role_tell(p->role);
+        turn_measure(p->turn, NULL);
     } else {
         on_failed(message ? message : err, p);
     }

@@ -9,8 +9,11 @@
 #include "util/alloc.h"
 
 struct turn {
-    uv_prepare_t prepare; /* flushes just before the loop sleeps */
-    uv_idle_t idle;       /* active while awake: the loop does not sleep */
+    uv_prepare_t prepare;    /* flushes just before the loop sleeps */
+    uv_idle_t idle;          /* active while awake: the loop does not sleep */
+    uv_check_t check;        /* active while turns are measured */
+    uint64_t polled;         /* ns, when the loop had slept; 0: not known */
+    struct histogram *turns; /* borrowed; NULL: nobody measures */
     struct list tasks;
     struct list later;              /* those of the turn after this one */
     uint8_t *scratch;               /* owned; NULL until first used */
@@ -22,12 +25,8 @@ struct turn {
     bool closing;
 };
 
-static void on_prepare(uv_prepare_t *handle)
+static void flush(struct turn *t)
 {
-    struct turn *t = handle->data;
-
-    if (!t->awake)
-        return; /* as often as not: a process has more turns than one */
     uv_idle_stop(&t->idle);
     t->awake = false;
     t->flushing = true;
@@ -40,6 +39,24 @@ static void on_prepare(uv_prepare_t *handle)
         task->run(task);
     }
     t->flushing = false;
+}
+
+static void on_check(uv_check_t *handle)
+{
+    struct turn *t = handle->data;
+
+    t->polled = uv_hrtime();
+}
+
+/* libuv calls those last that were started first. */
+static void on_prepare(uv_prepare_t *handle)
+{
+    struct turn *t = handle->data;
+
+    if (t->awake) /* as often as not: a process has more turns than one */
+        flush(t);
+    if (t->turns && t->polled > 0)
+        histogram_add(t->turns, uv_hrtime() - t->polled);
 }
 
 /* An idle handle that is active is all that is needed: poll() does not wait. */
@@ -65,11 +82,13 @@ struct turn *turn_new(uv_loop_t *loop)
 
     list_init(&t->tasks);
     list_init(&t->later);
-    t->handles = 2;
+    t->handles = 3;
     uv_prepare_init(loop, &t->prepare);
     uv_idle_init(loop, &t->idle);
+    uv_check_init(loop, &t->check);
     t->prepare.data = t;
     t->idle.data = t;
+    t->check.data = t;
     uv_prepare_start(&t->prepare, on_prepare);
     uv_unref((uv_handle_t *)&t->prepare);
     return t;
@@ -78,12 +97,26 @@ struct turn *turn_new(uv_loop_t *loop)
 void turn_close(struct turn *t)
 {
     t->closing = true;
+    t->turns = NULL;
     while (!list_empty(&t->tasks))
         list_remove(t->tasks.next);
     while (!list_empty(&t->later))
         list_remove(t->later.next);
     uv_close((uv_handle_t *)&t->prepare, on_closed);
     uv_close((uv_handle_t *)&t->idle, on_closed);
+    uv_close((uv_handle_t *)&t->check, on_closed);
+}
+
+void turn_measure(struct turn *t, struct histogram *turns)
+{
+    t->turns = turns;
+    t->polled = 0;
+    if (!turns) {
+        uv_check_stop(&t->check);
+        return;
+    }
+    uv_check_start(&t->check, on_check);
+    uv_unref((uv_handle_t *)&t->check);
 }
 
 uv_loop_t *turn_loop(const struct turn *t)

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "util/buf.h"
+#include "util/histogram.h"
 #include "util/list.h"
 
 #define TURN_SCRATCH_SIZE (128 * 1024) /* bytes at turn_scratch() */
@@ -32,6 +33,11 @@ struct turn *turn_new(uv_loop_t *loop);
 /* Asynchronous: freed when libuv has closed its handles. No task may be
  * scheduled any more; those that are will not run. */
 void turn_close(struct turn *t);
+
+/* Count how long turns of the loop take, from the end of its sleep to the end
+ * of the tasks, into a histogram, which is borrowed; NULL: not any more. Other
+ * turns on the loop are counted if they were made after this one. */
+void turn_measure(struct turn *t, struct histogram *turns);
 
 uv_loop_t *turn_loop(const struct turn *t);
 

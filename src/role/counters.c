@@ -17,6 +17,10 @@
             sizeof(((type *)NULL)->field)                         \
     }
 
+/* How long something took. */
+#define TIMES(type, name, field, help) \
+    ROW(type, name, HISTOGRAM, "seconds", field, help)
+
 #define NUMBER       ""
 #define BYTES        "bytes"
 #define MILLISECONDS "milliseconds"
@@ -31,6 +35,8 @@ const struct counter counters_process[] = {
         "CPU time used, in milliseconds"),
     PROCESS("log_dropped", COUNTER, NUMBER, log_dropped,
         "lines of the log that could not be written"),
+    TIMES(struct counters_process, "loop_turn", turns,
+        "how long turns of its loop took: what came meanwhile waited so long"),
     {NULL, NULL, 0, NULL, 0, 0},
 };
 
@@ -189,6 +195,8 @@ const struct counter counters_worker[] = {
         "keys in the machine's shared table at this moment"),
     WORKER("shared_full", COUNTER, NUMBER, shared_full,
         "calls of its script refused because the shared table was full"),
+    TIMES(struct worker_status, "event_time", event_times,
+        "from the arrival of a client's event to the end of its handler"),
     {NULL, NULL, 0, NULL, 0, 0},
 };
 

@@ -13,6 +13,7 @@
 
 #include "proc/counter.h"
 #include "proc/pages.h"
+#include "util/histogram.h"
 #include "wire/ctlmsg.h"
 
 /* What every process has to tell. */
@@ -20,6 +21,7 @@ struct counters_process {
     size_t memory;
     uint64_t cpu_ms;
     uint64_t log_dropped;
+    struct histogram turns; /* of its loop; zeros where nobody measures */
 };
 
 extern const struct counter counters_process[];  /* struct counters_process */

@@ -169,11 +169,12 @@ static uint64_t milliseconds(uv_timeval_t t)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_usec / 1000;
 }
 
-static void count_process(struct counters_process *out)
+static void count_process(const struct role *r, struct counters_process *out)
 {
     uv_rusage_t usage = {0};
 
     *out = (struct counters_process){.log_dropped = log_dropped()};
+    out->turns = r->turns;
     uv_resident_set_memory(&out->memory);
     uv_getrusage(&usage);
     out->cpu_ms = milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
@@ -189,7 +190,7 @@ json_t *role_status(const struct role *r)
         r->ops->count(r, &own);
         counters_put(numbers, r->ops->table, &own);
     }
-    count_process(&process);
+    count_process(r, &process);
     counters_put(numbers, counters_process, &process);
     return numbers;
 }
@@ -204,6 +205,11 @@ void role_share(struct role *r, struct page *page)
     role_tell(r);
 }
 
+void role_measure(struct role *r, struct turn *turn)
+{
+    turn_measure(turn, &r->turns);
+}
+
 void role_tell(struct role *r)
 {
     uint64_t numbers[PAGES_NUMBERS];
@@ -213,7 +219,7 @@ void role_tell(struct role *r)
 
     if (!r->page)
         return;
-    count_process(&process);
+    count_process(r, &process);
     counters_fill(numbers, counters_process, &process, r->before);
     if (r->ops->table) {
         r->ops->count(r, &own);

@@ -17,6 +17,7 @@
 #include "config/config.h"
 #include "gateway/gateway.h"
 #include "master/master.h"
+#include "net/turn.h"
 #include "wire/ctlmsg.h"
 #include "worker/vm.h"
 #include "worker/worker.h"
@@ -97,6 +98,10 @@ json_t *role_status(const struct role *r);
  * What was counted there before the first time is added. */
 void role_share(struct role *r, struct page *page);
 void role_tell(struct role *r);
+
+/* Measure the turns of a loop that this role has for itself; turn was the first
+ * one on it, and outlives the role. */
+void role_measure(struct role *r, struct turn *turn);
 
 /* What it is made of; NULL when it is another role. */
 struct gateway *role_gateway(const struct role *r);

@@ -54,9 +54,10 @@ struct role {
             struct admin_system system; /* its processes are owned */
         };
     };
-    struct page *page; /* borrowed; where it tells its numbers, or NULL */
-    uint64_t *before;  /* owned; what the page had then */
-    uv_timer_t later;  /* for events that the role does not send itself */
+    struct page *page;      /* borrowed; where it tells its numbers, or NULL */
+    uint64_t *before;       /* owned; what the page had then */
+    struct histogram turns; /* of its loop, if somebody measures them */
+    uv_timer_t later;       /* for events that the role does not send itself */
 };
 
 /* What a kind tells: the state changes and the owner hears of it. */

@@ -120,6 +120,8 @@ int world_open_admin(struct world *w, int fd, int pages_fd, char err[256])
     const struct role_slot slot = {.kind = "admin", .fds = {fd, -1, -1, -1}};
 
     w->pages = w->config.pages = pages_open(pages_fd);
+    for (size_t i = 0; i < w->config.nworkers; i++)
+        w->config.workers[i].conf.measures = true;
     return role_new(&w->admin, &w->loop, &slot, &w->config, &events, w, err);
 }
 

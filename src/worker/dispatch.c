@@ -44,6 +44,9 @@ static void on_handled(struct mailbox *m, const char *error)
         client_id_format(id, &m->client.id);
         handlers_fail(d->handlers, events_callback(m->cmd), id, error);
     }
+    if (m->arrived)
+        histogram_add(&d->handlers->event_times,
+            clock_precise(turn_loop(d->turn)) - m->arrived);
     m->vm = NULL;
     m->event = NULL;
     if (m->cmd == FRAME_ON_CLOSE)
@@ -110,6 +113,7 @@ static void run(struct mailbox *m, const struct event *e)
     m->cmd = e->f.cmd;
     m->link = e->link;
     m->event = e;
+    m->arrived = e->arrived;
     m->client = (struct coro_client){
         .id = {e->f.local_ip, e->f.local_port, e->f.connection_id},
         .client_ip = e->f.client_ip,
@@ -252,6 +256,8 @@ enum acks_event dispatch_event(
 {
     struct event e = {.f = *f, .link = link};
 
+    if (d->handlers->measures)
+        e.arrived = clock_precise(turn_loop(d->turn));
     if (events_callback(f->cmd))
         return handle(d, &e);
     log_debug("not a client event cmd=%u", f->cmd);

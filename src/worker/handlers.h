@@ -6,7 +6,10 @@
 #ifndef GW_WORKER_HANDLERS_H
 #define GW_WORKER_HANDLERS_H
 
+#include <stdbool.h>
 #include <uv.h>
+
+#include "util/histogram.h"
 
 #define HANDLERS_ERROR_LINES 100 /* logged per second; the rest is counted */
 
@@ -18,6 +21,8 @@ struct handlers {
     uint64_t second; /* loop time, s, of lines */
     unsigned lines;
     uint64_t suppressed; /* failures that no line has told of */
+    bool measures;       /* how long events of clients take, into … */
+    struct histogram event_times;
 };
 
 void handlers_init(struct handlers *h, const uv_loop_t *loop);

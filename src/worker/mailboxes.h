@@ -25,10 +25,11 @@ struct sessions;
 struct event {
     struct list node;
     struct frame f;
-    uint32_t link;   /* that brought it; 0: none that is told about it */
-    uint32_t number; /* of one that was queued: acks_number() */
-    bool lost;       /* ON_CLOSE made up because the gateway is gone */
-    size_t size;     /* bytes counted for the queue limit */
+    uint32_t link;    /* that brought it; 0: none that is told about it */
+    uint32_t number;  /* of one that was queued: acks_number() */
+    bool lost;        /* ON_CLOSE made up because the gateway is gone */
+    uint64_t arrived; /* ns; 0: nobody measures */
+    size_t size;      /* bytes counted for the queue limit */
     uint8_t data[];
 };
 
@@ -47,6 +48,7 @@ struct mailbox {
     uint8_t cmd;               /* of the running event */
     struct vm *vm;             /* where its handler runs or waits; NULL: idle */
     uint32_t link;             /* of the running event */
+    uint64_t arrived;          /* as that of the running event */
     const struct event *event; /* the running one; NULL after its first wait */
     struct coro_client client; /* of the running event */
     const uint8_t *session;    /* what the running event sees */

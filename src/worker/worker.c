@@ -362,6 +362,7 @@ struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
     set_pace(w);
     w->gateways = gateways_new(w->turn, conf, index, &gateways_ops, w);
     handlers_init(&w->handlers, loop);
+    w->handlers.measures = conf->measures;
     handshakes_init(&w->handshakes, w->gateways, &w->handlers);
     requests_init(&w->requests, w->gateways, &w->handlers);
     w->dispatch = dispatch_new(w->turn, w->gateways, conf, &w->handlers);
@@ -514,6 +515,7 @@ void worker_status(const struct worker *w, struct worker_status *out)
         .cut_off = d.cut_off,
         .errors = w->handlers.failed,
         .generation = w->generation,
+        .event_times = w->handlers.event_times,
     };
     add_shared(out, w->conf->shared);
     add_vm(out, w->loading);

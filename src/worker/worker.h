@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "util/histogram.h"
 #include "worker/worker_conf.h"
 
 struct worker_events {
@@ -47,6 +48,7 @@ struct worker_status {
     unsigned generation;  /* of the script, 1 + reloads */
     size_t shared_keys;   /* in the table of conf->shared; 0 without one */
     uint64_t shared_full; /* calls that it had no room for */
+    struct histogram event_times; /* if conf->measures */
 };
 
 struct vm;

@@ -63,6 +63,7 @@ struct worker_conf {
     bool supervised;
     const char *lua_dir; /* folder of the Lua files shipped with gwrun */
     int sources_fd;      /* memory that keeps the script (sources.h); 0: none */
+    bool measures;       /* how long events take */
     struct shared *shared; /* proc/shared.h; NULL: each state has its own */
     size_t shared_keys;    /* room in it */
     /* Open gwrun's libraries in a new state (lualib/linit.h); runs protected,
