@@ -43,6 +43,40 @@ describe("gwrun exec", function()
     gives(0, "a\t-c\tx y\t3\tprogram.lua\n", "print(..., arg[2], arg[3], #arg, arg[0])", "a", "-c", "x y")
   end)
 
+  it("runs what stands behind -e, or comes on the standard input", function()
+    local function exec(input, ...)
+      local program = process.spawn({ testbed.program, "exec", ... }, { stdin = true, cwd = app.dir .. "/www" })
+      program:write(input)
+      program.stdin:close()
+      return { program:wait(), program.out }
+    end
+    assert.same({ 0, "a\tb\t-e\n" }, exec("", "-e", "print(arg[1], arg[2], arg[0])", "a", "b"))
+    assert.same({ 0, "1\tx\n" }, exec("local n = 1\nprint(n, arg[1])\n", "-", "x"))
+    assert.same({ 3, "" }, exec("os.exit(3)", "-"))
+    local code, out = table.unpack(exec("error 'this'\n", "-"))
+    assert.equal(1, code)
+    assert.matches("stdin:1: this", out, 1, true)
+    code, out = table.unpack(exec("", "-e", "x ="))
+    assert.equal(1, code)
+    assert.matches("-e:1: unexpected symbol near <eof>", out, 1, true)
+    assert.same({ 2, "gwrun: exec: the standard input is no text\n" }, exec("print(1)\0", "-"))
+    assert.equal(2, exec("", "-e")[1])
+  end)
+
+  it("reaches gateways with either of two secret keys, and with no other", function()
+    app.config.secret_key, app.config.secret_key_also = "old", "new"
+    app:save_config()
+    app:up()
+    for _, key in ipairs { "old", "new", "other" } do
+      testbed.write_file(app.dir .. "/conf/" .. key .. ".lua", ("return { secret_key = %q, register_address = %q }")
+        :format(key, app.config.register.listen))
+      local code, out = app:cli("exec", "-c", "conf/" .. key .. ".lua", "-e", "print(Gateway.getAllClientIdCount())")
+      assert.equal(0, code, out)
+      assert.equal(key ~= "other", out == "0\n", out)
+    end
+    app:wait_log "wrong secret key"
+  end)
+
   it("reads the standard input and runs commands", function()
     write 'print(io.read "l" .. io.read "a", os.execute "exit 3")'
     local program = process.spawn({ testbed.program, "exec", "../program.lua" }, { stdin = true, cwd = app.dir .. "/www" })

@@ -67,6 +67,7 @@ static int make_project(void **state)
     put("secret", "s3cret\n", 0600);
     put("open", "s3cret\n", 0644);
     put("empty", "\n", 0600);
+    put("two", "new\r\nold\n", 0600);
     return 0;
 }
 
@@ -307,6 +308,11 @@ static const struct broken
             {TOP("secret_key_file = 'secret', secret_key = 'x', gateways = { " GATEWAY(
                  "") " }"),
                 ": secret_key_file: is given beside secret_key; give one of them"},
+            {TOP("secret_key_file = 'two', secret_key_also = 'x', gateways = { " GATEWAY(
+                 "") " }"),
+                ": secret_key_file: is given beside secret_key_also; give one of them"},
+            {TOP("secret_key_also = 'x', gateways = { " GATEWAY("") " }"),
+                ": secret_key_also: is accepted beside secret_key; give that, too"},
             {TOP("user = 'no.such.user', gateways = { " GATEWAY("") " }"),
                 ": user: there is no user \"no.such.user\"; create it or name another"},
             {TOP("group = 'no.such.group', gateways = { " GATEWAY("") " }"),

@@ -158,7 +158,9 @@ static const struct option long_options[] = {
 
 static void set_option(struct cli_options *o, int letter)
 {
-    if (letter == 'U')
+    if (letter == 'e')
+        o->code = optarg;
+    else if (letter == 'U')
         o->uid = optarg;
     else if (letter == 'G')
         o->group = optarg;
@@ -190,7 +192,7 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
     opterr = 0;
     optind = 0; /* begin anew; GNU's way */
     while ((letter = getopt_long(argc, argv,
-                letters[0] == '+' ? "+c:dgjqh" : "c:dgjqh", long_options,
+                letters[0] == '+' ? "+c:de:gjqh" : "c:de:gjqh", long_options,
                 NULL)) != -1) {
         if (letter == 'h') {
             fputs(help, stdout);

@@ -55,6 +55,7 @@ struct cli_options {
     bool quiet;         /* -q, --quiet */
     const char *uid, *group, *ip; /* U, G, I: --uid, --group, --ip; or NULL */
     bool undo;                    /* u: --undo */
+    const char *code;             /* e: -e CODE; or NULL */
     char **words;                 /* borrowed; those behind the options */
     int nwords;
 };

@@ -12,22 +12,26 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "util/buf.h"
 #include "util/log.h"
 #include "worker/program.h"
 
+#define INPUT_MAX (16 << 20) /* bytes of a program on the standard input */
+
 static const char help[] =
-    "usage: gwrun exec [-c FILE] PROGRAM [arguments]\n"
+    "usage: gwrun exec [-c FILE] PROGRAM | - | -e CODE [arguments]\n"
     "\n"
-    "Runs a Lua program that can use everything a script can: Timer, Mysql,\n"
-    "Redis, Http, gwrun.spawn …, and waits as a handler does. Where the\n"
-    "configuration (" CLI_CONFIG ", or -c FILE) is found, Gateway reaches the\n"
-    "clients of the running system.\n"
+    "Runs a Lua program: a file, the standard input, or CODE. It can use\n"
+    "everything a script can (Timer, Mysql, Redis, Http, gwrun.spawn …), and\n"
+    "waits as a handler does. Where the configuration (" CLI_CONFIG ", or -c\n"
+    "FILE) is found, Gateway reaches the clients of the running system.\n"
     "\n"
     "Ends when the program has returned and no function that it spawned and no\n"
     "timer is left: a timer that repeats runs until Timer.del(), os.exit() or\n"
     "Ctrl-C. Exit status 0, or what os.exit() was given; 1 when the program\n"
     "fails, 2 when it cannot be read.\n"
     "\n"
+    "  -e CODE            the program itself, as in -e 'Gateway.sendToAll \"hi\"'\n"
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 struct exec {
@@ -71,30 +75,75 @@ static int load(struct config *c, const struct cli_options *o)
     return CLI_DONE;
 }
 
-int cmd_exec(int argc, char **argv)
-{
-    struct cli_options o;
-    struct config c;
-    struct worker_conf *conf = &c.program_conf;
-    struct traceback_style style;
-    int status = cli_parse(&o, argc, argv, "+c", INT_MAX, help);
+/* A program: its name for messages, and its text, or NULL where that is read
+ * from the file of that name. */
+struct source {
+    const char *name;
+    const char *text;
+    const char *const *words; /* its arguments */
+};
 
-    if (status >= 0)
-        return status;
-    if (optind == argc) {
+/* All of the standard input behind out. */
+static int read_input(struct buf *out)
+{
+    size_t n;
+
+    do {
+        n = fread(buf_reserve(out, BUFSIZ), 1, BUFSIZ, stdin);
+        buf_commit(out, n);
+    } while (n > 0 && out->len <= INPUT_MAX);
+    if (ferror(stdin) || out->len > INPUT_MAX) {
+        cli_error("exec: cannot read the standard input: %s",
+            ferror(stdin) ? strerror(errno) : "it is too long");
+        return CLI_WRONG;
+    }
+    if (memchr(out->data ? out->data : (uint8_t *)"", '\0', out->len)) {
+        cli_error("exec: the standard input is no text");
+        return CLI_WRONG;
+    }
+    buf_append_byte(out, '\0');
+    return CLI_DONE;
+}
+
+/* Where the program is; input keeps its text. */
+static int find_source(
+    struct source *out, const struct cli_options *o, struct buf *input)
+{
+    int first = o->code ? 0 : 1;
+    int status = CLI_DONE;
+
+    if (o->nwords < first) {
         cli_error("exec: name a Lua file; gwrun exec --help tells more");
         return CLI_WRONG;
     }
-    if (access(argv[optind], R_OK) < 0) {
-        cli_error("exec: cannot read %s: %s", argv[optind], strerror(errno));
-        return CLI_WRONG;
+    out->words = (const char *const *)o->words + first;
+    if (o->code) {
+        *out = (struct source){"-e", o->code, out->words};
+    } else if (strcmp(o->words[0], "-") == 0) {
+        status = read_input(input);
+        *out = (struct source){"stdin", (const char *)input->data, out->words};
+    } else if (access(o->words[0], R_OK) < 0) {
+        cli_error("exec: cannot read %s: %s", o->words[0], strerror(errno));
+        status = CLI_WRONG;
+    } else {
+        *out = (struct source){o->words[0], NULL, out->words};
     }
-    status = load(&c, &o);
+    return status;
+}
+
+static int exec(const struct cli_options *o, const struct source *source)
+{
+    struct config c;
+    struct worker_conf *conf = &c.program_conf;
+    struct traceback_style style;
+    int status = load(&c, o);
+
     if (status != CLI_DONE)
         return status;
     conf->name = "exec";
-    conf->script = argv[optind];
-    conf->words = (const char *const *)argv + optind + 1;
+    conf->script = source->name;
+    conf->script_text = source->text;
+    conf->words = source->words;
     conf->handler_timeout = conf->slow_handler = 0; /* nobody waits for it */
     conf->memory_max = SIZE_MAX;
     log_set_name("exec");
@@ -105,5 +154,21 @@ int cmd_exec(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0); /* whole lines also before Ctrl-C */
     status = run(&c);
     config_free(&c);
+    return status;
+}
+
+int cmd_exec(int argc, char **argv)
+{
+    struct cli_options o;
+    struct source source;
+    struct buf input = {0};
+    int status = cli_parse(&o, argc, argv, "+ce", INT_MAX, help);
+
+    if (status >= 0)
+        return status;
+    status = find_source(&source, &o, &input);
+    if (status == CLI_DONE)
+        status = exec(&o, &source);
+    buf_fini(&input);
     return status;
 }

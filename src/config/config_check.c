@@ -121,33 +121,53 @@ void config_check_secret_mode(
             "%s can be read by other users; run chmod 600 %s", full, full);
 }
 
-/* The first line of secret_key_file becomes the key. */
+/* The first line of a text becomes a key, which is of 1 to SECRET_KEY_MAX
+ * bytes, or NULL. *rest is what stands behind it. */
+static const char *read_line(
+    struct config_load *l, const char *text, const char **rest)
+{
+    size_t len = strcspn(text, "\r\n");
+    char *key;
+
+    *rest = text + len + strspn(text + len, "\r\n");
+    if (len == 0 || len > SECRET_KEY_MAX)
+        return NULL;
+    key = config_alloc(l->memory, len + 1);
+    memcpy(key, text, len);
+    return key;
+}
+
+/* The first line of secret_key_file becomes the key, the second one, if there
+ * is one, what is accepted beside it. */
 static void read_secret_key(struct config_load *l)
 {
     static const char where[] = "secret_key_file";
     const struct config_file *file;
-    size_t len;
-    char *key;
+    const char *rest;
 
     if (!l->secret_key_file)
         return;
     file = config_check_file(l, where, l->secret_key_file);
     if (!file)
         return;
-    if (l->secret_key) {
-        config_complain(
-            l, where, "is given beside secret_key; give one of them");
+    if (l->secret_key || l->secret_key_also) {
+        config_complain(l, where, "is given beside %s; give one of them",
+            l->secret_key ? "secret_key" : "secret_key_also");
         return;
     }
     config_check_secret_mode(l, where, file->name);
-    len = strcspn(file->text, "\r\n");
-    if (len == 0 || len > SECRET_KEY_MAX)
+    l->secret_key = read_line(l, file->text, &rest);
+    if (!l->secret_key) {
         config_complain(l, where,
             "%s has no key of 1 to %d bytes in its first line; write one",
             file->name, SECRET_KEY_MAX);
-    key = config_alloc(l->memory, len + 1);
-    memcpy(key, file->text, len);
-    l->secret_key = key;
+        l->secret_key = "?"; /* which is no mistake of its own */
+    }
+    if (*rest && !(l->secret_key_also = read_line(l, rest, &rest)))
+        config_complain(l, where,
+            "%s has no key of 1 to %d bytes in its second line; write one, "
+            "or none",
+            file->name, SECRET_KEY_MAX);
 }
 
 void config_check_name(
@@ -171,8 +191,10 @@ static void check_register(
 
     if (!l->c.has_register || !r->listen)
         return;
-    if (!r->secret_key)
+    if (!r->secret_key) {
         r->secret_key = l->secret_key;
+        r->secret_key_also = l->secret_key_also;
+    }
     if (!config_parse_address(l, "register.listen", r->listen, &a))
         return;
     config_check_public(l, "register.listen", r->listen, &a, r->secret_key);
@@ -209,6 +231,9 @@ void config_check(struct config_load *l)
     read_secret_key(l);
     if (!l->secret_key)
         l->secret_key = "";
+    if (l->secret_key_also && !*l->secret_key && !l->secret_key_file)
+        config_complain(l, "secret_key_also",
+            "is accepted beside secret_key; give that, too");
     check_register(l, ranges, &nranges);
     config_check_discovery(l);
     if (l->program) {

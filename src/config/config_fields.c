@@ -223,6 +223,7 @@ static const struct config_field top_fields[] = {
     {TOP("register_address", CONFIG_TEXTS, register_addresses, 1, TEXT_MAX)},
     {.key = "discovery", .kind = CONFIG_TABLE, .fields = discovery_fields},
     {TOP("secret_key", CONFIG_TEXT, secret_key, 0, 255)},
+    {TOP("secret_key_also", CONFIG_TEXT, secret_key_also, 1, 255)},
     {TOP("secret_key_file", CONFIG_TEXT, secret_key_file, 1, TEXT_MAX)},
     {TOP("max_packet", CONFIG_SIZE, c.program_conf.packet_max, PACKET_MIN,
         FRAME_LEN_LIMIT)},

@@ -338,6 +338,7 @@ size_t config_check_gateway(
         config_complain(l, where_of(where, i, "client_pong"),
             "answers client_ping; say which message that is, too");
     g->conf.secret_key = l->secret_key;
+    g->conf.secret_key_also = l->secret_key_also;
     g->conf.packet_max = l->c.program_conf.packet_max;
     config_choose_discovery(
         l, where_of(where, i, "register_address"), &g->conf.discovery);

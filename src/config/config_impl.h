@@ -69,6 +69,7 @@ int config_files_take(struct config_memory *m, int fd);
 struct config_load {
     struct config c;
     const char *secret_key;
+    const char *secret_key_also;
     const char *secret_key_file;
     const char *const *register_addresses; /* the top level's */
     const char *const *listed;             /* discovery.gateways, or NULL */

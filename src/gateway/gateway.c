@@ -194,6 +194,7 @@ static int open_parts(
         .name = g->conf->name,
         .workers = g->conf->workers,
         .secret_key = g->conf->secret_key,
+        .secret_key_also = g->conf->secret_key_also,
         .machine = g->conf->machine,
         .local_ip = g->address.local_ip,
         .high_water = g->address.high_water,

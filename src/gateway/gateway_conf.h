@@ -60,7 +60,8 @@ struct gateway_conf {
     const char *lan_ip;  /* IPv4 announced to workers */
     uint16_t start_port; /* inner port of index 0 */
     struct discovery_conf discovery;
-    const char *secret_key; /* "" for none */
+    const char *secret_key;      /* "" for none */
+    const char *secret_key_also; /* that others may have; NULL: none */
     const char *machine; /* as in worker_conf; NULL: no worker is beside it */
     const char *claims;  /* likewise; NULL: it makes no pages of claims */
     const char *book_folder; /* for the book of clients; NULL: none is kept */

@@ -40,16 +40,17 @@ struct inner_conf {
     struct turn *turn;
     struct router *router;
     struct commands *commands;
-    const char *name;       /* for the workers; NULL: it has none */
-    const char *workers;    /* of that name get events; NULL: all do */
-    const char *secret_key; /* "" for none */
-    const char *machine;    /* what the workers started beside us say, too;
-                               NULL: there are none */
-    uint32_t local_ip;      /* what peers behind local_fd are called by */
-    size_t high_water;      /* bytes queued per link */
-    size_t packet_max;      /* bytes; 0: FRAME_MAX_LEN */
-    size_t session_max;     /* bytes, and … */
-    unsigned groups_max;    /* … told to workers and programs */
+    const char *name;            /* for the workers; NULL: it has none */
+    const char *workers;         /* of that name get events; NULL: all do */
+    const char *secret_key;      /* "" for none */
+    const char *secret_key_also; /* that others may have; NULL: none */
+    const char *machine;         /* what the workers started beside us say, too;
+                                    NULL: there are none */
+    uint32_t local_ip;           /* what peers behind local_fd are called by */
+    size_t high_water;           /* bytes queued per link */
+    size_t packet_max;           /* bytes; 0: FRAME_MAX_LEN */
+    size_t session_max;          /* bytes, and … */
+    unsigned groups_max;         /* … told to workers and programs */
     bool ping_workers;
     /* A worker joined. */
     void (*on_worker)(void *arg);

@@ -371,7 +371,8 @@ void introductions_take(struct link *l, const struct frame *f)
         inner_refuse(l, "introduction not valid", f->cmd);
         return;
     }
-    if (*secret_key && !secret_equal_text(auth.secret_key, secret_key)) {
+    if (*secret_key && !secret_is_one_of(auth.secret_key, secret_key,
+                           l->in->conf.secret_key_also)) {
         inner_refuse(l, "wrong secret key", f->cmd);
         cmdjson_fini_auth(&auth);
         return;

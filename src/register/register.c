@@ -254,7 +254,8 @@ static const char *find_fault(
         return NULL;
     if (m->event == REGMSG_BROADCAST_ADDRESSES)
         return "only a register sends this";
-    if (!secret_equal_text(m->secret_key, r->conf->secret_key))
+    if (!secret_is_one_of(
+            m->secret_key, r->conf->secret_key, r->conf->secret_key_also))
         return "wrong secret key";
     if (m->event == REGMSG_GATEWAY_CONNECT &&
         (addr_parse(&addr, m->address) < 0 || addr_port(&addr) == 0))

@@ -16,9 +16,10 @@
            for one more */
 
 struct register_conf {
-    const char *listen;     /* "host:port", for messages */
-    const char *secret_key; /* "" for none */
-    double auth_timeout;    /* seconds */
+    const char *listen;          /* "host:port", for messages */
+    const char *secret_key;      /* "" for none */
+    const char *secret_key_also; /* that others may have; NULL: none */
+    double auth_timeout;         /* seconds */
 };
 
 struct register_status {

@@ -22,6 +22,13 @@ bool secret_equal_text(const char *given, const char *secret)
     return secret_equal(given, strlen(given), secret, strlen(secret));
 }
 
+bool secret_is_one_of(const char *given, const char *secret, const char *also)
+{
+    bool is = secret_equal_text(given, secret);
+
+    return (also && secret_equal_text(given, also)) || is;
+}
+
 void secret_new_token(char out[SECRET_TOKEN_SIZE])
 {
     uint64_t random[2];

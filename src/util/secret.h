@@ -16,6 +16,10 @@ bool secret_equal(
 /* The same for strings. */
 bool secret_equal_text(const char *given, const char *secret);
 
+/* Does it equal a secret, or another one that counts as well (NULL: there is
+ * none)? */
+bool secret_is_one_of(const char *given, const char *secret, const char *also);
+
 /* A number at random as hexadecimal text. Ends the process when the kernel has
  * no random bytes. */
 #define SECRET_TOKEN_SIZE 33 /* bytes, with the NUL */
