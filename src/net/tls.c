@@ -1,6 +1,7 @@
-/* One connection's TLS. It owns OpenSSL's state of the connection, never the
- * socket. OpenSSL's queue of errors, of which a thread has one, is emptied
- * before each call: a failure of one connection is never seen at another. */
+/* One connection's TLS. It owns OpenSSL's state of the connection (with the two
+ * buffers in place of a socket, where it has none), never the socket. OpenSSL's
+ * queue of errors, of which a thread has one, is emptied before each call: a
+ * failure of one connection is never seen at another. */
 
 #include "net/tls.h"
 
@@ -10,9 +11,19 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#define DRAIN_ROOM 4096 /* bytes taken at a time */
+
 /* A write that took a part is told of it and may come again from elsewhere; a
  * connection without traffic holds no buffers; and one record is read at a
  * time, also when it holds no data. */
+static void set_modes(SSL *ssl)
+{
+    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                          SSL_MODE_RELEASE_BUFFERS);
+    SSL_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
+}
+
 static SSL *begin(SSL_CTX *ctx, int fd)
 {
     SSL *ssl = SSL_new(ctx);
@@ -22,10 +33,25 @@ static SSL *begin(SSL_CTX *ctx, int fd)
         ERR_clear_error();
         return NULL;
     }
-    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                          SSL_MODE_RELEASE_BUFFERS);
-    SSL_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
+    set_modes(ssl);
+    return ssl;
+}
+
+static SSL *begin_apart(SSL_CTX *ctx)
+{
+    SSL *ssl = SSL_new(ctx);
+    BIO *in = BIO_new(BIO_s_mem());
+    BIO *out = BIO_new(BIO_s_mem());
+
+    if (ssl == NULL || in == NULL || out == NULL) {
+        BIO_free(in);
+        BIO_free(out);
+        SSL_free(ssl);
+        ERR_clear_error();
+        return NULL;
+    }
+    SSL_set_bio(ssl, in, out);
+    set_modes(ssl);
     return ssl;
 }
 
@@ -47,10 +73,9 @@ static bool expect_host(SSL *ssl, const char *host)
            SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-SSL *tls_connect(SSL_CTX *ctx, int fd, const char *host)
+/* Make ssl, which may be NULL, the connecting side. */
+static SSL *aim(SSL *ssl, const char *host)
 {
-    SSL *ssl = begin(ctx, fd);
-
     if (ssl == NULL)
         return NULL;
     if (!expect_host(ssl, host)) {
@@ -60,6 +85,45 @@ SSL *tls_connect(SSL_CTX *ctx, int fd, const char *host)
     }
     SSL_set_connect_state(ssl);
     return ssl;
+}
+
+SSL *tls_connect(SSL_CTX *ctx, int fd, const char *host)
+{
+    return aim(begin(ctx, fd), host);
+}
+
+SSL *tls_connect_apart(SSL_CTX *ctx, const char *host)
+{
+    return aim(begin_apart(ctx), host);
+}
+
+int tls_feed(SSL *ssl, const uint8_t *data, size_t len)
+{
+    size_t n;
+
+    ERR_clear_error();
+    return BIO_write_ex(SSL_get_rbio(ssl), data, len, &n) == 1 && n == len
+               ? 0
+               : -ENOMEM;
+}
+
+bool tls_has_input(const SSL *ssl)
+{
+    return BIO_pending(SSL_get_rbio(ssl)) > 0;
+}
+
+void tls_drain(SSL *ssl, struct buf *out)
+{
+    size_t n;
+
+    while (BIO_read_ex(
+        SSL_get_wbio(ssl), buf_reserve(out, DRAIN_ROOM), DRAIN_ROOM, &n))
+        buf_commit(out, n);
+}
+
+const char *tls_complaint(const SSL *ssl)
+{
+    return X509_verify_cert_error_string(SSL_get_verify_result(ssl));
 }
 
 /* What OpenSSL made of a call that returned n. */

@@ -1,4 +1,5 @@
-/* tls.h - TLS as a stream, of either side, on a socket that somebody else has.
+/* tls.h - TLS as a stream, of either side, on a socket that somebody else has,
+ * or on none.
  *
  * What OpenSSL calls an SSL, made to behave as recv() and send() do on a
  * non-blocking socket. Nothing here waits or watches: the socket's owner calls
@@ -18,6 +19,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "util/buf.h"
+
 struct ssl_ctx_st; /* an SSL_CTX of OpenSSL */
 struct ssl_st;     /* an SSL of it */
 
@@ -30,6 +33,24 @@ struct ssl_st *tls_accept(struct ssl_ctx_st *ctx, int fd);
  * peer if it is a name, and its certificate must be of it where ctx has
  * certificates verified. */
 struct ssl_st *tls_connect(struct ssl_ctx_st *ctx, int fd, const char *host);
+
+/* The same without a socket: tls_feed() brings what the peer has sent, and
+ * tls_drain() takes what it is to get. */
+struct ssl_st *tls_connect_apart(struct ssl_ctx_st *ctx, const char *host);
+
+/* Bytes of the peer; they are copied. 0 or -ENOMEM. */
+int tls_feed(struct ssl_st *ssl, const uint8_t *data, size_t len);
+
+/* Some of those have not been looked at: a tls_read() that returned -EAGAIN is
+ * worth another. */
+bool tls_has_input(const struct ssl_st *ssl);
+
+/* Append to out what the peer is to get. */
+void tls_drain(struct ssl_st *ssl, struct buf *out);
+
+/* What is wrong with the peer's certificate, after -EKEYREJECTED: for people.
+ */
+const char *tls_complaint(const struct ssl_st *ssl);
 
 /* Begin or go on with the handshake. 0: it is over; -EAGAIN; -EPROTO; or why it
  * failed where the owner may want to tell: -EKEYREJECTED, the peer's
