@@ -146,6 +146,8 @@ local sentences = {
   { "redis.md", "`timeout` | %d | seconds that a call takes at most", "lua('redis', 'timeout')" },
   { "redis.md", "`connect_timeout` | %d | seconds", "lua('redis', 'connect_timeout')" },
   { "redis.md", "`pool_size` | %d | connections for what blocks", "lua('redis', 'pool_size')" },
+  { "redis.md", "one of up to %d sentinels", "SENTINEL_MAX" },
+  { "redis.md", "each for %d second at", "SENTINEL_TRY_MS / 1000" },
   { "redis.md", "`enobufs` when %s calls wait", "commas(REDIS_CALLS_MAX)" },
   { "redis.md", "the function runs again (%s times; then", "lua('redis', 'attempts') == 10 and 'ten'" },
   { "redis.md", "made again, after %s to 5 seconds", "lua('redis', 'retry_min, retry_max')" },

@@ -812,6 +812,14 @@ Redis = {}
 ---@field timeout? number seconds for each call; 5
 ---@field connect_timeout? number seconds; 3
 ---@field pool_size? integer connections for what blocks or watches; 8
+---@field url? string all of the server's address in one line, as rediss://user:password@host:6380/0
+---@field ca_file? string with TLS: PEM file of the authorities to trust; the system's
+---@field cert_file? string with TLS: PEM file of a certificate of our own
+---@field key_file? string with TLS: PEM file of its key
+---@field server_name? string with TLS: of whom the server's certificate must be; the host
+---@field verify? boolean with TLS; false: any certificate will do
+---@field sentinel_user? string
+---@field sentinel_password? string
 
 ---A client; every Redis command is a method too: r:get(key), r:hset(key, field, value).
 ---@class redis_client
@@ -831,8 +839,9 @@ Redis = {}
 ---@field waitReady fun(self, seconds?: number): boolean the server has confirmed it
 ---@field close fun(self)
 
----A client for one server; it connects when it is first used.
----@param options? redis_options
+---A client for one server, or for the master that sentinels name; it connects when it
+---is first used. A string is a url.
+---@param options? redis_options|string
 ---@return redis_client
 function Redis.connect(options) end
 

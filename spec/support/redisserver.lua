@@ -47,6 +47,24 @@ function M:wait_clients(count)
   loop.poll(count .. " clients", function() return self:cli("info", "clients"):match "connected_clients:(%d+)" == tostring(count) end)
 end
 
+--- A sentinel beside it, which watches the master on a port of this machine and
+--- asks nobody before a fail-over; it finds nobody dead by itself.
+function M.sentinel(port, master)
+  local self = setmetatable({}, M)
+  self.dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-sentinel-XXXXXX"))
+  self.path = self.dir .. "/sentinel.sock"
+  self.program = self.dir .. "/redis-sentinel"
+  assert(uv.fs_symlink("/usr/bin/redis-check-rdb", self.program))
+  local f = assert(io.open(self.dir .. "/sentinel.conf", "w"))
+  f:write(("port %d\nbind 127.0.0.1\nunixsocket %s\ndir %s\n"):format(port, self.path, self.dir),
+    ("sentinel monitor mymaster 127.0.0.1 %d 1\n"):format(master),
+    "sentinel down-after-milliseconds mymaster 600000\n")
+  f:close()
+  self.server = process.spawn { self.program, self.dir .. "/sentinel.conf" }
+  self.server:wait_output "+monitor master mymaster"
+  return self
+end
+
 function M:stop()
   if self.server.code == nil then self:kill() end
   process.run { "rm", "-rf", self.dir }

@@ -12,6 +12,7 @@
 #include "net/clock.h"
 #include "net/turn.h"
 #include "upstream/redis.h"
+#include "upstream/rediscommand.h"
 #include "util/buf.h"
 
 static struct testloop t;
@@ -130,8 +131,8 @@ static int begin(struct outcome *o, const char *word, size_t count, uint64_t ms)
 
     memset(o, 0, sizeof(*o));
     for (size_t i = 0; i < (count ? count : 1); i++) {
-        redis_put_command(&commands, 1);
-        redis_put_word(&commands, word, strlen(word));
+        rediscommand_begin(&commands, 1);
+        rediscommand_word(&commands, word, strlen(word));
     }
     err = redis_send(redis, &request, &o->call);
     buf_fini(&commands);
@@ -281,8 +282,8 @@ static clock_t time_expiry(size_t n, struct clock *standing)
         .arg = &o};
     clock_t began;
 
-    redis_put_command(&command, 1);
-    redis_put_word(&command, "SLOW", 4);
+    rediscommand_begin(&command, 1);
+    rediscommand_word(&command, "SLOW", 4);
     open_redis((struct redis_conf){0});
     connect_with(&first);
     for (size_t i = 0; i < n; i++)

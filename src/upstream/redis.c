@@ -12,9 +12,11 @@
 #include <string.h>
 
 #include "net/clock.h"
-#include "net/conn.h"
 #include "net/connect.h"
 #include "net/handle.h"
+#include "net/stream.h"
+#include "net/trust.h"
+#include "upstream/rediscommand.h"
 #include "util/alloc.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -40,10 +42,11 @@ enum state { DOWN, CONNECTING, GREETING, UP, LEAVING };
 
 struct redis {
     struct turn *turn;      /* borrowed */
-    struct redis_conf conf; /* its strings are owned */
+    struct redis_conf conf; /* its strings are owned, its tls is shared */
     enum state state;
+    struct sentinel *sentinel;        /* owned; NULL without */
     struct connect *connect;          /* owned; while connecting */
-    struct conn *conn;                /* owned; from GREETING on */
+    struct stream *conn;              /* owned; from GREETING on */
     struct redisvalue_reader *reader; /* owned; as conn */
     struct list waiting;              /* calls, until UP */
     struct list sent;                 /* calls, in the order of their replies */
@@ -109,7 +112,7 @@ static void fail_calls(struct redis *r, int err)
 
 static void set_error(struct redis *r, const char *why)
 {
-    if (*r->conf.host == '/')
+    if (*r->conf.host == '/' || r->conf.port == 0) /* not found yet */
         snprintf(r->error, sizeof(r->error), "redis %s: %s", r->conf.host, why);
     else
         snprintf(r->error, sizeof(r->error), "redis %s:%u: %s", r->conf.host,
@@ -180,7 +183,7 @@ static bool expire_sent(struct redis *r, uint64_t now)
 
         list_remove(&call->overdue);
         silent = silent || r->state == GREETING ||
-                 conn_bytes_in(r->conn) == call->seen;
+                 stream_bytes_in(r->conn) == call->seen;
         call->done = NULL;
         set_error(r, "no answer in time");
         done(-ETIMEDOUT, NULL, 0, call->arg);
@@ -212,7 +215,7 @@ static void on_due(uv_timer_t *timer)
 /* Put the call's commands into the send queue. */
 static void transmit(struct redis *r, struct redis_call *call)
 {
-    struct buf *out = conn_out(r->conn);
+    struct buf *out = stream_out(r->conn);
 
     if (call->commands.len > 0) {
         buf_append(out, call->commands.data, call->commands.len);
@@ -221,7 +224,7 @@ static void transmit(struct redis *r, struct redis_call *call)
         memset(&call->commands, 0, sizeof(call->commands));
     }
     call->sent = true;
-    call->seen = conn_bytes_in(r->conn);
+    call->seen = stream_bytes_in(r->conn);
     list_remove(&call->node);
     list_push_back(&r->sent, &call->node);
 }
@@ -249,7 +252,7 @@ static void transmit_all(struct redis *r)
 static void end_connection(struct redis *r)
 {
     if (r->conn)
-        conn_close(r->conn);
+        stream_close(r->conn);
     redisvalue_reader_free(r->reader);
     r->conn = NULL;
     r->reader = NULL;
@@ -262,6 +265,8 @@ static void drop(struct redis *r, int err, const char *why)
 {
     r->err = err;
     set_error(r, why); /* which the reader may own */
+    if (r->sentinel)
+        sentinel_cancel(r->sentinel);
     if (r->connect)
         connect_cancel(r->connect);
     r->connect = NULL;
@@ -273,6 +278,22 @@ static void drop(struct redis *r, int err, const char *why)
         r->conf.on_down(err, r->conf.arg);
 }
 
+/* What the server says to one of our first commands: why it is of no use, else
+ * NULL. A user who may not use PING or ROLE, the last one, is let in. */
+static const char *objection(
+    const struct redis *r, const struct redisvalue *v, bool last)
+{
+    bool probed = last && (r->sentinel || r->conf.db == 0);
+
+    if (v->type == REDIS_ERROR)
+        return probed && strncmp(v->text, "NOPERM", 6) == 0 ? NULL : v->text;
+    if (v->type == REDIS_ARRAY && v->len > 0 &&
+        v->items[0].type == REDIS_STRING && /* of ROLE */
+        strcmp(v->items[0].text, "master") != 0)
+        return "it is not the master (any more)";
+    return NULL;
+}
+
 static void on_greeted(
     int err, const struct redisvalue *replies, size_t count, void *arg)
 {
@@ -281,25 +302,16 @@ static void on_greeted(
     if (err < 0)
         return; /* the connection was dropped, all are told */
     for (size_t i = 0; i < count; i++) {
-        if (replies[i].type == REDIS_ERROR) {
-            r->err = -EACCES;
-            snprintf(r->error, sizeof(r->error), "%s", replies[i].text);
+        const char *why = objection(r, &replies[i], i + 1 == count);
+
+        if (why) {
+            r->err = replies[i].type == REDIS_ERROR ? -EACCES : -EROFS;
+            snprintf(r->error, sizeof(r->error), "%s", why);
             return; /* take_reply() drops it: not inside its own call */
         }
     }
     r->state = UP;
     transmit_all(r);
-}
-
-static void put_command(struct buf *out, const char *const *words)
-{
-    size_t count = 0;
-
-    while (words[count])
-        count++;
-    redis_put_command(out, count);
-    for (size_t i = 0; i < count; i++)
-        redis_put_word(out, words[i], strlen(words[i]));
 }
 
 static void begin_deadline(
@@ -327,29 +339,35 @@ static struct redis_call *new_call(
     return call;
 }
 
-/* AUTH and SELECT, before anything else. */
+/* AUTH and SELECT, before anything else. With TLS the server must have said
+ * something before calls are let out, and a sentinel may not know yet that its
+ * master is none any more. */
 static void greet(struct redis *r)
 {
-    const char *user = r->conf.user;
-    const char *auth[] = {"AUTH", user ? user : r->conf.password,
-        user ? r->conf.password : NULL, NULL};
     char db[16];
     const char *select[] = {"SELECT", db, NULL};
-    struct buf commands = {0};
+    const char *role[] = {"ROLE", NULL};
+    const char *ping[] = {"PING", NULL};
+    struct buf *out = stream_out(r->conn);
     struct redis_request request = {
         .timeout_ms = r->conf.connect_ms, .done = on_greeted, .arg = r};
 
     snprintf(db, sizeof(db), "%d", r->conf.db);
     if (r->conf.password) {
-        put_command(&commands, auth);
+        rediscommand_auth(out, r->conf.user, r->conf.password);
         request.count++;
     }
     if (r->conf.db != 0) {
-        put_command(&commands, select);
+        rediscommand_put(out, select);
         request.count++;
     }
-    buf_append(conn_out(r->conn), commands.data, commands.len);
-    buf_fini(&commands);
+    if (r->sentinel) {
+        rediscommand_put(out, role);
+        request.count++;
+    } else if (r->conf.tls && request.count == 0) {
+        rediscommand_put(out, ping);
+        request.count++;
+    }
     if (request.count > 0)
         transmit(r, new_call(r, &request));
     else
@@ -400,12 +418,8 @@ static bool take_reply(struct redis *r, struct redisvalue *v)
     return !r->closed && r->conn;
 }
 
-static ssize_t measure_all(const uint8_t *data, size_t len, size_t limit)
-{
-    return (ssize_t)len;
-}
-
-static void on_bytes(struct conn *c, const uint8_t *data, size_t len, void *arg)
+static void on_bytes(
+    struct stream *s, const uint8_t *data, size_t len, void *arg)
 {
     struct redis *r = arg;
     struct redisvalue *reply;
@@ -420,28 +434,35 @@ static void on_bytes(struct conn *c, const uint8_t *data, size_t len, void *arg)
         drop(r, n, why);
 }
 
-static void on_lost(struct conn *c, int err, void *arg)
+static void on_lost(struct stream *s, int err, const char *why, void *arg)
 {
     struct redis *r = arg;
 
     r->conn = NULL;
     if (err == 0)
         err = -ECONNRESET;
-    drop(r, err,
-        err == -ECONNRESET ? "the connection was lost" : uv_strerror(err));
+    if (!why)
+        why = err == -ECONNRESET ? "the connection was lost" : uv_strerror(err);
+    drop(r, err == -EKEYREJECTED ? -EACCES : err, why);
+}
+
+/* Nothing to do: what is in the send queue leaves now. */
+static void on_secured(struct stream *s, void *arg)
+{
 }
 
 static void on_connected(int err, int fd, void *arg)
 {
-    static const struct conn_ops ops = {
-        .measure = measure_all, .on_packet = on_bytes, .on_close = on_lost};
-    static const struct conn_limits limits = {
-        .packet_max = REDISVALUE_BYTES_MAX, .high_water = REDIS_QUEUE_MAX};
+    static const struct stream_ops ops = {
+        .on_secured = on_secured, .on_bytes = on_bytes, .on_close = on_lost};
     struct redis *r = arg;
+    struct stream_conf conf = {.tls = r->conf.tls,
+        .host = r->conf.tls_name ? r->conf.tls_name : r->conf.host,
+        .high_water = REDIS_QUEUE_MAX};
 
     r->connect = NULL;
     if (err == 0) {
-        r->conn = conn_open(r->turn, fd, &ops, &limits, r);
+        r->conn = stream_open(r->turn, fd, &conf, &ops, r);
         err = r->conn ? 0 : -EIO;
     }
     if (err < 0) {
@@ -455,6 +476,28 @@ static void on_connected(int err, int fd, void *arg)
     }
     r->state = GREETING;
     greet(r);
+}
+
+static void connect_to_host(struct redis *r)
+{
+    r->connect = connect_start(r->timer.loop, r->conf.host, r->conf.port,
+        (struct connect_limit){.ms = r->conf.connect_ms}, on_connected, r);
+}
+
+/* A sentinel said where the master is, or none did. */
+static void on_found(
+    int err, const char *host, uint16_t port, const char *why, void *arg)
+{
+    struct redis *r = arg;
+
+    if (err < 0) {
+        drop(r, err, why);
+        return;
+    }
+    free((char *)r->conf.host);
+    r->conf.host = xstrdup(host);
+    r->conf.port = port;
+    connect_to_host(r);
 }
 
 /* Calls wait. */
@@ -471,28 +514,18 @@ static void on_begin(struct turn_task *task)
         return;
     }
     r->state = CONNECTING;
-    r->connect = connect_start(r->timer.loop, r->conf.host, r->conf.port,
-        (struct connect_limit){.ms = r->conf.connect_ms}, on_connected, r);
+    if (r->sentinel)
+        sentinel_ask(r->sentinel, on_found, r);
+    else
+        connect_to_host(r);
 }
 
 /* ---- the public side ---- */
 
-void redis_put_command(struct buf *out, size_t words)
-{
-    buf_printf(out, "*%zu\r\n", words);
-}
-
-void redis_put_word(struct buf *out, const char *word, size_t len)
-{
-    buf_printf(out, "$%zu\r\n", len);
-    buf_append(out, word, len);
-    buf_append(out, "\r\n", 2);
-}
-
 int redis_send(struct redis *r, const struct redis_request *request,
     struct redis_call **out)
 {
-    size_t queued = r->waiting_bytes + (r->conn ? conn_queued(r->conn) : 0);
+    size_t queued = r->waiting_bytes + (r->conn ? stream_queued(r->conn) : 0);
     struct redis_call *call;
 
     if (r->closed || r->ncalls >= REDIS_CALLS_MAX ||
@@ -501,8 +534,8 @@ int redis_send(struct redis *r, const struct redis_request *request,
     call = new_call(r, request);
     *out = call;
     if (r->state == UP && request->count > 0) {
-        buf_append(
-            conn_out(r->conn), request->commands->data, request->commands->len);
+        buf_append(stream_out(r->conn), request->commands->data,
+            request->commands->len);
         transmit(r, call);
         return 0;
     }
@@ -543,7 +576,16 @@ struct redis *redis_open(struct turn *turn, const struct redis_conf *conf)
 
     r->turn = turn;
     r->conf = *conf;
-    r->conf.host = xstrdup(conf->host);
+    if (conf->sentinels) {
+        r->sentinel = sentinel_open(turn, conf->sentinels);
+        r->conf.sentinels = NULL;
+        r->conf.host = xstrdup(conf->sentinels->master);
+        r->conf.port = 0;
+    } else {
+        r->conf.host = xstrdup(conf->host);
+    }
+    r->conf.tls = trust_share(conf->tls);
+    r->conf.tls_name = conf->tls_name ? xstrdup(conf->tls_name) : NULL;
     r->conf.user = conf->user ? xstrdup(conf->user) : NULL;
     r->conf.password = conf->password ? xstrdup(conf->password) : NULL;
     if (conf->connect_ms == 0)
@@ -566,11 +608,14 @@ void redis_close(struct redis *r)
     if (r->connect)
         connect_cancel(r->connect);
     if (r->conn)
-        conn_close(r->conn);
+        stream_close(r->conn);
     redisvalue_reader_free(r->reader);
     free_calls(&r->sent);
     free_calls(&r->waiting);
+    sentinel_close(r->sentinel);
+    trust_free(r->conf.tls);
     free((char *)r->conf.host);
+    free((char *)r->conf.tls_name);
     free((char *)r->conf.user);
     free((char *)r->conf.password);
     handle_close(&r->timer, r);

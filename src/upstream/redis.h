@@ -16,6 +16,7 @@
 
 #include "net/turn.h"
 #include "upstream/redisvalue.h"
+#include "upstream/sentinel.h"
 #include "util/buf.h"
 
 #define REDIS_CONNECT_MS 3000               /* until a connect has failed */
@@ -25,12 +26,18 @@
 
 struct redis;
 struct redis_call;
+struct ssl_ctx_st;
 
 struct redis_conf {
     const char *host; /* name, numeric address, or "/path" of a socket */
     uint16_t port;
-    const char *user;     /* NULL: "default" */
-    const char *password; /* NULL: no AUTH */
+    /* In place of host and port: who says where the master is, NULL: nobody.
+     * Asked before each connect; a server that is no master is not used. */
+    const struct sentinel_conf *sentinels;
+    struct ssl_ctx_st *tls; /* see net/trust.h, shared; NULL: without */
+    const char *tls_name;   /* of whom its certificate must be; NULL: host */
+    const char *user;       /* NULL: "default" */
+    const char *password;   /* NULL: no AUTH */
     int db;
     uint64_t connect_ms; /* 0: REDIS_CONNECT_MS */
     /* For subscriptions, else NULL. Then everything the server sends comes
@@ -51,10 +58,6 @@ void redis_close(struct redis *r);
 /* The same at the end of the turn, when calls under way were told -ECANCELED.
  */
 void redis_end(struct redis *r);
-
-/* Append the head of a command of that many words, then each word. */
-void redis_put_command(struct buf *out, size_t words);
-void redis_put_word(struct buf *out, const char *word, size_t len);
 
 /* err 0: replies[0 … count-1], borrowed; some may be REDIS_ERROR. Else -errno,
  * replies is NULL. */
