@@ -950,7 +950,7 @@ Websocket = {}
 ---@field timeout? number seconds for each receive; none: it waits for ever
 ---@field connect_timeout? number seconds until it is open; 10
 ---@field max_message? integer bytes of a message from the server; 8 MiB
----@field max_queue? integer bytes that wait to be sent; 16 MiB
+---@field max_queue? integer bytes that wait to be sent, 64 more for each message; 16 MiB
 ---@field ping_interval? number seconds, 0: none; 30
 ---@field idle_timeout? number seconds without a sign of life, 0: never; 90
 ---@field ca_file? string PEM file of the authorities to trust

@@ -164,11 +164,11 @@ describe("gwrun.websocket", function()
     ]])
   end)
 
-  test("sends no more than max_queue", function()
+  test("sends no more than max_queue, in which each message counts 64 bytes more", function()
     assert.same({ true, "enobufs", "websocket: " .. server.url .. "/silent: the server reads too slowly" }, { bed:run [[
-      local ws = talk("/silent", { max_queue = 100 })
-      local ok = ws:send(("x"):rep(100))
-      local _, message, code = ws:send "y"
+      local ws = talk("/silent", { max_queue = 200 })
+      local ok = ws:send(("x"):rep(200 - 64))
+      local _, message, code = ws:send ""
       return ok, code, message
     ]] })
   end)

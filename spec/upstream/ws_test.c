@@ -465,11 +465,11 @@ static void sends_no_more_than_the_queue_takes(void **state)
     static char large[50000];
     char text[10];
 
-    request.queue_max = 120000;
+    request.queue_max = 2 * (sizeof(large) + WS_OVERHEAD) + 4 + WS_OVERHEAD - 1;
     open_ws();
     assert_int_equal(ws_send(ws, large, sizeof(large), true), 0);
     assert_int_equal(ws_send(ws, large, sizeof(large), true), 0);
-    assert_int_equal(ws_send(ws, large, sizeof(large), true), -ENOBUFS);
+    assert_int_equal(ws_send(ws, "more", 4, true), -ENOBUFS);
     testloop_until(&t, heard_bytes(2 * (sizeof(large) + 8)));
     buf_clear(&heard);
     testloop_turns(&t, 3);
@@ -484,7 +484,7 @@ static void sends_in_order_to_a_slow_reader(void **state)
     static uint8_t data[60000];
     size_t frame = sizeof(data) + 8;
 
-    request.queue_max = 100 * sizeof(data);
+    request.queue_max = 100 * (sizeof(data) + WS_OVERHEAD);
     open_ws();
     for (int i = 0; i < 100; i++) {
         memset(data, i, sizeof(data));

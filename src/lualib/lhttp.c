@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "lualib/lfields.h"
 #include "lualib/lvalue.h"
 #include "upstream/http.h"
 #include "worker/coro.h"
@@ -62,44 +63,6 @@ static int finish_request(lua_State *L, int status, lua_KContext ctx)
     return 4;
 }
 
-static const char *get_string(lua_State *L, const char *name, size_t *len)
-{
-    lua_getfield(L, 1, name); /* stays on the stack, and so alive */
-    return luaL_optlstring(L, -1, NULL, len);
-}
-
-static double get_number(lua_State *L, const char *name)
-{
-    double n;
-
-    lua_getfield(L, 1, name);
-    n = luaL_checknumber(L, -1);
-    lua_pop(L, 1);
-    return n;
-}
-
-/* The strings of options.headers; the memory stays on the stack. */
-static size_t get_headers(lua_State *L, const char *const **out)
-{
-    const char **list;
-    lua_Integer count;
-    int table;
-
-    lua_getfield(L, 1, "headers");
-    luaL_checktype(L, -1, LUA_TTABLE);
-    table = lua_gettop(L);
-    count = luaL_len(L, table);
-    luaL_argcheck(L, count <= LHTTP_HEADERS_MAX, 1, "too many headers");
-    luaL_checkstack(L, (int)count + 8, NULL);
-    list = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof(*list), 0);
-    for (lua_Integer i = 0; i < count; i++) {
-        lua_geti(L, table, i + 1);
-        list[i] = luaL_checkstring(L, -1);
-    }
-    *out = list;
-    return (size_t)count;
-}
-
 /* request{method, url, headers = {"Name: value", …}, body, timeout,
  * connect_timeout, max_size, max_redirects, ca_file} -> status, head, body, url
  * | nil, message, code. Its fields were checked by lua/gwrun/http.lua. Yields.
@@ -114,17 +77,17 @@ static int lhttp_request(lua_State *L)
 
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    request.method = get_string(L, "method", NULL);
-    request.url = get_string(L, "url", NULL);
+    request.method = lfields_string(L, "method", NULL);
+    request.url = lfields_string(L, "url", NULL);
     luaL_argcheck(L, request.method && request.url, 1, "method, url expected");
-    request.body = get_string(L, "body", &request.body_len);
-    request.ca_file = get_string(L, "ca_file", NULL);
-    request.timeout_ms = (uint64_t)(get_number(L, "timeout") * 1000 + 0.5);
-    request.connect_ms =
-        (uint64_t)(get_number(L, "connect_timeout") * 1000 + 0.5);
-    request.body_max = (size_t)get_number(L, "max_size");
-    request.redirects_max = (long)get_number(L, "max_redirects");
-    request.nheaders = get_headers(L, &request.headers);
+    request.body = lfields_string(L, "body", &request.body_len);
+    request.ca_file = lfields_string(L, "ca_file", NULL);
+    request.timeout_ms = lfields_ms(L, "timeout");
+    request.connect_ms = lfields_ms(L, "connect_timeout");
+    request.body_max = (size_t)lfields_number(L, "max_size");
+    request.redirects_max = (long)lfields_number(L, "max_redirects");
+    request.nheaders =
+        lfields_strings(L, "headers", LHTTP_HEADERS_MAX, &request.headers);
     co = coro_check(L);
     if (!lh->http)
         lh->http = http_new(turn_loop(vm_turn(vm_of(L))));

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lualib/lfields.h"
 #include "lualib/ltype.h"
 #include "lualib/lvalue.h"
 #include "net/handle.h"
@@ -123,77 +124,23 @@ static void on_state_close(struct vm_hook *hook)
 
 /* ---- opening ---- */
 
-static const char *get_string(lua_State *L, const char *name)
-{
-    lua_getfield(L, 1, name); /* stays on the stack, and so alive */
-    return luaL_optstring(L, -1, NULL);
-}
-
-static double get_number(lua_State *L, const char *name)
-{
-    double n;
-
-    lua_getfield(L, 1, name);
-    n = luaL_checknumber(L, -1);
-    lua_pop(L, 1);
-    return n;
-}
-
-static uint64_t get_ms(lua_State *L, const char *name)
-{
-    return (uint64_t)(get_number(L, name) * 1000 + 0.5);
-}
-
-static bool get_boolean(lua_State *L, const char *name)
-{
-    bool is;
-
-    lua_getfield(L, 1, name);
-    is = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return is;
-}
-
-/* The strings of options.headers; the memory stays on the stack. */
-static void get_headers(lua_State *L, struct wsdial_request *r)
-{
-    const char **list;
-    lua_Integer count;
-    int table;
-
-    lua_getfield(L, 1, "headers");
-    luaL_checktype(L, -1, LUA_TTABLE);
-    table = lua_gettop(L);
-    count = luaL_len(L, table);
-    if (count > LWEBSOCKET_HEADERS_MAX)
-        raised_error(
-            L, "websocket: more than %d headers", LWEBSOCKET_HEADERS_MAX);
-    luaL_checkstack(L, (int)count + 8, NULL);
-    list = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof(*list), 0);
-    for (lua_Integer i = 0; i < count; i++) {
-        lua_geti(L, table, i + 1);
-        list[i] = luaL_checkstring(L, -1);
-    }
-    r->headers = list;
-    r->nheaders = (size_t)count;
-}
-
 static void get_request(lua_State *L, struct wsdial_request *r)
 {
-    r->host = get_string(L, "host");
-    r->path = get_string(L, "path");
+    r->host = lfields_string(L, "host", NULL);
+    r->path = lfields_string(L, "path", NULL);
     luaL_argcheck(L, r->host && r->path, 1, "host, path expected");
-    r->protocols = get_string(L, "protocols");
-    r->ca_file = get_string(L, "ca_file");
-    r->port = (uint16_t)get_number(L, "port");
-    r->tls = get_boolean(L, "tls");
-    r->insecure = get_boolean(L, "insecure");
-    r->connect_ms = get_ms(L, "connect_timeout");
-    r->ping_ms = get_ms(L, "ping_interval");
-    r->idle_ms = get_ms(L, "idle_timeout");
-    r->message_max = (size_t)get_number(L, "max_message");
-    r->queue_max = (size_t)get_number(L, "max_queue");
-    get_headers(L, r);
+    r->protocols = lfields_string(L, "protocols", NULL);
+    r->ca_file = lfields_string(L, "ca_file", NULL);
+    r->port = (uint16_t)lfields_number(L, "port");
+    r->tls = lfields_flag(L, "tls");
+    r->insecure = lfields_flag(L, "insecure");
+    r->connect_ms = lfields_ms(L, "connect_timeout");
+    r->ping_ms = lfields_ms(L, "ping_interval");
+    r->idle_ms = lfields_ms(L, "idle_timeout");
+    r->message_max = (size_t)lfields_number(L, "max_message");
+    r->queue_max = (size_t)lfields_number(L, "max_queue");
+    r->nheaders =
+        lfields_strings(L, "headers", LWEBSOCKET_HEADERS_MAX, &r->headers);
 }
 
 static int fail_to_open(lua_State *L, int err)

@@ -248,7 +248,7 @@ int ws_send(struct ws *ws, const void *data, size_t len, bool binary)
 
     if (ws->state != WS_OPEN || !ws->wsi)
         return -ENOTCONN;
-    if (ws->queued + len > ws->queue_max)
+    if (ws->queued + WS_OVERHEAD + len > ws->queue_max)
         return -ENOBUFS;
     o = xmalloc(sizeof(*o) + LWS_PRE + len);
     list_init(&o->node);
@@ -257,7 +257,7 @@ int ws_send(struct ws *ws, const void *data, size_t len, bool binary)
     if (len > 0)
         memcpy(o->space + LWS_PRE, data, len);
     list_push_back(&ws->queue, &o->node);
-    ws->queued += len;
+    ws->queued += WS_OVERHEAD + len;
     lws_callback_on_writable(ws->wsi);
     return 0;
 }

@@ -19,6 +19,7 @@
 #define WS_WAITING_MAX                                              \
     (256 * 1024)           /* bytes not taken; then nothing is read \
                             */
+#define WS_OVERHEAD   64   /* bytes that a message to be sent counts besides */
 #define WS_REASON_MAX 123  /* bytes of a Close frame's text */
 #define WS_CLOSE_MS   5000 /* for the other side's Close frame */
 #define WS_LINGER_MS  1000 /* the same, once the owner is gone */

@@ -244,7 +244,7 @@ static int write_one(struct ws *ws, struct lws *wsi, struct outgoing *o)
         o->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
 
     list_remove(&o->node);
-    ws->writing = o->len;
+    ws->writing = WS_OVERHEAD + o->len;
     free(o);
     return n < 0 ? -1 : 0;
 }
