@@ -724,7 +724,7 @@ function Timer.cron(expression, fn, args) end
 
 ---Functions that run side by side, and gwrun's modules by name: gwrun.redis,
 ---gwrun.http, gwrun.websocket, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json,
----gwrun.log, gwrun.routes.
+---gwrun.log, gwrun.routes, gwrun.metrics.
 ---@class gwrun
 ---@field redis Redis
 ---@field http Http
@@ -733,6 +733,7 @@ function Timer.cron(expression, fn, args) end
 ---@field crypto gwrun.crypto
 ---@field jwt gwrun.jwt
 ---@field routes gwrun.routes
+---@field metrics gwrun.metrics
 ---@field json gwrun.json
 ---@field log Log
 gwrun = {}
@@ -1031,6 +1032,27 @@ function Websocket.feed(url, options) end
 ---@field incr fun(key: string, by?: integer, seconds?: number): integer?, string?, string?
 ---@field expire fun(key: string, seconds?: number): boolean?, string?, string?
 ---@field delete fun(key: string): boolean?, string?, string?
+
+---require "gwrun.metrics": numbers of a script's own, which /metrics tells beside
+---gwrun's. See docs/monitoring.md. A function called again with the same name returns
+---the same metric. Values go on over reloads and over the restart of a process.
+---@class gwrun.metrics
+---@field counter fun(name: string, help: string, options?: { labels: string[] }): metrics_counter
+---@field gauge fun(name: string, help: string, options?: { labels: string[] }): metrics_gauge
+---@field histogram fun(name: string, help: string, options?: { labels: string[] }): metrics_histogram
+
+---@class metrics_counter
+---@field add fun(self, n?: number, labels?: table<string, string|number|boolean>): boolean?, string?, string? n is 1 if it is not given
+---@field get fun(self, labels?: table<string, string|number|boolean>): number?, string?, string?
+
+---@class metrics_gauge
+---@field set fun(self, value: number, labels?: table<string, string|number|boolean>): boolean?, string?, string?
+---@field add fun(self, n?: number, labels?: table<string, string|number|boolean>): boolean?, string?, string?
+---@field get fun(self, labels?: table<string, string|number|boolean>): number?, string?, string?
+
+---@class metrics_histogram
+---@field observe fun(self, seconds: number, labels?: table<string, string|number|boolean>): boolean?, string?, string?
+---@field get fun(self, labels?: table<string, string|number|boolean>): number?, string?, string? the sum of all
 
 ---require "gwrun.jwt"
 ---@class gwrun.jwt

@@ -9,6 +9,7 @@
 #include "admin/exposition.h"
 #include "admin/guard.h"
 #include "admin/overview.h"
+#include "admin/scriptmetrics.h"
 #include "clients/exchange.h"
 #include "clients/port.h"
 #include "net/clock.h"
@@ -99,6 +100,7 @@ static void answer_metrics(
 
     look(a, &s);
     exposition_put(&text, &s);
+    scriptmetrics_put(&text, &s);
     put_answer(out, 200, EXPOSITION_TYPE, text.data, text.len);
     buf_fini(&text);
     snapshot_fini(&s);

@@ -3,15 +3,13 @@
  * "_total" behind what is counted. A gauge is told of processes that run; what
  * was counted stays. Labels say which process it is and nothing that there can
  * be any number of. */
-#include "admin/exposition.h"
+#include "admin/exposition_impl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "util/histogram.h"
-
-#define NAME_SIZE 128 /* bytes of a metric's name, with the NUL */
 
 static void put_escaped(struct buf *out, const char *text, bool in_label)
 {
@@ -25,7 +23,7 @@ static void put_escaped(struct buf *out, const char *text, bool in_label)
     }
 }
 
-static void put_family(
+void exposition_family(
     struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_printf(out, "# HELP %s ", name);
@@ -45,19 +43,29 @@ static void put_row_family(struct buf *out, const char *name, const char *type,
         strcmp(row->help + len - strlen(unit), unit) == 0)
         len -= strlen(unit);
     snprintf(help, sizeof(help), "%.*s", (int)len, row->help);
-    put_family(out, name, type, help);
+    exposition_family(out, name, type, help);
 }
 
-/* Up to the value; le: of a bucket, or NULL. */
-static void put_series(struct buf *out, const char *name, const char *suffix,
-    const struct admin_process *p, const char *le)
+void exposition_series(struct buf *out, const char *name, const char *suffix,
+    const struct admin_process *p, const char *labels, const char *le)
 {
     buf_printf(out, "%s%s{role=\"%s\",name=\"", name, suffix, p->role);
     put_escaped(out, p->name, true);
     buf_printf(out, "\",slot=\"%u\"", p->slot);
+    if (*labels)
+        buf_printf(out, ",%s", labels);
     if (le)
         buf_printf(out, ",le=\"%s\"", le);
     buf_append_str(out, "} ");
+}
+
+void exposition_bound(char out[EXPOSITION_LE_SIZE], size_t i)
+{
+    if (i < HISTOGRAM_BOUNDS)
+        snprintf(
+            out, EXPOSITION_LE_SIZE, "%g", (double)histogram_bounds[i] / 1e9);
+    else
+        snprintf(out, EXPOSITION_LE_SIZE, "+Inf");
 }
 
 /* A number, of milliseconds as seconds. */
@@ -71,8 +79,8 @@ static void put_value(struct buf *out, uint64_t value, const char *unit)
 }
 
 /* "gwrun_gateway_bytes_in_total" */
-static void name_metric(
-    char out[NAME_SIZE], const char *prefix, const struct counter *row)
+static void name_metric(char out[EXPOSITION_NAME_SIZE], const char *prefix,
+    const struct counter *row)
 {
     size_t len = strlen(row->name);
     const char *unit = "";
@@ -86,8 +94,8 @@ static void name_metric(
     } else if (strcmp(row->unit, "bytes") == 0 && !strstr(row->name, "bytes")) {
         unit = "_bytes";
     }
-    snprintf(out, NAME_SIZE, "gwrun_%s_%.*s%s%s", prefix, (int)len, row->name,
-        unit, row->kind == COUNTERS_COUNTER ? "_total" : "");
+    snprintf(out, EXPOSITION_NAME_SIZE, "gwrun_%s_%.*s%s%s", prefix, (int)len,
+        row->name, unit, row->kind == COUNTERS_COUNTER ? "_total" : "");
 }
 
 static void put_histogram(struct buf *out, const char *name,
@@ -97,18 +105,17 @@ static void put_histogram(struct buf *out, const char *name,
     uint64_t sum = numbers[HISTOGRAM_BOUNDS + 1];
 
     for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
-        char le[32] = "+Inf";
+        char le[EXPOSITION_LE_SIZE];
 
         count += numbers[i];
-        if (i < HISTOGRAM_BOUNDS)
-            snprintf(le, sizeof(le), "%g", (double)histogram_bounds[i] / 1e9);
-        put_series(out, name, "_bucket", p, le);
+        exposition_bound(le, i);
+        exposition_series(out, name, "_bucket", p, "", le);
         buf_printf(out, "%" PRIu64 "\n", count);
     }
-    put_series(out, name, "_sum", p, NULL);
+    exposition_series(out, name, "_sum", p, "", NULL);
     buf_printf(
         out, "%" PRIu64 ".%09" PRIu64 "\n", sum / 1000000000, sum % 1000000000);
-    put_series(out, name, "_count", p, NULL);
+    exposition_series(out, name, "_count", p, "", NULL);
     buf_printf(out, "%" PRIu64 "\n", count);
 }
 
@@ -135,7 +142,7 @@ static void put_row(struct buf *out, const struct snapshot *s,
 {
     static const char *const types[] = {"gauge", "counter", "histogram"};
     const struct counter *row = f->row;
-    char name[NAME_SIZE];
+    char name[EXPOSITION_NAME_SIZE];
 
     name_metric(name, prefix, row);
     put_row_family(out, name, types[row->kind], row);
@@ -151,7 +158,7 @@ static void put_row(struct buf *out, const struct snapshot *s,
             put_histogram(out, name, what, p->numbers + at);
             continue;
         }
-        put_series(out, name, "", what, NULL);
+        exposition_series(out, name, "", what, "", NULL);
         put_value(out, p->numbers[at], row->unit);
     }
 }
@@ -188,41 +195,43 @@ static void put_up(struct buf *out, const struct snapshot *s)
     static const char restarts[] = "gwrun_process_restarts_total";
     static const char uptime[] = "gwrun_process_uptime_seconds";
 
-    put_family(out, up, "gauge", "whether it is ready and answers its master");
+    exposition_family(
+        out, up, "gauge", "whether it is ready and answers its master");
     for (size_t i = 0; i < s->nprocesses; i++) {
         const struct page_child *c = &s->processes[i].child;
 
-        put_series(out, up, "", s->processes[i].what, NULL);
+        exposition_series(out, up, "", s->processes[i].what, "", NULL);
         put_value(out, c->answers && strcmp(c->state, "ready") == 0, "");
     }
-    put_family(
+    exposition_family(
         out, restarts, "counter", "processes that took the place of another");
     for (size_t i = 0; i < s->nprocesses; i++) {
-        put_series(out, restarts, "", s->processes[i].what, NULL);
+        exposition_series(out, restarts, "", s->processes[i].what, "", NULL);
         put_value(out, s->processes[i].child.restarts, "");
     }
-    put_family(out, uptime, "gauge", "how long it has run");
+    exposition_family(out, uptime, "gauge", "how long it has run");
     for (size_t i = 0; i < s->nprocesses; i++) {
         const struct page_child *c = &s->processes[i].child;
 
         if (!c->runs)
             continue;
-        put_series(out, uptime, "", s->processes[i].what, NULL);
+        exposition_series(out, uptime, "", s->processes[i].what, "", NULL);
         put_value(out, snapshot_age(s, c->began), "milliseconds");
     }
 }
 
 static void put_system(struct buf *out, const struct snapshot *s)
 {
-    put_family(out, "gwrun_info", "gauge", "1, with the version that runs");
+    exposition_family(
+        out, "gwrun_info", "gauge", "1, with the version that runs");
     buf_printf(out, "gwrun_info{version=\"%s\"} 1\n", GWRUN_VERSION);
-    put_family(
+    exposition_family(
         out, "gwrun_stopping", "gauge", "whether the system is stopping");
     buf_printf(out, "gwrun_stopping %d\n", s->system.stopping);
-    put_family(out, "gwrun_script_generation", "gauge",
+    exposition_family(out, "gwrun_script_generation", "gauge",
         "generation of the script: how often it was loaded");
     buf_printf(out, "gwrun_script_generation %u\n", s->system.generation);
-    put_family(
+    exposition_family(
         out, "gwrun_uptime_seconds", "gauge", "how long the master has run");
     buf_append_str(out, "gwrun_uptime_seconds ");
     put_value(out, s->system.pid ? snapshot_age(s, s->system.began) : 0,

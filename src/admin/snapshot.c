@@ -18,11 +18,12 @@ void snapshot_take(
     out->processes = xcalloc(count, sizeof(*out->processes));
     for (size_t i = 0; i < count; i++) {
         struct snapshot_process *p = &out->processes[i];
-        const struct page *page = pages_at(system->pages, i);
+        struct page *page = pages_at(system->pages, i);
 
         p->what = &system->processes[i];
         page_read_child(page, &p->child);
         page_read(page, p->numbers);
+        p->series = page_series(page);
     }
 }
 

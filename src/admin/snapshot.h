@@ -6,11 +6,13 @@
 #define GW_ADMIN_SNAPSHOT_H
 
 #include "admin/admin_conf.h"
+#include "proc/series.h"
 
 struct snapshot_process {
     const struct admin_process *what; /* borrowed */
     struct page_child child;
     uint64_t numbers[PAGES_NUMBERS];
+    const struct series *series; /* borrowed; goes on changing */
 };
 
 struct snapshot {

@@ -36,6 +36,7 @@ struct child_process {
     struct role *role;     /* owned; NULL when it could not start */
     struct shared *shared; /* owned; of a worker or program, or NULL */
     struct pages *pages;   /* owned; where there is an operators' port */
+    struct page *page;     /* borrowed of them; NULL: there is none */
     struct worker_neighbour *neighbours; /* owned; of those, or NULL */
     char claims[CLAIMS_PREFIX_SIZE];     /* of gateways and workers */
     char *book_folder;                   /* owned; or NULL */
@@ -325,7 +326,8 @@ static void open_worker_memory(struct child_process *p, unsigned slot)
     w->conf.neighbours = p->neighbours = plan_neighbours(&p->config);
     p->shared = w->conf.shared = shared_open(PLAN_FD_SHARED);
     w->conf.sources_fd = PLAN_FD_SOURCES;
-    w->conf.measures = p->pages != NULL;
+    w->conf.measures = p->page != NULL;
+    w->conf.series = p->page ? page_series(p->page) : NULL;
 }
 
 /* Where gateways of this machine keep their books, and its workers ask. */
@@ -350,19 +352,24 @@ static void open_program_memory(struct child_process *p, unsigned slot)
 
         conf->neighbours = p->neighbours = plan_neighbours(&p->config);
         p->shared = conf->shared = shared_open(PLAN_FD_SHARED);
+        conf->series = p->page ? page_series(p->page) : NULL;
     }
 }
 
-static void share_numbers(
-    struct child_process *p, const char *role, unsigned slot)
+/* Where there is an operators' port. */
+static void open_pages(struct child_process *p, const char *role, unsigned slot)
 {
-    struct page *page =
-        p->pages ? plan_page(&p->config, p->pages, role, slot) : NULL;
+    p->pages = p->config.pages = pages_open(PLAN_FD_PAGES);
+    if (p->pages)
+        p->page = plan_page(&p->config, p->pages, role, slot);
+}
 
-    if (!page)
+static void share_numbers(struct child_process *p)
+{
+    if (!p->page)
         return;
     role_measure(p->role, p->turn);
-    role_share(p->role, page);
+    role_share(p->role, p->page);
 }
 
 static void serve(
@@ -385,7 +392,7 @@ static void serve(
     if (!message)
         find_books(p);
     if (!message && p->config.admin.listen)
-        p->pages = p->config.pages = pages_open(PLAN_FD_PAGES);
+        open_pages(p, role, slot);
     if (!message && strcmp(role, "worker") == 0)
         open_worker_memory(p, slot);
     if (!message && strcmp(role, "program") == 0)
@@ -393,7 +400,7 @@ static void serve(
     if (!message)
         role_new(&p->role, &p->loop, &place, &p->config, &events, p, err);
     if (p->role) {
-        share_numbers(p, role, slot);
+        share_numbers(p);
         uv_run(&p->loop, UV_RUN_DEFAULT);
         role_tell(p->role);
         turn_measure(p->turn, NULL);

@@ -17,6 +17,7 @@
 #include "lualib/ljson.h"
 #include "lualib/llimit.h"
 #include "lualib/llog.h"
+#include "lualib/lmetrics.h"
 #include "lualib/lmysql.h"
 #include "lualib/lredis.h"
 #include "lualib/lrequest.h"
@@ -251,12 +252,20 @@ static void open_lazy(lua_State *L, const struct lazy *m)
     set_loaded(L, name);
 }
 
-/* A module that is read when it is required; its upvalue is what modules share.
- */
+/* Modules that are read when they are required; their upvalue is what modules
+ * share. */
 static int load_jwt(lua_State *L)
 {
     lua_pushvalue(L, lua_upvalueindex(1));
     run_file(L, "gwrun/jwt.lua", 1, 1);
+    return 1;
+}
+
+static int load_metrics(lua_State *L)
+{
+    lmetrics_push(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    run_file(L, "gwrun/metrics.lua", 2, 1);
     return 1;
 }
 
@@ -285,8 +294,11 @@ static void open_lazy_modules(lua_State *L)
         open_lazy(L, &lazy_modules[i]);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_insert(L, -2);
+    lua_pushvalue(L, -1);
     lua_pushcclosure(L, load_jwt, 1);
-    lua_setfield(L, -2, "gwrun.jwt");
+    lua_setfield(L, -3, "gwrun.jwt");
+    lua_pushcclosure(L, load_metrics, 1);
+    lua_setfield(L, -2, "gwrun.metrics");
     lua_pop(L, 1);
 }
 

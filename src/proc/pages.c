@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proc/series.h"
 #include "util/alloc.h"
 
 #define MAGIC      0x47575041u /* "GWPA" */
@@ -27,6 +28,7 @@ struct page {
     _Atomic uint32_t numbers_version, child_version;
     struct numbers numbers[2];
     struct page_child child[2];
+    struct series series;
 };
 
 struct area {
@@ -141,6 +143,11 @@ void page_read(const struct page *page, uint64_t numbers[PAGES_NUMBERS])
 {
     hear(
         &page->numbers_version, page->numbers, numbers, sizeof(struct numbers));
+}
+
+struct series *page_series(struct page *page)
+{
+    return &page->series;
 }
 
 void page_write_child(struct page *page, const struct page_child *child)

@@ -19,7 +19,8 @@
 #define PAGES_TEXT_MAX 256 /* bytes, with the NUL; more is cut */
 
 struct pages; /* all of them, mapped */
-struct page;  /* one process's, in struct pages */
+struct series;
+struct page; /* one process's, in struct pages */
 
 /* Pages for so many processes: a descriptor to hand down, or -errno. */
 int pages_create(size_t count);
@@ -35,6 +36,9 @@ struct page *pages_at(const struct pages *p, size_t index); /* < count */
 void page_write(struct page *page, const uint64_t *numbers, size_t count);
 /* What was written last; zeros before the first time. */
 void page_read(const struct page *page, uint64_t numbers[PAGES_NUMBERS]);
+
+/* What its script counts: it writes, all read. */
+struct series *page_series(struct page *page);
 
 /* What the master knows of a process. */
 struct page_child {

@@ -114,14 +114,34 @@ static void on_look(void *arg)
     pages_write_system(w->pages, &system);
 }
 
+static struct series *series_of(
+    const struct world *w, const char *kind, unsigned slot)
+{
+    return page_series(plan_page(&w->config, w->pages, kind, slot));
+}
+
+/* Those that begin from now on. */
+static void share_pages(struct world *w)
+{
+    for (unsigned i = 0; i < w->nworkers; i++) {
+        unsigned index;
+        struct config_workers *of = plan_workers(&w->config, i, &index);
+
+        of->conf.measures = true;
+        of->conf.series = series_of(w, "worker", i);
+    }
+    for (unsigned i = 0; i < w->config.nprograms; i++)
+        w->config.programs[i].conf.series = series_of(w, "program", i);
+}
+
 int world_open_admin(struct world *w, int fd, int pages_fd, char err[256])
 {
     static const struct role_events events = {.on_look = on_look};
     const struct role_slot slot = {.kind = "admin", .fds = {fd, -1, -1, -1}};
 
     w->pages = w->config.pages = pages_open(pages_fd);
-    for (size_t i = 0; i < w->config.nworkers; i++)
-        w->config.workers[i].conf.measures = true;
+    if (w->pages)
+        share_pages(w);
     return role_new(&w->admin, &w->loop, &slot, &w->config, &events, w, err);
 }
 

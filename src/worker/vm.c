@@ -57,6 +57,11 @@ struct shared *vm_shared(const struct vm *vm)
     return vm->env.conf->shared;
 }
 
+struct series *vm_series(const struct vm *vm)
+{
+    return vm->env.conf->series;
+}
+
 size_t vm_shared_keys(const struct vm *vm)
 {
     return vm->env.conf->shared_keys;

@@ -22,6 +22,7 @@
                                 */
 #define WORKER_DRAIN_TIME 30.0 /* seconds an old script may finish in */
 
+struct series;
 struct shared;
 
 /* A gateway that the same master starts. */
@@ -63,7 +64,8 @@ struct worker_conf {
     bool supervised;
     const char *lua_dir; /* folder of the Lua files shipped with gwrun */
     int sources_fd;      /* memory that keeps the script (sources.h); 0: none */
-    bool measures;       /* how long events take */
+    struct series *series; /* proc/series.h; NULL: each state has its own */
+    bool measures;         /* how long events take */
     struct shared *shared; /* proc/shared.h; NULL: each state has its own */
     size_t shared_keys;    /* room in it */
     /* Open gwrun's libraries in a new state (lualib/linit.h); runs protected,
