@@ -9,8 +9,8 @@ local script = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "Websocket
 
 files["examples/*/spec"] = { std = "lua54+busted" }
 files["examples"] = { read_globals = script, globals = { "Events", "_SESSION" } }
-files["lua/new/scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
-files["lua/new/spec"] = { std = "lua54+busted" }
+files["lua/new*/scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
+files["lua/new*/spec"] = { std = "lua54+busted" }
 files["scripts"] = { read_globals = script, globals = { "Events", "_SESSION" } }
 files["lua/gwrun"] = { globals = { "Timer" }, read_globals = { "Log" } }
 files["lua/prelude.lua"] = { globals = { "os", "io", "debug", "package", "Gateway" } }

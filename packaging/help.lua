@@ -24,13 +24,13 @@ end
 function M.options(text)
   local list = {}
   for line in text:gmatch "[^\n]*" do
-    local names, what = line:match "^  (%-[^ ].-)%s%s+(.*)$"
+    local names, what = (line .. "  "):match "^  (%-[^ ].-)%s%s+(.*)$"
     local more = line:match "^%s%s%s%s%s%s+(.*)$"
     if names then
       list[#list + 1] = read_names(names)
-      list[#list].what = what
+      list[#list].what = what:match "^(.-)%s*$"
     elseif more and #list > 0 then
-      list[#list].what = list[#list].what .. " " .. more
+      list[#list].what = (list[#list].what .. " " .. more):match "^%s*(.*)$"
     end
   end
   return list

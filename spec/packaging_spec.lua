@@ -40,7 +40,7 @@ describe("packaging", function()
       list[name] = {}
       local text = run(testbed.program, name, "--help")
       for line in text:gmatch "\n  (%-[^\n]*)" do
-        for option in line:match "^(.-)%s%s":gmatch "%-%-?[%w-]+" do table.insert(list[name], option) end
+        for option in (line .. "  "):match "^(.-)%s%s":gmatch "%-%-?[%w-]+" do table.insert(list[name], option) end
       end
       for option in text:match "^[^\n]*":gmatch "%-%-?%l+" do table.insert(list[name], option) end
     end
@@ -86,6 +86,8 @@ describe("packaging", function()
     end
     assert.equal("\n", complete("-c", ""))
     assert.matches("%-%-live\n", complete("-c", "x.lua", "status", "--l"))
+    assert.equal("push\n", complete("new", "-t", "pu"))
+    assert.equal("chat\npush\ndevice\ngame\n", complete("new", "--template", ""))
   end)
 
   it("names every key of the configuration in gwrun.lua(5)", function()

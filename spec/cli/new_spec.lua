@@ -93,6 +93,40 @@ describe("gwrun new", function()
     end
   end)
 
+  for template, passes in pairs { chat = 3, push = 3, device = 4, game = 4 } do
+    it("has a template, " .. template .. ", that passes its own tests and checks", function()
+      local code, out = process.run({ testbed.program, "new", "--template", template, "my chat" }, { cwd = dir })
+      assert.equal(0, code, out)
+      assert.is_nil(lines_of("grep -r '@[A-Z_]*@' '" .. project .. "'"):match ".")
+      local made = out:match "made my chat:\n(.-)\n\n"
+      for path in ("\n" .. made):gmatch "\n  (%S+) " do
+        local stat = assert(uv.fs_stat(project .. "/" .. path))
+        local secret = path == "conf/secret" or path:find "%-keys?$"
+        assert.equal(secret and 384 or 0, secret and stat.mode & 511 or 0)
+        if secret then assert.equal("", lines_of("cd '" .. project .. "' && git init -q && git status --short " .. path)) end
+      end
+      code, out = run(testbed.program, "test")
+      assert.equal(0, code, out)
+      assert.matches(passes .. " successes / 0 failures", out, 1, true)
+      code, out = run(testbed.program, "check")
+      assert.equal(0, code, out)
+      assert.is_nil(out:find("warning", 1, true), out)
+      local warnings
+      code, warnings = process.run({ "luacheck", "-q", "." }, { cwd = project })
+      assert.equal(0, code, warnings)
+    end)
+  end
+
+  it("knows its templates, and no other", function()
+    local code, out = process.run({ testbed.program, "new", "-t", "shop", "my chat" }, { cwd = dir })
+    assert.equal(2, code)
+    assert.equal('gwrun: new: there is no template "shop"; gwrun new --help lists them\n', out)
+    assert.is_nil(uv.fs_stat(project))
+    local shown = select(2, process.run { testbed.program, "new", "--help" }):match "%-%-template (%S+)"
+    assert.equal("chat|push|device|game", shown)
+    assert.equal("new new-device new-game new-push\n", lines_of("cd lua && echo new*"))
+  end)
+
   it("points editors at what is installed", function()
     local build = testbed.program:match "^(.*)/gwrun$"
     local code, out = process.run { "make", "-o", "build", "O=" .. build, "DESTDIR=" .. dir .. "/installed", "install" }
@@ -149,6 +183,6 @@ describe("gwrun new", function()
     assert.equal(2, (process.run { testbed.program, "new", "-d", dir .. "/x" }))
     code, out = process.run { testbed.program, "new", "--help" }
     assert.equal(0, code)
-    assert.matches("usage: gwrun new DIR", out, 1, true)
+    assert.matches("usage: gwrun new [-t TEMPLATE] DIR", out, 1, true)
   end)
 end)

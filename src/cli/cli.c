@@ -152,13 +152,16 @@ static const struct option long_options[] = {
     {"group", required_argument, NULL, 'G'},
     {"ip", required_argument, NULL, 'I'},
     {"undo", no_argument, NULL, 'u'},
+    {"template", required_argument, NULL, 't'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
 static void set_option(struct cli_options *o, int letter)
 {
-    if (letter == 'e')
+    if (letter == 't')
+        o->template = optarg;
+    else if (letter == 'e')
         o->code = optarg;
     else if (letter == 'U')
         o->uid = optarg;
@@ -192,8 +195,8 @@ int cli_parse(struct cli_options *out, int argc, char **argv,
     opterr = 0;
     optind = 0; /* begin anew; GNU's way */
     while ((letter = getopt_long(argc, argv,
-                letters[0] == '+' ? "+c:de:gjqh" : "c:de:gjqh", long_options,
-                NULL)) != -1) {
+                letters[0] == '+' ? "+c:de:gjqt:h" : "c:de:gjqt:h",
+                long_options, NULL)) != -1) {
         if (letter == 'h') {
             fputs(help, stdout);
             return CLI_DONE;

@@ -56,6 +56,7 @@ struct cli_options {
     const char *uid, *group, *ip; /* U, G, I: --uid, --group, --ip; or NULL */
     bool undo;                    /* u: --undo */
     const char *code;             /* e: -e CODE; or NULL */
+    const char *template;         /* t: -t, --template NAME; or NULL */
     char **words;                 /* borrowed; those behind the options */
     int nwords;
 };

@@ -24,16 +24,43 @@
 #define LINE        "  %-22s %s\n"
 
 static const char help[] =
-    "usage: gwrun new DIR\n"
+    "usage: gwrun new [-t TEMPLATE] DIR\n"
     "\n"
     "Makes a project in DIR: configuration, script, its tests, a page, and what\n"
-    "editors and luacheck want to know. DIR may be there, if it is empty.\n";
+    "editors and luacheck want to know. DIR may be there, if it is empty.\n"
+    "\n"
+    "  -t, --template chat|push|device|game\n"
+    "                     what it begins as: people who talk (that is usual);\n"
+    "                     pages that listen and programs that push; devices and\n"
+    "                     their operators; matches of two players\n";
 
 /* What a project consists of, in lua/new/ and in the new folder. */
-static const struct {
+struct file {
     const char *path;
     const char *what; /* NULL: not worth a line */
-} files[] = {
+};
+
+/* Of a template, lua/new-NAME/ has what differs from lua/new/. */
+static const struct template
+{
+    const char *name;
+    struct file more[3];
+    struct file keys[3]; /* made at random, with what stands in front of them */
+}
+templates[] = {
+    {"chat", {{0}}, {{0}}},
+    {"push", {{"scripts/token.lua", "makes tokens for visitors"}},
+        {{"conf/token-key", ""}, {"conf/api-keys", "site "}}},
+    {"device",
+        {{"scripts/operators.lua", "what operators see and order"},
+            {"scripts/key.lua", "the key of a device"}},
+        {{"conf/device-key", ""}}},
+    {"game", {{"scripts/rules.lua", "the rules"}}, {{0}}},
+};
+
+#define TEMPLATES (sizeof(templates) / sizeof(templates[0]))
+
+static const struct file files[] = {
     {"conf/gwrun.lua", "what runs where"},
     {"scripts/events.lua", "what happens to clients"},
     {"spec/events_spec.lua", "the script's tests"},
@@ -124,11 +151,23 @@ static void fill_in(
     }
 }
 
-/* One file of the project; the current folder is its root. */
-static int make_file(
-    const char *lua_dir, const char *path, const struct words *words)
+/* Where a file of the project comes from; the caller frees it. */
+static char *find_file(
+    const char *lua_dir, const struct template *t, const char *path)
 {
-    char *from = xasprintf("%s/new/%s", lua_dir, path);
+    char *own = xasprintf("%s/new-%s/%s", lua_dir, t->name, path);
+
+    if (access(own, F_OK) == 0)
+        return own;
+    free(own);
+    return xasprintf("%s/new/%s", lua_dir, path);
+}
+
+/* One file of the project; the current folder is its root. */
+static int make_file(const char *lua_dir, const struct template *t,
+    const char *path, const struct words *words)
+{
+    char *from = find_file(lua_dir, t, path);
     char *copy = xstrdup(path);
     char *folder = dirname(copy);
     struct buf text = {0}, filled = {0};
@@ -188,25 +227,26 @@ static char *quote_json(const char *path)
     return quoted;
 }
 
-/* The key of the inner ports, which others who have an account on the machine
- * must not read. */
-static int make_secret(void)
+/* A key, which others who have an account on the machine must not read, behind
+ * the text before. */
+static int make_key(const char *path, const char *before)
 {
     uint8_t bytes[SECRET_LEN];
     struct buf text = {0};
     int status;
 
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-        return fail("make", SECRET_FILE);
+        return fail("make", path);
+    buf_append_str(&text, before);
     for (size_t i = 0; i < sizeof(bytes); i++)
         buf_printf(&text, "%02x", bytes[i]);
     buf_append_byte(&text, '\n');
-    status = write_file(SECRET_FILE, &text, 0600);
+    status = write_file(path, &text, 0600);
     buf_fini(&text);
     return status;
 }
 
-static int make_project(const char *lua_dir)
+static int make_project(const char *lua_dir, const struct template *t)
 {
     char *root = realpath(".", NULL);
     char *quoted = quote_json(lua_dir);
@@ -214,22 +254,30 @@ static int make_project(const char *lua_dir)
     int status = CLI_DONE;
 
     for (size_t i = 0; status == CLI_DONE && i < FILES; i++)
-        status = make_file(lua_dir, files[i].path, &words);
+        status = make_file(lua_dir, t, files[i].path, &words);
+    for (size_t i = 0; status == CLI_DONE && t->more[i].path; i++)
+        status = make_file(lua_dir, t, t->more[i].path, &words);
     if (status == CLI_DONE)
-        status = make_secret();
+        status = make_key(SECRET_FILE, ""); /* of the inner ports */
+    for (size_t i = 0; status == CLI_DONE && t->keys[i].path; i++)
+        status = make_key(t->keys[i].path, t->keys[i].what);
     free(quoted);
     free(root);
     return status;
 }
 
-static void print_made(const char *path)
+static void print_made(const char *path, const struct template *t)
 {
     printf("made %s:\n", path);
     for (size_t i = 0; i < FILES; i++) {
         if (files[i].what)
             printf(LINE, files[i].path, files[i].what);
     }
+    for (size_t i = 0; t->more[i].path; i++)
+        printf(LINE, t->more[i].path, t->more[i].what);
     printf(LINE, SECRET_FILE, "the key of the inner ports; not for others");
+    for (size_t i = 0; t->keys[i].path; i++)
+        printf(LINE, t->keys[i].path, "a key, see README.md; not for others");
     printf("\nNow:\n");
     if (strcmp(path, ".") != 0)
         printf(strchr(path, ' ') ? "  cd \"%s\"\n" : "  cd %s\n", path);
@@ -237,24 +285,42 @@ static void print_made(const char *path)
            "  gwrun test             runs spec/\n");
 }
 
+/* The template of that name (NULL: the first); NULL: there is none. */
+static const struct template *find_template(const char *name)
+{
+    for (size_t i = 0; i < TEMPLATES; i++) {
+        if (!name || strcmp(name, templates[i].name) == 0)
+            return &templates[i];
+    }
+    return NULL;
+}
+
 int cmd_new(int argc, char **argv)
 {
+    const struct template *t;
     struct cli_options o;
     struct config c;
-    int status = cli_parse(&o, argc, argv, "", 1, help);
+    int status = cli_parse(&o, argc, argv, "t", 1, help);
 
     if (status >= 0)
         return status;
-    if (optind == argc) {
+    t = find_template(o.template);
+    if (!t) {
+        cli_error("new: there is no template \"%.64s\"; gwrun new --help lists "
+                  "them",
+            o.template);
+        return CLI_WRONG;
+    }
+    if (o.nwords == 0) {
         cli_error("new: name a folder; gwrun new --help tells more");
         return CLI_WRONG;
     }
     config_default(&c);
-    status = enter(argv[optind]);
+    status = enter(o.words[0]);
     if (status == CLI_DONE)
-        status = make_project(c.program_conf.lua_dir);
+        status = make_project(c.program_conf.lua_dir, t);
     if (status == CLI_DONE)
-        print_made(argv[optind]);
+        print_made(o.words[0], t);
     config_free(&c);
     return status;
 }
