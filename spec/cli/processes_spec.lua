@@ -55,6 +55,13 @@ describe("processes", function()
     loop.poll("it to answer again", function() return find("worker", 1).answering end)
   end)
 
+  it("warn of a register that stays away", function()
+    table.insert(app.config.register_address, "127.0.0.1:1") -- nobody listens there
+    app:save_config()
+    app:up()
+    app:wait_log "warn dialer: cannot connect, trying on address=127.0.0.1:1 "
+  end)
+
   it("tell systemd when all of them are ready, and when they stop", function()
     local path = app.dir .. "/notify"
     local socket = require("socket.unix").dgram()

@@ -200,6 +200,30 @@ static void tries_on_when_a_name_is_not_known(void **state)
     assert_non_null(strstr(line, " err="));
 }
 
+static void leaves_others_time_to_start(void **state)
+{
+    struct fixture *f = *state;
+    char log[TEMPDIR_SIZE + 8], dir[TEMPDIR_SIZE], line[512] = "";
+    FILE *file;
+
+    tempdir_make(dir);
+    snprintf(log, sizeof(log), "%s/log", dir);
+    assert_int_equal(log_open(log), 0);
+    log_set_level(LOG_WARN);
+    dialer_start_together(3600000);
+    dial_name(f, "127.0.0.1");
+    testloop_until(&f->t, dialer_has_failed(f->dialer)); /* nobody listens */
+    file = fopen(log, "r");
+    assert_null(fgets(line, sizeof(line), file));
+    dialer_start_together(0);
+    dial_name(f, "127.0.0.1");
+    testloop_until(&f->t, dialer_has_failed(f->dialer));
+    clearerr(file);
+    assert_non_null(fgets(line, sizeof(line), file));
+    fclose(file);
+    assert_non_null(strstr(line, "cannot connect, trying on address="));
+}
+
 static void may_be_closed_while_a_name_is_looked_up(void **state)
 {
     struct fixture *f = *state;
@@ -264,6 +288,7 @@ int main(void)
         TEST(may_be_closed_between_tries),
         TEST(looks_a_name_up_at_each_try),
         TEST(tries_on_when_a_name_is_not_known),
+        TEST(leaves_others_time_to_start),
         TEST(may_be_closed_while_a_name_is_looked_up),
         TEST(takes_the_unix_socket_first_and_the_address_without),
         TEST(refuses_what_is_no_address),

@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "master/master.h"
 #include "net/clock.h"
+#include "net/dialer.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
 #include "proc/shared.h"
@@ -27,6 +28,8 @@
 
 #define LAST_RESORT 2   /* seconds after stop_timeout: SIGALRM */
 #define STOP_SHARE  0.4 /* of stop_timeout, for one role after the other */
+/* What a start takes: a register that is not there yet is no warning. */
+#define START_TOGETHER_MS 1000
 
 struct child_process {
     uv_loop_t loop;
@@ -454,6 +457,7 @@ int cmd_child(int argc, char **argv)
     if (strcmp(argv[optind], "worker") == 0 ||
         strcmp(argv[optind], "program") == 0)
         daemon_prefer_as_victim(); /* clients and events outlive it */
+    dialer_start_together(START_TOGETHER_MS);
     clock_loop_init(&p.loop);
     p.turn = turn_new(&p.loop);
     uv_signal_init(&p.loop, &p.terminate);

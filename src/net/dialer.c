@@ -31,8 +31,16 @@ struct dialer {
     uint64_t wait_ms;      /* longest next wait */
     uint64_t limit_ms;     /* of wait_ms */
     uint64_t connected_at; /* ms, clock_now; the last success */
-    bool complained;       /* since the last success */
+    bool failed;           /* since the last success … */
+    bool complained;       /* … and the log says so */
 };
+
+static uint64_t quiet_until; /* ns, uv_hrtime(); 0: never was */
+
+void dialer_start_together(uint64_t ms)
+{
+    quiet_until = ms ? uv_hrtime() + ms * UINT64_C(1000000) : 0;
+}
 
 static void on_wait_over(uv_timer_t *timer);
 
@@ -55,10 +63,12 @@ static void wait_and_try(struct dialer *d)
 
 static void fail(struct dialer *d, int err)
 {
-    if (!d->complained)
+    if (!d->complained && (!quiet_until || uv_hrtime() >= quiet_until)) {
         log_warn("cannot connect, trying on address=%s err=%s", d->address,
             uv_strerror(err));
-    d->complained = true;
+        d->complained = true;
+    }
+    d->failed = true;
     wait_and_try(d);
 }
 
@@ -82,7 +92,7 @@ static void on_tried(int err, int fd, void *arg)
         return;
     }
     log_detour(d);
-    d->complained = false;
+    d->failed = d->complained = false;
     d->connected_at = clock_now(d->timer.loop);
     d->connect_cb(d, fd, d->arg);
 }
@@ -149,7 +159,7 @@ void dialer_prefer(struct dialer *d, const char *path)
 
 bool dialer_has_failed(const struct dialer *d)
 {
-    return d->complained;
+    return d->failed;
 }
 
 void dialer_limit_wait(struct dialer *d, uint64_t ms)

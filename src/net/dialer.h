@@ -47,4 +47,9 @@ void dialer_retry(struct dialer *d);
  * the loop alive until the resolver gives up. */
 void dialer_close(struct dialer *d);
 
+/* This process and those whom it dials begin at the same time: who cannot be
+ * reached in the next ms is not in the log yet. 0: all are at once, as at
+ * first. */
+void dialer_start_together(uint64_t ms);
+
 #endif /* GW_NET_DIALER_H */
