@@ -5,7 +5,7 @@ codes = true
 exclude_files = { "lua/meta", "spec/node_modules", "build*" }
 
 -- What gwrun gives to scripts.
-local script = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "Websocket", "gwrun", "_SERVER" }
+local script = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "Socket", "Websocket", "gwrun", "_SERVER" }
 
 files["examples/*/spec"] = { std = "lua54+busted" }
 files["examples"] = { read_globals = script, globals = { "Events", "_SESSION" } }

@@ -4,7 +4,8 @@
 -- Run by cli/misspelt.c in the state of a script that was loaded.
 local script, handler, callbacks, similar, warn = ...
 
-local tables = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "Websocket", "gwrun" }
+local tables = { "Gateway", "Timer", "Log", "Mysql", "Redis", "Http", "Socket", "Websocket",
+  "gwrun" }
 local warnings_max = 20
 local warnings = 0
 

@@ -11,6 +11,7 @@ local protocols = require "gwrun.testing_protocols"
 
 local M = {
   redis = require "gwrun.testing_redis", websocket = require "gwrun.testing_websocket",
+  socket = require "gwrun.testing_socket",
   sleep = fakes.sleep,
 }
 
@@ -136,7 +137,7 @@ local known = {
   script = "string", text = "string", gateways = true, workers = true, config = "table",
   programs = "table",
   time = "number", errors = "string", mysql = "function", redis = true, http = "function",
-  websocket = "table",
+  websocket = "table", socket = "table",
 }
 
 local function check_script(where, has)

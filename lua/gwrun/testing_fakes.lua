@@ -1,5 +1,5 @@
--- The test's side of Mysql, Redis, Http and Websocket, for gwrun.testing: what a script
--- asks for goes to the functions that the test gives. Each runs in a coroutine
+-- The test's side of Mysql, Redis, Http, Socket and Websocket, for gwrun.testing: what
+-- a script asks for goes to the functions that the test gives. Each runs in a coroutine
 -- of its own and may wait on the app's clock.
 local M = {}
 
@@ -11,6 +11,7 @@ local names = {
   mysql = 'mysql = function(sql, params) return rows end',
   redis = 'redis = testing.redis()',
   websocket = 'websocket = testing.websocket()',
+  socket = 'socket = testing.socket()',
   http = 'http = function(request) return { status = 200, body = "" } end',
 }
 
@@ -285,7 +286,36 @@ local function close_websocket(app, _, question)
   app.fakes.websocket:_close(question[2], question[3], question[4])
 end
 
+-- ---- sockets ----
+
+local function open_socket(app, job, question)
+  local function answer(...) finish(app, job, true, ...) end
+  app.fakes.socket:_open(question[3], question[4], answer)
+end
+
+local function read_socket(app, job, question)
+  local function answer(waiting, ...) finish(app, waiting, ...) end
+  app.fakes.socket:_read(question[3], question[4], job, answer)
+  job.waits_for_ever = true -- or until its timeout
+  if not job.done then coroutine.yield(1e15) end
+end
+
+local function start_tls(app, job, question)
+  app.fakes.socket:_start_tls(question[3], function(...) finish(app, job, true, ...) end)
+end
+
+local function write_socket(app, _, question)
+  app.fakes.socket:_write(question[2], question[3])
+end
+
+local function close_socket(app, _, question) app.fakes.socket:_close(question[2]) end
+
 local kinds = {
+  socket_open = { "socket", open_socket },
+  socket_read = { "socket", read_socket },
+  socket_tls = { "socket", start_tls },
+  socket_write = { "socket", write_socket },
+  socket_close = { "socket", close_socket },
   websocket_open = { "websocket", open_websocket },
   websocket_receive = { "websocket", receive_websocket },
   websocket_send = { "websocket", send_websocket },
@@ -319,7 +349,7 @@ function M.install(app, options)
   app.jobs = {}
   app.fakes = {
     mysql = options.mysql, redis = options.redis, http = options.http,
-    websocket = options.websocket,
+    websocket = options.websocket, socket = options.socket,
   }
   app.mysql, app.redis, app.http = { queries = {} }, { commands = {} }, { requests = {} }
 end

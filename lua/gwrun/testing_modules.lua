@@ -8,7 +8,7 @@ local lua_dir = ...
 -- Modules that are built on a core, as lualib/linit.c loads them, and those that
 -- fill a table which is there before.
 local needs_core = { async = true, crypto = true }
-local fills = { http = true, mysql = true, redis = true, websocket = true }
+local fills = { http = true, mysql = true, redis = true, socket = true, websocket = true }
 
 local function refuse(module)
   return function()

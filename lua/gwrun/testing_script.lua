@@ -1,6 +1,6 @@
 -- What a script finds in gwrun test instead of the world: the test's clock, and
--- fakes in the place of the cores of Mysql, Redis, Http and Websocket. Its Lua halves
--- (query builder, transactions, JSON) are the real ones.
+-- fakes in the place of the cores of Mysql, Redis, Http, Socket and Websocket. Its
+-- Lua halves (query builder, transactions, JSON) are the real ones.
 --
 -- Loaded by cli/lscript.c with the core, in each worker's state before anything
 -- else.
@@ -184,6 +184,42 @@ function M.websocket.close(conn, code, reason)
 end
 
 function M.websocket.closed(conn) return conn.number, conn.reason end
+
+-- Socket.
+
+M.socket = {}
+
+function M.socket.open(request)
+  local conn = {}
+  conn.id = ("%p"):format(conn) -- no other worker has it
+  local ok, message, code = core.ask("socket_open", request.connect_timeout, conn.id, request)
+  if not ok then return nil, message, code end
+  return conn
+end
+
+function M.socket.start_tls(request, conn)
+  if conn.closed then return nil, "the connection is closed", "enotconn" end
+  local ok, message, code = core.ask("socket_tls", request.connect_timeout, conn.id)
+  if not ok then return nil, message, code end
+  return conn
+end
+
+function M.socket.read(conn, delimiter, count, any, line, seconds)
+  if conn.closed then return nil, "the connection is closed", "enotconn" end
+  local wish = { delimiter = delimiter, count = count, any = any, line = line }
+  return core.ask("socket_read", seconds or math.huge, conn.id, wish)
+end
+
+function M.socket.write(conn, data)
+  if conn.closed then return nil, "the connection is closed", "enotconn" end
+  core.post("socket_write", conn.id, data)
+  return true
+end
+
+function M.socket.close(conn)
+  if not conn.closed then core.post("socket_close", conn.id) end
+  conn.closed = true
+end
 
 -- Http.
 

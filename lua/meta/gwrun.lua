@@ -723,11 +723,12 @@ function Timer.cron(expression, fn, args) end
 ---@field wait fun(self, timeout?: number): boolean whether it was set in time
 
 ---Functions that run side by side, and gwrun's modules by name: gwrun.redis,
----gwrun.http, gwrun.websocket, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json,
+---gwrun.http, gwrun.socket, gwrun.websocket, gwrun.shared, gwrun.crypto, gwrun.jwt, gwrun.json,
 ---gwrun.log, gwrun.routes, gwrun.metrics.
 ---@class gwrun
 ---@field redis Redis
 ---@field http Http
+---@field socket Socket
 ---@field websocket Websocket
 ---@field shared gwrun.shared
 ---@field crypto gwrun.crypto
@@ -940,6 +941,52 @@ function Http.escape(text) end
 ---@param values table<string, any>
 ---@return string
 function Http.encode(values) end
+
+---Streams of bytes to other servers, over TCP or TLS; calls wait. See docs/socket.md.
+---@class Socket
+Socket = {}
+
+---@class socket_options
+---@field tls? boolean speak TLS from the beginning
+---@field server_name? string whom the certificate must be of; the host
+---@field ca_file? string PEM file of the authorities to trust
+---@field verify? boolean false: any certificate will do
+---@field connect_timeout? number seconds until it is open, TLS included; 10
+---@field timeout? number seconds for each read; none: it waits for ever
+---@field max_queue? integer bytes that wait to be sent; 16 MiB
+
+---@class socket_read_options
+---@field limit? integer bytes of a line, of what is in front of a text, or of "any"; 64 KiB
+---@field timeout? number seconds
+
+---@class socket_tls_options
+---@field server_name? string whom the certificate must be of; the host
+---@field ca_file? string PEM file of the authorities to trust
+---@field verify? boolean false: any certificate will do
+
+---@class socket
+---@field name string host and port
+---@field ended? { message: string, code: string } what ended a loop over lines
+---@field read fun(self, what: integer|"line"|"any", options?: socket_read_options): string?, string?, string? so many bytes; a line without its end; or what there is
+---@field readUntil fun(self, text: string, options?: socket_read_options): string?, string?, string? what is in front of the text, which is taken, too
+---@field lines fun(self, options?: socket_read_options): fun(): string? for a loop that ends with the connection
+---@field write fun(self, data: string): true?, string?, string? does not wait
+---@field starttls fun(self, options?: socket_tls_options): true?, string?, string? go on with TLS
+---@field close fun(self) what waits to be sent is sent
+
+---```lua
+---local sock = assert(Socket.connect("service.example.com", 7000, { timeout = 5 }))
+---sock:write "hello\n"
+---print((sock:read "line"))
+---sock:close()
+---```
+---@param host string a name, an address, or the path of a unix socket
+---@param port? integer
+---@param options? socket_options
+---@return socket?
+---@return string? message
+---@return string? code
+function Socket.connect(host, port, options) end
 
 ---Websockets to other servers; calls wait. See docs/websocket.md.
 ---@class Websocket

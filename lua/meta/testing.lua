@@ -18,6 +18,7 @@ local testing = {}
 ---@field redis? testing_redis|fun(command: string, ...: any): any, string?
 ---@field http? fun(request: testing_request): testing_response?, string?, string?
 ---@field websocket? testing_websocket
+---@field socket? testing_socket
 
 ---@class testing_workers
 ---@field name string
@@ -68,6 +69,31 @@ function testing.websocket(options) end
 ---@field close fun(self, code?: integer, reason?: string) the server closes it
 ---@field drop fun(self) it is lost
 ---@field last fun(self): string?
+
+---A server of bytes in memory. accept() may return nil, message, code to refuse;
+---onData() hears what the script writes.
+---@param options? { accept?: (fun(request: testing_socket_request, conn: testing_socket_connection): boolean?, string?, string?), onData?: fun(conn: testing_socket_connection, data: string) }
+---@return testing_socket
+function testing.socket(options) end
+
+---@class testing_socket
+---@field connections testing_socket_connection[] all that there were
+
+---@class testing_socket_request
+---@field host string
+---@field port integer
+---@field tls boolean
+---@field server_name string whom the certificate must be of
+---@field verify boolean
+
+---@class testing_socket_connection
+---@field request testing_socket_request
+---@field sent string what the script has written
+---@field tls boolean TLS is spoken, by now
+---@field closed? boolean the script has closed it
+---@field say fun(self, data: string) the server writes
+---@field close fun(self) the server closes it
+---@field drop fun(self) it is lost
 
 ---Wait, in a fake, on the app's clock.
 ---@param seconds number

@@ -13,7 +13,7 @@ describe("the examples of", function()
   setup(function()
     redis, web = redisserver.start(), httpserver.start()
     echo = testbed.start {
-      gateways = { { listen = "websocket" } },
+      gateways = { { listen = "websocket" }, { listen = "text" } },
       script = [[
         Events = {}
         function Events.onMessage(id, message)
@@ -39,7 +39,7 @@ describe("the examples of", function()
     return cjson.decode(line)
   end
 
-  for _, page in ipairs { "redis", "http", "websocket", "timers", "crypto", "api", "scripts" } do
+  for _, page in ipairs { "redis", "http", "socket", "websocket", "timers", "crypto", "api", "scripts" } do
     it("docs/" .. page .. ".md run", function()
       local writer, other = tcp.connect(bed.app.port[1]), tcp.connect(bed.app.port[1])
       local client_id = run(other, "return ...")[2]
@@ -52,6 +52,7 @@ describe("the examples of", function()
         block = block:gsub('host = "127%.0%.0%.1"', ("host = %q"):format(redis.path))
         block = block:gsub("https://api%.example%.com", web.url)
         block = block:gsub("wss://feed%.example%.com", "ws://127.0.0.1:" .. echo.port[1])
+        block = block:gsub('"service%.example%.com", 7000', '"127.0.0.1", ' .. echo.port[2])
         local path = ("%s/%s-%d.lua"):format(bed.app.dir, page, count)
         testbed.write_file(path, "local client_id = ...\n" .. block .. "\nreturn true")
         local call = ("return assert(loadfile %q)(%q)"):format(path, client_id)

@@ -68,6 +68,8 @@ local probes = {
 
 -- Where their own specs show it.
 local elsewhere = {
+  LSOCKET_STREAMS_MAX = { "spec/lua/socket_spec.lua", "opens no more than %d at once" },
+  LSOCKET_READ_MAX = { "spec/lua/socket_spec.lua", "number of bytes from 1 to %d" },
   LSCRYPT_WAITING_MAX = { "spec/lua/crypto_spec.lua", "wait for their turn, %d of them at most" },
   LCONSOLE_OUTPUT_MAX = { "spec/cli/attach_spec.lua", "more output than %d bytes" },
 }

@@ -40,6 +40,11 @@ describe("lua/meta/gwrun.lua", function()
     for name in pairs(names_in(http, '(%w+) = "%u+"[ ,]')) do there[name] = true end
     for name in pairs(there) do assert(meta:find("function Http." .. name .. "(", 1, true), name) end
     assert.same(names_in(read "lua/gwrun/websocket.lua", "function M%.(%w+)"), names_in(meta, "function Websocket%.(%w+)"))
+    assert.same(names_in(read "lua/gwrun/socket.lua", "function M%.(%w+)"), names_in(meta, "function Socket%.(%w+)"))
+    local stream = meta:match "%-%-%-@class socket\n(.-)\n\n"
+    for name in pairs(names_in(read "lua/gwrun/socket.lua", "function Stream:(%w+)")) do
+      assert(stream:find("@field " .. name .. " fun", 1, true), name)
+    end
     assert.same(names_in(read "lua/gwrun/redis.lua", "function M%.(%w+)"), names_in(meta, "function Redis%.(%w+)"))
     for name in pairs(names_in(read "lua/gwrun/async.lua", "function M%.(%w+)")) do
       assert(meta:find("function gwrun." .. name .. "(", 1, true), name)

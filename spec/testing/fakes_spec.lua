@@ -231,6 +231,71 @@ describe("a fake", function()
     end)
   end)
 
+  describe("of sockets", function()
+    it("hears what the script writes, and answers in pieces", function()
+      local server = testing.socket { onData = function(conn, data)
+        if data == "login\r\n" then conn:say "wel" conn:say "come\r" conn:say "\n123456;tail" end
+      end }
+      start { socket = server }
+      assert.same({ "welcome", "123", "456", "tail" }, { app:run [[
+        local s = assert(Socket.connect("a.test", 25, { tls = true }))
+        s:write "login\r\n"
+        return s:read "line", s:read(3), s:readUntil ";", s:read "any"
+      ]] })
+      local conn = server.connections[1]
+      assert.same({ host = "a.test", port = 25, tls = true, server_name = "a.test", verify = true }, conn.request)
+      assert.equal("login\r\n", conn.sent)
+    end)
+
+    it("refuses, closes, and is lost", function()
+      local server = testing.socket {
+        accept = function(request) if request.port == 1 then return nil, "nobody answers there", "econnrefused" end end,
+        onData = function(conn, data)
+          if data == "close" then conn:say "last" conn:close() else conn:drop() end
+        end,
+      }
+      start { socket = server }
+      assert.same({ "socket: a.test:1: nobody answers there", "last", "eof", "econnreset", "emsgsize", "enotconn" }, { app:run [[
+        local function talk(message)
+          local s = assert(Socket.connect("a.test", 2))
+          s:write(message)
+          return s
+        end
+        local refused = select(2, Socket.connect("a.test", 1))
+        local first, second = talk "close", talk "drop"
+        local small = select(3, first:read("line", { limit = 2 }))
+        local last = first:read(4)
+        local a, b = select(3, first:read(1)), select(3, second:read(1))
+        first:close()
+        return refused, last, a, b, small, (select(3, first:write "more"))
+      ]] })
+      assert.is_true(server.connections[1].closed)
+    end)
+
+    it("begins TLS, and keeps bytes for the next one who waits", function()
+      local server = testing.socket()
+      start { socket = server }
+      assert.is_true(app:run [[
+        s = assert(Socket.connect("a.test", 2))
+        return s:starttls()
+      ]])
+      assert.is_true(server.connections[1].tls)
+      local client = app:connect()
+      client:send "local m, w, c = s:read('line', { timeout = 2 }) return tostring(m), c"
+      app:advance(3)
+      assert.equal('["nil","etimedout"]', client:last())
+      server.connections[1]:say "late\n"
+      client:send "return s:read 'line'"
+      assert.equal('["late"]', client:last())
+    end)
+
+    it("is missing where the spec gives none", function()
+      start {}
+      assert.matches("give testing.start { socket = testing.socket%(%) }",
+        (select(2, pcall(app.run, app, [[ return Socket.connect("a.test", 1) ]]))))
+    end)
+  end)
+
   describe("of redis", function()
     it("is a function that sees the commands", function()
       start { redis = function(command, key)

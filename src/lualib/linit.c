@@ -23,6 +23,7 @@
 #include "lualib/lrequest.h"
 #include "lualib/lsession.h"
 #include "lualib/lshared.h"
+#include "lualib/lsocket.h"
 #include "lualib/lspawn.h"
 #include "lualib/ltimer.h"
 #include "lualib/lwebsocket.h"
@@ -157,6 +158,7 @@ static const struct lazy {
     {"http", "Http", lhttp_push},
     {"mysql", "Mysql", lmysql_push},
     {"redis", "Redis", lredis_push},
+    {"socket", "Socket", lsocket_push},
     {"websocket", "Websocket", lwebsocket_push},
 };
 

@@ -247,6 +247,8 @@ static void install(lua_State *L)
     lua_setfield(L, LUA_REGISTRYINDEX, LINIT_CORE "http");
     lua_getfield(L, -1, "websocket");
     lua_setfield(L, LUA_REGISTRYINDEX, LINIT_CORE "websocket");
+    lua_getfield(L, -1, "socket");
+    lua_setfield(L, LUA_REGISTRYINDEX, LINIT_CORE "socket");
 }
 
 void lscript_open_libs(lua_State *L)
