@@ -1,5 +1,7 @@
 -- The market: a program that publishes quotes, workers for those who watch them,
 -- and workers of another kind for the desk that may halt trading.
+local feed = os.getenv "MARKET_FEED" -- wss://…: relay that one; else make quotes up
+
 return {
   register = { listen = "127.0.0.1:1305" },
   gateways = {
@@ -24,6 +26,7 @@ return {
     { name = "Desk", script = "scripts/desk.lua" },
   },
   programs = {
-    { name = "feed", file = "scripts/feed.lua", args = { "EURUSD", "XAUUSD" } },
+    feed and { name = "relay", file = "scripts/relay.lua", args = { feed, "EURUSD", "XAUUSD" } }
+      or { name = "feed", file = "scripts/feed.lua", args = { "EURUSD", "XAUUSD" } },
   },
 }

@@ -1,5 +1,5 @@
 -- Publishes a quote of each symbol a second: a program that the master keeps
--- running. A real one would listen to an exchange here. 行情推送。
+-- running. relay.lua listens to an exchange instead. 行情推送。
 local json = require "gwrun.json"
 local shared = require "gwrun.shared"
 
