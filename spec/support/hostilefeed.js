@@ -31,11 +31,11 @@ function quote(symbol) {
   return frame(1, JSON.stringify({ symbol, price }));
 }
 
-// Until the other side has had enough, as fast as it reads.
+// Until the other side has had enough; a breath between pieces, others compute here, too.
 function flood(socket, make) {
   (function next() {
     while (!socket.destroyed && socket.writable) {
-      if (!socket.write(make())) return socket.once("drain", next);
+      if (!socket.write(make())) return socket.once("drain", () => setTimeout(next, 2));
     }
   })();
 }
