@@ -18,11 +18,15 @@ local limits = {
   connect_timeout = { 0.001, 3600 },
   max_size = { 0, 1024 * 1024 * 1024 },
   max_redirects = { 0, 50 },
+  idle_timeout = { 0.001, 86400 },
 }
+
+local idle_timeout = 60 -- seconds without a byte of a response that is read in pieces
 
 local known = {
   method = "string", url = "string", headers = "table", ca_file = "string",
   json = true, form = "table", query = "table", body = "string",
+  stream = "boolean", onData = "function",
 }
 
 local function fail(level, text, ...) error("http: " .. text:format(...), level + 1) end
@@ -37,6 +41,9 @@ local function check(options, level)
     if kind and kind ~= true and type(value) ~= kind then
       fail(level + 1, "option '%s' must be a %s", name, kind)
     end
+  end
+  if options.idle_timeout and not (options.stream or options.onData) then
+    fail(level + 1, "option 'idle_timeout' is for stream = true and onData")
   end
   if not options.url then fail(level + 1, "option 'url' is missing") end
   if options.method and not options.method:match "^%u+$" then
@@ -117,10 +124,39 @@ Response.__index = Response
 
 -- The body as JSON: value | nil, message, code.
 function Response:json()
+  if self.core then fail(2, "this response comes in pieces, and they are no JSON each") end
   local value, message, code = json.decode(self.body)
   if value == nil then return nil, "http: the response is no JSON: " .. message, code end
   return value
 end
+
+-- Of a response with stream = true: the next piece of the body, or nil, message,
+-- code; "eof" when it is whole.
+function Response:read(timeout)
+  if not self.core then fail(2, "this response has a body; stream = true gives one in pieces") end
+  if timeout ~= nil and (type(timeout) ~= "number" or not (timeout >= 0 and timeout <= 86400)) then
+    fail(2, "a timeout in seconds expected, from 0 to 86400")
+  end
+  return core.read(self.core, timeout or self.idle_timeout)
+end
+
+-- for chunk in response:chunks() do … end; what ended it stays in response.ended.
+function Response:chunks()
+  return function()
+    local chunk, message, code = self:read()
+    if chunk then return chunk end
+    self.ended = { message = message, code = code }
+    self:close()
+    return nil
+  end
+end
+
+-- The rest of the body is not wanted.
+function Response:close()
+  if self.core then core.close(self.core) end
+end
+
+Response.__close = Response.close
 
 -- The body to send and its type.
 local function body_of(options, level)
@@ -133,6 +169,26 @@ local function body_of(options, level)
   return options.body, options.body and "application/octet-stream"
 end
 
+-- A response whose body comes in pieces; with onData, once it has.
+local function open_stream(raw, options)
+  raw.max_size = options.max_size or 2 ^ 52
+  local stream, status, head, final = core.stream(raw)
+  if not stream then return nil, status, head end
+  local response = setmetatable({
+    status = status,
+    ok = status >= 200 and status < 300,
+    headers = parse_headers(head),
+    url = final,
+    core = stream,
+    idle_timeout = options.idle_timeout or idle_timeout,
+  }, Response)
+  if not options.onData then return response end
+  local self <close> = response
+  for chunk in self:chunks() do options.onData(chunk, response) end
+  if response.ended.code ~= "eof" then return nil, response.ended.message, response.ended.code end
+  return response
+end
+
 local function request(options, level)
   check(options, level + 1)
   local lines, seen = header_lines(options.headers, level + 1)
@@ -142,7 +198,7 @@ local function request(options, level)
   if options.query then
     url = url .. (url:find("?", 1, true) and "&" or "?") .. M.encode(options.query)
   end
-  local status, head, text, final = core.request {
+  local raw = {
     method = options.method or "GET",
     url = url,
     headers = lines,
@@ -153,6 +209,8 @@ local function request(options, level)
     max_size = options.max_size or defaults.max_size,
     max_redirects = options.max_redirects or defaults.max_redirects,
   }
+  if options.stream or options.onData then return open_stream(raw, options) end
+  local status, head, text, final = core.request(raw)
   if not status then return nil, head, text end
   return setmetatable({
     status = status,

@@ -154,7 +154,8 @@ local function answer_http(app, job, question)
     message = "http: " .. tostring(message or "failed")
     return finish(app, job, true, nil, message, code or "econnrefused")
   end
-  local body, head = response.body or "", { "HTTP/1.1 " .. (response.status or 200) }
+  local body = response.chunks or response.body or ""
+  local head = { "HTTP/1.1 " .. (response.status or 200) }
   if response.json ~= nil then body = json.encode(response.json) end
   for name, value in pairs(response.headers or {}) do head[#head + 1] = name .. ": " .. value end
   return finish(app, job, true, response.status or 200, table.concat(head, "\r\n") .. "\r\n\r\n",

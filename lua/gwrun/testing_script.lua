@@ -224,7 +224,26 @@ end
 -- Http.
 
 function M.http.request(options)
-  return core.ask("http", options.timeout, options)
+  local status, head, body, url = core.ask("http", options.timeout, options)
+  if type(body) == "table" then body = table.concat(body) end
+  return status, head, body, url
 end
+
+function M.http.stream(options)
+  local status, head, body, url = core.ask("http", options.timeout, options)
+  if not status then return nil, head, body end
+  if type(body) ~= "table" then body = { body ~= "" and body or nil } end
+  return { chunks = body, at = 0 }, status, head, url
+end
+
+function M.http.read(stream)
+  if stream.closed then return nil, "http: the response was closed", "ecanceled" end
+  stream.at = stream.at + 1
+  local chunk = stream.chunks[stream.at]
+  if chunk then return chunk end
+  return nil, "http: the response is over", "eof"
+end
+
+function M.http.close(stream) stream.closed = true end
 
 return M

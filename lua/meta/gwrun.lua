@@ -864,14 +864,21 @@ Http = {}
 ---@field max_size? integer bytes of the response; 8 MiB
 ---@field max_redirects? integer 5
 ---@field ca_file? string PEM file of the authorities to trust
+---@field stream? boolean the response comes as soon as its head is there, and its body in pieces
+---@field onData? fun(chunk: string, response: http_response) the same; the call returns when the body is over
+---@field idle_timeout? number seconds without a byte of such a body; 60
 
 ---@class http_response
 ---@field status integer
 ---@field ok boolean 200 to 299
 ---@field headers table<string, any> names in small letters
----@field body string
+---@field body string nil with stream and onData
 ---@field url string after redirects
 ---@field json fun(self): any, string?, string?
+---@field chunks fun(self): fun(): string? with stream: for a loop over the body
+---@field read fun(self, timeout?: number): string?, string?, string? with stream: the next piece
+---@field close fun(self) with stream: the rest is not wanted
+---@field ended? { message: string, code: string } what ended a loop; eof: it is whole
 
 ---@param options http_options
 ---@return http_response?

@@ -187,4 +187,110 @@ describe("gwrun.http", function()
     assert.equal(0, (bed.app:cli "reload"))
     assert.equal(200, bed:run "return Http.get(url .. '/echo').status")
   end)
+
+  describe("in pieces", function()
+    it("gives the head at once, and chunks until the end", function()
+      assert.same({ 200, "yes", true }, { bed:run [[
+        local r <close> = assert(Http.get(url .. "/head", { stream = true }))
+        return r.status, r.headers["x-now"], r.body == nil
+      ]] })
+      assert.same({ ("piece\n"):rep(100), "eof", "http: the response is over" }, { bed:run [[
+        local r, list = assert(Http.get(url .. "/drip?n=100", { stream = true })), {}
+        for chunk in r:chunks() do list[#list + 1] = chunk end
+        return table.concat(list), r.ended.code, r.ended.message
+      ]] })
+      assert.same({ ("piece\n"):rep(50), 200, true }, { bed:run [[
+        local list = {}
+        local r = assert(Http.get(url .. "/drip?n=50", { onData = function(chunk, r) assert(r.ok) list[#list + 1] = chunk end }))
+        return table.concat(list), r.status, r.ended.code == "eof"
+      ]] })
+      assert.same({ 404, "no such page" }, { bed:run [[
+        local r = assert(Http.get(url .. "/none", { stream = true }))
+        return r.status, r:read()
+      ]] })
+    end)
+
+    it("gives the head of the last of several redirects", function()
+      assert.same({ 200, "POST", 302, "moved" }, { bed:run [[
+        local r = assert(Http.get(url .. "/redirect?n=3", { stream = true }))
+        local posted = assert(Http.request { method = "POST", url = url .. "/echo", body = "x", stream = true })
+        local none = assert(Http.get(url .. "/redirect?n=1", { stream = true, max_redirects = 0 }))
+        assert(r:read():find '"GET"')
+        return r.status, posted:read():match '"(POST)"', none.status, none:read()
+      ]] })
+      fails("eloop", "redirects", "Http.get(url .. '/redirect?n=9', { stream = true, max_redirects = 2 })")
+    end)
+
+    it("reads no more from the server than is taken", function()
+      local written, sum = bed:run [[
+        local r, sum, written, last = assert(Http.get(url .. "/flood?n=200000000", { stream = true })), 0, 0, nil
+        repeat -- until the server can write no more
+          last, written = written, tonumber(assert(Http.get(url .. "/flooded")).body)
+          Timer.sleep(0.05)
+        until written == last and written > 0
+        for chunk in r:chunks() do sum = sum + #chunk end
+        return written, sum
+      ]]
+      assert.is_true(written < 100000000, written)
+      assert.equal(200015872, sum) -- whole blocks
+    end)
+
+    it("tells what cut the body short", function()
+      assert.same({ "piece\n", "econnreset" }, { bed:run [[
+        local r, last = assert(Http.get(url .. "/drip?n=1&end=cut", { stream = true })), nil
+        for chunk in r:chunks() do last = chunk end
+        return last, r.ended.code
+      ]] })
+      fails("econnreset", "^http: ", "Http.get(url .. '/drip?n=3&end=cut', { onData = function() end })")
+      fails("emsgsize", "too large", "Http.get(url .. '/drip?n=100', { onData = function() end, max_size = 300 })")
+    end)
+
+    it("waits as long as it is told, for the head and for each piece", function()
+      fails("etimedout", "no response within timeout", "Http.get(url .. '/silent', { stream = true, timeout = 0.05 })")
+      fails("etimedout", "nothing came in time", "Http.get(url .. '/drip?n=2&end=wait', { onData = function() end, idle_timeout = 0.05 })")
+      assert.same({ "etimedout", "deadline" }, { bed:run [[
+        local r = assert(Http.get(url .. "/head", { stream = true }))
+        local code = select(3, r:read(0.02))
+        return code, (select(3, gwrun.deadline(0.02, r.read, r)))
+      ]] })
+      assert.equal("deadline", (bed:run "return (select(3, gwrun.deadline(0.02, Http.get, url .. '/silent', { stream = true })))"))
+    end)
+
+    it("closes the connection when the rest is not wanted", function()
+      assert.is_true(bed:run [[
+        local before = tonumber(Http.get(url .. "/closed").body)
+        for _ = 1, 3 do
+          local r <close> = assert(Http.get(url .. "/drip?n=1&end=wait", { stream = true }))
+          assert(r:read() == "piece\n")
+        end
+        local r = assert(Http.get(url .. "/drip?n=1&end=wait", { stream = true }))
+        r:close()
+        r:close()
+        assert(select(3, r:read()) == "ecanceled")
+        pcall(Http.get, url .. "/drip?n=1&end=wait", { onData = function() error "enough" end })
+        repeat Timer.sleep(0.01) until tonumber(Http.get(url .. "/closed").body) >= before + 5
+        return true
+      ]])
+    end)
+
+    it("ends with its script", function()
+      local before = tonumber((bed:run "return Http.get(url .. '/closed').body"))
+      local other = scripting.start { prefix = ("url = %q\n"):format(server.url) }
+      other:run "r = assert(Http.get(url .. '/drip?n=1&end=wait', { stream = true })) return (r:read())"
+      other:send "r:read()"
+      other:stop()
+      bed:run("repeat Timer.sleep(0.01) until tonumber(Http.get(url .. '/closed').body) > %d return true", before)
+    end)
+
+    it("raises for what a script gives wrongly", function()
+      local function raises(pattern, text)
+        assert.matches("^spec:1: .*" .. pattern, bed:run("return (select(2, pcall(function() " .. text .. " end)))"))
+      end
+      raises("'stream' must be a boolean", "Http.get(url, { stream = 1 })")
+      raises("'onData' must be a function", "Http.get(url, { onData = 1 })")
+      raises("'idle_timeout' is for", "Http.get(url, { idle_timeout = 1 })")
+      raises("this response has a body", "Http.get(url .. '/echo'):read()")
+      raises("comes in pieces", "Http.get(url .. '/echo', { stream = true }):json()")
+    end)
+  end)
 end)

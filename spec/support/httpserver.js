@@ -1,7 +1,7 @@
 // A web server for specs: node httpserver.js [cert key]. Prints its port.
 const fs = require("fs");
 const [cert, key] = process.argv.slice(2);
-let connections = 0;
+let connections = 0, closed = 0, flooded = 0;
 
 const routes = {
   echo(req, res, url, body) {
@@ -23,6 +23,37 @@ const routes = {
     res.writeHead(302, { location: n > 1 ? "/redirect?n=" + (n - 1) : "/echo", "x-old": "yes" }).end("moved");
   },
   to(req, res, url) { res.writeHead(302, { location: url.searchParams.get("url") }).end(); },
+  drip(req, res, url) { // so many pieces, then the end, or a pause, or a loss
+    let left = +url.searchParams.get("n");
+    (function next() {
+      if (left-- > 0) return res.write("piece\n", () => setImmediate(next));
+      const end = url.searchParams.get("end");
+      if (end === "cut") req.socket.destroy();
+      else if (end !== "wait") res.end();
+    })();
+    res.on("close", () => closed++);
+  },
+  closed(req, res) { res.end(String(closed)); },
+  flood(req, res, url) { // as fast as it is read
+    let left = +url.searchParams.get("n");
+    flooded = 0;
+    const block = Buffer.alloc(65536, "x");
+    (function next() {
+      while (left > 0) {
+        left -= block.length;
+        flooded += block.length;
+        if (!res.write(block)) return res.once("drain", next);
+      }
+      res.end();
+    })();
+  },
+  flooded(req, res) { res.end(String(flooded)); },
+  head(req, res) { res.writeHead(200, { "x-now": "yes" }); res.flushHeaders(); },
+  events(req, res) {
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    res.write(": hello\n\nid: 1\ndata: one\n\nid: 2\nda");
+    setImmediate(() => { res.write("ta: two\ndata: lines\n\n"); setImmediate(() => res.end("event: end\ndata: bye\n\n")); });
+  },
   gone(req) { req.socket.destroy(); },
   cut(req, res) { res.writeHead(200, { "content-length": 100 }); res.write("half"); setImmediate(() => req.socket.destroy()); },
 };

@@ -161,6 +161,21 @@ describe("a fake", function()
     end)
   end)
 
+  it("of web services answers in pieces", function()
+    start { http = function(request)
+      if request.url:find "one" then return { body = "whole" } end
+      return { chunks = { "a", "b" } }
+    end }
+    assert.same({ "ab", "eof", "whole", "ab", "ab" }, { app:run [[
+      local r, text = assert(Http.get("https://api.test/", { stream = true })), ""
+      for chunk in r:chunks() do text = text .. chunk end
+      local one = assert(Http.get("https://api.test/one", { stream = true })):read()
+      local all = ""
+      assert(Http.get("https://api.test/", { onData = function(chunk) all = all .. chunk end }))
+      return text, r.ended.code, one, Http.get("https://api.test/").body, all
+    ]] })
+  end)
+
   describe("of websockets", function()
     it("hears what the script says, and answers", function()
       local server = testing.websocket { onMessage = function(conn, message) conn:say("you said " .. message) end }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "net/handle.h"
 #include "util/alloc.h"
@@ -21,6 +22,7 @@ struct http {
     CURLM *multi; /* owned */
     uv_timer_t timer;
     struct list calls;
+    struct list news; /* streams that have something to tell */
     struct list polls;
     size_t ncalls;
 };
@@ -28,12 +30,21 @@ struct http {
 struct http_call {
     struct list node;
     struct http *http;          /* borrowed, outlives it */
-    CURL *easy;                 /* owned */
+    CURL *easy;                 /* owned; NULL: of a stream that has ended */
     struct curl_slist *headers; /* owned; of the request */
     struct buf head;
     struct buf body;
-    size_t body_max;
+    size_t body_max, body_sum; /* sum: all that came, taken or not */
     bool too_large;
+    bool follows;  /* redirects */
+    bool moved;    /* the head in hand has a Location */
+    bool has_head; /* of a stream, and whole */
+    bool told;     /* done has run */
+    bool paused;
+    bool ended;
+    int err;           /* of one that has */
+    struct list news;  /* in http.news */
+    http_more_cb more; /* NULL: no stream */
     http_done_cb done;
     void *arg; /* borrowed, handed to done */
     char message[CURL_ERROR_SIZE];
@@ -82,12 +93,21 @@ static int to_errno(const struct http_call *call, CURLcode code)
     return -EIO;
 }
 
+static void end_transfer(struct http_call *call)
+{
+    if (call->easy) {
+        curl_multi_remove_handle(call->http->multi, call->easy);
+        curl_easy_cleanup(call->easy);
+    }
+    call->easy = NULL;
+}
+
 static void free_call(struct http_call *call)
 {
     struct http *h = call->http;
 
-    curl_multi_remove_handle(h->multi, call->easy);
-    curl_easy_cleanup(call->easy);
+    end_transfer(call);
+    list_remove(&call->news);
     curl_slist_free_all(call->headers);
     buf_fini(&call->head);
     buf_fini(&call->body);
@@ -96,29 +116,89 @@ static void free_call(struct http_call *call)
     free(call);
 }
 
-static void finish(struct http_call *call, CURLcode code)
+/* What was answered, but for its body. The strings are libcurl's and call's. */
+static struct http_response head_of(const struct http_call *call)
 {
-    struct http_response response = {0};
+    struct http_response response = {
+        .headers = (const char *)call->head.data,
+        .headers_len = call->head.len,
+    };
     char *url = NULL;
 
-    if (code != CURLE_OK) {
-        const char *message = call->too_large  ? "the response is too large"
-                              : *call->message ? call->message
-                                               : curl_easy_strerror(code);
-
-        call->done(to_errno(call, code), NULL, message, call->arg);
-        free_call(call);
-        return;
-    }
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &response.status);
     curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
     response.url = url ? url : "";
-    response.headers = (const char *)call->head.data;
-    response.headers_len = call->head.len;
+    return response;
+}
+
+static const char *message_of(const struct http_call *call, CURLcode code)
+{
+    if (call->too_large)
+        return "the response is too large";
+    return *call->message ? call->message : curl_easy_strerror(code);
+}
+
+/* What came of a stream stays until its owner has taken it. */
+static void finish_stream(struct http_call *call, CURLcode code)
+{
+    call->ended = true;
+    if (code != CURLE_OK) {
+        const char *message = message_of(call, code);
+
+        call->err = to_errno(call, code);
+        if (message != call->message)
+            snprintf(call->message, sizeof(call->message), "%s", message);
+    }
+    end_transfer(call);
+    call->more(call->arg);
+}
+
+static void finish(struct http_call *call, CURLcode code)
+{
+    struct http_response response;
+
+    if (call->told) {
+        finish_stream(call, code);
+        return;
+    }
+    if (code == CURLE_OK && call->more)
+        code = CURLE_GOT_NOTHING; /* no head */
+    if (code != CURLE_OK) {
+        call->done(
+            to_errno(call, code), NULL, message_of(call, code), call->arg);
+        free_call(call);
+        return;
+    }
+    response = head_of(call);
     response.body = (const char *)call->body.data;
     response.body_len = call->body.len;
     call->done(0, &response, NULL, call->arg);
     free_call(call);
+}
+
+static void note(struct http_call *call)
+{
+    if (list_empty(&call->news))
+        list_push_back(&call->http->news, &call->news);
+}
+
+/* Tell the owners of streams what has come. They may cancel theirs. */
+static void tell_news(struct http *h)
+{
+    while (!list_empty(&h->news)) {
+        struct http_call *call =
+            LIST_ENTRY(h->news.next, struct http_call, news);
+
+        list_remove(&call->news);
+        if (call->told) {
+            call->more(call->arg);
+        } else {
+            struct http_response response = head_of(call);
+
+            call->told = true;
+            call->done(0, &response, NULL, call->arg);
+        }
+    }
 }
 
 static void finish_completed(struct http *h)
@@ -158,6 +238,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
     curl_multi_socket_action(h->multi, w->fd, flags, &running);
+    tell_news(h);
     finish_completed(h);
 }
 
@@ -199,6 +280,7 @@ static void on_time(uv_timer_t *timer)
     int running;
 
     curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    tell_news(h);
     finish_completed(h);
 }
 
@@ -218,18 +300,40 @@ static int on_timeout_wanted(CURLM *multi, long ms, void *arg)
 
 /* ---- requests ---- */
 
+/* The line that ends a head has come; of a stream, its owner is told. A
+ * redirect that is followed is none, and neither is 100 Continue. */
+static void end_head(struct http_call *call)
+{
+    long status = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (!call->more || call->has_head || status < 200 ||
+        (call->follows && call->moved && status / 100 == 3))
+        return;
+    call->has_head = true;
+    note(call);
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
     size_t len = size * count;
 
-    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
+    if (call->told)
+        return len; /* behind a body in pieces */
+    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
         buf_clear(&call->head); /* that of a redirect came before */
+        call->moved = false;
+    }
+    if (len >= 9 && strncasecmp(data, "location:", 9) == 0)
+        call->moved = true;
     if (call->head.len + len > HTTP_HEADERS_MAX) {
         call->too_large = true;
         return 0;
     }
     buf_append(&call->head, data, len);
+    if (len <= 2)
+        end_head(call);
     return len;
 }
 
@@ -238,11 +342,18 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     struct http_call *call = arg;
     size_t len = size * count;
 
-    if (len > call->body_max - call->body.len) {
+    if (len > call->body_max - call->body_sum) {
         call->too_large = true;
         return 0;
     }
+    if (call->more && call->body.len > 0 && call->body.len + len > HTTP_AHEAD) {
+        call->paused = true;
+        return CURL_WRITEFUNC_PAUSE; /* it comes again */
+    }
+    call->body_sum += len;
     buf_append(&call->body, data, len);
+    if (call->more)
+        note(call);
     return len;
 }
 
@@ -270,7 +381,8 @@ static void set_method(CURL *easy, const struct http_request *request)
 
 static void set_limits(CURL *easy, const struct http_request *request)
 {
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    if (!request->more)
+        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
     curl_easy_setopt(
         easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_ms);
     curl_easy_setopt(
@@ -285,6 +397,17 @@ static void set_limits(CURL *easy, const struct http_request *request)
 #endif
     if (request->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
+}
+
+/* A stream comes as it is: a few packed bytes may be very many, and HTTP/2 lets
+ * a server send megabytes to who has paused. */
+static void set_encoding(CURL *easy, const struct http_request *request)
+{
+    if (request->more)
+        curl_easy_setopt(
+            easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    else
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all it knows */
 }
 
 static void set_headers(struct http_call *call, const struct http_request *r)
@@ -315,18 +438,21 @@ int http_start(struct http *h, const struct http_request *request,
     call = xcalloc(1, sizeof(*call));
     call->http = h;
     call->easy = easy;
+    list_init(&call->news);
     call->body_max = request->body_max;
+    call->follows = request->redirects_max > 0;
+    call->more = request->more;
     call->done = done;
     call->arg = arg;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->message);
     curl_easy_setopt(easy, CURLOPT_URL, request->url);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "gwrun/" GWRUN_VERSION);
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all it knows */
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    set_encoding(easy, request);
     set_method(easy, request);
     set_limits(easy, request);
     set_headers(call, request);
@@ -343,6 +469,31 @@ int http_start(struct http *h, const struct http_request *request,
 void http_cancel(struct http_call *call)
 {
     free_call(call);
+}
+
+const uint8_t *http_bytes(const struct http_call *call, size_t *len)
+{
+    *len = call->body.len;
+    return call->body.data;
+}
+
+void http_take(struct http_call *call, size_t n)
+{
+    buf_consume(&call->body, n);
+    buf_shrink(&call->body, 0);
+    if (!call->paused || call->body.len > HTTP_AHEAD / 2)
+        return;
+    call->paused = false;
+    if (call->easy) /* what it held back comes inside, and is told later */
+        curl_easy_pause(call->easy, CURLPAUSE_CONT);
+}
+
+bool http_has_ended(
+    const struct http_call *call, int *err, const char **message)
+{
+    *err = call->err;
+    *message = call->message;
+    return call->ended;
 }
 
 struct http *http_new(uv_loop_t *loop)
@@ -363,6 +514,7 @@ struct http *http_new(uv_loop_t *loop)
         h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)HTTP_PER_HOST_MAX);
     curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_KEPT_MAX);
     list_init(&h->calls);
+    list_init(&h->news);
     list_init(&h->polls);
     uv_timer_init(loop, &h->timer);
     h->timer.data = h;
