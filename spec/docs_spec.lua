@@ -179,3 +179,50 @@ describe("docs/scripts.md has every cause of onClose, and no other,", function()
     assert.same(known, told)
   end)
 end)
+
+describe("docs/log.md has every line of levels error, warn and notice, and no other,", function()
+  -- Not part of gwrun start, or no line of their own.
+  local others = { cmd_dev = true, programs = true, lscript = true, cli = true, world = true }
+
+  -- The literal that a text begins with, without its quotes; nil: it begins with none.
+  local function literal(text)
+    local parts = {}
+    local at = 1
+    while true do
+      local _, to, part = text:find('^%s*"(.-[^\\])"', at)
+      if not to then return parts[1] and table.concat(parts):gsub('\\"', '"') end
+      parts[#parts + 1] = part
+      at = to + 1
+    end
+  end
+
+  local function shown(text)
+    text = text:gsub("%%[%-+ 0#]*%d*%.?[%d*]*[zl]*%a", "…")
+    local cut = text:find(" [a-z_]+=")
+    text = (cut and text:sub(1, cut - 1) or text):match "^%s*(.-)%s*$"
+    return text:find "%l" and text
+  end
+
+  it("with its source", function()
+    local source, documented = {}, {}
+    for path in io.popen "ls src/*/*.c":lines() do
+      local file = path:match "([^/]+)%.c$"
+      local code = others[file] and "" or testbed.read_file(path)
+      for _, pattern in ipairs { "log_error%(()", "log_warn%(()", "log_notice%(()", "log_write%([^,]+, __FILE__,()" } do
+        for at in code:gmatch("%f[%w_]" .. pattern) do
+          local text = literal(code:sub(at))
+          text = text and shown(text)
+          if text then source[file .. ": " .. text] = true end
+        end
+      end
+    end
+    for row in testbed.read_file("docs/log.md"):match "\n## Every line\n(.*)":gmatch "\n| (`[^\n]*)" do
+      local file, text, words = row:match "^`([%w_]+)` | [%l/]+ | `(.-)` | (.+) |$"
+      assert.is_truthy(file, row)
+      assert.is_true(#words > 4, row)
+      documented[file .. ": " .. text] = true
+    end
+    assert.is_true(#keys(source) > 100)
+    assert.same(keys(source), keys(documented))
+  end)
+end)

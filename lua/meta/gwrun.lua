@@ -708,6 +708,18 @@ function Log.info(...) end
 ---@param ... any
 function Log.debug(...) end
 
+---A logger whose lines have these fields as well, behind its own: key=value, sorted by
+---key; in the JSON format among "fields". At most 32; names are small letters, digits
+---and _.
+---```lua
+---local log = Log.with { order = 7 }
+---log.info "paid"                          -- … script: paid order=7
+---log.with({ by = "ann" }).warn "refused"  -- … script: refused order=7 by=ann
+---```
+---@param fields table<string, any>
+---@return Log
+function Log.with(fields) end
+
 ---Call fn at times of the calendar, in the machine's time zone. See docs/timers.md.
 ---```lua
 ---Timer.cron("30 4 * * *", function() Log.notice "half past four" end)

@@ -282,6 +282,7 @@ static char *settle(
     if (strcmp(role, "admin") != 0)
         config_forget_admin_key(&p->config);
     log_set_level((enum log_level)p->config.log_level);
+    log_set_json(p->config.log_json);
     daemon_raise_fd_limit();
     if (chdir(p->config.root) < 0)
         return xasprintf(

@@ -317,6 +317,7 @@ static int supervise(struct run *r)
     signal(SIGPIPE, SIG_IGN);
     log_set_name("master");
     log_set_level((enum log_level)r->config->log_level);
+    log_set_json(r->config->log_json);
     if (daemon_keep_masters_privileges(r->config->user, r->config->group, err) <
         0) {
         fprintf(r->err, "gwrun: %s\n", err);

@@ -79,12 +79,13 @@ struct client_conn {
     uint64_t bytes_in;
     uint64_t due; /* loop time in ms at which deadline ends */
     union addr peer;
-    uint16_t code;    /* of the Close frame; 0: it does not close */
-    uint8_t cause;    /* enum client_conn_cause, with code */
-    uint8_t state;    /* enum client_conn_state */
-    bool pinged : 1;  /* a ping is queued */
-    bool reused : 1;  /* it had a request before */
-    bool streams : 1; /* it has an event stream, whatever its port speaks */
+    uint16_t code;     /* of the Close frame; 0: it does not close */
+    uint8_t cause;     /* enum client_conn_cause, with code */
+    uint8_t state;     /* enum client_conn_state */
+    bool pinged : 1;   /* a ping is queued */
+    bool reused : 1;   /* it had a request before */
+    bool upgrades : 1; /* its request wants to be a websocket */
+    bool streams : 1;  /* it has an event stream, whatever its port speaks */
 };
 
 static inline const struct client_protocol *client_conn_speaks(

@@ -51,7 +51,8 @@ struct client_shared {
     char *www;            /* owned; resolved folder, or NULL */
     char *files;          /* the same, of those that scripts name */
     struct apigate *api;  /* owned; NULL: there is no push API */
-    struct log_share refusals, repairs, given_up, no_file;
+    struct log_share refusals, repairs, given_up, no_file, handshakes;
+    unsigned handshakes_left_out; /* refused ones, since the last line */
 };
 
 /* End what is over its time, again and again from now on. */

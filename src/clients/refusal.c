@@ -7,15 +7,30 @@
 #include "clients/response.h"
 #include "util/log.h"
 
+#define REFUSAL_LINES 10    /* about refused handshakes … */
+#define REFUSAL_MS    10000 /* … in so many ms */
+
+/* Who is not let in is worth a line of notice, but anybody can be refused as
+ * often as he likes. */
+static void note(struct client_conn *c, unsigned status)
+{
+    char peer[ADDR_TEXT_SIZE];
+
+    addr_format(peer, &c->peer);
+    if (!c->upgrades)
+        log_info("request refused status=%u peer=%s", status, peer);
+    else if (log_may(&c->shared->handshakes, NULL, REFUSAL_LINES, REFUSAL_MS))
+        log_notice("handshake refused status=%u peer=%s left_out=%u", status,
+            peer, c->shared->handshakes_left_out);
+    c->shared->handshakes_left_out = c->shared->handshakes.left_out;
+}
+
 /* Send the answer, and close. */
 static void send_last(
     struct client_conn *c, unsigned status, struct buf *answer)
 {
-    char peer[ADDR_TEXT_SIZE];
-
     c->shared->counters.refused++;
-    log_info("request refused status=%u peer=%s", status,
-        addr_format(peer, &c->peer));
+    note(c, status);
     client_conn_queue(c, answer->data, answer->len);
     buf_fini(answer);
     client_conn_finish(c);

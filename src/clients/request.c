@@ -373,6 +373,7 @@ static void decide(struct client_conn *c)
     bool upgrades = c->shared->conf->protocol->upgrades &&
                     lists(head, "upgrade", "websocket");
 
+    c->upgrades = upgrades;
     if (status == 0 && upgrades)
         status = guard_upgrade(c->shared, head, &meaning);
     if (status != 0)

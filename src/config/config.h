@@ -70,6 +70,7 @@ struct config {
     size_t book_session;  /* bytes of a session that is kept in them */
     const char *log_file; /* of a daemon */
     int log_level;
+    int log_json;             /* 0: text */
     const char *user, *group; /* NULL: stay who we are */
     double stop_timeout, hang_timeout, drain_time;
     const char *warnings; /* lines about what is allowed and looks wrong; "" */

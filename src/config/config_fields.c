@@ -41,6 +41,8 @@ static const char *const restart_words[] = {[MASTER_ALWAYS] = "always",
 static const char *const level_words[] = {
     "error", "warn", "notice", "info", "debug", NULL};
 
+static const char *const format_words[] = {"text", "json", NULL};
+
 #define TOP(key, kind, member, min, max) \
     FIELD(key, kind, struct config_load, member, min, max)
 #define REGISTER(key, kind, member, min, max) \
@@ -211,6 +213,7 @@ static const struct config_field discovery_fields[] = {
 static const struct config_field log_fields[] = {
     {TOP("file", CONFIG_TEXT, c.log_file, 1, TEXT_MAX)},
     {TOP("level", CONFIG_WORD, c.log_level, 0, 0), .words = level_words},
+    {TOP("format", CONFIG_WORD, c.log_json, 0, 0), .words = format_words},
     {0},
 };
 

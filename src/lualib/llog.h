@@ -7,7 +7,7 @@
 
 #include <lua.h>
 
-/* Push the table Log: error, warn, notice, info, debug. */
+/* Push the table Log: error, warn, notice, info, debug, with. */
 void llog_push(lua_State *L);
 
 /* print(...): a line of level notice. */

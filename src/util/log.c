@@ -18,6 +18,7 @@
 
 #include "util/alloc.h"
 #include "util/buf.h"
+#include "util/logjson.h"
 #include "util/utf8.h"
 
 #define LOG_LINE_MAX 4096 /* bytes; longer lines are cut */
@@ -45,6 +46,7 @@ static struct {
     uint64_t unsaid; /* of these, since the last line that was written */
     bool torn;       /* the last line was written in part */
     bool color;
+    bool json;
     log_view_cb view; /* NULL: blocks as they are */
     const void *view_arg;
     char name[32];
@@ -70,6 +72,11 @@ bool log_enabled(enum log_level level)
 void log_set_color(bool on)
 {
     sink.color = on;
+}
+
+void log_set_json(bool on)
+{
+    sink.json = on;
 }
 
 /* Make fd the sink from now on; own: close it when another takes its place. */
@@ -177,6 +184,24 @@ static int put_head(char *line, size_t size, enum log_level level)
                         level_names[level], sink.color ? "\x1b[m" : "");
 }
 
+/* The same of a JSON object, up to its level. */
+static void put_json_head(struct buf *out, enum log_level level)
+{
+    struct timespec ts;
+    struct tm tm;
+    char day[32], zone[8];
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    localtime_r(&ts.tv_sec, &tm);
+    strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm);
+    strftime(zone, sizeof(zone), "%z", &tm); /* "+0100" */
+    buf_printf(out,
+        "{\"time\":\"%s.%03ld%.3s:%s\",\"pid\":%d,\"process\":", day,
+        ts.tv_nsec / 1000000, zone, zone + 3, (int)getpid());
+    logjson_put_string(out, sink.name, strlen(sink.name));
+    buf_printf(out, ",\"level\":\"%s\"", level_names[level]);
+}
+
 static uint64_t now_ms(void)
 {
     struct timespec ts;
@@ -238,6 +263,23 @@ static bool write_all(const char *data, size_t len)
     return true;
 }
 
+static bool make_up_json(void)
+{
+    struct buf line = {0};
+    bool done;
+
+    put_json_head(&line, LOG_WARN);
+    buf_printf(&line,
+        ",\"source\":\"log\",\"message\":\"lines could not be written\","
+        "\"fields\":{\"lines\":\"%llu\"}}\n",
+        (unsigned long long)sink.unsaid);
+    done = write_all((const char *)line.data, line.len);
+    if (done)
+        sink.unsaid = 0;
+    buf_fini(&line);
+    return done;
+}
+
 /* Once there is room again: end the line that was cut, and tell how many are
  * missing. */
 static bool make_up(void)
@@ -249,6 +291,8 @@ static bool make_up(void)
         return false;
     if (sink.unsaid == 0)
         return true;
+    if (sink.json)
+        return make_up_json();
     n = put_head(line, sizeof(line), LOG_WARN);
     n += snprintf(line + n, sizeof(line) - (size_t)n,
         "log: lines could not be written lines=%llu\n",
@@ -268,32 +312,61 @@ static void put_out(const char *data, size_t len)
     sink.unsaid++;
 }
 
+/* A line as a JSON object; fields NULL: they stand in the message. */
+static void put_json(enum log_level level, const char *who, const char *message,
+    const char *fields)
+{
+    struct buf line = {0};
+
+    put_json_head(&line, level);
+    if (who[0]) {
+        buf_append_str(&line, ",\"source\":");
+        logjson_put_string(&line, who, strlen(who));
+    }
+    if (fields) {
+        buf_append_str(&line, ",\"message\":");
+        logjson_put_string(&line, message, strlen(message));
+        logjson_put_fields(&line, fields);
+    } else {
+        logjson_put_message(&line, message);
+    }
+    buf_append_str(&line, "}\n");
+    put_out((const char *)line.data, line.len);
+    buf_fini(&line);
+}
+
+/* "src/net/conn.c" -> "conn". */
+static void name_file(char who[64], const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    const char *base = slash ? slash + 1 : file;
+
+    snprintf(who, 64, "%.*s", (int)strcspn(base, "."), base);
+}
+
 __attribute__((format(printf, 3, 0))) static void put_line(
-    enum log_level level, const char *file, const char *fmt, va_list ap)
+    enum log_level level, const char *who, const char *fmt, va_list ap)
 {
     char line[LOG_LINE_MAX];
     size_t size = sizeof(line) - 1; /* the last byte is for "\n" */
-    int n;
-    const char *slash = strrchr(file, '/');
-    const char *base = slash ? slash + 1 : file;
-    const char *dot = strrchr(base, '.');
-    int stem = dot ? (int)(dot - base) : (int)strlen(base);
-    char who[64], *message;
+    bool bare = sink.function || sink.json;
+    int n = bare ? 0 : put_head(line, size, level);
+    char *message;
     size_t len;
 
-    if (sink.function) {
-        vsnprintf(line, size, fmt, ap);
-        utf8_make_plain(line, "\t");
-        snprintf(who, sizeof(who), "%.*s", stem, base);
-        sink.function(level, who, line, sink.arg);
-        return;
-    }
-    n = put_head(line, size, level);
-    if (stem > 0)
-        n += snprintf(line + n, size - (size_t)n, "%.*s: ", stem, base);
+    if (who[0] && !bare)
+        n += snprintf(line + n, size - (size_t)n, "%s: ", who);
     message = line + n;
     n += vsnprintf(message, size - (size_t)n, fmt, ap);
     utf8_make_plain(message, "\t");
+    if (sink.function) {
+        sink.function(level, who, message, sink.arg);
+        return;
+    }
+    if (sink.json) {
+        put_json(level, who, message, NULL);
+        return;
+    }
     len = (size_t)n < size ? (size_t)n : size - 1;
     line[len++] = '\n';
     put_out(line, len);
@@ -301,13 +374,34 @@ __attribute__((format(printf, 3, 0))) static void put_line(
 
 void log_write(enum log_level level, const char *file, const char *fmt, ...)
 {
+    char who[64];
     va_list ap;
 
     if (!log_enabled(level))
         return;
+    name_file(who, file);
     va_start(ap, fmt);
-    put_line(level, file, fmt, ap);
+    put_line(level, who, fmt, ap);
     va_end(ap);
+}
+
+void log_say(enum log_level level, const char *who, const char *text,
+    const char *fields, const char *context)
+{
+    char *all, *cut;
+
+    if (!log_enabled(level))
+        return;
+    if (!sink.json || sink.function) {
+        log_write(level, who, "%s%s", text, fields); /* and no context */
+        return;
+    }
+    all = xasprintf("%s%s", context, fields);
+    cut = xasprintf("%.*s", LOG_LINE_MAX, text);
+    utf8_make_plain(cut, "\t");
+    put_json(level, who, cut, all);
+    free(cut);
+    free(all);
 }
 
 void log_set_view(log_view_cb view, const void *arg)
@@ -335,6 +429,22 @@ bool log_may(
     return false;
 }
 
+/* What belongs to the line before it, as it is. */
+static void put_json_block(enum log_level level, const char *text)
+{
+    char *plain = xstrdup(text);
+    struct buf line = {0};
+
+    utf8_make_plain(plain, "\t\n");
+    put_json_head(&line, level);
+    buf_append_str(&line, ",\"block\":");
+    logjson_put_string(&line, plain, strlen(plain));
+    buf_append_str(&line, "}\n");
+    put_out((const char *)line.data, line.len);
+    buf_fini(&line);
+    free(plain);
+}
+
 void log_block(enum log_level level, const char *text)
 {
     struct buf b = {0};
@@ -344,6 +454,10 @@ void log_block(enum log_level level, const char *text)
         return;
     if (sink.function) {
         sink.function(level, NULL, text, sink.arg);
+        return;
+    }
+    if (sink.json) {
+        put_json_block(level, text);
         return;
     }
     shown = sink.view ? sink.view(text, sink.view_arg) : xstrdup(text);

@@ -34,6 +34,10 @@ bool log_enabled(enum log_level level);
 /* Colour the level's name, for terminals. Default off. */
 void log_set_color(bool on);
 
+/* Write lines as JSON objects (logjson.h), without colours and views. Default
+ * off. */
+void log_set_json(bool on);
+
 /* Append to path from now on. 0 or -errno; then the old sink stays. */
 int log_open(const char *path);
 
@@ -74,6 +78,12 @@ const char *log_quote(char out[LOG_QUOTE_SIZE], const void *text, size_t len);
 /* Use the macros below: they put the file's name in front. */
 void log_write(enum log_level level, const char *file, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* A line of a script's: text, on one line, as it is, with no fields in it.
+ * fields, " key=value …" or "", belong to it; context, the same, is what JSON
+ * has besides. */
+void log_say(enum log_level level, const char *who, const char *text,
+    const char *fields, const char *context);
 
 /* Have log_block() write what view makes of its text (for free(), without
  * control bytes but its own) instead of it. */

@@ -403,6 +403,13 @@ struct coro_client *coro_client(lua_State *L)
     return co && co->has_client && !co->client.nobody ? &co->client : NULL;
 }
 
+const char *coro_what(lua_State *L)
+{
+    const struct coro *co = vm_of(L)->running;
+
+    return co ? co->what : NULL;
+}
+
 void *coro_done_arg(lua_State *L, coro_done_cb done)
 {
     const struct coro *co = vm_of(L)->running;

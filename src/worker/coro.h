@@ -60,6 +60,9 @@ lua_Integer coro_number(lua_State *L);
  * Also from the script's own coroutines. Borrowed; gone with the event. */
 struct coro_client *coro_client(lua_State *L);
 
+/* What the running code is, as coro_start() was told; NULL at load time. */
+const char *coro_what(lua_State *L);
+
 /* Wait: return coro_await(…) from a lua_CFunction. Yields; after coro_wake()
  * done(L, LUA_YIELD, 0) continues inside the coroutine and may push results
  * or raise. op is on top of the stack as light or full userdata if done wants
