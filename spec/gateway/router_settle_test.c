@@ -2,7 +2,11 @@
  * not claimed, and nothing else, whatever it said and however it ended. */
 #include "router_fixture.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "../support/tempdir.h"
+#include "gateway/books.h"
 #include "proc/claims.h"
 
 static char prefix[TEMPDIR_SIZE];
@@ -205,6 +209,114 @@ static void keeps_back_what_a_page_has_no_room_for(void **state)
     strike(t);
 }
 
+/* ---- with a book ---- */
+
+static struct books *books;
+static struct bookmarks *marks; /* worker 0's end */
+static uint32_t place;          /* of client 1 */
+static char file_name[BOOK_NAME_MAX];
+
+static void note_book(unsigned number, const char *name, void *arg)
+{
+    snprintf(file_name, sizeof(file_name), "%s", name);
+}
+
+static void open_marks(void)
+{
+    int folder = open(prefix, O_RDONLY | O_DIRECTORY);
+
+    books_each(books, note_book, NULL);
+    assert_int_equal(bookmarks_open(&marks, folder, file_name), 0);
+    close(folder);
+}
+
+/* Worker 0 has got onConnect, "a" and onClose of client 1. */
+static struct test *set_scene_with_book(void)
+{
+    struct router_features with_book = features;
+    struct router_conf conf = router_defaults;
+    const char *name;
+    struct test *t;
+
+    tempdir_make(prefix);
+    books = books_new(&(struct books_conf){.folder = prefix, .slot = "x"});
+    conf.claims = prefix;
+    conf.books = books;
+    t = start_with(conf);
+    with_book.book = true;
+    add_worker_with(t, 0, with_book);
+    assert_int_equal(strncmp(next_event(&t->links[0]), "BOOK 0 ", 7), 0);
+    assert_string_equal(next_event(&t->links[0]), "ACK 0 ");
+    open_marks();
+    name = take_name(&t->links[0]);
+    assert_int_equal(claims_open(&page, prefix, name, strlen(name)), 0);
+    books_enter(books, t->client[0]);
+    place = t->client[0]->place;
+    assert_int_equal(
+        router_forward(t->router, t->client[0], FRAME_ON_CONNECT, 0, NULL, 0),
+        0);
+    say(t, 0, "a");
+    leave(t, 0);
+    return t;
+}
+
+static void mark(enum bookmark bit)
+{
+    assert_true(bookmarks_begin(marks, place, 1, bit));
+}
+
+/* What worker 1 gets, without what the events say. */
+static void expect_kinds(struct test *t, const char *want)
+{
+    char got[256] = "", kind[32];
+    unsigned id;
+
+    add_worker_with(t, 1, (struct router_features){.acks = true});
+    assert_string_equal(next_event(&t->links[1]), "ACK 0 ");
+    while (sscanf(next_event(&t->links[1]), "%31s %u", kind, &id) == 2)
+        snprintf(
+            got + strlen(got), sizeof(got) - strlen(got), "%s %u ", kind, id);
+    assert_string_equal(got, want);
+}
+
+static void strike_with_book(struct test *t)
+{
+    bookmarks_close(marks);
+    strike(t);
+    books_free(books);
+}
+
+/* Killed between its claim and the entry's word, some instructions apart. */
+static void gives_again_what_was_claimed_and_is_not_in_the_book(void **state)
+{
+    struct test *t = set_scene_with_book();
+    const struct router_counters *counted = router_counters(t->router);
+
+    claim(1);
+    claim(2);
+    claim(3);
+    lose(t, 0, true);
+    expect_kinds(t, "ON_CONNECT 1 ON_CLOSE 1 ");
+    assert_int_equal(counted->again, 2);
+    assert_int_equal(counted->cut_off, 1);
+    strike_with_book(t);
+}
+
+static void gives_nobody_what_the_book_says_has_begun(void **state)
+{
+    struct test *t = set_scene_with_book();
+
+    claim(1);
+    mark(BOOKMARK_CONNECTED);
+    claim(2);
+    claim(3);
+    mark(BOOKMARK_CLOSED);
+    lose(t, 0, true);
+    expect_kinds(t, "");
+    assert_int_equal(router_counters(t->router)->cut_off, 3);
+    strike_with_book(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +328,8 @@ int main(void)
         cmocka_unit_test(does_as_without_for_one_that_has_not_joined),
         cmocka_unit_test(does_without_where_no_page_can_be_made),
         cmocka_unit_test(keeps_back_what_a_page_has_no_room_for),
+        cmocka_unit_test(gives_again_what_was_claimed_and_is_not_in_the_book),
+        cmocka_unit_test(gives_nobody_what_the_book_says_has_begun),
     };
 
     return cmocka_run_group_tests_name(

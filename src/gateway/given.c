@@ -317,17 +317,14 @@ static int find_untold(const struct given *g, struct numbers *untold)
 struct striking {
     struct given *g;
     struct numbers untold;
-    given_each_cb begun;
+    given_begun_cb begun;
     void *arg;
 };
 
 static bool strike_packet(
     struct striking *s, uint32_t number, const uint8_t *packet, size_t len)
 {
-    if (!strike(&s->untold, number))
-        return false;
-    s->begun(packet, len, s->arg);
-    return true;
+    return strike(&s->untold, number) && s->begun(packet, len, s->arg);
 }
 
 static void strike_queued(struct striking *s)
@@ -370,7 +367,7 @@ static void strike_logged(struct striking *s)
     g->log.len = kept;
 }
 
-int given_close(struct given *g, given_each_cb begun, void *arg)
+int given_close(struct given *g, given_begun_cb begun, void *arg)
 {
     struct striking s = {.g = g, .begun = begun, .arg = arg};
     int err = find_untold(g, &s.untold);

@@ -54,12 +54,14 @@ void given_revoke(struct given *g);
  * it began. */
 bool given_is_claimed(const struct given *g);
 
-/* Nothing more will be said. Forget what the worker has begun without having
- * said so; begun gets each before it. 0: nothing that is left here has begun or
- * will. -ENOTCONN: there is no page, or the worker has not joined it: what it
- * has said is all that is known. -EPROTO: what stands in the page is not valid,
- * and nobody knows. */
-int given_close(struct given *g, given_each_cb begun, void *arg);
+/* Nothing more will be said. Forget what the worker has claimed without having
+ * said so; begun gets each before it, and may say that it has not begun, since
+ * somebody else knows better: then it stays. 0: nothing that is left here has
+ * begun or will. -ENOTCONN: there is no page, or the worker has not joined it:
+ * what it has said is all that is known. -EPROTO: what stands in the page is
+ * not valid, and nobody knows. */
+typedef bool (*given_begun_cb)(const uint8_t *packet, size_t len, void *arg);
+int given_close(struct given *g, given_begun_cb begun, void *arg);
 
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);

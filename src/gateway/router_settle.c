@@ -172,13 +172,20 @@ bool router_has_claimed(const struct router_worker *w)
     return given_is_claimed(w->given);
 }
 
-/* It was claimed, and w was not to say so any more. */
-static void note_begun(const uint8_t *packet, size_t len, void *arg)
+/* It was claimed, and the worker was not to say so any more. Of what a book
+ * knows that is not enough: the word of its entry is changed next, and a worker
+ * that was killed in between has begun nothing. */
+static bool note_begun(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
+    struct frame f;
 
+    frame_decode(&f, packet, len);
+    if (frame_has_place(&f) && !books_have_begun(g->r->conf.books, &f))
+        return false;
     forget(packet, len, arg);
     g->worker->running++;
+    return true;
 }
 
 /* Whether it is known of each event of the lost worker if it has begun. said:
