@@ -5,6 +5,7 @@ local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
 
+local ON_CONNECT, ON_CLOSE = 1, 4
 local WORKER_CONNECT, GET_CLIENT_COUNT = 200, 24
 
 local script = [[
@@ -129,5 +130,40 @@ describe("a worker that acknowledges nothing", function()
     app:wait_log "a worker that acknowledges nothing was lost"
     local _, later = app:cli "status"
     assert.is_nil(later:find("acknowledge nothing", 1, true))
+  end)
+end)
+
+-- The command and the connection id of the next packet that is an event.
+local function next_event(link)
+  local cmd, id
+  loop.wait("an event for PHP's worker", function()
+    while #link.data >= 28 do
+      local len, command = (">I4 B"):unpack(link.data)
+      if #link.data < len then return false end
+      cmd, id = command, (">I4"):unpack(link.data, 18)
+      link.data = link.data:sub(len + 1)
+      if cmd == ON_CONNECT or cmd == ON_CLOSE then return true end
+    end
+  end)
+  return cmd, id
+end
+
+describe("PHP's worker", function()
+  it("gets the onClose of its clients when their gateway was killed", function()
+    local app = testbed.new { gateways = { { listen = "text" } }, config = function(c) c.workers = nil end }
+    finally(function() app:stop() end)
+    app.master = process.spawn(app:command "start", { cwd = app.dir })
+    app:wait_log "Press Ctrl+C"
+    local php = join_as_php(app, "PHP:0")
+    app:wait_log "clients can connect"
+    local client = tcp.connect(app.port[1])
+    local cmd, id = next_event(php)
+    assert.equal(ON_CONNECT, cmd)
+    assert.equal(0, process.run { "kill", "-9", tostring(app:pids("gateway")[1]) })
+    client:wait_end()
+    php:wait_end()
+    php = join_as_php(app, "PHP:0")
+    assert.same({ ON_CLOSE, id }, { next_event(php) })
+    loop.poll("the book to have nothing left", function() return app:counters("gateway", 0).book_clients == 0 end)
   end)
 end)

@@ -195,11 +195,11 @@ void books_cancel(struct books *b, struct client *c)
 }
 
 void books_bind(
-    struct books *b, const struct client *c, uint64_t key_hash, bool asks)
+    struct books *b, const struct client *c, uint64_t key_hash, bool gives)
 {
     if (c->place != 0 && b->book[c->book])
         book_bind(b->book[c->book], c->place,
-            asks ? key_hash | BOOKS_ASKS : key_hash & ~(uint64_t)BOOKS_ASKS);
+            gives ? key_hash | BOOKS_GIVES : key_hash & ~(uint64_t)BOOKS_GIVES);
 }
 
 /* ---- the end of entries ---- */

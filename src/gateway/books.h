@@ -3,8 +3,9 @@
  *
  * A client has an entry from before its ON_CONNECT leaves until a worker has
  * begun its ON_CLOSE. Both events tell workers of this machine where the entry
- * is, and they ask it before they begin (FRAME_FLAG_BOOK). Other workers keep
- * themselves who is there; for them an entry ends when ON_CLOSE leaves.
+ * is, and they ask it before they begin (FRAME_FLAG_BOOK). With others an event
+ * counts as begun when it leaves. Those of gwrun on other machines know
+ * themselves whom they have when a gateway is lost, PHP's do not.
  *
  * Where no book can be kept all of this does nothing.
  *
@@ -25,7 +26,7 @@
 #define BOOKS_OWN    0    /* number of the process's own book; */
 #define BOOKS_MAX    32   /* books at a time, with inherited ones */
 #define BOOKS_GROUPS 4096 /* bytes of a client's groups; no more are kept */
-#define BOOKS_ASKS   1    /* bit of book_entry.worker: see books_bind() */
+#define BOOKS_GIVES  1    /* bit of book_entry.worker: see books_bind() */
 
 struct books;
 
@@ -52,10 +53,11 @@ void books_cancel(struct books *b, struct client *c);
 /* Write changes of c's names or session from now on. */
 void books_watch(struct books *b, struct roster *roster);
 
-/* c is bound to a worker: the hash of its key; asks: it asks before it begins
- * (FRAME_FLAG_BOOK). */
+/* c is bound to a worker: the hash of its key; gives: should this process be
+ * killed the next one gives c's ON_CLOSE, for that worker does not know itself
+ * whom it has. */
 void books_bind(
-    struct books *b, const struct client *c, uint64_t key_hash, bool asks);
+    struct books *b, const struct client *c, uint64_t key_hash, bool gives);
 
 /* c has ended like that; end is as close_info_put_end() writes it. */
 void books_end(struct books *b, struct client *c, const struct buf *end);

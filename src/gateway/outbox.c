@@ -3,8 +3,8 @@
  *
  *   its onClose has begun            | the entry is over
  *   its onConnect has not begun      | it is revoked, and the entry over
- *   its worker keeps itself who is   | that worker makes up the onClose when it
- *   there: of another machine, PHP's | misses the gateway; the entry is over
+ *   its worker knows itself whom it  | that worker makes up the onClose when it
+ *   has: gwrun's of another machine  | misses the gateway; the entry is over
  *   else                             | ON_CLOSE is given, once by this process
  *
  * A note in the entry says that this process has given it. Few are given at a
@@ -111,7 +111,7 @@ static bool is_over(struct book *book, const struct book_entry *e)
     uint64_t *mark = book_mark(book, e->place);
 
     return bookmark_get(mark) & BOOKMARK_CLOSED ||
-           (e->worker != 0 && !(e->worker & BOOKS_ASKS)) ||
+           (e->worker != 0 && !(e->worker & BOOKS_GIVES)) ||
            bookmark_revoke(mark, e->id);
 }
 

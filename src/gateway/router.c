@@ -282,7 +282,7 @@ bool router_bind(struct router *r, struct client *c, uint64_t key_hash)
 {
     for (size_t i = 0; i < r->nslots; i++) {
         if (!r->workers[i] ||
-            ((r->workers[i]->key_hash ^ key_hash) | BOOKS_ASKS) != BOOKS_ASKS)
+            ((r->workers[i]->key_hash ^ key_hash) | BOOKS_GIVES) != BOOKS_GIVES)
             continue;
         bind_client(r, r->workers[i], c);
         return true;

@@ -38,8 +38,10 @@ void router_tell_books(const struct router *r)
 void router_book_worker(const struct router *r, const struct router_worker *w,
     const struct client *c)
 {
+    bool keeps_clients = w->features.acks && !w->features.book;
+
     if (c->place != 0)
-        books_bind(r->conf.books, c, w->key_hash, w->features.book);
+        books_bind(r->conf.books, c, w->key_hash, !keeps_clients);
 }
 
 void router_put_place(const struct router *r, const struct router_worker *w,
