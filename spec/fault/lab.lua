@@ -187,7 +187,7 @@ function M:settle()
   for _, list in ipairs { counted, figures } do
     for name, value in pairs(list) do self.totals[name] = (self.totals[name] or 0) + value end
   end
-  for id, client in pairs(clients) do self.earlier[id] = client.owed and "owed" or true end
+  for id in pairs(clients) do self.earlier[id] = true end
   local broken, unpromised = promises.hold(findings, self.faults)
   if #broken > 0 and os.getenv "LAB_KEEP" then -- to look at
     testbed.write_file(os.getenv "LAB_KEEP" .. "/callbacks", testbed.read_file(self.path))

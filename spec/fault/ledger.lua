@@ -84,9 +84,9 @@ end
 local function begin_close(book, findings, client, worker, by, cause, certain, session)
   local event = event_of(client, "close")
   if certain == "certain" then
-    if client.closes > 0 or client.early == true then
+    if client.closes > 0 or client.early then
       findings:add("close_twice", client.id)
-    elseif client.connects == 0 and not client.early then
+    elseif client.connects == 0 then
       unseen(book, client.id, "close_without_connect")
     end
     client.closes = client.closes + 1
@@ -174,9 +174,6 @@ local function judge_closes(book, findings)
   end
   for _ in pairs(book.unseen) do count = count + 1 end
   book.counted.unseen = count
-  for id, client in pairs(book.clients) do
-    client.owed = (book.unseen[id] ~= nil or client.early == "owed") and client.closes == 0
-  end
   if count <= may then return end
   for id, list in pairs(book.unseen) do
     for _, finding in ipairs(list) do findings:add(finding, id) end
@@ -319,8 +316,7 @@ local MINIMUM = { "lines", "connects", "messages", "closes", "answers", "lives" 
 ---                     by itself when all was quiet; "open"; "abrupt": by itself
 ---                     meanwhile; "lost": by the system), excused (a fault took it)
 ---   history.counters  gateway, worker: lists of what each process counted meanwhile
----   history.earlier   ids of earlier rounds: true where onClose has begun, "owed"
----                     where that left no line, so that one more may come
+---   history.earlier   set of the ids of earlier rounds, whose onClose has begun
 ---   history.dead      set of workers' pids that did not end in order
 ---   history.links     how many links broke, when nothing else did
 ---   history.cut       whether links between living processes broke

@@ -224,15 +224,6 @@ describe("the ledger", function()
     assert.equal("close_missing", (finding_of(h)))
   end)
 
-  it("takes an onClose that is owed from an earlier round, once", function()
-    local h = history()
-    h.earlier = { [ "7f0000010b5400000009" ] = "owed" }
-    h.log[#h.log + 1] = "B 10 close 7f0000010b5400000009 lost lost certain - -"
-    assert.is_nil(finding_of(h))
-    h.log[#h.log + 1] = "B 10 close 7f0000010b5400000009 lost lost certain - -"
-    assert.same({ "close_twice", 1 }, { finding_of(h) })
-  end)
-
   it("counts how often a client got another worker", function()
     local h = history()
     local i = line_at(h, "B 10 message " .. ID .. " a.1 2")
