@@ -142,7 +142,7 @@ test: test-deps
 
 # Each example's page uses two files of the demo's.
 examples: build
-	@for e in examples/*/; do cp www/gwclient.js www/style.css $${e}www/; done
+	@for e in examples/*/www/; do cp www/gwclient.js www/style.css $$e; done
 
 lint: test-deps
 	@.ci/lint

@@ -11,7 +11,9 @@ function M.start(name, env)
   local self = setmetatable({ port = {}, prefix = {} }, testbed)
   self.dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-XXXXXX"))
   assert(process.run { "cp", "-r", "examples/" .. name .. "/.", self.dir } == 0)
-  assert(process.run { "cp", "www/gwclient.js", "www/style.css", self.dir .. "/www" } == 0)
+  if uv.fs_stat(self.dir .. "/www") then
+    assert(process.run { "cp", "www/gwclient.js", "www/style.css", self.dir .. "/www" } == 0)
+  end
   local config = dofile(self.dir .. "/conf/gwrun.lua")
   config.register.listen = "127.0.0.1:" .. testbed.ports()
   for i, gateway in ipairs(config.gateways) do
