@@ -48,6 +48,7 @@ async function page({ id, url, options = {} }) {
   const p = await context.newPage();
   p.setDefaultTimeout(options.timeout || 20000);
   p.on("pageerror", (error) => out({ id, event: "error", message: error.message }));
+  p.on("console", (m) => m.type() === "error" && out({ id, event: "console", message: m.text() }));
   things.set(id, p);
   await p.goto(url);
 }

@@ -1,13 +1,16 @@
-/* The role: a port for requests, whom it answers (guard.c), and what. Answers
- * are made at once, from a look at shared memory, and leave at the end of the
- * turn. Nothing that a request says leads to another process. */
+/* The role: a port for requests, whom it answers (guard.c), and what. Most
+ * answers are made at once, from a look at shared memory, and leave at the end
+ * of the turn. Only who has given the key reaches another process: the master,
+ * with a question about clients, or to close some (desk.c). */
 #include "admin/admin.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/desk.h"
 #include "admin/exposition.h"
 #include "admin/guard.h"
+#include "admin/live.h"
 #include "admin/overview.h"
 #include "admin/scriptmetrics.h"
 #include "clients/exchange.h"
@@ -19,8 +22,8 @@
 #include "util/log.h"
 
 #define CONNECTIONS_MAX 256
-#define BODY_MAX        4096                /* bytes of a request's body */
-#define QUEUE_MAX       (256 * 1024 * 1024) /* bytes of an answer */
+#define BODY_MAX        4096              /* bytes of a request's body */
+#define QUEUE_MAX       (4 * 1024 * 1024) /* bytes that wait for a page */
 
 /* Whatever is shown runs nothing from elsewhere, and in nobody's frame. */
 #define CONTENT_POLICY                                          \
@@ -44,14 +47,19 @@ struct admin {
     struct turn *turn;                 /* owned */
     struct port *port;                 /* owned; NULL while it begins */
     struct guard *guard;               /* owned */
+    struct desk *desk; /* owned; NULL: there is no master to ask */
+    struct live *live; /* owned */
 };
 
-/* A request that is answered at the end of this turn. */
+/* A request, until it is answered. */
 struct call {
-    struct turn_task task;
-    struct admin *admin;   /* borrowed */
-    struct client_conn *c; /* borrowed, until on_request_end() */
-    struct buf answer;     /* see wire/answer.h */
+    struct turn_task task;          /* at the end of a turn it is */
+    struct admin *admin;            /* borrowed */
+    struct client_conn *c;          /* borrowed, until on_request_end() */
+    struct desk_question *question; /* borrowed; it waits for that, or NULL */
+    union addr peer;
+    json_t *said;      /* owned; what it asked for, for the log; or NULL */
+    struct buf answer; /* see wire/answer.h */
 };
 
 /* ---- answers ---- */
@@ -61,109 +69,328 @@ static void put_header(struct buf *out, const char *name, const char *value)
     answer_put_header(out, name, strlen(name), value, strlen(value));
 }
 
-static void put_answer(struct buf *out, unsigned status, const char *type,
+static void put_head(struct call *call, unsigned status, const char *type)
+{
+    answer_put_status(&call->answer, status);
+    if (type)
+        put_header(&call->answer, "content-type", type);
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
+        put_header(&call->answer, headers[i][0], headers[i][1]);
+}
+
+static void put_answer(struct call *call, unsigned status, const char *type,
     const void *body, size_t len)
 {
-    answer_put_status(out, status);
-    put_header(out, "content-type", type);
-    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
-        put_header(out, headers[i][0], headers[i][1]);
-    answer_put(out, ANSWER_BODY, body, len);
+    put_head(call, status, type);
+    answer_put(&call->answer, ANSWER_BODY, body, len);
 }
 
-static void put_text(struct buf *out, unsigned status, const char *text)
+static void put_text(struct call *call, unsigned status, const char *text)
 {
-    put_answer(out, status, "text/plain; charset=utf-8", text, strlen(text));
+    put_answer(call, status, "text/plain; charset=utf-8", text, strlen(text));
 }
 
-static void put_json(struct buf *out, unsigned status, json_t *value)
+/* Takes the reference to value. */
+static void put_json(struct call *call, unsigned status, json_t *value)
 {
     char *text = json_dumps(value, JSON_INDENT(2));
 
-    put_answer(out, status, "application/json", text, strlen(text));
+    put_answer(call, status, "application/json", text, strlen(text));
     free(text);
     json_decref(value);
 }
 
-/* ---- what is there ---- */
+/* ---- what everybody may see ---- */
 
 static void look(struct admin *a, struct snapshot *out)
 {
     snapshot_take(out, a->system, clock_now(a->loop));
 }
 
-static void answer_metrics(
-    struct admin *a, const struct httpcall *request, struct buf *out)
+static void answer_metrics(struct call *call, const struct httpcall *request)
 {
     struct snapshot s;
     struct buf text = {0};
 
-    look(a, &s);
+    look(call->admin, &s);
     exposition_put(&text, &s);
     scriptmetrics_put(&text, &s);
-    put_answer(out, 200, EXPOSITION_TYPE, text.data, text.len);
+    put_answer(call, 200, EXPOSITION_TYPE, text.data, text.len);
     buf_fini(&text);
     snapshot_fini(&s);
 }
 
-static void answer_status(
-    struct admin *a, const struct httpcall *request, struct buf *out)
+static json_t *make_status(struct admin *a)
 {
     struct snapshot s;
-
-    look(a, &s);
-    put_json(out, 200, overview_make(&s));
-    snapshot_fini(&s);
-}
-
-/* This process runs; that is all it says. */
-static void answer_livez(
-    struct admin *a, const struct httpcall *request, struct buf *out)
-{
-    put_text(out, 200, "ok\n");
-}
-
-static void answer_readyz(
-    struct admin *a, const struct httpcall *request, struct buf *out)
-{
-    struct buf text = {0};
-    struct snapshot s;
-    json_t *status, *why;
-    const json_t *line;
-    size_t i;
+    json_t *status;
 
     look(a, &s);
     status = overview_make(&s);
-    why = verdict_refusals(status);
+    snapshot_fini(&s);
+    return status;
+}
+
+static void answer_status(struct call *call, const struct httpcall *request)
+{
+    put_json(call, 200, make_status(call->admin));
+}
+
+/* This process runs; that is all it says. */
+static void answer_livez(struct call *call, const struct httpcall *request)
+{
+    put_text(call, 200, "ok\n");
+}
+
+static void answer_readyz(struct call *call, const struct httpcall *request)
+{
+    struct buf text = {0};
+    json_t *status = make_status(call->admin);
+    json_t *why = verdict_refusals(status);
+    const json_t *line;
+    size_t i;
+
     json_array_foreach(why, i, line)
         buf_printf(&text, "%s\n", json_string_value(line));
     if (text.len == 0)
         buf_append_str(&text, "ok\n");
-    put_answer(out, json_array_size(why) > 0 ? 503 : 200,
+    put_answer(call, json_array_size(why) > 0 ? 503 : 200,
         "text/plain; charset=utf-8", text.data, text.len);
     buf_fini(&text);
     json_decref(why);
     json_decref(status);
-    snapshot_fini(&s);
 }
 
-static void answer_root(
-    struct admin *a, const struct httpcall *request, struct buf *out)
+static json_t *make_event(void *arg)
 {
-    put_text(out, 200,
-        "gwrun " GWRUN_VERSION "\n\n/metrics\n/status.json\n/livez\n/readyz\n");
+    struct admin *a = arg;
+    struct snapshot s;
+    json_t *event;
+
+    look(a, &s);
+    event = json_pack("{s:o,s:o}", "status", overview_make(&s), "event_times",
+        overview_event_times(&s));
+    snapshot_fini(&s);
+    return event;
 }
+
+/* on_stream() follows. */
+static void answer_live(struct call *call, const struct httpcall *request)
+{
+    put_head(call, 200, NULL);
+    answer_put(&call->answer, ANSWER_STREAM, NULL, 0);
+}
+
+static void put_file(struct call *call, const char *name)
+{
+    put_head(call, 200, NULL);
+    answer_put(&call->answer, ANSWER_FILE, name, strlen(name));
+}
+
+static void answer_page(struct call *call, const struct httpcall *request)
+{
+    put_file(call, "index.html");
+}
+
+static void answer_script(struct call *call, const struct httpcall *request)
+{
+    put_file(call, "admin.js");
+}
+
+static void answer_icon(struct call *call, const struct httpcall *request)
+{
+    put_file(call, "icon.svg");
+}
+
+static void answer_style(struct call *call, const struct httpcall *request)
+{
+    put_file(call, "admin.css");
+}
+
+/* ---- the key ---- */
+
+static void answer_session(struct call *call, const struct httpcall *request)
+{
+    struct admin *a = call->admin;
+
+    put_json(call, 200,
+        json_pack("{s:b,s:b}", "has_key", guard_has_key(a->guard), "known",
+            guard_knows(a->guard, request, clock_now(a->loop))));
+}
+
+static void answer_login(struct call *call, const struct httpcall *request)
+{
+    struct admin *a = call->admin;
+    struct buf cookie = {0};
+    char peer[ADDR_TEXT_SIZE];
+    unsigned refused = guard_enter(a->guard, request->body, request->body_len,
+        clock_now(a->loop), &cookie);
+
+    if (refused) {
+        put_text(call, refused,
+            refused == 404   ? "there is no key_file\n"
+            : refused == 429 ? "too many wrong keys; wait a minute\n"
+                             : "that is not the key\n");
+    } else {
+        buf_append_byte(&cookie, '\0');
+        put_head(call, 204, NULL);
+        put_header(&call->answer, "set-cookie", (const char *)cookie.data);
+    }
+    log_notice("the key was given peer=%s right=%d",
+        addr_format(peer, &call->peer), refused == 0);
+    buf_fini(&cookie);
+}
+
+static void answer_logout(struct call *call, const struct httpcall *request)
+{
+    guard_leave(call->admin->guard, request);
+    put_head(call, 204, NULL);
+    put_header(&call->answer, "set-cookie",
+        GUARD_COOKIE "=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+}
+
+/* False: it was told why not. */
+static bool is_known(struct call *call, const struct httpcall *request)
+{
+    struct admin *a = call->admin;
+
+    if (!guard_has_key(a->guard)) {
+        put_text(call, 403, "this takes a key, and there is no key_file\n");
+        return false;
+    }
+    if (guard_knows(a->guard, request, clock_now(a->loop)))
+        return true;
+    put_text(call, 401, "this takes the key\n");
+    put_header(&call->answer, "www-authenticate", "Bearer");
+    return false;
+}
+
+/* ---- clients ---- */
+
+static const char *const picks[] = {"client_id", "uid", "group", "ip"};
+#define PICKS (sizeof(picks) / sizeof(picks[0]))
+
+/* What the body, an object, says of whom is meant; how much: *count. NULL: it
+ * is not valid. */
+static json_t *read_pick(const struct httpcall *request, size_t *count)
+{
+    json_t *body = json_loadb((const char *)request->body, request->body_len,
+        JSON_REJECT_DUPLICATES, NULL);
+    json_t *pick = json_is_object(body) ? json_object() : NULL;
+
+    *count = 0;
+    for (size_t i = 0; pick && i < PICKS; i++) {
+        json_t *value = json_object_get(body, picks[i]);
+
+        if (!json_is_string(value))
+            continue;
+        json_object_set(pick, picks[i], value);
+        ++*count;
+    }
+    if (pick && *count != json_object_size(body)) {
+        json_decref(pick);
+        pick = NULL;
+    }
+    json_decref(body);
+    return pick;
+}
+
+/* Each is a line in the log, with who. */
+static void log_kick(const struct call *call, long long closed)
+{
+    char peer[ADDR_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
+
+    for (size_t i = 0; i < PICKS; i++) {
+        const char *text = ctlmsg_string(call->said, picks[i], NULL);
+
+        if (text)
+            log_notice("kicked by an operator closed=%lld peer=%s %s=%s",
+                closed, addr_format(peer, &call->peer), picks[i],
+                log_quote(quoted, text, strlen(text)));
+    }
+}
+
+static void on_answer(json_t *answer, void *arg)
+{
+    struct call *call = arg;
+    const json_t *clients = json_object_get(answer, "clients");
+
+    call->question = NULL;
+    if (clients)
+        log_kick(call, (long long)json_integer_value(clients));
+    put_json(call, json_object_get(answer, "error") ? 503 : 200, answer);
+    turn_schedule(call->admin->turn, &call->task);
+}
+
+/* Takes the reference to question. */
+static void ask(struct call *call, json_t *question)
+{
+    struct admin *a = call->admin;
+
+    if (a->desk)
+        call->question = desk_ask(a->desk, question, on_answer, call);
+    else
+        json_decref(question);
+    if (!call->question)
+        put_json(call, 503,
+            json_pack("{s:s}", "error",
+                a->desk ? "too many ask" : "there is no master to ask"));
+}
+
+static void ask_for(struct call *call, const struct httpcall *request,
+    const char *type, size_t least)
+{
+    size_t count;
+    json_t *question;
+
+    if (!is_known(call, request))
+        return;
+    question = read_pick(request, &count);
+    if (!question || count < least) {
+        json_decref(question);
+        put_json(call, 400,
+            json_pack("{s:s}", "error",
+                "give an object with client_id, uid, group or ip"));
+        return;
+    }
+    call->said = json_copy(question);
+    json_object_set_new(question, "type", json_string(type));
+    if (least > 0)
+        json_object_set_new(question, "do", json_string("kick"));
+    ask(call, question);
+}
+
+static void answer_clients(struct call *call, const struct httpcall *request)
+{
+    ask_for(call, request, "connections", 0);
+}
+
+static void answer_kick(struct call *call, const struct httpcall *request)
+{
+    ask_for(call, request, "order", 1);
+}
+
+/* ---- routes ---- */
 
 static const struct route {
     const char *path;
-    void (*answer)(
-        struct admin *a, const struct httpcall *request, struct buf *out);
+    bool changes; /* asked for with POST, else with GET */
+    void (*answer)(struct call *call, const struct httpcall *request);
 } routes[] = {
-    {"/", answer_root},
-    {"/metrics", answer_metrics},
-    {"/status.json", answer_status},
-    {"/livez", answer_livez},
-    {"/readyz", answer_readyz},
+    {"/", false, answer_page},
+    {"/admin.js", false, answer_script},
+    {"/admin.css", false, answer_style},
+    {"/icon.svg", false, answer_icon},
+    {"/metrics", false, answer_metrics},
+    {"/status.json", false, answer_status},
+    {"/livez", false, answer_livez},
+    {"/readyz", false, answer_readyz},
+    {"/live", false, answer_live},
+    {"/session.json", false, answer_session},
+    {"/login", true, answer_login},
+    {"/logout", true, answer_logout},
+    {"/clients.json", true, answer_clients},
+    {"/kick", true, answer_kick},
 };
 
 static const struct route *find_route(const char *target)
@@ -177,23 +404,25 @@ static const struct route *find_route(const char *target)
     return NULL;
 }
 
-static void answer(
-    struct admin *a, const struct httpcall *request, struct buf *out)
+static void answer(struct call *call, const struct httpcall *request)
 {
+    const char *method = request->head.method;
     const struct route *route = find_route(request->head.target);
-    unsigned refused = guard_judge(a->guard, request);
+    unsigned refused = guard_judge(call->admin->guard, request);
 
     if (refused == 421)
-        put_text(out, 421,
+        put_text(call, 421,
             "this port does not serve that host; name it in admin.hosts\n");
     else if (refused)
-        put_text(out, refused, "a page of another site may not do that\n");
+        put_text(call, refused, "a page of another site may not do that\n");
     else if (!route)
-        put_text(out, 404, "there is no such page\n");
-    else if (!guard_is_safe(request->head.method))
-        put_text(out, 405, "this can only be read\n");
+        put_text(call, 404, "there is no such page\n");
+    else if (route->changes ? strcmp(method, "POST") != 0
+                            : !guard_is_safe(method))
+        put_text(call, 405,
+            route->changes ? "ask with POST\n" : "this can only be read\n");
     else
-        route->answer(a, request, out);
+        route->answer(call, request);
 }
 
 /* ---- the port ---- */
@@ -219,10 +448,12 @@ static void *on_request(struct client_conn *c, const union addr *peer,
 
     call->admin = a;
     call->c = c;
+    call->peer = *peer;
     call->task.run = send_answer;
     list_init(&call->task.node);
-    answer(a, request, &call->answer);
-    turn_schedule(a->turn, &call->task);
+    answer(call, request);
+    if (!call->question)
+        turn_schedule(a->turn, &call->task);
     return call;
 }
 
@@ -230,51 +461,77 @@ static void on_request_end(void *request, void *arg)
 {
     struct call *call = request;
 
+    if (call->question)
+        desk_forget(call->question);
     turn_cancel(&call->task);
     buf_fini(&call->answer);
+    json_decref(call->said);
     free(call);
 }
 
-/* Nothing becomes a client here. */
-static void *refuse_stream(struct client_conn *c, const union addr *peer,
+static void *on_stream(struct client_conn *c, const union addr *peer,
     const struct answer *said, void *arg)
 {
-    return NULL;
+    struct admin *a = arg;
+
+    return live_join(a->live, a->port, c);
 }
 
+static void on_close(void *client, const struct client_conn_end *how, void *arg)
+{
+    live_leave(client);
+}
+
+/* Nobody speaks on an event stream, and nothing else becomes a client. */
 static void *refuse_client(struct client_conn *c, const union addr *peer,
     const struct client_conn_request *request, void *arg)
 {
     return NULL;
 }
 
+static void ignore_message(void *client, const void *data, size_t len,
+    enum protocol_form form, void *arg)
+{
+}
+
+static void ignore_activity(void *client, void *arg)
+{
+}
+
 static const struct client_conn_ops ops = {.on_open = refuse_client,
-    .on_stream = refuse_stream,
+    .on_stream = on_stream,
     .takes_requests = takes_requests,
     .on_request = on_request,
-    .on_request_end = on_request_end};
+    .on_request_end = on_request_end,
+    .on_message = ignore_message,
+    .on_activity = ignore_activity,
+    .on_close = on_close};
 
 /* A proxy beside us may say that its client came by https, and from where. */
 static const char *const proxies[] = {"127.0.0.0/8", "::1", NULL};
 
-static const struct port_conf port_conf = {.protocol = &proto_http,
-    .cache_control = PORT_CACHE_CONTROL,
-    .trusted_proxies = proxies,
-    .head_max = PORT_HEAD_MAX,
-    .headers_max = PORT_HEADERS_MAX,
-    .message_max = BODY_MAX,
-    .queue_max = QUEUE_MAX,
-    .handshake_timeout = PORT_HANDSHAKE_TIMEOUT,
-    .body_max = BODY_MAX,
-    .body_timeout = PORT_BODY_TIMEOUT,
-    .request_timeout = PORT_REQUEST_TIMEOUT,
-    .keepalive_timeout = PORT_KEEPALIVE_TIMEOUT,
-    .max_connections = CONNECTIONS_MAX,
-    .max_connections_per_ip = CONNECTIONS_MAX};
+void admin_port(struct port_conf *out, const char *files)
+{
+    *out = (struct port_conf){.protocol = &proto_http,
+        .files = files,
+        .cache_control = PORT_CACHE_CONTROL,
+        .trusted_proxies = proxies,
+        .head_max = PORT_HEAD_MAX,
+        .headers_max = PORT_HEADERS_MAX,
+        .message_max = BODY_MAX,
+        .queue_max = QUEUE_MAX,
+        .handshake_timeout = PORT_HANDSHAKE_TIMEOUT,
+        .body_max = BODY_MAX,
+        .body_timeout = PORT_BODY_TIMEOUT,
+        .request_timeout = PORT_REQUEST_TIMEOUT,
+        .keepalive_timeout = PORT_KEEPALIVE_TIMEOUT,
+        .max_connections = CONNECTIONS_MAX,
+        .max_connections_per_ip = CONNECTIONS_MAX};
+}
 
 int admin_new(struct admin **out, uv_loop_t *loop,
     const struct admin_conf *conf, const struct admin_system *system, int fd,
-    char err[256])
+    int desk_fd, char err[256])
 {
     struct admin *a = xcalloc(1, sizeof(*a));
     int result;
@@ -283,13 +540,16 @@ int admin_new(struct admin **out, uv_loop_t *loop,
     a->system = system;
     a->turn = turn_new(loop);
     a->guard = guard_new(conf);
-    result = port_new(&a->port, a->turn, fd, &port_conf, &ops, a, err);
+    a->live = live_new(loop, make_event, a);
+    result = port_new(&a->port, a->turn, fd, &conf->port, &ops, a, err);
     if (result == 0)
         result = port_listen(a->port);
     if (result < 0) {
         admin_free(a);
         return result;
     }
+    if (desk_fd > 0)
+        a->desk = desk_open(a->turn, desk_fd);
     *out = a;
     return 0;
 }
@@ -303,6 +563,9 @@ void admin_free(struct admin *a)
 {
     if (a->port)
         port_free(a->port);
+    live_close(a->live);
+    if (a->desk)
+        desk_close(a->desk);
     turn_close(a->turn);
     guard_free(a->guard);
     free(a);

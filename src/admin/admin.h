@@ -15,11 +15,16 @@
 
 struct admin;
 
+/* What conf->port is to be; files: the folder of the page, borrowed. */
+void admin_port(struct port_conf *out, const char *files);
+
 /* Serve on fd, which is bound, from the next turn on; it becomes the role's on
- * success. conf and system are borrowed. 0, or -errno with a line in err. */
+ * success, as desk_fd does, where the master can be asked (less than 1: nobody
+ * can). conf, system and what they point to are borrowed; conf outlives the
+ * loop's handles. 0, or -errno with a line in err. */
 int admin_new(struct admin **out, uv_loop_t *loop,
     const struct admin_conf *conf, const struct admin_system *system, int fd,
-    char err[256]);
+    int desk_fd, char err[256]);
 
 /* Take no new connections. */
 void admin_stop(struct admin *a);

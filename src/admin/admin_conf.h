@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "clients/port_conf.h"
 #include "proc/counter.h"
 #include "proc/pages.h"
 
@@ -21,6 +22,7 @@ struct admin_conf {
                                  a path; NULL: there is no such port */
     const char *key_name;     /* of the file with the key, or NULL */
     const char *key;          /* its first line, or NULL */
+    struct port_conf port;    /* admin_port() */
     const char *const *hosts; /* names that requests may be for, beside
                                  the address and localhost; or NULL */
 };

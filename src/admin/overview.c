@@ -4,6 +4,7 @@
 #include "admin/overview.h"
 
 #include "proc/verdict.h"
+#include "util/histogram.h"
 
 static void put_counters(
     json_t *counters, const struct counter *table, const uint64_t *numbers)
@@ -66,4 +67,38 @@ json_t *overview_make(const struct snapshot *s)
         "processes", processes);
     verdict_add_problems(all);
     return all;
+}
+
+/* The numbers of the histogram in a worker's page, or NULL. */
+static const uint64_t *find_times(const struct snapshot_process *p)
+{
+    const struct counter *row = p->what->tables[1];
+    const uint64_t *numbers = p->numbers + width_of(p->what->tables[0]);
+
+    for (; row && row->name; row++) {
+        if (row->kind == COUNTERS_HISTOGRAM)
+            return numbers;
+        numbers += snapshot_width(row);
+    }
+    return NULL;
+}
+
+json_t *overview_event_times(const struct snapshot *s)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < s->nprocesses; i++) {
+        const struct snapshot_process *p = &s->processes[i];
+        const uint64_t *times = find_times(p);
+        json_t *counts = times ? json_array() : NULL;
+
+        if (!counts)
+            continue;
+        for (size_t k = 0; k <= HISTOGRAM_BOUNDS; k++)
+            json_array_append_new(counts, json_integer((json_int_t)times[k]));
+        json_array_append_new(
+            list, json_pack("{s:s,s:i,s:o}", "name", p->what->name, "slot",
+                      (int)p->what->slot, "counts", counts));
+    }
+    return list;
 }

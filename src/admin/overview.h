@@ -11,4 +11,8 @@
 /* A new object. */
 json_t *overview_make(const struct snapshot *s);
 
+/* How long events took so far: a new list with "name", "slot" and "counts", by
+ * histogram_bounds, of each worker. */
+json_t *overview_event_times(const struct snapshot *s);
+
 #endif /* GW_ADMIN_OVERVIEW_H */

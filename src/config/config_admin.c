@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/admin.h"
 #include "net/addr.h"
+#include "util/alloc.h"
 
 static void check_hosts(struct config_load *l, const char *const *hosts)
 {
@@ -48,6 +50,16 @@ static void read_key(struct config_load *l, struct admin_conf *admin)
     admin->key = key;
 }
 
+/* Where the page is. */
+static const char *find_files(struct config_load *l)
+{
+    char *path = xasprintf("%s/admin", l->c.program_conf.lua_dir);
+    const char *kept = config_strdup(l->memory, path);
+
+    free(path);
+    return kept;
+}
+
 size_t config_check_admin(struct config_load *l, struct config_ports *ranges)
 {
     struct admin_conf *admin = &l->c.admin;
@@ -56,6 +68,7 @@ size_t config_check_admin(struct config_load *l, struct config_ports *ranges)
 
     if (!admin->listen)
         return 0;
+    admin_port(&admin->port, find_files(l));
     check_hosts(l, admin->hosts);
     read_key(l, admin);
     if (strncmp(admin->listen, ADMIN_UNIX, len) == 0) {

@@ -267,7 +267,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal)
     end_process(c, signal == 0 && status == 0, why);
 }
 
-static int run_process(struct child *c, int control_fd)
+static int run_process(struct child *c, int control_fd, int desk_fd)
 {
     const struct master_conf *conf = c->master->conf;
     uv_stdio_container_t stdio[CHILD_FDS] = {0};
@@ -276,8 +276,9 @@ static int run_process(struct child *c, int control_fd)
     char title[160], slot[16];
     size_t n = 1;
     int fds[CHILD_FDS] = {-1, STDOUT_FILENO, STDERR_FILENO, control_fd,
-        c->conf->fds[0], c->conf->fds[1], c->conf->fds[2], conf->config_fd,
-        c->conf->fds[3], conf->pages_fd > 0 ? conf->pages_fd : -1};
+        c->conf->fds[0], desk_fd >= 0 ? desk_fd : c->conf->fds[1],
+        c->conf->fds[2], conf->config_fd, c->conf->fds[3],
+        conf->pages_fd > 0 ? conf->pages_fd : -1};
 
     snprintf(slot, sizeof(slot), "%u", c->conf->slot);
     snprintf(title, sizeof(title), "gwrun: %s process  %s %s", c->conf->role,
@@ -307,7 +308,7 @@ void child_spawn(struct child *c)
     struct master *m = c->master;
     char title[CHILD_TITLE_SIZE], why[96];
     int pair[2] = {-1, -1};
-    int err;
+    int desk, err;
 
     c->state = CHILD_STARTING;
     c->killed = c->pinged = false;
@@ -321,7 +322,10 @@ void child_spawn(struct child *c)
     /* without a pair the child finds no descriptor 3 and ends at once */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         log_error("no socket pair for a child: %s", strerror(errno));
-    err = run_process(c, pair[1]);
+    desk = c->conf->asks ? control_desk(m) : -1;
+    err = run_process(c, pair[1], desk);
+    if (desk >= 0)
+        close(desk);
     if (pair[1] >= 0)
         close(pair[1]);
     if (err < 0) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "master/master_impl.h"
@@ -26,6 +27,7 @@ struct command {
     struct list node;
     struct master *master; /* borrowed */
     struct ctl *ctl;       /* owned */
+    bool limited;          /* of a child: see control_desk() */
     unsigned reload_run;   /* its answer is awaited; 0: none */
     unsigned gather;       /* the number that children answer with; 0: none */
     const char *question;  /* "status", "connections", "order" or "eval" */
@@ -433,13 +435,40 @@ static void order_by_command(struct command *k, const json_t *m)
         gather(k, "order", (json_t *)m, MASTER_CONNECTIONS_MAX_MS);
 }
 
+/* It has read what it wanted of a list. */
+static void leave_question(struct command *k)
+{
+    if (!k->parts)
+        return;
+    for (size_t i = 0; i < k->master->conf->nchildren; i++) {
+        if (k->parts[i] != PART_NONE)
+            leave_list(k, i);
+        set_part(k, i, PART_NONE);
+    }
+    end_gathering(k);
+}
+
+static bool may_ask(const struct command *k, const json_t *m)
+{
+    const char *type = ctlmsg_type(m);
+
+    return !k->limited || strcmp(type, "connections") == 0 ||
+           strcmp(type, "more") == 0 || strcmp(type, "enough") == 0 ||
+           (strcmp(type, "order") == 0 &&
+               strcmp(ctlmsg_string(m, "do", ""), "kick") == 0);
+}
+
 static void on_command(struct ctl *ctl, const json_t *m, void *arg)
 {
     struct command *k = arg;
     const char *type = ctlmsg_type(m);
 
-    if (strcmp(type, "more") == 0)
+    if (!may_ask(k, m))
+        refuse(k, "that is not for this process to ask");
+    else if (strcmp(type, "more") == 0)
         ask_for_more(k, m);
+    else if (strcmp(type, "enough") == 0)
+        leave_question(k);
     else if (k->gather || k->reload_run)
         refuse(k, "one question at a time");
     else if (strcmp(type, "hello") == 0)
@@ -488,28 +517,47 @@ static void on_command_close(struct ctl *ctl, void *arg)
 
 static const struct ctl_ops command_ops = {on_command, on_command_close};
 
-static void on_accept(
-    struct listener *l, int fd, const union addr *peer, void *arg)
+/* Takes ownership of fd. NULL: it is closed. */
+static struct command *add_command(struct master *m, int fd)
 {
-    struct master *m = arg;
     struct command *k;
 
     if (m->ncommands >= MASTER_CONTROLS_MAX) {
         log_warn("too many gwrun commands at once, refusing one");
         close(fd);
-        return;
+        return NULL;
     }
     k = xcalloc(1, sizeof(*k));
     k->master = m;
     k->ctl = ctl_open(m->turn, fd, &command_ops, k);
     if (!k->ctl) {
         free(k);
-        return;
+        return NULL;
     }
     uv_timer_init(m->loop, &k->timer);
     k->timer.data = k;
     list_push_back(&m->commands, &k->node);
     m->ncommands++;
+    return k;
+}
+
+static void on_accept(
+    struct listener *l, int fd, const union addr *peer, void *arg)
+{
+    add_command(arg, fd);
+}
+
+int control_desk(struct master *m)
+{
+    struct command *k;
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return -1;
+    k = add_command(m, pair[0]);
+    if (k)
+        k->limited = true;
+    return pair[1];
 }
 
 int control_open(struct master *m, char err[256])

@@ -46,6 +46,9 @@ struct master_child_conf {
      * them open for restarts. */
     int fds[MASTER_CHILD_FDS];
     enum master_restart restart;
+    /* In place of fds[1]: a connection on which it may ask for clients, and
+     * have some closed, as the gwrun command does; for nothing else. */
+    bool asks;
 };
 
 struct master_conf {

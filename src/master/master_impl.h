@@ -207,6 +207,9 @@ bool standing_drain(const struct child *c);
 /* control.c */
 
 int control_open(struct master *m, char err[256]);
+/* The other end of a new connection for a child that may ask little
+ * (master_child_conf.asks), or -1. */
+int control_desk(struct master *m);
 void control_close(struct master *m);
 /* The answer to the commands that wait for the run; borrowed. */
 void control_reloaded(struct master *m, unsigned run, json_t *answer);

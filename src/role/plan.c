@@ -361,6 +361,7 @@ static int add_admin(
     const char *path = admin_path(c);
 
     child->name = PLAN_ADMIN;
+    child->asks = true;
     child->listen = c->admin.listen;
     if (!path)
         return bind_port(

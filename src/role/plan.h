@@ -18,6 +18,7 @@ enum {
     PLAN_FD_CONTROL = 3,
     PLAN_FD_SOCKET = 4,  /* register, admin: its port; gateway: clients' */
     PLAN_FD_SHARED = 4,  /* worker, program: the table that all share */
+    PLAN_FD_DESK = 5,    /* admin: where it asks the master */
     PLAN_FD_SOURCES = 5, /* worker: memory that keeps its script */
     PLAN_FD_INNER = 5,   /* gateway: workers' port */
     PLAN_FD_IDS = 6,     /* gateway: file of connection ids */

@@ -56,9 +56,10 @@ struct role_slot {
     const char *kind; /* "register", "gateway", "worker", "program"
                          or "admin" */
     unsigned number;  /* as plan.h counts them */
-    /* Bound sockets: of a register or admin its port; of a gateway those of
-     * clients and workers, the file of connection ids or -1, and the unix
-     * socket of workers beside it, or less than 1. */
+    /* Bound sockets: of a register or admin its port, and of admin where it
+     * asks the master, or less than 1; of a gateway those of clients and
+     * workers, the file of connection ids or -1, and the unix socket of workers
+     * beside it, or less than 1. */
     int fds[MASTER_CHILD_FDS];
     uint16_t shown_port; /* as gateway_slot.shown_port */
 };

@@ -317,7 +317,8 @@ static int start_admin(
         .processes = processes,
         .refresh = r->events.on_look,
         .arg = r->arg};
-    result = admin_new(&r->admin, r->loop, conf, &r->system, slot->fds[0], err);
+    result = admin_new(
+        &r->admin, r->loop, conf, &r->system, slot->fds[0], slot->fds[1], err);
     if (result < 0)
         free(processes);
     else
