@@ -46,7 +46,8 @@ class Events
         [$life, $number, $action] = explode(' ', $message);
         self::note('B', getmypid(), 'message', $id, $life, $number);
         if ($action === 'session') {
-            $_SESSION['n'] = $number;
+            // Now, and not after the answer, as GatewayWorker saves $_SESSION.
+            Gateway::updateSession($id, ['n' => $number]);
         }
         Gateway::sendToCurrentClient("r $number");
         self::note('E', getmypid(), 'message', $id, $life, $number);
