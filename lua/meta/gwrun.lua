@@ -106,6 +106,12 @@ _SERVER = {}
 ---@field reason? string of the same Close frame: whatever a client says when it ends the connection, up to a NUL
 ---@field dropped? integer messages that it did not get: its queue was full, or they waited when it went away
 
+---@class error_context
+---@field event string the callback, or "timer", "spawn"
+---@field client_id? client_id whose event it was
+---@field traceback string the error with its traceback
+---@field left_out integer errors since the last call that were not told: there were too many
+
 ---Your callbacks; define the ones you need. The events of one client run one
 ---after the other, in order; a handler that waits holds up its own client only.
 ---@class Events
@@ -116,6 +122,7 @@ _SERVER = {}
 ---@field onWebSocketConnect? fun(client_id: client_id, request: websocket_request) after the handshake
 ---@field onMessage? fun(client_id: client_id, message: string, binary?: boolean) binary: false for a text, which is UTF-8, true for any bytes, nil where the client's port has no types (or its gateway, GatewayWorker's, does not tell). Later versions may add arguments
 ---@field onClose? fun(client_id: client_id, info: close_info) gone, whoever closed it
+---@field onError? fun(error: string, context: error_context) something of the script has failed and is in the log already: for an error tracker, say. In a coroutine of its own; at most 10 a second, and never for an error of its own
 ---@field onWorkerStop? fun(worker: worker) the script ends: the worker stops or has a newer one
 Events = {}
 

@@ -60,6 +60,7 @@ static void on_ended(const char *error, void *arg)
     if (error) {
         log_error("spawned function failed");
         log_block(LOG_ERROR, error);
+        vm_complain(ls->vm, "spawn", error);
     }
 }
 

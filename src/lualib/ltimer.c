@@ -79,6 +79,7 @@ static int finish_callback(lua_State *L, int status, lua_KContext ctx)
         coro_explain_failure(L, status);
         log_error("callback failed id=%lld", (long long)lua_tointeger(L, 2));
         log_block(LOG_ERROR, lua_tostring(L, -1));
+        vm_complain(vm_of(L), "timer", lua_tostring(L, -1));
     }
     return 0;
 }

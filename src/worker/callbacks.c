@@ -6,7 +6,7 @@
 
 static const char *const names[] = {"onWorkerStart", "onHandshake", "onRequest",
     "onConnect", "onWebSocketConnect", "onMessage", "onClose", "onWorkerStop",
-    NULL};
+    "onError", NULL};
 
 static int fail(lua_State *L, const char *what, const char *got)
 {
@@ -42,6 +42,8 @@ void callbacks_check(lua_State *L)
             vm->decides = true;
         if (type == LUA_TFUNCTION && strcmp(*name, "onRequest") == 0)
             vm->answers = true;
+        if (type == LUA_TFUNCTION && strcmp(*name, "onError") == 0)
+            vm->complains = true;
         lua_pop(L, 1);
     }
     if (!any)

@@ -5,6 +5,7 @@
 
 #include "net/clock.h"
 #include "util/log.h"
+#include "worker/complaints.h"
 
 static uint64_t this_second(const struct handlers *h)
 {
@@ -35,6 +36,7 @@ static bool count(struct handlers *h)
 void handlers_fail(struct handlers *h, const char *event, const char *client,
     const char *error)
 {
+    complaints_take(h->complaints, event, client, error);
     if (!count(h))
         return;
     if (client)

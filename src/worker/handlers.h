@@ -13,8 +13,12 @@
 
 #define HANDLERS_ERROR_LINES 100 /* logged per second; the rest is counted */
 
+struct complaints;
+
 /* Embedded in its owner, the worker; borrowed by those that run handlers. */
 struct handlers {
+    struct complaints
+        *complaints;       /* borrowed; who is told, too; NULL: nobody */
     const uv_loop_t *loop; /* borrowed; tells the time */
     uint64_t begun;
     uint64_t failed;

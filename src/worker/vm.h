@@ -58,4 +58,8 @@ bool vm_is_open(const struct vm *vm);
  * the worker stops; what was begun goes on until the vm closes. */
 bool vm_is_serving(const struct vm *vm);
 
+/* Something that is no client's event has failed (what: static): tell the
+ * script's onError, if it has one. */
+void vm_complain(struct vm *vm, const char *what, const char *error);
+
 #endif /* GW_WORKER_VM_H */

@@ -12,6 +12,7 @@
 #include "proc/shared.h"
 #include "util/alloc.h"
 #include "util/log.h"
+#include "worker/complaints.h"
 #include "worker/coro_impl.h"
 #include "worker/dispatch_impl.h"
 #include "worker/gateways_impl.h"
@@ -38,12 +39,13 @@ struct worker {
     struct dispatch *dispatch;          /* owned; events … */
     struct handshakes handshakes;
     struct requests requests;
-    struct handlers handlers; /* … and what came of all their handlers */
-    struct vm *loading;       /* the first one, until it is ready */
-    struct vm *serving;       /* NULL before and after */
-    struct vm *next;          /* of a reload, until its verdict */
-    bool replays;             /* the script on disk did not load */
-    bool prepared;            /* next is ready and waits for the verdict */
+    struct handlers handlers; /* … and what came of all their handlers … */
+    struct complaints complaints; /* … which the script may want to know */
+    struct vm *loading;           /* the first one, until it is ready */
+    struct vm *serving;           /* NULL before and after */
+    struct vm *next;              /* of a reload, until its verdict */
+    bool replays;                 /* the script on disk did not load */
+    bool prepared;                /* next is ready and waits for the verdict */
     worker_prepared_cb prepared_cb;
     void *prepared_arg;
     struct list endings; /* scripts that finish their work */
@@ -311,6 +313,8 @@ static void serve(struct worker *w, struct vm *vm)
     sources_close(vm->sources);
     w->serving = vm;
     w->generation++;
+    vm->complaints = &w->complaints;
+    complaints_serve(&w->complaints, vm);
     begin_in(w, vm);
     gateways_set_callbacks(w->gateways, vm->decides, vm->answers);
     if (w->events->on_full)
@@ -362,6 +366,8 @@ struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
     set_pace(w);
     w->gateways = gateways_new(w->turn, conf, index, &gateways_ops, w);
     handlers_init(&w->handlers, loop);
+    complaints_init(&w->complaints, w->turn);
+    w->handlers.complaints = &w->complaints;
     w->handlers.measures = conf->measures;
     handshakes_init(&w->handshakes, w->gateways, &w->handlers);
     requests_init(&w->requests, w->gateways, &w->handlers);
@@ -444,11 +450,14 @@ void worker_stop(struct worker *w, double drain_time)
     if (w->serving)
         begin_ending(w, w->serving, drain_time);
     w->serving = NULL;
+    complaints_serve(&w->complaints, NULL);
     finish_stop(w);
 }
 
 void worker_free(struct worker *w)
 {
+    complaints_serve(&w->complaints, NULL);
+    complaints_fini(&w->complaints);
     while (!list_empty(&w->endings))
         free_ending(LIST_ENTRY(w->endings.next, struct ending, node));
     worker_abort(w);
