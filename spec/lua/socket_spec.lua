@@ -6,7 +6,6 @@ local process = require "process"
 local scripting = require "scripting"
 local socketserver = require "socketserver"
 local uv = require "luv"
-local testbed = require "testbed"
 
 describe("gwrun.socket", function()
   local server, bed, dir
@@ -239,18 +238,6 @@ describe("gwrun.socket", function()
 
   -- ---- TLS ----
 
-  local function make_certificate(name, alt, days, ca)
-    openssl.run(dir, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", name .. ".key", "-out", name .. ".csr", "-subj", "/CN=" .. name)
-    testbed.write_file(dir .. "/ext", "subjectAltName=" .. alt .. "\n")
-    openssl.run(dir, "x509", "-req", "-in", name .. ".csr", "-CA", ca .. ".pem", "-CAkey", ca .. ".key", "-CAcreateserial",
-      "-out", name .. ".pem", "-extfile", "ext", "-days", days)
-  end
-
-  local function make_authority(name)
-    openssl.run(dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", name .. ".key", "-out", name .. ".pem",
-      "-subj", "/CN=" .. name, "-days", "2")
-  end
-
   local function with_server(name, plain, f)
     local secure = socketserver.start(dir .. "/" .. name .. ".pem", dir .. "/" .. name .. ".key", plain)
     local ok, message = pcall(f, secure)
@@ -260,12 +247,7 @@ describe("gwrun.socket", function()
 
   describe("over TLS", function()
     setup(function()
-      make_authority "ca"
-      make_authority "stranger"
-      make_certificate("good", "DNS:localhost,IP:127.0.0.1", "2", "ca")
-      make_certificate("other", "DNS:example.com", "2", "ca")
-      make_certificate("old", "DNS:localhost,IP:127.0.0.1", "-1", "ca")
-      make_certificate("foreign", "DNS:localhost,IP:127.0.0.1", "2", "stranger")
+      openssl.certificates(dir)
     end)
 
     it("trusts whom ca_file names, by name and by address", function()

@@ -10,6 +10,9 @@ let farewell = {}, alive = 0;
 
 const ways = {
   echo(socket) { socket.on("message", (data, binary) => socket.send(data, { binary })); },
+  talk(socket) { // until "bye"
+    socket.on("message", (data, binary) => (data.toString() === "bye" ? socket.close(4002, "as you say") : socket.send(data, { binary })));
+  },
   // the request as the server sees it
   request(socket, req) { socket.send(JSON.stringify({ url: req.url, headers: req.headers })); },
   count(socket, req, query) { for (let i = 1; i <= +query.get("n"); i++) socket.send("" + i); },
