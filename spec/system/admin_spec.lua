@@ -77,6 +77,21 @@ describe("the operators' port", function()
     assert.same({ 0, "" }, { code, out })
   end)
 
+  it("has every metric that the alerts and the dashboard beside the docs ask for", function()
+    local text, count = metrics(), 0
+    for _, page in ipairs { "alerts.yml", "grafana.json" } do
+      for name in testbed.read_file("docs/monitoring/" .. page):gmatch "gwrun_[%l_]+" do
+        local bare = name:gsub("_bucket$", ""):gsub("_count$", "")
+        assert.is_truthy(text:find("# TYPE " .. bare .. " ", 1, true), name)
+        count = count + 1
+      end
+    end
+    assert.is_true(count > 30)
+    if process.run { "sh", "-c", "command -v promtool" } ~= 0 then return end
+    local code, out = process.run { "promtool", "check", "rules", "docs/monitoring/alerts.yml" }
+    assert.equal(0, code, out)
+  end)
+
   it("counts what clients do, by process and never by client", function()
     local c = tcp.connect(app.port[2])
     c:send "hello\n"
