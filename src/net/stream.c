@@ -219,6 +219,13 @@ struct buf *stream_out(struct stream *s)
     return &s->out;
 }
 
+void stream_send(struct stream *s)
+{
+    if (s->ssl && (!s->secured || seal(s) < 0))
+        return; /* the end of the turn tells why */
+    conn_send(s->conn);
+}
+
 size_t stream_queued(const struct stream *s)
 {
     return s->out.len + conn_queued(s->conn);

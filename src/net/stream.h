@@ -48,6 +48,10 @@ void stream_close(struct stream *s);
  * on. Valid until the next call of anything. */
 struct buf *stream_out(struct stream *s);
 
+/* Hand the kernel what has collected now; what it does not take leaves later.
+ */
+void stream_send(struct stream *s);
+
 /* Bytes not yet taken by the kernel. */
 size_t stream_queued(const struct stream *s);
 

@@ -547,6 +547,12 @@ int redis_send(struct redis *r, const struct redis_request *request,
     return 0;
 }
 
+void redis_flush(struct redis *r)
+{
+    if (r->conn)
+        stream_send(r->conn);
+}
+
 static void on_cancelled(
     int err, const struct redisvalue *replies, size_t count, void *arg)
 {
