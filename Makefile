@@ -20,21 +20,22 @@ SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Folders of src/, lowest first; each may use those that LIBS_<folder> names.
-FOLDERS       := util wire net proc upstream discovery clients register gateway worker master admin lualib config role testing cli
+FOLDERS       := util wire net proc upstream engine discovery clients register gateway worker master admin lualib config role testing cli
 LIBS_util     :=
 LIBS_wire     := util
 LIBS_net      := util wire
 LIBS_proc     := util wire net
 LIBS_upstream := util net
+LIBS_engine   := util wire net upstream
 LIBS_discovery := util wire net proc
 LIBS_clients  := util wire net
 LIBS_register := util wire net proc
-LIBS_gateway  := util wire net proc discovery clients
-LIBS_worker   := util wire net proc discovery
+LIBS_gateway  := util wire net proc upstream engine discovery clients
+LIBS_worker   := util wire net proc upstream engine discovery
 LIBS_master   := util wire net proc
 LIBS_admin    := util wire net proc clients
-LIBS_lualib   := util wire net proc upstream discovery worker
-LIBS_config   := util wire net proc upstream discovery clients register gateway worker master admin lualib
+LIBS_lualib   := util wire net proc upstream engine discovery worker
+LIBS_config   := util wire net proc upstream engine discovery clients register gateway worker master admin lualib
 LIBS_role     := $(LIBS_config) config
 LIBS_testing  := $(LIBS_role) role
 LIBS_cli      := $(filter-out cli,$(FOLDERS))

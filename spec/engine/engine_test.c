@@ -1,0 +1,304 @@
+/* engine: against a fake Redis that says exactly what a test wants. */
+#include "../net/testloop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "net/addr.h"
+#include "net/turn.h"
+#include "util/buf.h"
+
+#define RUN   "0123456789abcdef0123456789abcdef"
+#define OTHER "fedcba9876543210fedcba9876543210"
+
+static struct testloop t;
+static struct turn *turn;
+static struct engine *engine;
+static struct engine_conf conf;
+static char url[64];
+static int listening;
+
+/* The two connections that it makes. */
+static struct line {
+    int fd;
+    struct buf heard;
+} commands, pushes;
+
+static struct {
+    int ups;
+    char message[64];
+    bool for_all;
+    int messages;
+    size_t members;
+    struct engine_member member;
+} seen;
+
+static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
+{
+    seen.messages++;
+    seen.for_all = for_all;
+    snprintf(seen.message, sizeof(seen.message), "%.*s", (int)len,
+        (const char *)data);
+}
+
+static void on_members(
+    const struct engine_member *list, size_t count, void *arg)
+{
+    seen.members = count;
+    if (count > 0)
+        seen.member = list[0];
+}
+
+static void on_up(void *arg)
+{
+    seen.ups++;
+}
+
+static int setup(void **state)
+{
+    union addr addr;
+
+    testloop_open(&t);
+    turn = turn_new(&t.loop);
+    listening = testloop_bind(&addr);
+    assert_int_equal(listen(listening, 8), 0);
+    fcntl(listening, F_SETFL, O_NONBLOCK);
+    memset(&seen, 0, sizeof(seen));
+    commands.fd = pushes.fd = -1;
+    snprintf(url, sizeof(url), "redis://127.0.0.1:%u", addr_port(&addr));
+    conf = (struct engine_conf){
+        .url = url, .name = "chat", .cell = "a", .run = RUN};
+    engine = NULL;
+    return 0;
+}
+
+static void hang_up(struct line *l)
+{
+    if (l->fd >= 0)
+        close(l->fd);
+    l->fd = -1;
+    buf_clear(&l->heard);
+}
+
+static int teardown(void **state)
+{
+    if (engine)
+        engine_close(engine);
+    hang_up(&commands);
+    hang_up(&pushes);
+    buf_fini(&commands.heard);
+    buf_fini(&pushes.heard);
+    close(listening);
+    turn_close(turn);
+    testloop_close(&t);
+    return 0;
+}
+
+static void open_engine(struct engine_part part)
+{
+    char err[ENGINE_ERROR_SIZE];
+
+    part.inbox = "me";
+    part.on_message = on_message;
+    part.on_members = on_members;
+    part.on_up = on_up;
+    engine = engine_open(turn, &conf, &part, err);
+    assert_non_null(engine);
+}
+
+static void take(struct line *l)
+{
+    hang_up(l);
+    testloop_until(
+        &t, (l->fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK)) >= 0);
+}
+
+static bool hears(struct line *l, const char *text)
+{
+    ssize_t n = read(l->fd, buf_reserve(&l->heard, 4096), 4096);
+
+    if (n > 0)
+        buf_commit(&l->heard, (size_t)n);
+    buf_append_byte(&l->heard, 0);
+    l->heard.len--;
+    return strstr((const char *)l->heard.data, text) != NULL;
+}
+
+static void expect(struct line *l, const char *text)
+{
+    testloop_until(&t, hears(l, text));
+    buf_clear(&l->heard);
+}
+
+static void say(struct line *l, const char *text)
+{
+    assert_int_equal(write(l->fd, text, strlen(text)), strlen(text));
+}
+
+static void confirm(const char *channel)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text),
+        "*3\r\n$9\r\nsubscribe\r\n$%zu\r\n%s\r\n:1\r\n", strlen(channel),
+        channel);
+    say(&pushes, text);
+}
+
+/* A gateway's way up. */
+static void bring_up(void)
+{
+    open_engine((struct engine_part){
+        .ip = 0x0a000001, .port = 2900, .hears_all = true});
+    take(&commands);
+    expect(&commands,
+        "$1\r\n3\r\n$13\r\nchat:gateways\r\n$11\r\nchat:cell:a\r\n"
+        "$26\r\nchat:gateway:10.0.0.1:2900\r\n");
+    say(&commands, "$2\r\nOK\r\n");
+    take(&pushes);
+    expect(&pushes, "SUBSCRIBE\r\n$7\r\nchat:me\r\n$9\r\nchat:news\r\n"
+                    "$8\r\nchat:all\r\n");
+    confirm("chat:me");
+    confirm("chat:news");
+    testloop_turns(&t, 3);
+    assert_false(engine_is_up(engine));
+    confirm("chat:all");
+    testloop_until(&t, engine_is_up(engine));
+    assert_int_equal(seen.ups, 1);
+    expect(&commands, "$7\r\nPUBLISH\r\n$9\r\nchat:news\r\n");
+    say(&commands, ":1\r\n");
+}
+
+static void is_there_when_claims_hold_and_channels_are_confirmed(void **state)
+{
+    struct engine_counts counts;
+
+    bring_up();
+    say(&pushes, "*3\r\n$7\r\nmessage\r\n$8\r\nchat:all\r\n$5\r\nhello\r\n");
+    testloop_until(&t, seen.messages == 1);
+    assert_string_equal(seen.message, "hello");
+    assert_true(seen.for_all);
+    say(&pushes, "*3\r\n$7\r\nmessage\r\n$7\r\nchat:me\r\n$3\r\nyou\r\n");
+    testloop_until(&t, seen.messages == 2);
+    assert_false(seen.for_all);
+    engine_count(engine, &counts);
+    assert_true(counts.up);
+    assert_int_equal(counts.gaps, 0);
+}
+
+static void publishes_and_counts_what_nobody_heard(void **state)
+{
+    struct engine_counts counts;
+
+    bring_up();
+    assert_int_equal(engine_publish(engine, NULL, "x", 1), 0);
+    assert_int_equal(engine_publish(engine, "you", "yy", 2), 0);
+    expect(&commands, "chat:all\r\n$1\r\nx\r\n*3\r\n$7\r\nPUBLISH\r\n"
+                      "$8\r\nchat:you\r\n$2\r\nyy\r\n");
+    say(&commands, ":2\r\n:0\r\n");
+    testloop_until(&t, (engine_count(engine, &counts), counts.lost == 1));
+    assert_int_equal(counts.published, 2);
+}
+
+static void is_away_until_it_comes_back_when_a_connection_is_lost(void **state)
+{
+    struct engine_counts counts;
+
+    bring_up();
+    hang_up(&pushes);
+    testloop_until(&t, !engine_is_up(engine));
+    assert_int_equal(engine_publish(engine, NULL, "x", 1), -ENOTCONN);
+    expect(&commands, "chat:cell:a");
+    say(&commands, "$2\r\nOK\r\n");
+    take(&pushes);
+    expect(&pushes, "chat:all");
+    confirm("chat:me");
+    confirm("chat:news");
+    confirm("chat:all");
+    testloop_until(&t, engine_is_up(engine));
+    assert_int_equal(seen.ups, 2);
+    engine_count(engine, &counts);
+    assert_int_equal(counts.gaps, 1);
+    assert_int_equal(counts.lost, 1);
+}
+
+static void does_not_join_where_somebody_else_has_its_claim(void **state)
+{
+    open_engine((struct engine_part){
+        .ip = 0x0a000001, .port = 2900, .hears_all = true});
+    take(&commands);
+    expect(&commands, "chat:gateway:10.0.0.1:2900");
+    say(&commands, "$34\r\n" OTHER " b\r\n");
+    expect(&commands, "chat:gateway:10.0.0.1:2900"); /* tries again */
+    assert_false(engine_is_up(engine));
+    say(&commands, "-NOPERM no\r\n");
+    expect(&commands, "chat:gateway:10.0.0.1:2900");
+    assert_int_equal(seen.ups, 0);
+}
+
+static void tells_members_at_first_and_at_news(void **state)
+{
+    open_engine((struct engine_part){.watches = true});
+    take(&commands);
+    expect(&commands, "chat:cell:a");
+    say(&commands, "$2\r\nOK\r\n");
+    expect(&commands, "$13\r\nchat:gateways\r\n$13\r\nchat:gateway:\r\n");
+    say(&commands, "*4\r\n$13\r\n10.0.0.1:2900\r\n$34\r\n" OTHER
+                   " b\r\n$3\r\nbad\r\n$1\r\nx\r\n");
+    testloop_until(&t, seen.members == 1);
+    assert_int_equal(seen.member.ip, 0x0a000001);
+    assert_int_equal(seen.member.port, 2900);
+    assert_string_equal(seen.member.cell, "b");
+    assert_string_equal(seen.member.run, OTHER);
+    take(&pushes);
+    expect(&pushes, "SUBSCRIBE\r\n$7\r\nchat:me\r\n$9\r\nchat:news\r\n");
+    confirm("chat:me");
+    confirm("chat:news");
+    testloop_until(&t, engine_is_up(engine));
+    say(&pushes, "*3\r\n$7\r\nmessage\r\n$9\r\nchat:news\r\n$1\r\n?\r\n");
+    expect(&commands, "chat:gateway:");
+    say(&commands, "*0\r\n");
+    testloop_until(&t, seen.members == 0);
+}
+
+static void gives_up_its_claims_at_the_end(void **state)
+{
+    bring_up();
+    engine_close(engine);
+    engine = NULL;
+    expect(&commands, "redis.call('DEL', key)");
+}
+
+static void says_what_is_no_address(void **state)
+{
+    char err[ENGINE_ERROR_SIZE];
+
+    assert_null(engine_check("rediss://u:p@h:1/2", err));
+    assert_non_null(strstr(engine_check("nats://h", err), "redis://"));
+    conf.url = "rediss://h";
+    conf.ca_file = "/no/such.pem";
+    assert_null(
+        engine_open(turn, &conf, &(struct engine_part){.inbox = "me"}, err));
+    assert_non_null(strstr(err, "ca_file"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        TEST(is_there_when_claims_hold_and_channels_are_confirmed),
+        TEST(publishes_and_counts_what_nobody_heard),
+        TEST(is_away_until_it_comes_back_when_a_connection_is_lost),
+        TEST(does_not_join_where_somebody_else_has_its_claim),
+        TEST(tells_members_at_first_and_at_news),
+        TEST(gives_up_its_claims_at_the_end),
+        TEST(says_what_is_no_address),
+    };
+
+    return cmocka_run_group_tests_name("engine.engine", tests, NULL, NULL);
+}

@@ -1,0 +1,105 @@
+/* engine.h - what joins cells: a bus, and a store that says who is there.
+ *
+ * Cut as the field cuts it, so that another engine can take Redis' place; with
+ * NATS in brackets. A process without `cluster` in its configuration has no
+ * engine (NULL), and whoever would use one sees that before: it costs nothing.
+ *
+ *   bus     engine_publish()         PUBLISH            [PUB]
+ *           the inbox, all           SUBSCRIBE          [SUB]
+ *   store   a claim                  SET … EX, if       [KV create, or update
+ *                                    nobody else has it  by revision, with TTL]
+ *           members                  SMEMBERS, GET      [KV keys, watch]
+ *
+ * Away is what an engine is until its claims hold and its subscriptions are
+ * confirmed, and again whenever one of its connections is lost, a claim is
+ * refused, or a probe that it publishes to its own inbox does not come back. It
+ * closes the old subscription before it opens another, so nothing comes twice.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_ENGINE_ENGINE_H
+#define GW_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/turn.h"
+
+#define ENGINE_EXPIRY      15 /* seconds that a claim holds, refreshed each … */
+#define ENGINE_REFRESH     5    /* … so many */
+#define ENGINE_CALL_MS     5000 /* until a call to the engine has failed */
+#define ENGINE_RETRY_MAX   5.0 /* seconds between tries to come back, at most */
+#define ENGINE_NAME_MAX    64  /* bytes of a cell's name, or the cluster's */
+#define ENGINE_RUN_SIZE    33  /* bytes of a run's number, with the NUL */
+#define ENGINE_ERROR_SIZE  256
+#define ENGINE_MEMBERS_MAX 4096 /* gateways of a cluster; more are ignored */
+
+/* What the configuration says of the cluster. Borrowed; outlives the engine. */
+struct engine_conf {
+    const char *url;     /* upstream/redisurl.h */
+    const char *ca_file; /* PEM, with TLS; NULL: the system's authorities */
+    const char *name;    /* of the cluster: in front of keys and channels */
+    const char *cell;    /* this one */
+    const char *run; /* of this cell, a number at random; the same in all its
+                        processes */
+};
+
+/* A gateway of some cell. */
+struct engine_member {
+    uint32_t ip; /* host order */
+    uint16_t port;
+    char cell[ENGINE_NAME_MAX + 1];
+    char run[ENGINE_RUN_SIZE]; /* of its cell */
+};
+
+/* What one process wants of it. */
+struct engine_part {
+    uint32_t ip; /* of a gateway, claimed for this cell; 0: it is none */
+    uint16_t port;
+    const char *inbox; /* what comes for this process alone; copied */
+    bool hears_all;    /* … and what comes for all gateways */
+    bool watches;      /* it wants to know the members */
+    /* Bytes came; borrowed. May not close the engine. */
+    void (*on_message)(
+        const uint8_t *data, size_t len, bool for_all, void *arg);
+    /* The members are these; borrowed. May be NULL. */
+    void (*on_members)(
+        const struct engine_member *list, size_t count, void *arg);
+    /* It is there again: what came meanwhile is lost. */
+    void (*on_up)(void *arg);
+    void *arg; /* borrowed, handed to all */
+};
+
+struct engine_counts {
+    bool up;
+    uint64_t gaps;    /* times that it was away after it was there */
+    uint64_t away_ms; /* how long, and this time so far */
+    uint64_t published;
+    uint64_t lost; /* of those: refused, heard by nobody, or not known */
+};
+
+struct engine;
+
+/* NULL, or why url can be none, in err. */
+const char *engine_check(const char *url, char err[ENGINE_ERROR_SIZE]);
+
+/* Asynchronous: it is there when on_up() says so, and comes back by itself.
+ * NULL and a line in err: ca_file is of no use. */
+struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
+    const struct engine_part *part, char err[ENGINE_ERROR_SIZE]);
+
+/* Give up the claims, as far as the socket takes that now, and close. */
+void engine_close(struct engine *e);
+
+/* Is it there? */
+bool engine_is_up(const struct engine *e);
+
+/* To the inbox of that name, or to all gateways (NULL). Leaves at the end of
+ * this turn. 0; -ENOTCONN it is away, or -ENOBUFS. */
+int engine_publish(
+    struct engine *e, const char *inbox, const void *data, size_t len);
+
+void engine_count(const struct engine *e, struct engine_counts *out);
+
+#endif /* GW_ENGINE_ENGINE_H */
