@@ -25,7 +25,9 @@ end
 
 A wrong argument raises an error that names it. What fails while running returns `nil, message,
 code`, the code as in `"enotconn"`: wrap the call in `assert()` to make an error of it, or look. A
-query that reached only some gateways returns `nil, message, code, partial`.
+query that reached only some gateways returns `nil, message, code, partial`. With `cluster`
+([cluster.md](cluster.md)) what is for all cells and served only this one returns `true, "local"`,
+and the client id of a gateway that no cell has `nil, message, "unknown_cell"`.
 ]]
 
 local function blocks(text)

@@ -244,6 +244,8 @@ static void name_machine(struct config *c, struct config_memory *memory)
         c->gateways[i].conf.machine = f->text;
     for (size_t i = 0; i < c->nworkers; i++)
         c->workers[i].conf.machine = f->text;
+    if (c->engine)
+        c->engine->run = f->text;
 }
 
 /* Takes memory, which may hold files already. */

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "admin/admin_conf.h"
+#include "engine/engine.h"
 #include "gateway/gateway.h"
 #include "master/master.h"
 #include "register/register.h"
@@ -61,7 +62,9 @@ struct config {
     bool workers_are_list; /* then each gateway names its own */
     struct config_program *programs;
     size_t nprograms;
-    struct admin_conf admin; /* its listen NULL: there is no such port */
+    struct admin_conf admin;    /* its listen NULL: there is no such port */
+    struct engine_conf cluster; /* what is said of it; its url NULL: nothing */
+    struct engine_conf *engine; /* all of it, for the roles; NULL: no cluster */
     /* Of a program beside the system; what workers do not say is as here. */
     struct worker_conf program_conf;
     const char *run_dir;  /* lock, control socket, connection ids */

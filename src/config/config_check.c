@@ -246,6 +246,7 @@ void config_check(struct config_load *l)
     nranges += config_check_admin(l, ranges + nranges);
     config_check_listed(l);
     config_check_workers(l);
+    config_check_cluster(l);
     config_ports_check(l, ranges, nranges);
     check_process(l);
     free(ranges);

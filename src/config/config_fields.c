@@ -65,6 +65,17 @@ static const struct config_field admin_fields[] = {
     {0},
 };
 
+static const struct config_field cluster_fields[] = {
+    {TOP("engine", CONFIG_TEXT, c.cluster.url, 1, TEXT_MAX), .required = true,
+        .want = "an address such as \"redis://:password@10.0.0.9:6379/0\""},
+    {TOP("name", CONFIG_TEXT, c.cluster.name, 1, ENGINE_NAME_MAX),
+        .required = true,
+        .want = "the same name in all cells, such as \"chat\""},
+    {TOP("cell", CONFIG_TEXT, c.cluster.cell, 1, ENGINE_NAME_MAX)},
+    {TOP("ca_file", CONFIG_TEXT, c.cluster.ca_file, 1, TEXT_MAX)},
+    {0},
+};
+
 #define GATEWAY(key, kind, member, min, max) \
     FIELD(key, kind, struct config_gateway, member, min, max)
 #define CLIENTS(key, kind, member, min, max) \
@@ -223,6 +234,7 @@ static const struct config_field top_fields[] = {
     {.key = "workers", .kind = CONFIG_ELSEWHERE},  /* read_workers() */
     {.key = "programs", .kind = CONFIG_ELSEWHERE}, /* read_programs() */
     {.key = "admin", .kind = CONFIG_ELSEWHERE},    /* read_admin() */
+    {.key = "cluster", .kind = CONFIG_ELSEWHERE},  /* read_cluster() */
     {TOP("register_address", CONFIG_TEXTS, register_addresses, 1, TEXT_MAX)},
     {.key = "discovery", .kind = CONFIG_TABLE, .fields = discovery_fields},
     {TOP("secret_key", CONFIG_TEXT, secret_key, 0, 255)},
@@ -480,6 +492,19 @@ static void read_admin(struct config_load *l, lua_State *L)
             config_show(shown, L, -1));
 }
 
+/* cluster = {…}; the value is on top of the stack. */
+static void read_cluster(struct config_load *l, lua_State *L)
+{
+    char shown[CONFIG_SHOW_SIZE];
+
+    if (lua_istable(L, -1))
+        config_read_table(l, L, "cluster", cluster_fields, l);
+    else if (!lua_isnil(L, -1))
+        config_complain(l, "cluster",
+            "is %s; give a table { engine = \"redis://…\", name = … }",
+            config_show(shown, L, -1));
+}
+
 void config_read_keys(struct config_load *l, lua_State *L)
 {
     config_read_table(l, L, "", top_fields, l);
@@ -492,5 +517,7 @@ void config_read_keys(struct config_load *l, lua_State *L)
     read_programs(l, L);
     lua_getfield(L, -5, "admin");
     read_admin(l, L);
-    lua_pop(L, 5);
+    lua_getfield(L, -6, "cluster");
+    read_cluster(l, L);
+    lua_pop(L, 6);
 }

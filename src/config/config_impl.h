@@ -202,6 +202,10 @@ void config_check_secret_mode(
  * returns how many. */
 size_t config_check_admin(struct config_load *l, struct config_ports *ranges);
 
+/* config_cluster.c: what joins this cell to others, once gateways and workers
+ * have been looked at. */
+void config_check_cluster(struct config_load *l);
+
 /* config_api.c: the push API of gateways[i]. */
 void config_check_api(struct config_load *l, size_t i);
 

@@ -101,6 +101,30 @@ static void announce(struct gateway *g)
         g->turn, &g->conf->discovery, g->conf->secret_key, address);
 }
 
+/* What is wrong with it was found where the configuration was read, or has
+ * become so: the cell goes on by itself. */
+static void join_cluster(struct gateway *g)
+{
+    struct arrivals_conf conf = {.turn = g->turn,
+        .engine = g->conf->engine,
+        .commands = &g->commands,
+        .ip = g->address.local_ip,
+        .port = g->address.local_port};
+    char err[ENGINE_ERROR_SIZE];
+
+    if (!g->conf->engine)
+        return;
+    g->arrivals = arrivals_open(&conf, err);
+    if (!g->arrivals)
+        log_error("no cluster: %s", err);
+}
+
+static void leave_cluster(struct gateway *g)
+{
+    arrivals_close(g->arrivals);
+    g->arrivals = NULL;
+}
+
 static size_t session_max(const struct gateway_conf *conf)
 {
     return conf->session_max > 0 ? conf->session_max : GATEWAY_SESSION_MAX;
@@ -308,6 +332,7 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
         g->turn, g->router, g->roster, g->books, on_settled, g});
     g->heartbeat = heartbeat_open(loop, conf, g->roster);
     announce(g);
+    join_cluster(g);
     if (conf->accept_before_ready)
         turn_schedule(g->turn, &g->ready);
     *out = g;
@@ -350,6 +375,7 @@ static void finish_stop(struct gateway *g)
 {
     g->state = GATEWAY_STOPPED;
     uv_timer_stop(g->stop_timer);
+    leave_cluster(g);
     inner_close_flushed(g->inner);
     g->inner = NULL;
     if (g->discovery)
@@ -416,6 +442,7 @@ void gateway_stop_when_empty(struct gateway *g)
 void gateway_free(struct gateway *g)
 {
     g->state = GATEWAY_STOPPED;
+    leave_cluster(g);
     port_free(g->port);
     if (g->inner)
         inner_close(g->inner);

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "clients/port.h"
+#include "gateway/arrivals.h"
 #include "gateway/gateway_conf.h"
 #include "wire/client_id.h"
 
@@ -75,6 +76,7 @@ struct gateway_status {
     uint64_t closes_given;   /* given in place of an earlier process */
     uint64_t requests_again; /* as in struct calls_counters */
     uint64_t requests_lost;  /* answered with 502 */
+    struct arrivals_counts arrivals; /* from other cells */
 };
 
 struct gateway;

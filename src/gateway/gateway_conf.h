@@ -27,6 +27,8 @@
 #define GATEWAY_GROUPS_MAX    1024 /* groups of one client, by default */
 #define GATEWAY_RESPONSE_MAX  (8 * 1024 * 1024) /* bytes of a body */
 
+struct engine_conf;
+
 enum gateway_router {
     GATEWAY_ROUTER_LEAST, /* the worker with the fewest clients */
     GATEWAY_ROUTER_RANDOM,
@@ -60,8 +62,9 @@ struct gateway_conf {
     const char *lan_ip;  /* IPv4 announced to workers */
     uint16_t start_port; /* inner port of index 0 */
     struct discovery_conf discovery;
-    const char *secret_key;      /* "" for none */
-    const char *secret_key_also; /* that others may have; NULL: none */
+    const struct engine_conf *engine; /* the cluster; NULL: there is none */
+    const char *secret_key;           /* "" for none */
+    const char *secret_key_also;      /* that others may have; NULL: none */
     const char *machine; /* as in worker_conf; NULL: no worker is beside it */
     const char *claims;  /* likewise; NULL: it makes no pages of claims */
     const char *book_folder; /* for the book of clients; NULL: none is kept */

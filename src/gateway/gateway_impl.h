@@ -6,6 +6,7 @@
 #define GW_GATEWAY_GATEWAY_IMPL_H
 
 #include "gateway/admissions.h"
+#include "gateway/arrivals.h"
 #include "gateway/books.h"
 #include "gateway/calls.h"
 #include "gateway/commands.h"
@@ -43,6 +44,7 @@ struct gateway {
     struct inner *inner;         /* NULL once stopped */
     struct outbox *outbox;       /* NULL: no book is kept */
     struct discovery *discovery; /* NULL: nobody to tell, or stopped */
+    struct arrivals *arrivals;   /* NULL: no other cells, or stopped */
     struct heartbeat *heartbeat; /* NULL when switched off */
     struct commands commands;
     struct turn_task ready;     /* begins to accept clients */

@@ -47,6 +47,7 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .names_left_out = g->names_left_out,
         .links_refused = g->inner ? inner_refused(g->inner) : 0,
     };
+    arrivals_count(g->arrivals, &out->arrivals);
 }
 
 uint32_t gateway_newest_id(const struct gateway *g)

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "lualib/lvalue.h"
+#include "wire/crossing.h"
 #include "worker/vm.h"
 
 #define EXT_KEEP (64 * 1024) /* bytes of the scratch buffer worth keeping */
@@ -46,12 +47,23 @@ int lsend_fail(lua_State *L, int err, const struct gateways_address *from)
     case -ECONNRESET:
         what = "went away before it answered";
         break;
+    case -EMSGSIZE:
+        what = "has an answer that is too large for another cell";
+        break;
+    case -ENXIO:
+        what = "is in no cell that is there";
+        break;
     default:
         what = "sent an answer that cannot be read";
     }
     lua_pushfstring(L, "gateway %s:%d %s",
         inet_ntop(AF_INET, &addr, ip, sizeof(ip)), from->port, what);
-    return lvalue_fail_with(L, err);
+    if (err != -ENXIO)
+        return lvalue_fail_with(L, err);
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    lua_pushliteral(L, "unknown_cell");
+    return 3;
 }
 
 static size_t packet_max(lua_State *L)
@@ -107,8 +119,14 @@ static void count_send(struct sent *sent, int err)
         sent->taken++;
 }
 
-static int push_sent(lua_State *L, const struct sent *sent)
+/* alone: it was for all cells, and served this one. */
+static int push_sent(lua_State *L, const struct sent *sent, bool alone)
 {
+    if (sent->missed == 0 && sent->taken > 0 && alone) {
+        lua_pushboolean(L, true);
+        lua_pushliteral(L, "local");
+        return 2;
+    }
     if (sent->missed > 0)
         lua_pushfstring(L, "%d of %d gateways did not take it",
             (int)sent->missed, (int)(sent->missed + sent->taken));
@@ -121,13 +139,14 @@ static int push_sent(lua_State *L, const struct sent *sent)
 
 int lsend_to_all(lua_State *L, struct frame *f)
 {
+    struct gateways *gateways = vm_gateways(vm_of(L));
     struct sent sent = {0};
 
     f->flag |= FRAME_FLAG_STRING;
     if (lsend_is_too_large(L, f))
         return lsend_fail_too_large(L);
-    sent.taken = gateways_send_all(vm_gateways(vm_of(L)), f, &sent.missed);
-    return push_sent(L, &sent);
+    sent.taken = gateways_send_all(gateways, f, &sent.missed);
+    return push_sent(L, &sent, gateways_are_alone(gateways));
 }
 
 /* The clients that are at the same gateway as all->items[at], from there on. */
@@ -178,7 +197,7 @@ int lsend_to_clients(
     }
     if (to->count == 0)
         sent.taken = 1; /* nobody was meant: done */
-    return push_sent(L, &sent);
+    return push_sent(L, &sent, false);
 }
 
 void lsend_put_target(struct buf *ext, const struct cmdjson_names *groups,
@@ -189,6 +208,45 @@ void lsend_put_target(struct buf *ext, const struct cmdjson_names *groups,
         cmdjson_put_group_target(ext, groups, exclude);
     else
         cmdjson_put_all_target(ext, NULL, exclude);
+}
+
+static bool is_here(const struct gateways_address *list, size_t count,
+    const struct client_id *id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i].ip == id->local_ip && list[i].port == id->local_port)
+            return true;
+    return false;
+}
+
+/* Gateways of other cells: those that have some of the excluded clients get a
+ * command of their own, and the one for all leaves them out. */
+static void send_to_others_beyond(lua_State *L,
+    const struct cmdjson_names *groups, const struct largs_clients *exclude,
+    struct frame *f)
+{
+    struct gateways *gateways = vm_gateways(vm_of(L));
+    struct gateways_address but[CROSSING_SKIPS];
+    struct buf *ext = lsend_ext(L);
+    const struct gateways_address *list;
+    size_t count = gateways_list(gateways, &list), n = 0;
+    struct cmdjson_ids ids;
+
+    for (size_t at = 0; at < exclude->count; at += ids.count) {
+        const struct client_id *first = &exclude->items[at];
+
+        ids = run_at(exclude, at);
+        if (is_here(list, count, first) || n == CROSSING_SKIPS)
+            continue;
+        lsend_put_target(ext, groups, &ids);
+        lsend_set_ext(f, ext);
+        if (gateways_send(gateways, first->local_ip, first->local_port, f) == 0)
+            but[n++] =
+                (struct gateways_address){first->local_ip, first->local_port};
+    }
+    lsend_put_target(ext, groups, NULL);
+    lsend_set_ext(f, ext);
+    gateways_send_beyond(gateways, f, but, n);
 }
 
 int lsend_to_others(lua_State *L, const struct cmdjson_names *groups,
@@ -210,5 +268,7 @@ int lsend_to_others(lua_State *L, const struct cmdjson_names *groups,
             return lsend_fail_too_large(L);
         count_send(&sent, gateways_send(gateways, list[i].ip, list[i].port, f));
     }
-    return push_sent(L, &sent);
+    if (gateways_has_beyond(gateways))
+        send_to_others_beyond(L, groups, exclude, f);
+    return push_sent(L, &sent, gateways_are_alone(gateways));
 }

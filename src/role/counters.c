@@ -153,6 +153,25 @@ const struct counter counters_gateway[] = {
     GATEWAY("links_refused", COUNTER, NUMBER, links_refused,
         "connections to its inner port that were refused, or closed for a "
         "wrong key, silence or garbage"),
+    GATEWAY("engine_up", GAUGE, BOOLEAN, arrivals.engine.up,
+        "whether what joins cells is there"),
+    GATEWAY("engine_gaps", COUNTER, NUMBER, arrivals.engine.gaps,
+        "times that it was away since it was there first"),
+    GATEWAY("engine_away_ms", COUNTER, MILLISECONDS, arrivals.engine.away_ms,
+        "how long it was away, in milliseconds, this time so far included"),
+    GATEWAY("engine_published", COUNTER, NUMBER, arrivals.engine.published,
+        "messages given to it"),
+    GATEWAY("engine_lost", COUNTER, NUMBER, arrivals.engine.lost,
+        "messages for other cells that it did not take, that nobody heard, or "
+        "of which nothing is known"),
+    GATEWAY("engine_taken", COUNTER, NUMBER, arrivals.taken,
+        "commands from other cells"),
+    GATEWAY("engine_doubles", COUNTER, NUMBER, arrivals.doubles,
+        "messages of other cells dropped because they had come before"),
+    GATEWAY("engine_jumps", COUNTER, NUMBER, arrivals.gaps,
+        "times that numbers of another cell's process left some out"),
+    GATEWAY("engine_faulty", COUNTER, NUMBER, arrivals.faulty,
+        "messages of other cells that were not understood"),
     {NULL, NULL, 0, NULL, 0, 0},
 };
 
@@ -197,6 +216,17 @@ const struct counter counters_worker[] = {
         "calls of its script refused because the shared table was full"),
     TIMES(struct worker_status, "event_time", event_times,
         "from the arrival of a client's event to the end of its handler"),
+    WORKER("engine_up", GAUGE, BOOLEAN, engine.up,
+        "whether what joins cells is there"),
+    WORKER("engine_gaps", COUNTER, NUMBER, engine.gaps,
+        "times that it was away since it was there first"),
+    WORKER("engine_away_ms", COUNTER, MILLISECONDS, engine.away_ms,
+        "how long it was away, in milliseconds, this time so far included"),
+    WORKER("engine_published", COUNTER, NUMBER, engine.published,
+        "messages given to it"),
+    WORKER("engine_lost", COUNTER, NUMBER, engine.lost,
+        "messages for other cells that it did not take, that nobody heard, or "
+        "of which nothing is known"),
     {NULL, NULL, 0, NULL, 0, 0},
 };
 

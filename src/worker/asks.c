@@ -12,7 +12,11 @@ static void ask(struct gateways *g, struct query *q, size_t i,
     struct peer *p = gateways_find(g, at.ip, at.port);
     int err = 0;
 
-    if (!p || !p->commands)
+    if (!p) {
+        err = departures_ask(g->departures, at, f, q, i);
+        if (err == 0)
+            return;
+    } else if (!p->commands)
         err = -ENOTCONN;
     else if (conn_is_full(p->commands) || p->answers.count >= ASKS_PENDING_MAX)
         err = -ENOBUFS;
@@ -37,8 +41,9 @@ struct query *asks_put(struct gateways *g,
     const struct gateways_address *targets, size_t count, const struct frame *f,
     double timeout, queries_cb cb, void *arg)
 {
+    size_t all = g->npeers + departures_count(g->departures);
     struct query *q =
-        queries_new(&g->queries, targets ? count : g->npeers, timeout, cb, arg);
+        queries_new(&g->queries, targets ? count : all, timeout, cb, arg);
     struct list *node;
     size_t i = 0;
 
@@ -49,6 +54,7 @@ struct query *asks_put(struct gateways *g,
     }
     LIST_FOREACH (node, &g->peers)
         ask(g, q, i++, LIST_ENTRY(node, struct peer, node)->at, f);
+    departures_ask_all(g->departures, f, q, i);
     return begin_wait(g, q);
 }
 

@@ -409,6 +409,7 @@ void gateways_join(struct gateways *g)
 {
     g->discovery = discovery_watch(g->turn, &g->conf->discovery,
         g->conf->secret_key, gateways_set_addresses, g);
+    g->departures = departures_open(g->turn, g->conf->engine, g->process);
 }
 
 /* It has not been reached yet, and may still be. */
@@ -534,6 +535,7 @@ void gateways_close(struct gateways *g)
 
     if (g->discovery)
         discovery_close(g->discovery);
+    departures_close(g->departures);
     LIST_FOREACH (node, &g->peers)
         census_drop(LIST_ENTRY(node, struct peer, node));
     queries_free_all(&g->queries);

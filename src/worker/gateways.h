@@ -21,16 +21,26 @@
 struct gateways;
 
 /* Send a command to the gateway at ip:port (f's local_ip and local_port are
- * filled in). 0 taken; -ENOTCONN unknown or not connected; -ENOBUFS its queue
+ * filled in), which may be one of another cell. 0 taken; -ENOTCONN unknown or
+ * not connected; -ENXIO no cell has it; -ENOBUFS its queue
  * is over the high-water mark; -ENOTSUP it does not take FRAME_FLAG_TYPES (then
  * nothing was taken). Counted. */
 int gateways_send(
     struct gateways *g, uint32_t ip, uint16_t port, const struct frame *f);
 
-/* Send it to every gateway. The number that took it; *missed (may be NULL) gets
+/* Send it to every gateway, other cells' too. The number of our own that took
+ * it; *missed (may be NULL) gets
  * the number of known gateways that did not. */
 size_t gateways_send_all(
     struct gateways *g, const struct frame *f, size_t *missed);
+
+/* Other cells: send a command to all their gateways but these. What is to be
+ * known of them is that there is a cluster, and that it is away, so that what
+ * is sent serves this cell only. */
+void gateways_send_beyond(struct gateways *g, const struct frame *f,
+    const struct gateways_address *but, size_t count);
+bool gateways_has_beyond(const struct gateways *g);
+bool gateways_are_alone(const struct gateways *g);
 
 /* Tell the gateways now which events have begun. To be called before anything
  * leaves this process by another way than the end of the turn: should it die,

@@ -17,6 +17,7 @@
 #include "util/secret.h"
 #include "wire/client_id.h"
 #include "worker/acks.h"
+#include "worker/departures.h"
 #include "worker/gateways.h"
 #include "worker/losses.h"
 #include "worker/queries.h"
@@ -121,6 +122,7 @@ struct gateways {
     char *worker_key;                /* owned */
     char process[SECRET_TOKEN_SIZE]; /* tells us from others of our name */
     struct discovery *discovery;     /* owned; NULL before gateways_join() */
+    struct departures *departures;   /* owned; to other cells, NULL: none */
     struct list peers;
     struct peer *by_address; /* the same, by key */
     struct acks acks;

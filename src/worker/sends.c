@@ -124,10 +124,21 @@ static int send_to(struct peer *p, const struct frame *f)
     return err;
 }
 
+/* A gateway of another cell, or of none. */
+static int send_beyond(
+    struct gateways *g, uint32_t ip, uint16_t port, const struct frame *f)
+{
+    int err = departures_send(g->departures, ip, port, f);
+
+    g->sends += err == 0;
+    return err;
+}
+
 int gateways_send(
     struct gateways *g, uint32_t ip, uint16_t port, const struct frame *f)
 {
-    int err = send_to(gateways_find(g, ip, port), f);
+    struct peer *p = gateways_find(g, ip, port);
+    int err = p ? send_to(p, f) : send_beyond(g, ip, port, f);
 
     if (err < 0)
         g->sends_failed++;
@@ -145,7 +156,30 @@ size_t gateways_send_all(
     g->sends_failed += g->npeers - taken;
     if (missed)
         *missed = g->npeers - taken;
+    if (g->departures)
+        gateways_send_beyond(g, f, NULL, 0);
     return taken;
+}
+
+void gateways_send_beyond(struct gateways *g, const struct frame *f,
+    const struct gateways_address *but, size_t count)
+{
+    struct crossing_gateway skips[CROSSING_SKIPS];
+    size_t n = 0;
+
+    for (; n < count && n < CROSSING_SKIPS; n++)
+        skips[n] = (struct crossing_gateway){but[n].ip, but[n].port};
+    departures_send_all(g->departures, f, skips, n);
+}
+
+bool gateways_has_beyond(const struct gateways *g)
+{
+    return departures_state(g->departures) != DEPARTURES_NONE;
+}
+
+bool gateways_are_alone(const struct gateways *g)
+{
+    return departures_state(g->departures) == DEPARTURES_AWAY;
 }
 
 size_t gateways_list(
@@ -227,6 +261,7 @@ void gateways_tell(struct turn_task *task)
         }
         busy += p->commands && conn_queued(p->commands) > 0;
     }
+    busy += departures_are_waiting(g->departures) ? 2 : 0;
     /* Else all that leaves is in one write, with the ACK in front. */
     if (busy > 1)
         gateways_acknowledge(g);

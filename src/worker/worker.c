@@ -541,4 +541,5 @@ void worker_status(const struct worker *w, struct worker_status *out)
     out->sends = w->gateways->sends;
     out->sends_failed = w->gateways->sends_failed;
     out->sends_lost = w->gateways->sends_lost;
+    departures_count_up(w->gateways->departures, &out->engine);
 }

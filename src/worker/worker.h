@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "engine/engine.h"
 #include "util/histogram.h"
 #include "worker/worker_conf.h"
 
@@ -49,6 +50,7 @@ struct worker_status {
     size_t shared_keys;   /* in the table of conf->shared; 0 without one */
     uint64_t shared_full; /* calls that it had no room for */
     struct histogram event_times; /* if conf->measures */
+    struct engine_counts engine;  /* to other cells */
 };
 
 struct vm;

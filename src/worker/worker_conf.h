@@ -24,6 +24,7 @@
 
 struct series;
 struct shared;
+struct engine_conf;
 
 /* A gateway that the same master starts. */
 struct worker_neighbour {
@@ -40,7 +41,8 @@ struct worker_conf {
                                   NULL: the file */
     const char *event_handler; /* global table with the callbacks: "Events" */
     struct discovery_conf discovery;
-    const char *secret_key; /* "" for none */
+    const struct engine_conf *engine; /* the cluster; NULL: there is none */
+    const char *secret_key;           /* "" for none */
     const char
         *machine;       /* at random; those that say the same run on one
                            machine, started by one master. NULL: nobody knows */

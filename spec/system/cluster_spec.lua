@@ -1,0 +1,249 @@
+-- Cells joined by Redis: two systems of their own, as on two machines, each with
+-- its gateways, workers and register.
+local cjson = require "cjson"
+local loop = require "loop"
+local redisserver = require "redisserver"
+local tcp = require "tcp"
+local testbed = require "testbed"
+
+local script = [[
+local cjson = require "cjson"
+cjson.encode_sparse_array(true)
+cjson.encode_invalid_numbers "null"
+Events = {}
+function Events.onMessage(client_id, text)
+  local chunk, message = load(text, "=spec")
+  local results = chunk and table.pack(pcall(chunk, client_id)) or { false, message, n = 2 }
+  local list = {}
+  for i = 1, results.n do list[i] = results[i] == nil and cjson.null or results[i] end
+  Gateway.sendToCurrentClient("=" .. cjson.encode(list))
+end
+]]
+
+-- A client of a cell, who runs Lua there and hears what it is sent.
+local Person = {}
+Person.__index = Person
+
+local function person(cell, gateway)
+  return setmetatable({ client = tcp.connect(cell.port[gateway or 1]), heard = {} }, Person)
+end
+
+-- The next line that is an answer; those that are not are kept.
+function Person:run(text, ...)
+  self.client:send((select("#", ...) > 0 and text:format(...) or text):gsub("\n", " ") .. "\n")
+  while true do
+    local line = self.client:receive("\n", 60):gsub("\n$", "")
+    if line:sub(1, 1) == "=" then
+      local results = cjson.decode(line:sub(2))
+      if not results[1] then error(results[2], 2) end
+      return table.unpack(results, 2)
+    end
+    self.heard[#self.heard + 1] = line
+  end
+end
+
+function Person:hear()
+  if #self.heard > 0 then return table.remove(self.heard, 1) end
+  return (self.client:receive("\n", 60):gsub("\n$", ""))
+end
+
+local function numbers(cell, role)
+  local list = {}
+  for _, process in ipairs(cell:status().processes) do
+    if process.role == role then list[#list + 1] = process end
+  end
+  return list
+end
+
+local function sum(cell, role, name)
+  local total = 0
+  for _, process in ipairs(numbers(cell, role)) do
+    local value = (process.counters or {})[name] or 0 -- it may not answer in time
+    total = total + (value == true and 1 or value == false and 0 or value)
+  end
+  return total
+end
+
+local function start_cell(redis, name, options)
+  options = options or {}
+  return testbed.start {
+    script = script,
+    gateways = options.gateways or { { listen = "text", count = 2 } },
+    workers = { count = 2 },
+    config = function(config)
+      config.cluster = { engine = options.engine or "unix://" .. redis.path, name = "chat", cell = name }
+    end,
+  }
+end
+
+local function wait_up(cell, gateways)
+  loop.poll("the cluster", function()
+    return sum(cell, "gateway", "engine_up") == (gateways or 2) and sum(cell, "worker", "engine_up") == 2
+  end, 60)
+end
+
+describe("two cells", function()
+  local redis, a, b, ann, bob
+
+  setup(function()
+    redis = redisserver.start()
+    a = start_cell(redis, "a")
+    b = start_cell(redis, "b")
+    wait_up(a)
+    wait_up(b)
+    ann, bob = person(a), person(b)
+    -- every worker knows all gateways
+    for _, who in ipairs { ann, bob } do
+      loop.poll("all to be seen", function() return who:run "return Gateway.getAllClientIdCount()" == 2 end)
+    end
+  end)
+
+  teardown(function()
+    for _, cell in ipairs { a, b } do cell:stop() end
+    redis:stop()
+  end)
+
+  it("send to all, to groups, to uids and to clients of the other one", function()
+    local id = bob:run "return ..."
+    assert.is_true(bob:run "return Gateway.joinGroup(..., 'room') and Gateway.bindUid(..., 'bob')")
+    assert.is_true(ann:run "return Gateway.sendToAll 'all'")
+    assert.equal("all", bob:hear())
+    assert.equal("all", ann:hear())
+    assert.is_true(ann:run "return Gateway.sendToGroup('room', 'room')")
+    assert.equal("room", bob:hear())
+    assert.is_true(ann:run "return Gateway.sendToUid('bob', 'uid')")
+    assert.equal("uid", bob:hear())
+    assert.is_true(ann:run("return Gateway.sendToClient('%s', 'client')", id))
+    assert.equal("client", bob:hear())
+  end)
+
+  it("keep the order of what one worker sends in whichever way", function()
+    local id = bob:run "return ..."
+    ann:run([[
+      for i = 1, 300 do
+        if i %% 3 == 0 then Gateway.sendToAll("all " .. i)
+        elseif i %% 3 == 1 then Gateway.sendToClient("%s", "one " .. i)
+        else Gateway.sendToUid("bob", "uid " .. i) end
+      end]], id)
+    for i = 1, 300 do
+      assert.equal((i % 3 == 0 and "all " or i % 3 == 1 and "one " or "uid ") .. i, bob:hear())
+    end
+  end)
+
+  it("leave out those that a send excludes, wherever they are", function()
+    local other = person(b)
+    local id = bob:run "return ..."
+    local other_id = other:run "return ..."
+    assert.is_true(ann:run("return Gateway.sendToAll('not for bob', nil, { '%s' })", id))
+    assert.equal("not for bob", other:hear())
+    assert.is_true(ann:run("return Gateway.sendToAll('not for the other', nil, { '%s', (...) })", other_id))
+    assert.equal("not for the other", bob:hear())
+    ann:run "Gateway.sendToAll 'end'"
+    assert.equal("end", other:hear())
+    other.client:close()
+  end)
+
+  it("answer questions about both", function()
+    local id = bob:run "return ..."
+    bob:run "_SESSION.name = 'Bob'"
+    assert.is_true(ann:run "return Gateway.isUidOnline 'bob'")
+    assert.same({ id }, ann:run "return Gateway.getClientIdByUid 'bob'")
+    assert.equal("bob", ann:run("return Gateway.getUidByClientId('%s')", id))
+    assert.is_true(ann:run("return Gateway.isOnline('%s')", id))
+    assert.same({ name = "Bob" }, ann:run("return Gateway.getSession('%s')", id))
+    assert.equal(1, ann:run "return Gateway.getClientIdCountByGroup 'room'")
+    assert.same({ room = "room" }, ann:run "return Gateway.getAllGroupIdList()")
+  end)
+
+  it("order what is to become of the other's clients", function()
+    local eve = person(b)
+    local id = eve:run "return ..."
+    assert.is_true(ann:run([[return Gateway.joinGroup('%s', 'led') and Gateway.bindUid('%s', 'eve')
+      and Gateway.updateSession('%s', { seat = 7 })]], id, id, id))
+    assert.same({ seat = 7 }, ann:run("return Gateway.getSession('%s')", id))
+    ann:run "Gateway.sendToGroup('led', 'come')"
+    assert.equal("come", eve:hear())
+    assert.is_true(ann:run("return Gateway.closeClient('%s', 'bye')", id))
+    assert.equal("bye", eve:hear())
+    loop.poll("the end", function() return not ann:run "return Gateway.isUidOnline 'eve'" end)
+  end)
+
+  it("know no client of nobody's gateway", function()
+    local message, code = select(2, ann:run("return Gateway.sendToClient('%s', 'x')", "0a0000630b5400000001"))
+    assert.matches("10.0.0.99:2900 is in no cell that is there", message)
+    assert.equal("unknown_cell", code)
+    for _, call in ipairs { "isOnline", "getSession", "getUidByClientId" } do
+      local none, _, why = ann:run("return Gateway.%s('%s')", call, "0a0000630b5400000001")
+      assert.same({ cjson.null, "unknown_cell" }, { none, why }, call)
+    end
+  end)
+
+  it("count what crosses, and drop nothing", function()
+    assert.is_true(sum(b, "gateway", "engine_taken") > 0)
+    for _, cell in ipairs { a, b } do
+      for _, name in ipairs { "engine_doubles", "engine_jumps", "engine_faulty" } do
+        assert.equal(0, sum(cell, "gateway", name))
+      end
+    end
+  end)
+end)
+
+describe("a cell whose engine goes away", function()
+  it("goes on by itself, says so, and is joined again", function()
+    local redis = redisserver.start()
+    local a, b = start_cell(redis, "a"), start_cell(redis, "b")
+    finally(function()
+      a:stop()
+      b:stop()
+      redis:stop()
+    end)
+    wait_up(a)
+    wait_up(b)
+    local ann, bob, al = person(a), person(b), person(a)
+    redis:kill()
+    loop.poll("both to notice", function()
+      return sum(a, "worker", "engine_up") + sum(a, "gateway", "engine_up") + sum(b, "gateway", "engine_up") == 0
+    end)
+    local ok, how = ann:run "return Gateway.sendToAll 'here'"
+    assert.is_true(ok)
+    assert.equal("local", how)
+    assert.equal("here", al:hear())
+    redis:up()
+    wait_up(a)
+    wait_up(b)
+    loop.poll("the gaps", function() return sum(b, "gateway", "engine_gaps") >= 2 end)
+    assert.is_true(sum(b, "gateway", "engine_away_ms") > 0)
+    ann:run "Gateway.sendToAll 'there'"
+    assert.equal("there", bob:hear())
+  end)
+end)
+
+describe("a cell that may not join", function()
+  it("says who has its name, and serves by itself", function()
+    local redis = redisserver.start()
+    -- the user that docs/cluster.md makes for the cluster "chat"
+    local recipe = {}
+    for word in testbed.read_file("docs/cluster.md"):match("\n(ACL SETUSER [^\n]+)"):gmatch "%S+" do
+      recipe[#recipe + 1] = word
+    end
+    redis:cli(table.unpack(recipe))
+    redis:cli("acl", "setuser", "default", "resetpass")
+    local engine = "unix://gwrun:password@" .. redis.path
+    local a = start_cell(redis, "a", { engine = engine })
+    local cells = { a }
+    finally(function()
+      for _, cell in ipairs(cells) do cell:stop() end
+      redis:stop()
+    end)
+    wait_up(a)
+    cells[2] = start_cell(redis, "a", { engine = engine })
+    cells[2]:wait_log "another system runs as cell a"
+    cells[3] = start_cell(redis, "c", { engine = "unix://:wrong@" .. redis.path })
+    cells[3]:wait_log "WRONGPASS"
+    for i = 2, 3 do
+      local someone = person(cells[i])
+      assert.equal("local", select(2, someone:run "return Gateway.sendToAll 'x'"))
+    end
+    assert.equal(2, sum(a, "gateway", "engine_up"))
+  end)
+end)

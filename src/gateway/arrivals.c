@@ -1,0 +1,207 @@
+/* Each gateway has a subscription of its own, so that a message costs no hop
+ * inside the cell; what this cell has sent itself comes back and is dropped by
+ * its first bytes. Of each sender the last number is known: a number comes up
+ * at most once, and one that was left out is a gap. */
+#include "gateway/arrivals.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/hash.h"
+#include "util/secret.h"
+#include "wire/crossing.h"
+
+#define FAULTS_LOG_MS 60000
+
+/* A process of another cell. */
+struct sender {
+    UT_hash_handle hh;
+    uint64_t id;
+    uint64_t number; /* of the last envelope */
+    uint64_t to_all; /* of those for all cells so far */
+};
+
+struct arrivals {
+    struct arrivals_conf conf;
+    struct engine *engine;
+    struct sender *senders; /* by id, the longest known first */
+    uint64_t sender;        /* we are one, of answers */
+    uint64_t answers;
+    struct buf answer, envelope;
+    struct arrivals_counts counts;
+    struct log_share faults;
+};
+
+static void forget(struct arrivals *a, struct sender *s)
+{
+    HASH_DEL(a->senders, s);
+    free(s);
+}
+
+static void forget_all(struct arrivals *a)
+{
+    struct sender *s, *tmp;
+
+    HASH_ITER(hh, a->senders, s, tmp)
+    forget(a, s);
+}
+
+static struct sender *add_sender(struct arrivals *a, const struct crossing *c)
+{
+    struct sender *s;
+
+    if (HASH_COUNT(a->senders) >= ARRIVALS_SENDERS_MAX)
+        forget(a, a->senders);
+    s = xcalloc(1, sizeof(*s));
+    s->id = c->sender;
+    HASH_ADD(hh, a->senders, id, sizeof(s->id), s);
+    return s;
+}
+
+/* False: it has come before. */
+static bool is_new(struct arrivals *a, const struct crossing *c, bool for_all)
+{
+    struct sender *s;
+
+    HASH_FIND(hh, a->senders, &c->sender, sizeof(c->sender), s);
+    if (!s) {
+        s = add_sender(a, c);
+    } else if (c->number <= s->number) {
+        a->counts.doubles++;
+        return false;
+    } else if (c->to_all != s->to_all + for_all) {
+        a->counts.gaps++;
+    }
+    s->number = c->number;
+    s->to_all = c->to_all;
+    return true;
+}
+
+static void note_fault(struct arrivals *a, const char *why)
+{
+    a->counts.faulty++;
+    if (log_may(&a->faults, "faults of other cells", 1, FAULTS_LOG_MS))
+        log_warn("what another cell sent was not understood: %s", why);
+}
+
+static void send_answer(struct arrivals *a, const struct crossing *question)
+{
+    struct crossing c = {.kind = CROSSING_ANSWER,
+        .run = a->conf.engine->run,
+        .sender = a->sender,
+        .number = ++a->answers,
+        .question = question->question,
+        .from = {a->conf.ip, a->conf.port},
+        .too_large = a->answer.len > ARRIVALS_ANSWER_MAX};
+    char *reply = xstrndup(question->reply, question->reply_len);
+
+    buf_clear(&a->envelope);
+    crossing_put(&a->envelope, &c, NULL);
+    if (!c.too_large)
+        buf_append(&a->envelope, a->answer.data, a->answer.len);
+    engine_publish(a->engine, reply, a->envelope.data, a->envelope.len);
+    buf_shrink(&a->envelope, 65536);
+    free(reply);
+}
+
+static void run(struct arrivals *a, const struct crossing *c)
+{
+    struct frame f;
+    enum frame_kind kind;
+    int n;
+
+    if (frame_measure(c->data, c->len, c->len) != (ssize_t)c->len ||
+        frame_decode(&f, c->data, c->len) < 0) {
+        note_fault(a, "it is no packet");
+        return;
+    }
+    kind = frame_cmd_kind(f.cmd);
+    if (c->kind == CROSSING_ORDER ? kind != FRAME_KIND_ORDER
+                                  : kind != FRAME_KIND_QUESTION) {
+        note_fault(a, "it is no command for gateways");
+        return;
+    }
+    a->counts.taken++;
+    a->conf.commands->from = NULL;
+    n = commands_run(a->conf.commands, &f, &a->answer);
+    if (n > 0 && c->kind == CROSSING_QUESTION)
+        send_answer(a, c);
+    buf_clear(&a->answer);
+    buf_shrink(&a->answer, 65536);
+}
+
+static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
+{
+    struct arrivals *a = arg;
+    struct crossing c;
+    int err = crossing_read(&c, data, len);
+
+    if (err < 0) {
+        note_fault(a, err == -EPROTONOSUPPORT
+                          ? "it is of another version of gwrun"
+                          : "it is no envelope");
+        return;
+    }
+    if (memcmp(c.run, a->conf.engine->run, CROSSING_RUN_LEN) == 0)
+        return;
+    if (!is_new(a, &c, for_all) || c.kind == CROSSING_ANSWER ||
+        (c.kind == CROSSING_ORDER &&
+            crossing_skips(&c, a->conf.ip, a->conf.port)))
+        return;
+    run(a, &c);
+}
+
+/* What came meanwhile is lost, as the engine has counted: not once more. */
+static void on_up(void *arg)
+{
+    forget_all(arg);
+}
+
+struct arrivals *arrivals_open(
+    const struct arrivals_conf *conf, char err[ENGINE_ERROR_SIZE])
+{
+    struct arrivals *a = xcalloc(1, sizeof(*a));
+    struct engine_part part = {.ip = conf->ip,
+        .port = conf->port,
+        .hears_all = true,
+        .on_message = on_message,
+        .on_up = on_up,
+        .arg = a};
+    char token[SECRET_TOKEN_SIZE];
+    char inbox[32];
+
+    a->conf = *conf;
+    secret_new_token(token);
+    memcpy(&a->sender, token, sizeof(a->sender));
+    snprintf(inbox, sizeof(inbox), "at:%08x:%u", conf->ip, conf->port);
+    part.inbox = inbox;
+    a->engine = engine_open(conf->turn, conf->engine, &part, err);
+    if (!a->engine) {
+        free(a);
+        return NULL;
+    }
+    return a;
+}
+
+void arrivals_close(struct arrivals *a)
+{
+    if (!a)
+        return;
+    engine_close(a->engine);
+    forget_all(a);
+    buf_fini(&a->answer);
+    buf_fini(&a->envelope);
+    free(a);
+}
+
+void arrivals_count(const struct arrivals *a, struct arrivals_counts *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (!a)
+        return;
+    *out = a->counts;
+    engine_count(a->engine, &out->engine);
+}

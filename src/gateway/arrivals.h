@@ -1,0 +1,48 @@
+/* arrivals.h - what comes to a gateway from other cells: orders and questions,
+ * by the engine.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_GATEWAY_ARRIVALS_H
+#define GW_GATEWAY_ARRIVALS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+#include "gateway/commands.h"
+
+#define ARRIVALS_ANSWER_MAX \
+    (1024 * 1024) /* bytes of an answer to another cell; more is none */
+#define ARRIVALS_SENDERS_MAX \
+    65536 /* processes of other cells that are remembered */
+
+struct arrivals;
+
+struct arrivals_conf {
+    struct turn *turn;                /* borrowed */
+    const struct engine_conf *engine; /* borrowed */
+    struct commands *commands;        /* borrowed */
+    uint32_t ip;                      /* of this gateway, in client ids */
+    uint16_t port;
+};
+
+struct arrivals_counts {
+    struct engine_counts engine;
+    uint64_t taken;   /* from other cells */
+    uint64_t doubles; /* dropped, for they had come before */
+    uint64_t gaps;   /* jumps in the numbers of a sender, beside the engine's */
+    uint64_t faulty; /* that could not be read */
+};
+
+/* NULL, and a line in err: the engine cannot be used. */
+struct arrivals *arrivals_open(
+    const struct arrivals_conf *conf, char err[ENGINE_ERROR_SIZE]);
+
+/* Leave the cluster. NULL is allowed. */
+void arrivals_close(struct arrivals *a);
+
+/* Zeros for NULL. */
+void arrivals_count(const struct arrivals *a, struct arrivals_counts *out);
+
+#endif /* GW_GATEWAY_ARRIVALS_H */

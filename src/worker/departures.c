@@ -1,0 +1,313 @@
+/* One envelope goes to all gateways of other cells, or to the inbox of one. A
+ * question has a number, and for each gateway that is to answer it a link of
+ * its own, as queries.c knows them; what nobody waits for any more is swept
+ * away. */
+#include "worker/departures.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/clock.h"
+#include "util/alloc.h"
+#include "util/hash.h"
+#include "util/log.h"
+#include "util/secret.h"
+#include "wire/framing.h"
+
+#define ENVELOPE_KEEP 65536 /* bytes of the scratch buffer worth keeping */
+
+/* The answer of one gateway, by question and address. */
+struct awaited_key {
+    uint32_t question;
+    uint32_t ip;
+    uint32_t port;
+};
+
+struct awaited {
+    UT_hash_handle hh; /* the oldest first */
+    struct awaited_key key;
+    struct queries_link link;
+};
+
+struct departures {
+    struct turn *turn; /* borrowed */
+    const struct engine_conf *conf;
+    struct engine *engine; /* owned */
+    char *reply;           /* owned; the inbox, for answers */
+    uint64_t sender, number, to_all;
+    uint32_t question;
+    struct gateways_address *others; /* owned; gateways of other cells */
+    size_t nothers;
+    struct awaited *awaited;
+    struct buf envelope, packet;
+    bool waiting; /* since departures_are_waiting() */
+};
+
+static void drop(struct departures *d, struct awaited *a, int err)
+{
+    HASH_DEL(d->awaited, a);
+    queries_fail_all(&a->link, err);
+    free(a);
+}
+
+static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
+{
+    struct departures *d = arg;
+    struct crossing c;
+    struct awaited_key key;
+    struct awaited *a;
+
+    if (for_all || crossing_read(&c, data, len) < 0 ||
+        c.kind != CROSSING_ANSWER)
+        return;
+    key = (struct awaited_key){c.question, c.from.ip, c.from.port};
+    HASH_FIND(hh, d->awaited, &key, sizeof(key), a);
+    if (!a)
+        return;
+    if (c.too_large) {
+        drop(d, a, -EMSGSIZE);
+        return;
+    }
+    HASH_DEL(d->awaited, a);
+    buf_clear(&d->packet);
+    framing_reply_encode(&d->packet, c.data, c.len);
+    queries_take_answer(&a->link, d->packet.data, d->packet.len);
+    buf_shrink(&d->packet, ENVELOPE_KEEP);
+    free(a);
+}
+
+static bool is_known(const struct departures *d, struct gateways_address at)
+{
+    for (size_t i = 0; i < d->nothers; i++)
+        if (d->others[i].ip == at.ip && d->others[i].port == at.port)
+            return true;
+    return false;
+}
+
+/* Gateways that are not there any more answer nothing. */
+static void drop_unknown(struct departures *d)
+{
+    struct awaited *a, *tmp;
+
+    HASH_ITER(hh, d->awaited, a, tmp)
+    {
+        struct gateways_address at = {a->key.ip, (uint16_t)a->key.port};
+
+        if (!is_known(d, at))
+            drop(d, a, -ECONNRESET);
+    }
+}
+
+static bool is_ours(const struct departures *d, const struct engine_member *m)
+{
+    return strcmp(m->run, d->conf->run) == 0;
+}
+
+static void on_members(
+    const struct engine_member *list, size_t count, void *arg)
+{
+    struct departures *d = arg;
+
+    d->others = xrealloc(d->others, (count + 1) * sizeof(*d->others));
+    d->nothers = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!is_ours(d, &list[i]))
+            d->others[d->nothers++] =
+                (struct gateways_address){list[i].ip, list[i].port};
+    drop_unknown(d);
+}
+
+static void on_up(void *arg)
+{
+}
+
+struct departures *departures_open(
+    struct turn *turn, const struct engine_conf *conf, const char *inbox)
+{
+    struct departures *d;
+    char token[SECRET_TOKEN_SIZE], err[ENGINE_ERROR_SIZE];
+    struct engine_part part = {.watches = true,
+        .on_message = on_message,
+        .on_members = on_members,
+        .on_up = on_up};
+
+    if (!conf)
+        return NULL;
+    d = xcalloc(1, sizeof(*d));
+    secret_new_token(token);
+    memcpy(&d->sender, token, sizeof(d->sender));
+    d->turn = turn;
+    d->conf = conf;
+    d->reply = xasprintf("by:%s", inbox);
+    part.inbox = d->reply;
+    part.arg = d;
+    d->engine = engine_open(turn, conf, &part, err);
+    if (!d->engine) {
+        log_error("no cluster: %s", err);
+        free(d->reply);
+        free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void departures_close(struct departures *d)
+{
+    if (!d)
+        return;
+    engine_close(d->engine);
+    while (d->awaited)
+        drop(d, d->awaited, -ECANCELED);
+    free(d->others);
+    free(d->reply);
+    buf_fini(&d->envelope);
+    buf_fini(&d->packet);
+    free(d);
+}
+
+enum departures_state departures_state(const struct departures *d)
+{
+    if (!d)
+        return DEPARTURES_NONE;
+    return engine_is_up(d->engine) ? DEPARTURES_UP : DEPARTURES_AWAY;
+}
+
+/* Publish f in that envelope; at NULL: to all. */
+static int publish(struct departures *d, struct crossing *c,
+    const struct crossing_gateway *skips, const struct gateways_address *at,
+    const struct frame *f)
+{
+    struct frame to = *f;
+    char inbox[32];
+    int err;
+
+    if (!engine_is_up(d->engine))
+        return -ENOTCONN;
+    c->run = d->conf->run;
+    c->sender = d->sender;
+    c->number = d->number + 1;
+    c->to_all = d->to_all + !at;
+    to.local_ip = at ? at->ip : 0;
+    to.local_port = at ? at->port : 0;
+    buf_clear(&d->envelope);
+    buf_shrink(&d->envelope, ENVELOPE_KEEP);
+    crossing_put(&d->envelope, c, skips);
+    frame_encode(&d->envelope, &to);
+    if (at)
+        snprintf(inbox, sizeof(inbox), "at:%08x:%u", at->ip, at->port);
+    err = engine_publish(
+        d->engine, at ? inbox : NULL, d->envelope.data, d->envelope.len);
+    if (err < 0)
+        return err;
+    d->number = c->number;
+    d->to_all = c->to_all;
+    d->waiting = true;
+    return 0;
+}
+
+int departures_send_all(struct departures *d, const struct frame *f,
+    const struct crossing_gateway *skips, size_t nskips)
+{
+    struct crossing c = {.kind = CROSSING_ORDER, .nskips = nskips};
+
+    return d ? publish(d, &c, skips, NULL, f) : 0;
+}
+
+/* May something be sent there? 0 or -errno. */
+static int find(const struct departures *d, struct gateways_address at)
+{
+    if (!d)
+        return -ENOTCONN;
+    if (is_known(d, at))
+        return engine_is_up(d->engine) ? 0 : -ENOTCONN;
+    return engine_is_up(d->engine) ? -ENXIO : -ENOTCONN;
+}
+
+int departures_send(
+    struct departures *d, uint32_t ip, uint16_t port, const struct frame *f)
+{
+    struct gateways_address at = {ip, port};
+    struct crossing c = {.kind = CROSSING_ORDER};
+    int err = find(d, at);
+
+    return err < 0 ? err : publish(d, &c, NULL, &at, f);
+}
+
+size_t departures_count(const struct departures *d)
+{
+    return d ? d->nothers : 0;
+}
+
+static struct crossing new_question(struct departures *d)
+{
+    return (struct crossing){.kind = CROSSING_QUESTION,
+        .question = ++d->question,
+        .reply = d->reply,
+        .reply_len = strlen(d->reply)};
+}
+
+static void await(struct departures *d, uint32_t question,
+    struct gateways_address at, struct query *q, size_t i)
+{
+    struct awaited *a;
+
+    /* The oldest has waited longest, most likely for nobody. */
+    if (HASH_COUNT(d->awaited) >= DEPARTURES_QUESTIONS_MAX)
+        drop(d, d->awaited, -ENOBUFS);
+    a = xcalloc(1, sizeof(*a));
+    a->key = (struct awaited_key){question, at.ip, at.port};
+    queries_link_init(&a->link);
+    HASH_ADD(hh, d->awaited, key, sizeof(a->key), a);
+    queries_expect(q, i, at, &a->link);
+}
+
+void departures_ask_all(
+    struct departures *d, const struct frame *f, struct query *q, size_t i)
+{
+    struct crossing c;
+    int err;
+
+    if (!d || d->nothers == 0)
+        return;
+    c = new_question(d);
+    err = publish(d, &c, NULL, NULL, f);
+    for (size_t k = 0; k < d->nothers; k++) {
+        if (err < 0)
+            queries_refuse(q, i + k, d->others[k], err);
+        else
+            await(d, c.question, d->others[k], q, i + k);
+    }
+}
+
+int departures_ask(struct departures *d, struct gateways_address at,
+    const struct frame *f, struct query *q, size_t i)
+{
+    struct crossing c;
+    int err = find(d, at);
+
+    if (err < 0)
+        return err;
+    c = new_question(d);
+    err = publish(d, &c, NULL, &at, f);
+    if (err == 0)
+        await(d, c.question, at, q, i);
+    return err;
+}
+
+bool departures_are_waiting(struct departures *d)
+{
+    bool waiting = d && d->waiting;
+
+    if (d)
+        d->waiting = false;
+    return waiting;
+}
+
+void departures_count_up(const struct departures *d, struct engine_counts *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (d)
+        engine_count(d->engine, out);
+}

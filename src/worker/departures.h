@@ -1,0 +1,69 @@
+/* departures.h - what a worker sends to other cells, and asks them, by the
+ * engine.
+ *
+ * Its own cell's gateways get the same by their links; this is beside them. All
+ * functions take NULL: then there are no other cells.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GW_WORKER_DEPARTURES_H
+#define GW_WORKER_DEPARTURES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+#include "wire/crossing.h"
+#include "wire/frame.h"
+#include "worker/queries.h"
+
+#define DEPARTURES_QUESTIONS_MAX \
+    65536 /* answers awaited from other cells; more questions are refused */
+
+struct departures;
+
+/* What stands between this cell and the others. */
+enum departures_state {
+    DEPARTURES_NONE, /* there are no others: no cluster */
+    DEPARTURES_UP,
+    DEPARTURES_AWAY, /* what is sent serves this cell only */
+};
+
+/* inbox: a word that no other process has. NULL: conf is NULL, or the engine
+ * cannot be used (logged). */
+struct departures *departures_open(
+    struct turn *turn, const struct engine_conf *conf, const char *inbox);
+
+/* Questions under way end with -ECANCELED. */
+void departures_close(struct departures *d);
+
+enum departures_state departures_state(const struct departures *d);
+
+/* An order to all gateways of other cells, but those in skips. 0 or -errno. */
+int departures_send_all(struct departures *d, const struct frame *f,
+    const struct crossing_gateway *skips, size_t nskips);
+
+/* The same to one. -ENXIO: nobody knows such a gateway; -ENOTCONN: the engine
+ * is away. */
+int departures_send(
+    struct departures *d, uint32_t ip, uint16_t port, const struct frame *f);
+
+/* How many gateways other cells have. */
+size_t departures_count(const struct departures *d);
+
+/* Ask all of them; their answers are those from the i-th of q on. */
+void departures_ask_all(
+    struct departures *d, const struct frame *f, struct query *q, size_t i);
+
+/* Ask one. 0: its answer is the i-th of q; or as departures_send(). */
+int departures_ask(struct departures *d, struct gateways_address at,
+    const struct frame *f, struct query *q, size_t i);
+
+/* Has something been sent that has not left this process yet? To be asked once
+ * a turn. */
+bool departures_are_waiting(struct departures *d);
+
+void departures_count_up(const struct departures *d, struct engine_counts *out);
+
+#endif /* GW_WORKER_DEPARTURES_H */
