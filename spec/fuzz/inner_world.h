@@ -383,12 +383,12 @@ static bool is_query(uint8_t cmd)
 /* What a program that offers "limits" hears first is no reply. */
 static void drop_limits(struct link_end *l)
 {
-    static const uint8_t begin[] = {0, 0, 0, 13, FRAME_LIMITS};
+    static const uint8_t begin[] = {0, 0, 0, 17, FRAME_LIMITS};
     struct buf *out = &l->conn.out;
 
     if (out->len >= sizeof(begin) &&
         memcmp(out->data, begin, sizeof(begin)) == 0)
-        buf_consume(out, 4 + 13);
+        buf_consume(out, 4 + 17);
 }
 
 /* As conn.c hands packets out. */

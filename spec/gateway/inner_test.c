@@ -733,10 +733,11 @@ static struct peer *join_aside(struct test *t, const char *key)
     UNTIL(t, (len = packet_len(p)) > 0);
     assert_int_equal(frame_decode(&f, p->in.data, len), 0);
     assert_int_equal(f.cmd, FRAME_LIMITS);
-    assert_int_equal(f.body_len, 12);
+    assert_int_equal(f.body_len, 16);
     assert_int_equal(get32(f.body), GATEWAY_GROUPS_MAX);
     assert_int_equal(get32(f.body + 4), FRAME_MAX_LEN);
     assert_int_equal(get32(f.body + 8), GATEWAY_SESSION_MAX);
+    assert_int_equal(get32(f.body + 12), FRAME_TAKES_LABELS);
     buf_consume(&p->in, len);
     return p;
 }
@@ -744,8 +745,8 @@ static struct peer *join_aside(struct test *t, const char *key)
 /* GatewayClient offers nothing, and is told nothing. */
 static void tells_its_limits_to_a_program_that_asks(void **state)
 {
-    static const char limits[] = {
-        0, 0, 0, 13, (char)FRAME_LIMITS, 0, 0, 0, 7, 1, 0, 0, 0, 0, 0, 8, 0};
+    static const char limits[] = {0, 0, 0, 17, (char)FRAME_LIMITS, 0, 0, 0, 7,
+        1, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, FRAME_TAKES_LABELS};
     struct test *t = prepare(&proto_text);
     struct peer *program, *php;
 

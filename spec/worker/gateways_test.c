@@ -343,6 +343,11 @@ static bool heard_kick(void *arg)
     return strstr(buf_text(&((struct fake_gateway *)arg)->got), "KICK") != NULL;
 }
 
+static bool heard_uid(void *arg)
+{
+    return strstr(buf_text(&((struct fake_gateway *)arg)->got), "UID") != NULL;
+}
+
 static void asks_for_types_where_they_are_taken(void **state)
 {
     static const struct frame types = {.cmd = FRAME_TYPES};
@@ -372,6 +377,44 @@ static void asks_for_types_where_they_are_taken(void **state)
     run_until(heard_kick, &b);
     assert_non_null(strstr(fake_got(&a), "KICK/binary:x: "));
     assert_non_null(strstr(fake_got(&b), "KICK:: "));
+    close_all();
+}
+
+/* A gateway of gwrun's that is older than labels sends TYPES and shorter
+ * LIMITS. It would take a label for a part of the message. */
+static void sends_labels_where_they_are_taken(void **state)
+{
+    static const struct frame types = {.cmd = FRAME_TYPES};
+    static const uint8_t allowed[16] = {
+        0, 0, 0, 7, 4, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, FRAME_TAKES_LABELS};
+    struct frame limits = {.cmd = FRAME_LIMITS,
+        .flag = FRAME_FLAG_STRING,
+        .body = allowed,
+        .body_len = sizeof(allowed)};
+    struct frame f = query("x");
+    size_t missed;
+
+    f.cmd = FRAME_SEND_TO_UID;
+    f.flag |= FRAME_FLAG_LABEL;
+    f.body = (const uint8_t *)"\004said\00242text";
+    f.body_len = 12;
+    open_two();
+    fake_got(&a);
+    fake_got(&b);
+    frame_encode(conn_out(a.events), &types);
+    frame_encode(conn_out(a.events), &limits);
+    frame_encode(conn_out(b.events), &types);
+    limits.body_len = 12;
+    frame_encode(conn_out(b.events), &limits);
+    fake_event(&a, FRAME_ON_CONNECT, 7, "", "");
+    fake_event(&b, FRAME_ON_CONNECT, 8, "", "");
+    run_until_noted("ON_CONNECT:7");
+    run_until_noted("ON_CONNECT:8");
+    assert_int_equal(gateways_send_all(g, &f, &missed), 2);
+    run_until(heard_uid, &a);
+    run_until(heard_uid, &b);
+    assert_non_null(strstr(fake_got(&a), "SEND_TO_UID:x:\004said\00242text "));
+    assert_non_null(strstr(fake_got(&b), "SEND_TO_UID:x:text "));
     close_all();
 }
 
@@ -935,6 +978,7 @@ int main(void)
         CASE(sends_to_one_and_to_all),
         CASE(takes_nothing_over_the_high_water_mark),
         CASE(asks_for_types_where_they_are_taken),
+        CASE(sends_labels_where_they_are_taken),
         CASE(pipelines_queries),
         CASE(asks_all_and_some),
         CASE(tells_of_an_unknown_gateway_later),

@@ -130,13 +130,14 @@ static bool offers(const struct cmdjson_auth *auth, const char *feature)
     return auth->gwrun > 0 && cmdjson_has_feature(auth, feature);
 }
 
-#define LIMITS_LEN 12
+#define LIMITS_LEN 16
 
 static void put_limits(uint8_t body[LIMITS_LEN], const struct inner_conf *conf)
 {
     put32(body, conf->groups_max);
     put32(body + 4, (uint32_t)frame_max(conf->packet_max));
     put32(body + 8, (uint32_t)conf->session_max);
+    put32(body + 12, FRAME_TAKES_LABELS);
 }
 
 static void tell_limits(const struct link *l)

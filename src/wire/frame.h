@@ -45,10 +45,12 @@
 #define FRAME_FLAG_TEXT   0x04
 #define FRAME_FLAG_BINARY 0x08
 #define FRAME_FLAG_TYPES  (FRAME_FLAG_TEXT | FRAME_FLAG_BINARY)
-/* Between the same: in front of a message to clients stands a label (label.h);
- * and in events, the client has an event stream. */
-#define FRAME_FLAG_LABEL  0x10
-#define FRAME_FLAG_STREAM 0x10
+/* To gateways whose LIMITS say so: in front of a message to clients stands a
+ * label (label.h). In events, where TYPES are offered: the client has an event
+ * stream. */
+#define FRAME_FLAG_LABEL   0x10
+#define FRAME_FLAG_STREAM  0x10
+#define FRAME_TAKES_LABELS 1 /* of the last 4 bytes of LIMITS */
 
 /* The largest packet where packet_max (0: not set) is the configuration's. */
 static inline size_t frame_max(size_t packet_max)
@@ -108,7 +110,7 @@ enum frame_kind {
     X(SESSION, 243, LINK)                                                     \
     /* "session": a change, as phpser_apply() takes it */                     \
     X(PATCH_SESSION, 244, ORDER)                                              \
-    /* "limits": groups that one client may be in, 4 bytes */                 \
+    /* "limits": what the gateway allows, docs/protocol.md */                 \
     X(LIMITS, 245, LINK)                                                      \
     /* "name": what the gateway is called in its configuration */             \
     X(NAME, 246, LINK)                                                        \

@@ -231,6 +231,7 @@ void peer_lose_links(struct peer *p, int err)
     log_loss(p, err, now - p->connected_at);
     p->watches = false;
     p->types = false;
+    p->labels = false;
     p->keeps_book = false;
     p->has_spoken = false;
     if (p->lost_at == 0 && g->ops->on_event)

@@ -99,7 +99,8 @@ struct peer {
     bool greets;          /* allowed_hear() has what comes */
     bool watches;         /* it wants to know whether our script decides … */
     bool watches_answers; /* … and whether it answers requests */
-    bool types;           /* it takes FRAME_FLAG_TYPES */
+    bool types;           /* it takes FRAME_FLAG_TYPES … */
+    bool labels;          /* … and FRAME_FLAG_LABEL */
     bool has_spoken;      /* its first event is here: what it takes is known */
     bool keeps_book;      /* so no onClose is made up for its clients … */
     bool marks_failed;    /* … but its books cannot be opened here */

@@ -83,13 +83,14 @@ static int put_without_types(struct peer *p, const struct frame *f)
     return 0;
 }
 
-/* gwrun's own gateways tell their limits, to programs too. */
+/* Those of gwrun's that have event streams say so, to programs too. */
 static bool takes_label(const struct peer *p, const struct frame *f)
 {
-    return !(f->flag & FRAME_FLAG_LABEL) || p->types || p->session_max > 0;
+    return p->labels || !(f->flag & FRAME_FLAG_LABEL);
 }
 
-/* Only event streams have labels, and only gwrun's gateways have those. */
+/* Only event streams have labels, and such a gateway has none. One of gwrun's
+ * older ones would take the label for text. */
 static int put_without_label(struct peer *p, const struct frame *f)
 {
     struct frame plain = *f;
