@@ -3,6 +3,7 @@
 
 #include "../support/cert.h"
 #include "../support/tempdir.h"
+#include "clients/client_shared.h"
 #include "util/log.h"
 
 #include <openssl/err.h>
@@ -10,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 struct files {
@@ -946,11 +948,13 @@ static void a_large_file_arrives_whole_also_over_tls(void **state)
 }
 
 /* Serve a file of that many lines to a client, on a clock that stands still;
- * room bytes fit into each of its sockets' buffers. Returns its end. */
+ * room bytes fit into each of its sockets' buffers; behind follows its request.
+ * Returns its end. */
 static int ask_for_file(struct test *t, struct clock *clock, int room,
-    unsigned lines, struct buf *content)
+    unsigned lines, const char *behind, struct buf *content)
 {
-    static const char request[] = "GET /file.txt HTTP/1.1\r\nHost: x\r\n\r\n";
+    char *request =
+        xasprintf("GET /file.txt HTTP/1.1\r\nHost: x\r\n\r\n%s", behind);
     static char dir[TEMPDIR_SIZE];
     int fd, peer;
 
@@ -966,6 +970,7 @@ static int ask_for_file(struct test *t, struct clock *clock, int room,
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
     put_str(t, peer, request);
+    free(request);
     return peer;
 }
 
@@ -980,12 +985,83 @@ static void expect_rest_of_file(
     finish(t);
 }
 
+static rlim_t first_free_fd(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    close(fd);
+    return (rlim_t)fd;
+}
+
+/* It is there: 404 would be kept, and believed. */
+static void who_cannot_open_a_file_says_so(void **state)
+{
+    struct test *t = prepare(&proto_websocket);
+    struct client_shared *shared;
+    char dir[TEMPDIR_SIZE];
+    struct clock clock = {0};
+    struct rlimit limit, few;
+    char *answer;
+
+    t->loop.data = &clock;
+    tempdir_make(dir);
+    write_file(dir, "index.html", "<h1>home</h1>");
+    t->conf.www = dir;
+    start(t);
+    shared = (struct client_shared *)(void *)t->port;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    for (int i = 0; i < 2; i++) {
+        few = limit;
+        if (i == 0) /* both ends of a connection have one, no more is there … */
+            few.rlim_cur = first_free_fd() + 2;
+        else /* … or too many files are open */
+            shared->files_open = (size_t)shared->fd_max / 4;
+        setrlimit(RLIMIT_NOFILE, &few);
+        answer = fetch(t, "GET", "/");
+        setrlimit(RLIMIT_NOFILE, &limit);
+        assert_non_null(strstr(answer, "HTTP/1.1 503 "));
+        assert_non_null(strstr(answer, "\r\nretry-after: 1\r\n"));
+        free(answer);
+        shared->files_open = 0;
+        assert_int_equal(port_counters(t->port)->files_refused, i + 1);
+    }
+    answer = fetch(t, "GET", "/");
+    assert_non_null(strstr(answer, "\r\n\r\n<h1>home</h1>"));
+    assert_int_equal(shared->files_open, 0);
+    free(answer);
+    finish(t);
+}
+
+/* What has come behind its request is too much: that is not answered, and
+ * nothing about it stands in the file. */
+static void a_file_is_whole_where_too_much_is_unfinished(void **state)
+{
+    struct test *t = prepare(&proto_websocket);
+    struct clock clock = {0};
+    struct buf in = {0}, content = {0};
+    char begun[15000];
+    int peer, other;
+
+    memset(begun, 'x', sizeof(begun) - 1);
+    begun[sizeof(begun) - 1] = '\0';
+    t->conf.unfinished_total_max = 20000;
+    peer = ask_for_file(t, &clock, 4096, 20000, begun, &content);
+    get(t, peer, &in, 1);
+    assert_in_range(port_counters(t->port)->unfinished, 15000, 20000);
+    adopt_pair(t, &other);
+    put_str(t, other, begun);
+    while (port_counters(t->port)->unfinished_closed == 0)
+        expect_rest(t);
+    expect_rest_of_file(t, peer, &in, &content);
+    close(other);
+}
+
 static void the_end_of_a_file_waits_for_a_slow_client(void **state)
 {
     struct test *t = prepare(&proto_websocket);
     struct clock clock = {0};
     struct buf in = {0}, content = {0};
-    int peer = ask_for_file(t, &clock, 4096, 20000, &content);
+    int peer = ask_for_file(t, &clock, 4096, 20000, "", &content);
 
     for (int i = 0; i < 3; i++) {
         get(t, peer, &in, i == 0 ? 80000 : in.len + 10000);
@@ -1019,6 +1095,8 @@ int main(void)
         cmocka_unit_test(files_of_www_are_served_and_no_others),
         cmocka_unit_test(a_large_file_arrives_whole_also_over_tls),
         cmocka_unit_test(the_end_of_a_file_waits_for_a_slow_client),
+        cmocka_unit_test(a_file_is_whole_where_too_much_is_unfinished),
+        cmocka_unit_test(who_cannot_open_a_file_says_so),
     };
 
     return cmocka_run_group_tests_name(

@@ -8,8 +8,17 @@ local script = [[
 Events = {}
 function Events.onRequest(request)
   local q = request.get
+  if request.path == "/waits" then
+    while not gwrun.shared.get "go" do Timer.sleep(0.05) end
+    return { file = "of/ann.txt" }
+  end
+  if request.path == "/go" then
+    gwrun.shared.set("go", "1")
+    return "gone"
+  end
   if request.path ~= "/named" then return end
-  return { file = q.file, status = tonumber(q.status), headers = q.as and { ["Content-Type"] = q.as } }
+  local headers = { ["Content-Type"] = q.as, ETag = q.tag, Vary = q.vary, ["Last-Modified"] = q.date }
+  return { file = q.file, status = tonumber(q.status), headers = headers }
 end
 ]]
 
@@ -27,6 +36,7 @@ describe("files of www", function()
       gateways = {
         { listen = "websocket", www = "www", files = "kept" },
         { listen = "http", www = "www", cache_control = "public, max-age=60", allowed_origins = "https://a.example" },
+        { listen = "http", files = "www", allowed_origins = "https://a.example" },
       },
     }
     assert(process.run { "mkdir", "-p", app.dir .. "/kept/of" } == 0)
@@ -170,6 +180,63 @@ describe("files of www", function()
     local count = 0
     for _ in pairs(tags) do count = count + 1 end
     assert.equal(3, count) -- an ETag for each encoding
+  end)
+
+  it("have the tag and the date that onRequest says", function()
+    local path, gzip = "/named?file=app.js&tag=%22v7%22", "Accept-Encoding: gzip\r\n"
+    local function ask_for(lines, more) return get(path .. (more or ""), lines, 3) end
+    local status, h = ask_for ""
+    assert.same({ 200, '"v7"' }, { status, h.etag })
+    status, h = ask_for 'If-None-Match: W/"v6", "v7"\r\n'
+    assert.same({ 304, '"v7"' }, { status, h.etag })
+    assert.equal(412, (ask_for 'If-Match: "v6"\r\n'))
+    assert.equal(200, (ask_for 'If-Match: "v7"\r\n'))
+    assert.equal(206, (ask_for 'If-Range: "v7"\r\nRange: bytes=0-1\r\n'))
+    assert.equal(200, (ask_for 'If-Range: "v6"\r\nRange: bytes=0-1\r\n'))
+    -- the same tag for other bytes would have a cache mix them
+    status, h = ask_for(gzip)
+    assert.same({ 200, "gzip", '"v7-gzip"' }, { status, h["content-encoding"], h.etag })
+    assert.equal(304, (ask_for(gzip .. 'If-None-Match: "v7-gzip"\r\n')))
+    assert.equal(200, (ask_for(gzip .. 'If-None-Match: "v7"\r\n')))
+    -- a weak one says that only the meaning is the same
+    path = "/named?file=app.js&tag=W/%22v7%22"
+    status, h = ask_for(gzip)
+    assert.same({ 200, "gzip", 'W/"v7"' }, { status, h["content-encoding"], h.etag })
+    assert.equal(304, (ask_for 'If-None-Match: "v7"\r\n'))
+    assert.equal(412, (ask_for 'If-Match: W/"v7"\r\n'))
+    assert.equal(200, (ask_for 'If-Range: W/"v7"\r\nRange: bytes=0-1\r\n'))
+    -- what is no tag is none
+    path = "/named?file=app.js&tag=v7"
+    status, h = ask_for 'If-None-Match: v7\r\n'
+    assert.equal(200, status)
+    assert.matches('^"%x+%-8"$', h.etag)
+    path = "/named?file=app.js&date=Mon,%2001%20Jan%202001%2000:00:00%20GMT"
+    assert.equal(304, (ask_for "If-Modified-Since: Mon, 01 Jan 2001 00:00:00 GMT\r\n"))
+    assert.equal(200, (ask_for "If-Modified-Since: Sun, 31 Dec 2000 00:00:00 GMT\r\n"))
+  end)
+
+  it("say in one Vary what they vary with", function()
+    local function vary(said, lines)
+      local _, h = get("/named?file=app.js" .. (said and "&vary=" .. said or ""), lines, 3)
+      return h.vary
+    end
+    assert.equal("Accept-Encoding, Origin", vary())
+    assert.equal("Cookie, Accept-Encoding, Origin", vary "Cookie")
+    assert.equal("origin, Cookie, Accept-Encoding", vary "origin,%20Cookie")
+    assert.equal("*", vary "*")
+    assert.equal("Cookie, Accept-Encoding, Origin", vary("Cookie", "If-None-Match: *\r\n"))
+    assert.equal("Cookie", (select(2, get "/named?file=of/ann.txt&vary=Cookie")).vary)
+  end)
+
+  it("are waited for by heads that count as unfinished", function()
+    local function unfinished() return app:counters("gateway", 0).unfinished end
+    local c = tcp.connect(app.port[1])
+    c:send("GET /waits HTTP/1.1\r\nHost: x\r\nX-Large: " .. ("x"):rep(20000) .. "\r\n\r\n")
+    loop.poll("its head to count", function() return unfinished() > 20000 end)
+    assert.equal("gone", (select(3, get "/go")))
+    assert.equal("only for Ann", (select(3, answer(c))))
+    loop.poll("nothing to be unfinished", function() return unfinished() == 0 end)
+    c:close()
   end)
 
   it("lie in folders that are asked for with a slash", function()

@@ -173,14 +173,22 @@ describe("an event stream", function()
   end)
 
   it("goes to a page of others only if that is allowed", function()
-    local function status(i, origin)
-      local c = get(i, "/?name=page", "Origin: " .. origin .. "\r\n")
+    local function status(i, origin, accept)
+      local more = accept and "Accept: " .. accept .. "\r\n" or ""
+      local c = get(i, "/?name=page", "Origin: " .. origin .. "\r\n" .. more)
       local head = c:receive "\r\n\r\n"
       c:close()
       return tonumber(head:match "^HTTP/1.1 (%d+)"), head
     end
     assert.equal(403, (status(3, "https://other")))
     assert.equal(403, (status(2, "null")))
+    -- An EventSource says what it is: then the script is not asked.
+    local before = app:counters("gateway", 2).requests
+    assert.equal(403, (status(3, "https://other", "text/event-stream")))
+    assert.equal(before, app:counters("gateway", 2).requests)
+    assert.equal(403, (status(3, "https://other", "*/*")))
+    assert.equal(before + 1, app:counters("gateway", 2).requests)
+    assert.equal(200, (status(3, "http://x", "text/event-stream")))
     assert.equal(200, (status(3, "http://x")))
     local code, head = status(3, "https://friend")
     assert.equal(200, code)

@@ -48,10 +48,11 @@ struct client_shared {
     uv_timer_t sweep;     /* ends what is over its time … */
     uv_timer_cb on_sweep; /* … by this */
     int fd_max;           /* descriptors from here on are refused */
+    size_t files_open;    /* descriptors of files that are being sent */
     char *www;            /* owned; resolved folder, or NULL */
     char *files;          /* the same, of those that scripts name */
     struct apigate *api;  /* owned; NULL: there is no push API */
-    struct log_share refusals, repairs, given_up, no_file, handshakes;
+    struct log_share refusals, repairs, given_up, no_file, no_fd, handshakes;
     unsigned handshakes_left_out; /* refused ones, since the last line */
 };
 

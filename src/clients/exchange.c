@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "clients/client_conn_impl.h"
@@ -27,13 +28,11 @@
     "private, no-cache" /* of a file that a script gave to one who asked */
 
 struct exchange {
-    struct httphead head; /* as long as c->part; its fields are owned */
+    struct httphead head; /* lies in c->part; its fields are owned */
     union addr peer;
     bool is_secure; /* it came over TLS, to us or to a proxy in front */
     struct httpbody body;
     struct buf rest; /* what came behind the body */
-    struct buf kept; /* what head lies in while the owner has it, where the
-                        answer may be a file; bounded as a head is */
     void *call;      /* borrowed; what on_request() returned, until its end */
     struct files *file; /* owned; what is sent in place of a call, or NULL */
     char *origin;       /* owned; of a page that may read the answer, or NULL */
@@ -56,6 +55,10 @@ static void end_call(struct client_conn *c, struct exchange *e)
     void *call = e->call;
 
     e->call = NULL;
+    if (c->part != NULL && c->part->asked.len > 0) {
+        buf_fini(&c->part->asked);
+        part_update(c, false);
+    }
     if (call != NULL)
         c->shared->ops->on_request_end(call, c->shared->arg);
 }
@@ -70,7 +73,6 @@ static void end(struct client_conn *c)
     c->exchange = NULL;
     end_call(c, e);
     buf_fini(&e->rest);
-    buf_fini(&e->kept);
     free(e->head.fields);
     free(e->origin);
     free(e->rights);
@@ -209,10 +211,10 @@ static unsigned find_file(struct client_conn *c, const struct answer_part *name)
     struct client_shared *shared = c->shared;
     struct exchange *e = c->exchange;
     char quoted[LOG_QUOTE_SIZE];
+    int rc = files_named(&e->file, shared, name, &e->head);
 
-    e->file = files_named(shared, name, &e->head);
-    if (e->file != NULL)
-        return 0;
+    if (rc != -ENOENT)
+        return rc < 0 ? 503 : 0;
     if (log_may(&shared->no_file, "files that onRequest names", 10, 1000))
         log_warn("onRequest names a file that is not %s file=%s",
             shared->files != NULL ? "there, or not below files"
@@ -356,10 +358,18 @@ static void give(struct client_conn *c)
         exchange_reply(c, NULL, 503);
 }
 
-/* It is whole. What its head lies in is free afterwards. */
+/* What its head lies in, where the answer may be a file. */
+static void keep(struct client_conn *c, struct buf *asked)
+{
+    if (c->exchange->call != NULL && c->shared->files != NULL)
+        buf_swap(asked, &c->part->in);
+}
+
+/* It is whole. What its head lies in is free afterwards, unless it is kept. */
 static void call(struct client_conn *c)
 {
     struct exchange *e = c->exchange;
+    struct buf asked = {0};
 
     client_conn_become(c, CLIENT_CONN_CALLING);
     expect(c, &c->shared->calling, c->shared->conf->request_timeout);
@@ -369,13 +379,13 @@ static void call(struct client_conn *c)
         give_leave(c);
     else
         give(c);
-    if (e->call != NULL && c->shared->files != NULL)
-        buf_swap(&e->kept, &c->part->in);
+    keep(c, &asked);
     part_drop(c);
-    if (e->rest.len > 0) {
+    if (asked.len > 0)
+        buf_swap(&part_need(c)->asked, &asked);
+    if (e->rest.len > 0)
         buf_swap(&part_need(c)->in, &e->rest);
-        part_update(c, false); /* may refuse it */
-    }
+    part_changed(c, false); /* may refuse it */
     sock_watch(&c->sock);
 }
 
@@ -429,9 +439,16 @@ static bool late(struct client_conn *c)
     }
 }
 
+/* Nothing may stand in an answer that has begun: it ends, and what came behind
+ * its request is not answered. */
 static void crowded(struct client_conn *c)
 {
-    refuse(c, 503);
+    if (c->state != CLIENT_CONN_ANSWERING) {
+        refuse(c, 503);
+        return;
+    }
+    c->exchange->keep_alive = false;
+    part_drop(c);
 }
 
 /* Whoever only says no more waits for the answer, and for those to requests
@@ -446,7 +463,7 @@ static bool hung_up(struct client_conn *c)
     n = recv(c->sock.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0)
         return false;
-    if (n == 0 && c->part == NULL)
+    if (n == 0 && (c->part == NULL || c->part->in.len == 0))
         c->exchange->keep_alive = false;
     c->sock.interest = SOCK_NOTHING;
     return true;
@@ -472,6 +489,15 @@ static bool is_safe(const char *method)
            strcmp(method, "OPTIONS") == 0 || strcmp(method, "TRACE") == 0;
 }
 
+/* As browsers' EventSource asks, which can ask in no other way. */
+static bool wants_stream(const struct httphead *head)
+{
+    const char *accept;
+
+    return httphead_find_only(head, "accept", &accept) && accept != NULL &&
+           strcasecmp(accept, "text/event-stream") == 0;
+}
+
 /* False: a page of others may not ask for this. Without a list preflights are
  * the owner's, too. */
 static bool admit_origin(struct client_conn *c, const char *scheme)
@@ -485,7 +511,9 @@ static bool admit_origin(struct client_conn *c, const char *scheme)
         httphead_find(head, "access-control-request-method") != NULL;
 
     c->exchange->is_foreign = origin == ORIGIN_FOREIGN;
-    if (origin == ORIGIN_FOREIGN && (asks_leave || !is_safe(head->method)))
+    if (origin == ORIGIN_FOREIGN &&
+        (asks_leave || !is_safe(head->method) ||
+            (c->exchange->file == NULL && wants_stream(head))))
         return false;
     if (origin == ORIGIN_LISTED) {
         c->exchange->origin = xstrdup(text);

@@ -14,48 +14,79 @@
 #include "clients/www.h"
 #include "net/turn.h"
 #include "util/alloc.h"
+#include "util/log.h"
 #include "wire/httpcond.h"
 
 #define PIECE     (64 * 1024) /* bytes, sent in one turn */
-#define ETAG_SIZE 64
+#define NO_FD_LOG 10000       /* ms; one line about what is refused in it */
+#define ETAG_SIZE 256
+#define FD_PART   4 /* of the descriptors; so many files may be open */
 
 struct files {
+    struct client_shared *shared; /* borrowed; outlives it */
     struct www_file file;
     uint64_t at, left; /* bytes that follow the head, and have not been sent */
 };
 
-struct files *files_find(
-    const struct client_shared *shared, const struct httphead *head)
+/* Below which number a file's descriptor must be. Whoever reads slowly keeps
+ * his file open, so of what there are most are for connections. */
+static int fd_limit(const struct client_shared *shared)
 {
-    struct www_file file;
-    struct files *f;
-
-    if (shared->www == NULL || !www_find(&file, shared->www, head))
-        return NULL;
-    f = xcalloc(1, sizeof(*f));
-    f->file = file;
-    return f;
+    return (int)shared->files_open < shared->fd_max / FD_PART ? shared->fd_max
+                                                              : 0;
 }
 
-struct files *files_named(const struct client_shared *shared,
+/* The answer with that file, or what kept it from being opened. */
+static int begin(struct files **out, struct client_shared *shared, int err,
+    const struct www_file *file)
+{
+    if (err == -EMFILE) {
+        shared->counters.files_refused++;
+        if (log_may(
+                &shared->no_fd, "files that cannot be opened", 1, NO_FD_LOG))
+            log_warn("too many files are open, answering 503 open=%zu",
+                shared->files_open);
+    }
+    if (err < 0)
+        return err;
+    *out = xcalloc(1, sizeof(**out));
+    (*out)->shared = shared;
+    (*out)->file = *file;
+    shared->files_open += file->fd >= 0;
+    return 0;
+}
+
+int files_find(struct files **out, struct client_shared *shared,
+    const struct httphead *head)
+{
+    struct www_file file;
+
+    if (shared->www == NULL)
+        return -ENOENT;
+    return begin(out, shared,
+        www_find(&file, shared->www, head, fd_limit(shared)), &file);
+}
+
+int files_named(struct files **out, struct client_shared *shared,
     const struct answer_part *name, const struct httphead *head)
 {
     char *path = xstrndup(name->data, name->len);
     struct www_file file;
-    struct files *f = NULL;
+    int rc = -ENOENT;
 
-    if (shared->files != NULL && www_open(&file, shared->files, path, head)) {
-        f = xcalloc(1, sizeof(*f));
-        f->file = file;
-    }
+    if (shared->files != NULL)
+        rc = begin(out, shared,
+            www_open(&file, shared->files, path, head, fd_limit(shared)),
+            &file);
     free(path);
-    return f;
+    return rc;
 }
 
 void files_free(struct files *f)
 {
     if (f == NULL)
         return;
+    f->shared->files_open -= f->file.fd >= 0;
     www_close(&f->file);
     free(f);
 }
@@ -101,8 +132,6 @@ static void put_validators(struct buf *said, const struct www_file *file,
     put(said, "etag", etag);
     put(said, "last-modified", httpcond_date(date, modified));
     put(said, "cache-control", cache_control);
-    if (file->varies)
-        put(said, "vary", "Accept-Encoding");
 }
 
 static void put_content(struct buf *said, const struct www_file *file,
@@ -131,15 +160,53 @@ static void put_unsatisfied(struct buf *said, const struct www_file *file)
     put(said, "content-range", range);
 }
 
-/* The headers of a script's answer; NULL: none. */
-static void put_said(struct buf *bytes, const struct answer *said)
+/* The headers of a script's answer; NULL: none. but: one that is left out,
+ * or NULL. */
+static void put_said(
+    struct buf *bytes, const struct answer *said, const char *but)
 {
     struct answer_part part;
     size_t at = 0;
 
     while (said != NULL && answer_next(said, &at, &part))
-        if (part.kind == ANSWER_HEADER)
+        if (part.kind == ANSWER_HEADER &&
+            (but == NULL || !answer_is_header(&part, but, NULL)))
             answer_put(bytes, ANSWER_HEADER, part.data, part.len);
+}
+
+/* The tag of what is sent: of the script, which knows best what its file is, or
+ * made up. A strong one says that the bytes are the same, so those of another
+ * encoding have another one (RFC 9110 section 8.8.3.3). */
+static void choose_etag(
+    char out[ETAG_SIZE], const struct www_file *file, const struct answer *said)
+{
+    struct answer_part tag;
+
+    if (said == NULL || !answer_find_header(said, "etag", &tag) ||
+        tag.len < 2 || tag.len > ETAG_SIZE - sizeof("-gzip") ||
+        tag.data[tag.len - 1] != '"')
+        make_etag(out, file);
+    else if (file->encoding == NULL || tag.data[0] != '"')
+        snprintf(out, ETAG_SIZE, "%.*s", (int)tag.len, tag.data);
+    else
+        snprintf(out, ETAG_SIZE, "%.*s-%s\"", (int)tag.len - 1, tag.data,
+            file->encoding);
+}
+
+/* The date likewise. One behind the answer's own would be none (section
+ * 8.8.2.1). */
+static time_t choose_date(
+    const struct www_file *file, const struct answer *said)
+{
+    time_t now = time(NULL), modified = file->modified.tv_sec;
+    struct answer_part date;
+    char text[HTTPCOND_DATE_SIZE];
+
+    if (said != NULL && answer_find_header(said, "last-modified", &date)) {
+        snprintf(text, sizeof(text), "%.*s", (int)date.len, date.data);
+        httpcond_read_date(text, &modified);
+    }
+    return modified < now ? modified : now;
 }
 
 /* Fill bytes with what is to be answered. */
@@ -152,12 +219,10 @@ static struct httpcond judge(const struct files *f, struct buf *bytes,
         strcmp(head->method, "GET") == 0 || strcmp(head->method, "HEAD") == 0;
     bool whole = said != NULL && (said->status != 200 || !looks);
     char etag[ETAG_SIZE];
-    time_t now = time(NULL);
-    /* A date behind the answer's own would be none (section 8.8.2.1). */
-    time_t modified = file->modified.tv_sec < now ? file->modified.tv_sec : now;
+    time_t modified = choose_date(file, said);
     struct httpcond what = {.size = file->size};
 
-    make_etag(etag, file);
+    choose_etag(etag, file, said);
     if (whole)
         what.status = said->status;
     else
@@ -166,7 +231,7 @@ static struct httpcond judge(const struct files *f, struct buf *bytes,
                                         .size = file->size,
                                         .ranges = file->encoding == NULL});
     answer_put_status(bytes, what.status);
-    put_said(bytes, said);
+    put_said(bytes, said, whole ? NULL : "etag");
     if (what.status == 416)
         put_unsatisfied(bytes, file);
     else if (what.status != 412 && !whole)
@@ -192,6 +257,7 @@ void files_put_head(struct files *f, struct buf *out,
     else
         what = judge(f, &bytes, head, said, cache_control);
     with_file.follows = what.size;
+    with_file.encoded = f->file.varies;
     answer = answer_of(&bytes);
     response_put_reply(out, &answer, what.status, &with_file);
     buf_fini(&bytes);

@@ -13,13 +13,13 @@ struct client_conn;
 struct client_shared;
 struct files; /* one answer */
 
-/* The answer to a GET or HEAD with this head; NULL: www has no such file. The
- * caller frees it. */
-struct files *files_find(
-    const struct client_shared *shared, const struct httphead *head);
+/* The answer to a GET or HEAD with this head, which the caller frees. 0,
+ * -ENOENT: www has no such file, or -EMFILE, counted: too many are open. */
+int files_find(struct files **out, struct client_shared *shared,
+    const struct httphead *head);
 
 /* The same for a file that a script names, below the folder of files. */
-struct files *files_named(const struct client_shared *shared,
+int files_named(struct files **out, struct client_shared *shared,
     const struct answer_part *name, const struct httphead *head);
 void files_free(struct files *f);
 

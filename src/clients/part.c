@@ -17,7 +17,7 @@
 
 static size_t weigh(const struct part *p)
 {
-    return sizeof(*p) + p->in.cap + p->message.cap;
+    return sizeof(*p) + p->in.cap + p->message.cap + p->asked.cap;
 }
 
 static struct list *list_of(struct client_shared *shared, size_t weight)
@@ -50,6 +50,7 @@ void part_drop(struct client_conn *c)
     list_remove(&p->node);
     buf_fini(&p->in);
     buf_fini(&p->message);
+    buf_fini(&p->asked);
     free(p);
 }
 
@@ -104,7 +105,7 @@ void part_update(struct client_conn *c, bool anew)
     struct list *list;
     size_t weight;
 
-    if (p->in.len == 0 && !p->in_message) {
+    if (p->in.len == 0 && !p->in_message && p->asked.len == 0) {
         part_drop(c);
         return;
     }

@@ -13,6 +13,7 @@ struct part {
     struct client_conn *conn; /* borrowed */
     struct buf in;            /* a request; or bytes not looked at, or a part */
     struct buf message;       /* fragments of a websocket message */
+    struct buf asked;         /* the request that waits for its answer */
     size_t counted;           /* bytes of it in counters.unfinished */
     bool partial;             /* in begins with a packet that is not whole */
     bool in_message;          /* a websocket message is incomplete … */

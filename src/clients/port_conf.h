@@ -86,6 +86,7 @@ struct port_counters {
     uint64_t requests;           /* given to the owner */
     uint64_t requests_timed_out; /* answered with 504, request_timeout */
     uint64_t bodies_timed_out;   /* answered with 408, body_timeout */
+    uint64_t files_refused;      /* answered with 503, no descriptor left */
     uint64_t streams;            /* clients that had an event stream */
     uint64_t binary_refused;     /* binary messages meant for such a client */
     uint64_t api_calls;          /* of the push API, given to the owner */

@@ -344,9 +344,12 @@ static void answer_page(
     bool is_page = r->is_head || strcmp(r->head.method, "GET") == 0;
     bool takes = shared->ops->takes_requests != NULL &&
                  shared->ops->takes_requests(shared->arg);
-    struct files *file = is_page ? files_find(shared, &r->head) : NULL;
+    struct files *file = NULL;
+    int rc = is_page ? files_find(&file, shared, &r->head) : -ENOENT;
 
-    if (file != NULL || takes)
+    if (rc == -EMFILE)
+        refuse(c, 503, NULL);
+    else if (file != NULL || takes)
         hand_on(c, meaning, file, NULL);
     else
         refuse(c, status_of_nobody(shared, is_page), NULL);

@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "util/alloc.h"
@@ -21,6 +22,8 @@ static const char *lines_of(unsigned status)
         return "allow: GET, HEAD\r\n";
     if (status == 426)
         return "upgrade: websocket\r\nsec-websocket-version: 13\r\n";
+    if (status == 503)
+        return "retry-after: 1\r\n";
     return "";
 }
 
@@ -47,18 +50,26 @@ void response_put_refusal(
     buf_fini(&body);
 }
 
-/* The header lines of a script's answer; NULL: none. */
-static void put_headers(struct buf *out, const struct answer *said)
+/* The header lines of a script's answer; NULL: none. but: the name of one that
+ * is left out, or NULL. */
+static void put_headers_but(
+    struct buf *out, const struct answer *said, const char *but)
 {
     struct answer_part part;
     size_t at = 0;
 
     while (said != NULL && answer_next(said, &at, &part)) {
-        if (part.kind != ANSWER_HEADER)
+        if (part.kind != ANSWER_HEADER ||
+            (but != NULL && answer_is_header(&part, but, NULL)))
             continue;
         buf_append(out, part.data, part.len);
         buf_append_str(out, "\r\n");
     }
+}
+
+static void put_headers(struct buf *out, const struct answer *said)
+{
+    put_headers_but(out, said, NULL);
 }
 
 void response_put_answer(struct buf *out, const struct answer *said)
@@ -75,7 +86,7 @@ void response_put_answer(struct buf *out, const struct answer *said)
         buf_append_str(out, "server: gwrun\r\n");
     if (!answer_has_header(said, "content-type") && body.len > 0)
         buf_append_str(out, "content-type: text/plain; charset=utf-8\r\n");
-    if (!answer_has_header(said, "allow"))
+    if (said->status != 503 && !answer_has_header(said, "allow"))
         buf_append_str(out, lines_of(said->status));
     put_headers(out, said);
     buf_printf(
@@ -123,6 +134,52 @@ static void put_origin(struct buf *out, const char *origin)
         origin);
 }
 
+/* Whether list, of names with commas between them, has name in any case, or
+ * "*", which means all. */
+static bool lists(const char *list, size_t len, const char *name)
+{
+    const char *end = list + len;
+
+    while (list < end) {
+        size_t n = 0;
+
+        while (list < end && strchr(" \t,", *list) != NULL)
+            list++;
+        while (list + n < end && strchr(" \t,", list[n]) == NULL)
+            n++;
+        if ((n == 1 && *list == '*') ||
+            (n == strlen(name) && strncasecmp(list, name, n) == 0))
+            return true;
+        list += n;
+    }
+    return false;
+}
+
+/* What a cache is to tell its requests apart by: what a script says, and what
+ * we know, in one line, for not all of them read several. */
+static void put_vary(struct buf *out, const struct answer *said,
+    const struct response_form *form)
+{
+    const char *ours[] = {form->encoded ? "Accept-Encoding" : NULL,
+        form->varies ? "Origin" : NULL};
+    struct answer_part part, value;
+    struct buf list = {0};
+    size_t at = 0;
+
+    while (said != NULL && answer_next(said, &at, &part)) {
+        if (!answer_is_header(&part, "vary", &value))
+            continue;
+        buf_append_str(&list, list.len > 0 ? ", " : "");
+        buf_append(&list, value.data, value.len);
+    }
+    for (size_t i = 0; i < 2; i++)
+        if (ours[i] != NULL &&
+            !lists((const char *)list.data, list.len, ours[i]))
+            buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", ours[i]);
+    buf_printf(out, "vary: %.*s\r\n", (int)list.len, (const char *)list.data);
+    buf_fini(&list);
+}
+
 /* Nothing in between may keep it, or wait for more of it (nginx). */
 static void put_stream_headers(struct buf *out, const struct answer *said)
 {
@@ -151,9 +208,12 @@ void response_put_reply(struct buf *out, const struct answer *said,
         buf_append_str(out, "content-type: text/plain; charset=utf-8\r\n");
     if (said == NULL && status == 503)
         buf_append_str(out, "retry-after: 1\r\n");
-    put_headers(out, said);
-    if (form->varies)
-        buf_append_str(out, "vary: Origin\r\n");
+    if (form->varies || form->encoded) {
+        put_headers_but(out, said, "vary");
+        put_vary(out, said, form);
+    } else {
+        put_headers(out, said);
+    }
     if (form->origin != NULL &&
         (said == NULL ||
             !answer_has_header(said, "access-control-allow-origin")))

@@ -41,6 +41,7 @@ struct response_form {
     bool is_old;        /* to HTTP/1.0 */
     bool varies;        /* with the page that asks … */
     const char *origin; /* … and this one's may read it; NULL: nobody's */
+    bool encoded;       /* or with the encodings that its client takes */
     uint64_t follows;   /* bytes of the body, if said has none */
     bool streams;       /* until the connection ends */
 };

@@ -2,6 +2,7 @@
  * folder, or has a hidden name in it, does not exist for clients. */
 #include "clients/www.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,56 +130,69 @@ static bool remove_dots(char *path)
     return true;
 }
 
-/* A regular file, or -1. A pipe must not hold up the one who opens it. */
-static int open_regular(const char *path, struct stat *st)
+struct encoding {
+    const char *ext, *name;
+};
+
+/* A regular file; -ENOENT, or -EMFILE: it may be there, but not be opened now.
+ * A pipe must not hold up the one who opens it. */
+static int open_regular(const char *path, struct stat *st, int fd_max)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
-    if (fd >= 0 && (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))) {
+    if (fd < 0)
+        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -EMFILE
+                                                                     : -ENOENT;
+    if (fd >= fd_max || fstat(fd, st) < 0 || !S_ISREG(st->st_mode)) {
         close(fd);
-        fd = -1;
+        return fd >= fd_max ? -EMFILE : -ENOENT;
     }
     return fd;
 }
 
 /* Take the encoded one beside it in its place, if there is one and the client
- * takes it. */
-static void try_encoding(struct www_file *file, const char *real,
-    const struct httphead *head, const char *ext, const char *encoding)
+ * takes it. False: no descriptor was left to look. */
+static bool try_encoding(struct www_file *file, const char *real,
+    const struct httphead *head, const struct encoding *as, int fd_max)
 {
-    char *path = xasprintf("%s%s", real, ext);
+    char *path = xasprintf("%s%s", real, as->ext);
     struct stat st;
-    int fd = open_regular(path, &st);
+    int fd = open_regular(path, &st, fd_max);
 
     free(path);
     if (fd < 0)
-        return;
+        return fd != -EMFILE;
     file->varies = true;
-    if (file->encoding != NULL || !httpcond_accepts(head, encoding)) {
+    if (file->encoding != NULL || !httpcond_accepts(head, as->name)) {
         close(fd);
-        return;
+        return true;
     }
     close(file->fd);
     file->fd = fd;
     file->size = (uint64_t)st.st_size;
     file->modified = st.st_mtim;
-    file->encoding = encoding;
+    file->encoding = as->name;
+    return true;
 }
 
-static bool open_file(
-    struct www_file *file, const char *real, const struct httphead *head)
+static int open_file(struct www_file *file, const char *real,
+    const struct httphead *head, int fd_max)
 {
+    static const struct encoding br = {".br", "br"}, gzip = {".gz", "gzip"};
     struct stat st;
+    int fd = open_regular(real, &st, fd_max);
 
-    file->fd = open_regular(real, &st);
-    if (file->fd < 0)
-        return false;
+    if (fd < 0)
+        return fd;
+    file->fd = fd;
     file->size = (uint64_t)st.st_size;
     file->modified = st.st_mtim;
     file->type = content_type(real);
-    try_encoding(file, real, head, ".br", "br");
-    try_encoding(file, real, head, ".gz", "gzip");
-    return true;
+    if (try_encoding(file, real, head, &br, fd_max) &&
+        try_encoding(file, real, head, &gzip, fd_max))
+        return 0;
+    www_close(file);
+    return -EMFILE;
 }
 
 /* Whether the folder at real has a page, for those who ask for its slash. */
@@ -194,55 +208,55 @@ static bool has_page(const char *root, const char *path)
     return has;
 }
 
-static bool find(struct www_file *out, const char *root, char *path,
-    const struct httphead *head)
+static int find(struct www_file *out, const char *root, char *path,
+    const struct httphead *head, int fd_max)
 {
     char *named = NULL, *real;
     struct stat st;
-    bool found = false;
+    int rc = -ENOENT;
 
     if (path[0] != '/' || !remove_dots(path) || is_hidden(path))
-        return false;
+        return rc;
     if (path[strlen(path) - 1] == '/')
         named = xasprintf("%sindex.html", path);
     real = resolve(root, named != NULL ? named : path);
     if (real != NULL)
-        found = open_file(out, real, head);
-    if (!found && real != NULL && named == NULL && stat(real, &st) == 0 &&
-        S_ISDIR(st.st_mode))
-        found = has_page(root, path);
+        rc = open_file(out, real, head, fd_max);
+    if (rc == -ENOENT && real != NULL && named == NULL &&
+        stat(real, &st) == 0 && S_ISDIR(st.st_mode) && has_page(root, path))
+        rc = 0;
     free(named);
     free(real);
-    return found;
+    return rc;
 }
 
-bool www_find(
-    struct www_file *out, const char *root, const struct httphead *head)
+int www_find(struct www_file *out, const char *root,
+    const struct httphead *head, int fd_max)
 {
     char *path = decode_path(head->target);
-    bool found;
+    int rc;
 
     *out = (struct www_file){.fd = -1};
-    found = find(out, root, path, head);
+    rc = find(out, root, path, head, fd_max);
     free(path);
-    return found;
+    return rc;
 }
 
-bool www_open(struct www_file *out, const char *root, const char *path,
-    const struct httphead *head)
+int www_open(struct www_file *out, const char *root, const char *path,
+    const struct httphead *head, int fd_max)
 {
     char *joined = xasprintf("/%s", path);
     char *real = NULL;
-    bool found = false;
+    int rc = -ENOENT;
 
     *out = (struct www_file){.fd = -1};
     if (path[0] != '/' && !is_hidden(joined))
         real = resolve(root, joined);
     if (real != NULL)
-        found = open_file(out, real, head);
+        rc = open_file(out, real, head, fd_max);
     free(real);
     free(joined);
-    return found;
+    return rc;
 }
 
 void www_close(struct www_file *file)

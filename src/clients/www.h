@@ -23,13 +23,14 @@ struct www_file {
 };
 
 /* The file under root, a path that realpath() gave, that the target of head
- * means, in the encoding that its client takes. False: there is none. */
-bool www_find(
-    struct www_file *out, const char *root, const struct httphead *head);
+ * means, in the encoding that its client takes. 0, -ENOENT: there is none, or
+ * -EMFILE: no descriptor below fd_max is left for it. */
+int www_find(struct www_file *out, const char *root,
+    const struct httphead *head, int fd_max);
 
 /* The same for a path that is meant as it stands, and no folder. */
-bool www_open(struct www_file *out, const char *root, const char *path,
-    const struct httphead *head);
+int www_open(struct www_file *out, const char *root, const char *path,
+    const struct httphead *head, int fd_max);
 
 /* Harmless twice. */
 void www_close(struct www_file *file);

@@ -124,16 +124,37 @@ size_t answer_count(const struct answer *a, enum answer_kind kind)
     return count;
 }
 
-bool answer_has_header(const struct answer *a, const char *name)
+bool answer_is_header(
+    const struct answer_part *part, const char *name, struct answer_part *value)
 {
-    struct answer_part part;
     size_t len = strlen(name);
 
+    if (part->kind != ANSWER_HEADER || part->len <= len ||
+        part->data[len] != ':' || strncasecmp(part->data, name, len) != 0)
+        return false;
+    if (value == NULL)
+        return true;
+    for (len++; len < part->len && part->data[len] == ' ';)
+        len++;
+    *value =
+        (struct answer_part){ANSWER_HEADER, part->data + len, part->len - len};
+    return true;
+}
+
+bool answer_find_header(
+    const struct answer *a, const char *name, struct answer_part *value)
+{
+    struct answer_part part;
+
     for (size_t at = 0; answer_next(a, &at, &part);)
-        if (part.kind == ANSWER_HEADER && part.len > len &&
-            part.data[len] == ':' && strncasecmp(part.data, name, len) == 0)
+        if (answer_is_header(&part, name, value))
             return true;
     return false;
+}
+
+bool answer_has_header(const struct answer *a, const char *name)
+{
+    return answer_find_header(a, name, NULL);
 }
 
 static const char *check_header(const struct answer_part *part)

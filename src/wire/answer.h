@@ -89,7 +89,14 @@ bool answer_find(
     const struct answer *a, enum answer_kind kind, struct answer_part *part);
 size_t answer_count(const struct answer *a, enum answer_kind kind);
 
-/* Whether the script has set that header; its name in any case. */
+/* Whether part is the header of that name, in any case; value, which may be
+ * NULL, becomes what it is set to. */
+bool answer_is_header(const struct answer_part *part, const char *name,
+    struct answer_part *value);
+/* The first header of that name, likewise. */
+bool answer_find_header(
+    const struct answer *a, const char *name, struct answer_part *value);
+/* Whether the script has set that header. */
 bool answer_has_header(const struct answer *a, const char *name);
 
 /* What is wrong with the name of a header, or NULL; static. */

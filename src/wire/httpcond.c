@@ -49,7 +49,9 @@ static bool lists_etag(
             text += 2;
             len -= 2;
         }
-        if (len == strlen(etag) && memcmp(text, etag, len) == 0)
+        if (weak && strncmp(etag, "W/", 2) == 0)
+            etag += 2;
+        if (*text == '"' && len == strlen(etag) && memcmp(text, etag, len) == 0)
             return true;
     }
     return false;

@@ -19,7 +19,8 @@
 
 /* What is there to be sent. */
 struct httpcond_file {
-    const char *etag; /* strong, with its quotes; neither blanks nor commas */
+    const char *etag; /* with its quotes; neither blanks nor commas in it.
+                         "W/" in front: it is weak */
     time_t modified;
     uint64_t size; /* bytes */
     bool ranges;   /* parts of it may be sent */
