@@ -6,7 +6,7 @@ const tls = require("tls");
 
 const [cert, key, plain] = process.argv.slice(2);
 const secret = cert ? { cert: fs.readFileSync(cert), key: fs.readFileSync(key) } : {};
-let last = ""; // how the connection before ended
+let last = ""; // how the last one that counted ended
 
 function serve(socket) {
   let input = Buffer.alloc(0), heard = 0, raw = false;
@@ -57,7 +57,7 @@ function serve(socket) {
       if (command && commands[command[1]]) commands[command[1]](command[2]);
     }
   });
-  socket.on("end", () => { last = "end " + heard; });
+  socket.on("end", () => { if (raw) last = "end " + heard; });
 }
 
 const server = cert && plain !== "plain"
