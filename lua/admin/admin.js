@@ -7,6 +7,7 @@ const words = {
   en: {
     states: {}, lang: "中文", connecting: "connecting…", ready: "ready", stopping: "stopping", problem: "problems",
     clients: "Clients", messages: "Messages a second", bytes: "Bytes a second", in: "in", out: "out",
+    faults: "Errors by place", place: "place", times: "times", elsewhere: "elsewhere",
     processes: "Processes", process: "process", name: "name", state: "state", memory: "memory",
     cpu: "CPU", events: "events/s", errors: "errors", p99: "99 % within", restarts: "restarts", up: "up",
     count: "clients", groups: "Groups", uids: "uids", eventTime: "99 % of events within", allErrors: "Errors",
@@ -22,6 +23,7 @@ const words = {
       failed: "失败", ended: "已结束", "being replaced": "替换中", "not answering": "无响应" },
     lang: "English", connecting: "连接中…", ready: "正常", stopping: "正在停止", problem: "有问题",
     clients: "客户端", messages: "每秒消息数", bytes: "每秒字节数", in: "收", out: "发",
+    faults: "出错位置", place: "位置", times: "次数", elsewhere: "其他",
     processes: "进程", process: "进程", name: "名称", state: "状态", memory: "内存",
     cpu: "CPU", events: "事件/秒", errors: "错误", p99: "99% 耗时", restarts: "重启", up: "运行",
     count: "客户端", groups: "组", uids: "uid 数", eventTime: "99% 事件耗时", allErrors: "错误",
@@ -179,6 +181,23 @@ function showProcesses() {
   }));
 }
 
+// Of workers of one name together, most first.
+function showFaults() {
+  const all = new Map();
+  for (const f of last.faults) {
+    const id = JSON.stringify([f.name, f.place]);
+    all.set(id, { ...f, count: f.count + (all.get(id)?.count || 0) });
+  }
+  const list = [...all.values()].sort((a, b) => b.count - a.count).slice(0, 20);
+  $("faults-section").hidden = list.length === 0;
+  head("faults", [["place", TEXT], ["name", TEXT], ["times"]]);
+  $("faults").tBodies[0].replaceChildren(...list.map((f) => {
+    const tr = document.createElement("tr");
+    tr.append(element("td", f.place ?? t("elsewhere"), TEXT), element("td", f.name, TEXT), element("td", f.count));
+    return tr;
+  }));
+}
+
 function showClients() {
   head("clients", [["id", TEXT], ["gateway", TEXT], ["address", TEXT], ["uid", TEXT], ["inGroups"], ["bytesIn"],
     ["bytesOut"], ["queued"], ["idle"], ["connected"], [""]]);
@@ -228,6 +247,7 @@ function show() {
   plot("plot-messages", [["in", "--a"], ["out", "--b"]], amount);
   plot("plot-bytes", [["bytesIn", "--a"], ["bytesOut", "--b"]], amount);
   showProcesses();
+  showFaults();
 }
 
 function remember() {

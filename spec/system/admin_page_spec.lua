@@ -86,6 +86,13 @@ describe("the operators' page", function()
     page:call("waitForSelector", "#tiles div:first-child b:text-is(\"0\")")
   end)
 
+  it("tells where in the script errors are raised", function()
+    local page, c = open(), tcp.connect(app.port[1])
+    for _ = 1, 3 do c:send "raise\n" end
+    page:call("waitForSelector", "#faults tr:has(td:text-is(\"scripts/events.lua:3\")) >> td:text-is(\"3\")")
+    c:close()
+  end)
+
   it("lists clients for the key, by id, uid, group and address", function()
     loop.poll("earlier clients to be gone", function() return app:counters("gateway", 0).clients == 0 end)
     local page, ann, bob = open(), client "ann", client "bob"

@@ -168,8 +168,8 @@ static json_t *make_event(void *arg)
     json_t *event;
 
     look(a, &s);
-    event = json_pack("{s:o,s:o}", "status", overview_make(&s), "event_times",
-        overview_event_times(&s));
+    event = json_pack("{s:o,s:o,s:o}", "status", overview_make(&s),
+        "event_times", overview_event_times(&s), "faults", overview_faults(&s));
     snapshot_fini(&s);
     return event;
 }

@@ -102,3 +102,30 @@ json_t *overview_event_times(const struct snapshot *s)
     }
     return list;
 }
+
+static void add_fault(json_t *list, const struct snapshot_process *p,
+    json_t *place, uint64_t count)
+{
+    json_array_append_new(
+        list, json_pack("{s:s,s:o,s:I}", "name", p->what->name, "place", place,
+                  "count", (json_int_t)count));
+}
+
+json_t *overview_faults(const struct snapshot *s)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < s->nprocesses; i++) {
+        const struct snapshot_process *p = &s->processes[i];
+        const struct faults *f = p->faults;
+        size_t n = faults_count(f);
+        uint64_t others = atomic_load(&f->others);
+
+        for (size_t k = 0; k < n; k++)
+            add_fault(list, p, ctlmsg_text(f->rows[k].place),
+                atomic_load(&f->rows[k].count));
+        if (others > 0)
+            add_fault(list, p, json_null(), others);
+    }
+    return list;
+}

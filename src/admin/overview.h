@@ -15,4 +15,8 @@ json_t *overview_make(const struct snapshot *s);
  * histogram_bounds, of each worker. */
 json_t *overview_event_times(const struct snapshot *s);
 
+/* Where scripts raised errors: a new list with "name", "place" and "count";
+ * place null: somewhere else. */
+json_t *overview_faults(const struct snapshot *s);
+
 #endif /* GW_ADMIN_OVERVIEW_H */

@@ -24,6 +24,7 @@ void snapshot_take(
         page_read_child(page, &p->child);
         page_read(page, p->numbers);
         p->series = page_series(page);
+        p->faults = page_faults(page);
     }
 }
 

@@ -6,13 +6,15 @@
 #define GW_ADMIN_SNAPSHOT_H
 
 #include "admin/admin_conf.h"
+#include "proc/faults.h"
 #include "proc/series.h"
 
 struct snapshot_process {
     const struct admin_process *what; /* borrowed */
     struct page_child child;
     uint64_t numbers[PAGES_NUMBERS];
-    const struct series *series; /* borrowed; goes on changing */
+    const struct series *series; /* borrowed; goes on changing, as … */
+    const struct faults *faults; /* … this */
 };
 
 struct snapshot {

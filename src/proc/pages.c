@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proc/faults.h"
 #include "proc/series.h"
 #include "util/alloc.h"
 
@@ -29,6 +30,7 @@ struct page {
     struct numbers numbers[2];
     struct page_child child[2];
     struct series series;
+    struct faults faults;
 };
 
 struct area {
@@ -148,6 +150,11 @@ void page_read(const struct page *page, uint64_t numbers[PAGES_NUMBERS])
 struct series *page_series(struct page *page)
 {
     return &page->series;
+}
+
+struct faults *page_faults(struct page *page)
+{
+    return &page->faults;
 }
 
 void page_write_child(struct page *page, const struct page_child *child)

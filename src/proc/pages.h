@@ -19,6 +19,7 @@
 #define PAGES_TEXT_MAX 256 /* bytes, with the NUL; more is cut */
 
 struct pages; /* all of them, mapped */
+struct faults;
 struct series;
 struct page; /* one process's, in struct pages */
 
@@ -39,6 +40,8 @@ void page_read(const struct page *page, uint64_t numbers[PAGES_NUMBERS]);
 
 /* What its script counts: it writes, all read. */
 struct series *page_series(struct page *page);
+/* Where it raises errors, likewise. */
+struct faults *page_faults(struct page *page);
 
 /* What the master knows of a process. */
 struct page_child {

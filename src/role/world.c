@@ -114,10 +114,10 @@ static void on_look(void *arg)
     pages_write_system(w->pages, &system);
 }
 
-static struct series *series_of(
+static struct page *page_of(
     const struct world *w, const char *kind, unsigned slot)
 {
-    return page_series(plan_page(&w->config, w->pages, kind, slot));
+    return plan_page(&w->config, w->pages, kind, slot);
 }
 
 /* Those that begin from now on. */
@@ -128,10 +128,12 @@ static void share_pages(struct world *w)
         struct config_workers *of = plan_workers(&w->config, i, &index);
 
         of->conf.measures = true;
-        of->conf.series = series_of(w, "worker", i);
+        of->conf.series = page_series(page_of(w, "worker", i));
+        of->conf.faults = page_faults(page_of(w, "worker", i));
     }
     for (unsigned i = 0; i < w->config.nprograms; i++)
-        w->config.programs[i].conf.series = series_of(w, "program", i);
+        w->config.programs[i].conf.series =
+            page_series(page_of(w, "program", i));
 }
 
 int world_open_admin(struct world *w, int fd, int pages_fd, char err[256])

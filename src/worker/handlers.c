@@ -4,6 +4,7 @@
 #include "worker/handlers.h"
 
 #include "net/clock.h"
+#include "proc/faults.h"
 #include "util/log.h"
 #include "worker/complaints.h"
 
@@ -37,6 +38,8 @@ void handlers_fail(struct handlers *h, const char *event, const char *client,
     const char *error)
 {
     complaints_take(h->complaints, event, client, error);
+    if (h->faults)
+        faults_note(h->faults, error);
     if (!count(h))
         return;
     if (client)

@@ -15,6 +15,8 @@
 
 struct complaints;
 
+struct faults;
+
 /* Embedded in its owner, the worker; borrowed by those that run handlers. */
 struct handlers {
     struct complaints
@@ -24,8 +26,9 @@ struct handlers {
     uint64_t failed;
     uint64_t second; /* loop time, s, of lines */
     unsigned lines;
-    uint64_t suppressed; /* failures that no line has told of */
-    bool measures;       /* how long events of clients take, into … */
+    uint64_t suppressed;   /* failures that no line has told of */
+    struct faults *faults; /* borrowed; where errors come from, or NULL */
+    bool measures;         /* how long events of clients take, into … */
     struct histogram event_times;
 };
 

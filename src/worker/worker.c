@@ -369,6 +369,7 @@ struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
     complaints_init(&w->complaints, w->turn);
     w->handlers.complaints = &w->complaints;
     w->handlers.measures = conf->measures;
+    w->handlers.faults = conf->faults;
     handshakes_init(&w->handshakes, w->gateways, &w->handlers);
     requests_init(&w->requests, w->gateways, &w->handlers);
     w->dispatch = dispatch_new(w->turn, w->gateways, conf, &w->handlers);

@@ -22,6 +22,7 @@
                                 */
 #define WORKER_DRAIN_TIME 30.0 /* seconds an old script may finish in */
 
+struct faults;
 struct series;
 struct shared;
 struct engine_conf;
@@ -66,6 +67,7 @@ struct worker_conf {
     bool supervised;
     const char *lua_dir; /* folder of the Lua files shipped with gwrun */
     int sources_fd;      /* memory that keeps the script (sources.h); 0: none */
+    struct faults *faults; /* proc/faults.h; NULL: nobody looks */
     struct series *series; /* proc/series.h; NULL: each state has its own */
     bool measures;         /* how long events take */
     struct shared *shared; /* proc/shared.h; NULL: each state has its own */
