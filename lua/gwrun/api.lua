@@ -1,11 +1,12 @@
 -- The push API: Gateway's functions for programs in any language. The gateway has
 -- looked at the key; what its owner may call is judged here, for a batch too.
 --
--- Loaded by lualib/linit.c, at the first call, with Gateway and gwrun.crypto.
+-- Loaded by lualib/linit.c, at the first call, with Gateway and what gwrun's
+-- modules share.
 -- Returns answer(request, rights), which returns what Events.onRequest may.
 -- docs/openapi.json is made of the annotations and of these tables (make docs).
-local Gateway, crypto = ...
-local json = require "gwrun.json"
+local Gateway, common = ...
+local crypto, json = common.crypto, common.json
 
 local BATCH_MAX = 1000
 

@@ -1,9 +1,10 @@
 -- The methods of the request that onRequest gets, and the forms in its body.
 --
--- Loaded by lualib/linit.c with the core (lrequest.c). Nothing in a body is
--- trusted: what is not valid is nil and a message.
-local core = ...
-local json = require "gwrun.json"
+-- Loaded by lualib/linit.c when a script first needs it, with the core
+-- (lrequest.c) and what gwrun's modules share. Nothing in a body is trusted: what
+-- is not valid is nil and a message.
+local core, common = ...
+local json = common.json
 
 local methods = {}
 

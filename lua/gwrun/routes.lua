@@ -5,8 +5,10 @@
 -- difference is plain text is taken; then ":name", then "*name"; but none that
 -- does not answer the request's method, as long as another does.
 --
--- Loaded by lualib/linit.c, with gwrun.raise, when a script first requires it.
-local raise = ...
+-- Loaded by lualib/linit.c when a script requires it, with what gwrun's modules
+-- share.
+local common = ...
+local raise = common.raise
 local error = raise.error
 
 local M = {}

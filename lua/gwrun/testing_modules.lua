@@ -50,7 +50,7 @@ local function load_module(name, path)
     chunk(core_of(name), common, module)
     return module
   end
-  if name == "jwt" then return chunk(common) end
+  if name == "jwt" or name == "routes" then return chunk(common) end
   if not needs_core[name] then return chunk("gwrun." .. name, path) end
   local module = chunk(core_of(name))
   return name == "async" and add_names(module) or module

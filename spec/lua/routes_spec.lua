@@ -5,7 +5,7 @@ describe("lua/gwrun/routes.lua", function()
   before_each(function()
     local raise = package.loaded["gwrun.raise"]
     package.loaded["gwrun.raise"] = assert(loadfile "lua/gwrun/raise.lua")()
-    app = assert(loadfile "lua/gwrun/routes.lua")(require "gwrun.raise").new()
+    app = assert(loadfile "lua/gwrun/routes.lua") { raise = require "gwrun.raise" }.new()
     package.loaded["gwrun.raise"] = raise
     handler = app:handler()
   end)

@@ -3,10 +3,15 @@
  * half is in Lua is handed to that as an argument, out of scripts' reach. */
 #include "lualib/linit.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua-cjson.h>
 #include <lualib.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "lualib/lcrypto.h"
@@ -33,6 +38,9 @@
 
 int luaopen_cjson_safe(lua_State *L); /* lua-cjson.h leaves it out */
 
+#define TEXTS  "gwrun.texts"  /* in the registry: texts of files, by name … */
+#define COMMON "gwrun.common" /* … and what gwrun's modules share */
+
 /* Known to require() without a file. */
 static void preload(lua_State *L, const char *name, lua_CFunction open)
 {
@@ -42,17 +50,58 @@ static void preload(lua_State *L, const char *name, lua_CFunction open)
     lua_pop(L, 1);
 }
 
-/* Run a Lua file shipped with gwrun; its nargs arguments are on top, and its
- * nresults results afterwards. */
+/* Push the text of a Lua file shipped with gwrun. Nothing raises while the file
+ * is open. */
+static void push_text(lua_State *L, const char *path)
+{
+    struct stat st = {0};
+    size_t len = stat(path, &st) == 0 ? (size_t)st.st_size : 0;
+    char *text = lua_newuserdatauv(L, len + 1, 0);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, len + 1);
+    int err = n < 0 ? errno : EAGAIN;
+
+    if (fd >= 0)
+        close(fd);
+    if (n < 0 || (size_t)n != len) /* it is being written just now */
+        luaL_error(L, "cannot read %s: %s", path, strerror(err));
+    lua_pushlstring(L, text, len);
+    lua_remove(L, -2);
+}
+
+/* Keep the text of a file that is run when a script first needs it: a file of
+ * another version may be there by then. */
+static void keep_file(lua_State *L, const char *name)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, TEXTS);
+    push_text(L, lua_pushfstring(L, "%s/%s", vm_lua_dir(vm_of(L)), name));
+    lua_setfield(L, -3, name);
+    lua_pop(L, 2);
+}
+
+/* Run a Lua file shipped with gwrun, as it was kept or as it is now; its nargs
+ * arguments are on top, and its nresults results afterwards. */
 static void run_file(lua_State *L, const char *name, int nargs, int nresults)
 {
-    const char *path = lua_pushfstring(L, "%s/%s", vm_lua_dir(vm_of(L)), name);
+    const char *path = lua_pushfstring(L, "@%s/%s", vm_lua_dir(vm_of(L)), name);
+    const char *text;
+    size_t len;
 
-    if (luaL_loadfilex(L, path, "t") != LUA_OK)
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, TEXTS);
+    if (lua_getfield(L, -1, name) == LUA_TNIL) {
+        lua_pop(L, 1);
+        push_text(L, path + 1);
+    }
+    text = lua_tolstring(L, -1, &len);
+    if (luaL_loadbufferx(L, text, len, path, "t") != LUA_OK)
         lua_error(L);
-    lua_remove(L, -2);
-    lua_insert(L, -nargs - 1);
+    lua_insert(L, -nargs - 4);
+    lua_pop(L, 3);
     lua_call(L, nargs, nresults);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, TEXTS);
+    lua_pushnil(L);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
 }
 
 /* The value on top is what require(name) returns; popped. */
@@ -101,52 +150,57 @@ static void push_async_core(lua_State *L)
     llimit_add(L);
 }
 
+/* What gwrun's modules share: scripts may have put something else in the place
+ * of such a module before a file that needs it is run. */
+static void open_common(lua_State *L)
+{
+    static const char *const names[] = {"raise", "async", "json", "crypto"};
+
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, COMMON);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *name = lua_pushfstring(L, "gwrun.%s", names[i]);
+
+        lua_getfield(L, -2, name);
+        lua_setfield(L, -4, names[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+}
+
+static void push_common(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, COMMON);
+}
+
 /* What onRequest gets has methods of its own; it is no module. */
 static int load_request_methods(lua_State *L)
 {
     lrequest_push_core(L);
-    run_file(L, "gwrun/request.lua", 1, 1);
+    push_common(L);
+    run_file(L, "gwrun/request.lua", 2, 1);
     return 1;
 }
 
-/* Its upvalue is what require "gwrun.raise" returns, hidden from scripts. */
-static int load_routes(lua_State *L)
-{
-    lua_pushvalue(L, lua_upvalueindex(1));
-    run_file(L, "gwrun/routes.lua", 1, 1);
-    return 1;
-}
-
-/* Its upvalues: the table Gateway as gwrun made it, and crypto. */
+/* Its upvalue is the table Gateway as gwrun made it. */
 static int load_api(lua_State *L)
 {
     lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushvalue(L, lua_upvalueindex(2));
+    push_common(L);
     run_file(L, "gwrun/api.lua", 2, 1);
     return 1;
 }
 
-static void open_api(lua_State *L)
-{
-    lua_getglobal(L, "Gateway");
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -1, "gwrun.crypto");
-    lua_remove(L, -2);
-    lua_pushcclosure(L, load_api, 2);
-    lrequest_set_api(L);
-}
-
-/* Read when a script first needs it: most have no onRequest. */
+/* Most scripts have no onRequest, and few gateways a push API. */
 static void open_requests(lua_State *L)
 {
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -1, "gwrun.raise");
-    lua_pushcclosure(L, load_routes, 1);
-    lua_setfield(L, -3, "gwrun.routes");
-    lua_pop(L, 2);
+    keep_file(L, "gwrun/request.lua");
     lua_pushcfunction(L, load_request_methods);
     lrequest_open(L);
+    keep_file(L, "gwrun/api.lua");
+    lua_getglobal(L, "Gateway");
+    lua_pushcclosure(L, load_api, 1);
+    lrequest_set_api(L);
 }
 
 /* Modules that most scripts do without: their files are read when a script
@@ -162,24 +216,40 @@ static const struct lazy {
     {"websocket", "Websocket", lwebsocket_push},
 };
 
-/* fill(lazy, table, common): run the file, with its core and with what gwrun's
- * modules share. */
+static void name_file(char out[64], const struct lazy *m)
+{
+    snprintf(out, 64, "gwrun/%s.lua", m->file);
+}
+
+/* fill(lazy, table): run the file, with its core, with what gwrun's modules
+ * share and with the table. */
 static int fill(lua_State *L)
 {
     const struct lazy *m = lua_touserdata(L, 1);
     char name[64];
 
     push_core_of(L, m->file, m->push_core);
-    lua_pushvalue(L, 3);
+    push_common(L);
     lua_pushvalue(L, 2);
-    snprintf(name, sizeof(name), "gwrun/%s.lua", m->file);
+    name_file(name, m);
     run_file(L, name, 3, 0);
     return 0;
 }
 
+static void clear(lua_State *L, int table)
+{
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, table);
+    }
+}
+
 /* Fill the table that is the first argument of the running metamethod, whose
- * upvalues are the struct lazy and what modules share. It stays as it is when
- * that fails (memory is out). */
+ * upvalue is the struct lazy. When that fails (memory is out, the handler's
+ * time is over) the table is empty, and is filled the next time. */
 static void fill_now(lua_State *L)
 {
     lua_getmetatable(L, 1);
@@ -188,8 +258,8 @@ static void fill_now(lua_State *L)
     lua_pushcfunction(L, fill);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, 1);
-    lua_pushvalue(L, lua_upvalueindex(2));
-    if (lua_pcall(L, 3, 0, 0) != LUA_OK) {
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+        clear(L, 1);
         lua_insert(L, -2);
         lua_setmetatable(L, 1);
         lua_error(L);
@@ -229,7 +299,7 @@ static int lazy_pairs(lua_State *L)
     return 3;
 }
 
-/* What modules share is on top and stays there. */
+/* Open a module as an empty table that fills itself. */
 static void open_lazy(lua_State *L, const struct lazy *m)
 {
     static const luaL_Reg metamethods[] = {
@@ -240,11 +310,12 @@ static void open_lazy(lua_State *L, const struct lazy *m)
     };
     char name[64];
 
+    name_file(name, m);
+    keep_file(L, name);
     lua_newtable(L);
     lua_createtable(L, 0, 4);
     lua_pushlightuserdata(L, (void *)m);
-    lua_pushvalue(L, -4);
-    luaL_setfuncs(L, metamethods, 2);
+    luaL_setfuncs(L, metamethods, 1);
     lua_pushstring(L, m->global);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);
@@ -254,54 +325,37 @@ static void open_lazy(lua_State *L, const struct lazy *m)
     set_loaded(L, name);
 }
 
-/* Modules that are read when they are required; their upvalue is what modules
- * share. */
 static int load_jwt(lua_State *L)
 {
-    lua_pushvalue(L, lua_upvalueindex(1));
+    push_common(L);
     run_file(L, "gwrun/jwt.lua", 1, 1);
+    return 1;
+}
+
+static int load_routes(lua_State *L)
+{
+    push_common(L);
+    run_file(L, "gwrun/routes.lua", 1, 1);
     return 1;
 }
 
 static int load_metrics(lua_State *L)
 {
     lmetrics_push(L);
-    lua_pushvalue(L, lua_upvalueindex(1));
+    push_common(L);
     run_file(L, "gwrun/metrics.lua", 2, 1);
     return 1;
 }
 
-/* Push what gwrun's modules share, and scripts may have put something else in
- * the place of. */
-static void push_common(lua_State *L)
+/* Modules whose files are run when they are required. */
+static void open_preloaded(lua_State *L)
 {
-    static const char *const names[] = {"raise", "async", "json", "crypto"};
-
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_newtable(L);
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const char *name = lua_pushfstring(L, "gwrun.%s", names[i]);
-
-        lua_getfield(L, -3, name);
-        lua_setfield(L, -3, names[i]);
-        lua_pop(L, 1);
-    }
-    lua_remove(L, -2);
-}
-
-static void open_lazy_modules(lua_State *L)
-{
-    push_common(L);
-    for (size_t i = 0; i < sizeof(lazy_modules) / sizeof(lazy_modules[0]); i++)
-        open_lazy(L, &lazy_modules[i]);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    lua_insert(L, -2);
-    lua_pushvalue(L, -1);
-    lua_pushcclosure(L, load_jwt, 1);
-    lua_setfield(L, -3, "gwrun.jwt");
-    lua_pushcclosure(L, load_metrics, 1);
-    lua_setfield(L, -2, "gwrun.metrics");
-    lua_pop(L, 1);
+    preload(L, "gwrun.jwt", load_jwt);
+    preload(L, "gwrun.routes", load_routes);
+    preload(L, "gwrun.metrics", load_metrics);
+    keep_file(L, "gwrun/jwt.lua");
+    keep_file(L, "gwrun/routes.lua");
+    keep_file(L, "gwrun/metrics.lua");
 }
 
 static void open_modules(lua_State *L)
@@ -315,9 +369,11 @@ static void open_modules(lua_State *L)
     lshared_push(L);
     set_loaded(L, "gwrun.shared");
     open_module(L, lcrypto_push, "crypto", NULL);
-    open_lazy_modules(L);
+    open_common(L);
+    for (size_t i = 0; i < sizeof(lazy_modules) / sizeof(lazy_modules[0]); i++)
+        open_lazy(L, &lazy_modules[i]);
+    open_preloaded(L);
     open_requests(L);
-    open_api(L);
 }
 
 /* What gwrun's modules share is theirs: require() of a script does not find it,
