@@ -3,7 +3,8 @@
  *
  * One interface for every way: discovery_register.c asks GatewayWorker's
  * registers, discovery_static.c has a list that never changes. Another way is
- * one more file with its struct discovery_ops, and its line in discovery.c.
+ * one more file with its struct discovery_ops, what it needs to know in struct
+ * discovery_conf, and its place in the functions of discovery.c.
  *
  * SPDX-License-Identifier: MIT
  */

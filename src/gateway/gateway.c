@@ -207,11 +207,9 @@ static int copy_fd(int fd)
     return fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 }
 
-/* The parts that can fail; each takes its descriptor when it succeeds. */
-static int open_parts(
-    struct gateway *g, struct gateway_slot *slot, char err[256])
+static struct inner_conf inner_conf_of(struct gateway *g)
 {
-    struct inner_conf inner = {
+    return (struct inner_conf){
         .turn = g->turn,
         .router = g->router,
         .commands = &g->commands,
@@ -234,6 +232,13 @@ static int open_parts(
         .on_worker_settled = on_worker_settled,
         .arg = g,
     };
+}
+
+/* The parts that can fail; each takes its descriptor when it succeeds. */
+static int open_parts(
+    struct gateway *g, struct gateway_slot *slot, char err[256])
+{
+    const struct inner_conf inner = inner_conf_of(g);
     int code = roster_new(&g->roster, slot->ids_fd);
 
     if (code < 0) {

@@ -155,12 +155,13 @@ static void drop_hanging(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
     char id[CLIENT_ID_LEN + 1];
+    struct client_id client;
     struct frame f;
 
     frame_decode(&f, packet, len);
     forget(packet, len, arg);
-    client_id_format(
-        id, &(struct client_id){f.local_ip, f.local_port, f.connection_id});
+    client = frame_client(&f);
+    client_id_format(id, &client);
     log_error(
         "an event hung its worker, nobody else gets it event=%s client=%s "
         "key=%s",

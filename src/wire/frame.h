@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "util/buf.h"
+#include "wire/client_id.h"
 
 #define FRAME_HEAD_LEN 28
 #define FRAME_MAX_LEN \
@@ -153,6 +154,12 @@ struct frame {
     const uint8_t *ext;  /* borrowed; without what flags put in front */
     const uint8_t *body; /* borrowed */
 };
+
+/* Whose event it is, or whom its command is for. */
+static inline struct client_id frame_client(const struct frame *f)
+{
+    return (struct client_id){f->local_ip, f->local_port, f->connection_id};
+}
 
 /* Whether it says where its client's entry is: book and place. */
 static inline bool frame_has_place(const struct frame *f)

@@ -115,7 +115,7 @@ static void run(struct mailbox *m, const struct event *e)
     m->event = e;
     m->arrived = e->arrived;
     m->client = (struct coro_client){
-        .id = {e->f.local_ip, e->f.local_port, e->f.connection_id},
+        .id = frame_client(&e->f),
         .client_ip = e->f.client_ip,
         .client_port = e->f.client_port,
         .gateway_port = e->f.gateway_port,
@@ -165,10 +165,10 @@ static bool can_go_on(const struct mailbox *m)
 /* Others have it: its gateway has taken it back. */
 static void leave_to_others(struct dispatch *d, const struct event *e)
 {
+    const struct client_id id = frame_client(&e->f);
+
     if (e->f.cmd == FRAME_ON_CLOSE && !frame_has_place(&e->f))
-        gateways_keep_client(
-            d->gateways, &(struct client_id){e->f.local_ip, e->f.local_port,
-                             e->f.connection_id});
+        gateways_keep_client(d->gateways, &id);
     d->forgotten++;
 }
 
@@ -223,8 +223,7 @@ static void take_turn(struct mailbox *m)
 
 static enum acks_event handle(struct dispatch *d, const struct event *e)
 {
-    const struct client_id id = {
-        e->f.local_ip, e->f.local_port, e->f.connection_id};
+    const struct client_id id = frame_client(&e->f);
     struct mailbox *m = mailboxes_find(&d->mailboxes, &id);
     bool waits;
 
@@ -433,6 +432,11 @@ struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
     list_init(&d->ready_task.node);
     d->ready_task.run = on_ready;
     return d;
+}
+
+void dispatch_leave(struct dispatch *d)
+{
+    turn_cancel(&d->ready_task);
 }
 
 void dispatch_free(struct dispatch *d)

@@ -48,7 +48,7 @@ struct dispatch_counts {
     uint64_t forgotten, skipped, cut_off; /* as in struct dispatch */
 };
 
-/* Borrows all; conf and gateways outlive it. */
+/* Borrows turn, gateways and handlers, which outlive it. */
 struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
     const struct worker_conf *conf, struct handlers *handlers);
 
@@ -79,9 +79,12 @@ void dispatch_stop(struct dispatch *d);
  * a later turn, in the serving vm. The number of handlers. */
 size_t dispatch_abandon(struct dispatch *d, struct vm *vm);
 
+/* The gateways are about to be closed: nothing begins or settles any more. */
+void dispatch_leave(struct dispatch *d);
+
 struct dispatch_counts dispatch_counts(const struct dispatch *d);
 
-/* A few times a second: forget what is due to be forgotten. */
+/* About once a second: forget what is due to be forgotten. */
 void dispatch_tick(struct dispatch *d);
 
 /* A SESSION frame about a client came; borrowed. */

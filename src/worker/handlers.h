@@ -1,5 +1,6 @@
-/* handlers.h - what came of the script's handlers, of all kinds: how many began
- * and failed, and which of the errors are logged.
+/* handlers.h - what came of the script's handlers of events, handshakes and
+ * requests: how many began and failed, and which of the errors are logged; of
+ * events also how long they took.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,13 +35,13 @@ struct handlers {
 
 void handlers_init(struct handlers *h, const uv_loop_t *loop);
 
-/* One failed: count it and log it, if this second has room for that. event is
- * its callback's name, client the id as scripts know it, or NULL; error the
- * message with traceback. */
+/* A handler has failed: count it, and log it if this second has room for that.
+ * event is its callback's name, client the id as scripts know it, or NULL;
+ * error the message with traceback. */
 void handlers_fail(struct handlers *h, const char *event, const char *client,
     const char *error);
 
-/* A few times a second: tell how many were not logged. */
+/* About once a second: tell how many were not logged. */
 void handlers_tick(struct handlers *h);
 
 #endif /* GW_WORKER_HANDLERS_H */

@@ -29,11 +29,10 @@ lua_State *vm_state(const struct vm *vm);
 struct turn *vm_turn(const struct vm *vm);
 struct gateways *vm_gateways(const struct vm *vm);
 unsigned vm_worker_index(const struct vm *vm);
-const char *vm_lua_dir(const struct vm *vm); /* as in worker_conf */
-size_t vm_memory_max(const struct vm *vm);   /* likewise */
-struct shared *vm_shared(const struct vm *vm);
-/* What its script counts; NULL: nobody looks. */
-struct series *vm_series(const struct vm *vm); /* likewise */
+const char *vm_lua_dir(const struct vm *vm);   /* as in worker_conf */
+size_t vm_memory_max(const struct vm *vm);     /* likewise */
+struct shared *vm_shared(const struct vm *vm); /* likewise … */
+struct series *vm_series(const struct vm *vm); /* … NULL: of its own */
 size_t vm_shared_keys(const struct vm *vm);    /* of a table of its own */
 const struct worker_conf *vm_conf(const struct vm *vm);
 bool vm_is_program(const struct vm *vm); /* worker/program.h */

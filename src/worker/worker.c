@@ -215,6 +215,7 @@ static void on_stopped(struct turn_task *task)
 {
     struct worker *w = LIST_ENTRY(task, struct worker, stopped);
 
+    dispatch_leave(w->dispatch);
     leave_system(w);
     w->events->on_stopped(w->arg);
 }
