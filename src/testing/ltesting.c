@@ -173,6 +173,7 @@ static void take_texts(
 
         conf->open_libs = lscript_open_libs;
         conf->slow_handler = 0; /* its clock is not the real one */
+        conf->engine = NULL;    /* there is no network */
         if (lua_rawgeti(L, texts, (lua_Integer)i + 1) == LUA_TSTRING) {
             t->texts[i] = xstrdup(lua_tostring(L, -1));
             conf->script_text = t->texts[i];
@@ -180,6 +181,8 @@ static void take_texts(
         }
         lua_pop(L, 1);
     }
+    for (size_t i = 0; i < c->ngateways; i++)
+        c->gateways[i].conf.engine = NULL;
     for (size_t i = 0; i < c->nprograms; i++)
         c->programs[i].conf.open_libs = lscript_open_libs;
 }
