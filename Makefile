@@ -183,6 +183,7 @@ dist: build
 	@echo $(O)/$(DIST).tar.gz
 
 deb:
+	@.ci/install package
 	@packaging/deb $(O)
 
 clean:
