@@ -5,6 +5,21 @@
 #include "clients/client_conn_impl.h"
 #include "clients/recv.h"
 
+static size_t looked_at; /* bytes, by memchr() */
+
+/* In the place of the C library's, so that work can be counted. */
+void *memchr(const void *data, int c, size_t len)
+{
+    const uint8_t *p = data;
+
+    for (size_t i = 0; i < len; i++) {
+        looked_at++;
+        if (p[i] == (uint8_t)c)
+            return (void *)(uintptr_t)(p + i);
+    }
+    return NULL;
+}
+
 /* The whole netstring at data: its text and the bytes used. 0: not whole yet,
  * -1: it is none. */
 static ssize_t read_netstring(
@@ -127,12 +142,36 @@ static void names_are_found_in_any_case(void **state)
     assert_null(protocol_find("text"));
 }
 
+/* A message of nothing but line ends has as many lines as bytes: to search all
+ * that follows for the end of each would take a gateway seconds. */
+static void each_byte_of_an_event_is_looked_at_once(void **state)
+{
+    enum { LEN = 4096, FIELD = sizeof("data: \n") - 1 };
+    static const char *const ends[] = {"\r", "\n", "\r\n"};
+    struct client_shared shared = {0};
+    struct buf text = {0}, out = {0};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t lines = LEN / strlen(ends[i]);
+
+        while (text.len < LEN)
+            buf_append_str(&text, ends[i]);
+        looked_at = 0;
+        proto_sse.put(&shared, &out, text.data, text.len, PROTOCOL_AS_USUAL);
+        assert_in_range(looked_at, 0, 4 * LEN);
+        assert_int_equal(out.len, (lines + 1) * FIELD + 1);
+        buf_fini(&text);
+        buf_fini(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_protocol_of_ones_own_needs_one_file),
         cmocka_unit_test(its_rules_end_who_breaks_them),
         cmocka_unit_test(names_are_found_in_any_case),
+        cmocka_unit_test(each_byte_of_an_event_is_looked_at_once),
     };
 
     return cmocka_run_group_tests_name("clients.protocol", tests, NULL, NULL);

@@ -169,10 +169,12 @@ static void send_answer(json_t *m, void *arg)
 static void reopen_log(const struct child_process *p, const json_t *m)
 {
     const char *path = ctlmsg_string(m, "path", NULL);
-    int err = path ? daemon_redirect(path) : -EINVAL;
+    int err = path ? daemon_redirect(path) : 0;
 
     if (err < 0)
         log_error("cannot open the log again: %s", strerror(-err));
+    if (p->role && role_gateway(p->role))
+        gateway_reopen_log(role_gateway(p->role));
 }
 
 /* About once a second: a good time to tell what was counted. */

@@ -163,7 +163,7 @@ static void on_stopped(void *arg)
 
 /* The log and its folder belong to those who write it, also after it was moved
  * away. Whoever opens it next says what went wrong. */
-static void make_log(const struct config *c)
+static void make_log(const struct config *c, const char *log)
 {
     char err[256];
     uid_t uid;
@@ -171,17 +171,24 @@ static void make_log(const struct config *c)
     char *path;
     int fd;
 
-    if (!c->log_file || daemon_find_ids(c->user, c->group, &uid, &gid, err) < 0)
+    if (daemon_find_ids(c->user, c->group, &uid, &gid, err) < 0)
         return;
-    path = xstrdup(c->log_file);
+    path = xstrdup(log);
     mkdir(dirname(path), 0755);
     free(path);
-    fd = daemon_open_file(AT_FDCWD, c->log_file, O_WRONLY | O_CREAT | O_APPEND);
+    fd = daemon_open_file(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND);
     if (fd < 0)
         return;
     if (geteuid() == 0 && fchown(fd, uid, gid) < 0)
         log_warn("cannot give the log to its user: %s", strerror(errno));
     close(fd);
+}
+
+static void make_access_logs(const struct config *c)
+{
+    for (size_t i = 0; i < c->ngateways; i++)
+        if (c->gateways[i].conf.clients.access.file)
+            make_log(c, c->gateways[i].conf.clients.access.file);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)
@@ -199,7 +206,8 @@ static void on_signal(uv_signal_t *handle, int signal)
             break;
         }
         if (r->conf.log_file)
-            make_log(r->config);
+            make_log(r->config, r->conf.log_file);
+        make_access_logs(r->config);
         master_reopen_logs(r->master);
         break;
     default:
@@ -264,7 +272,8 @@ static int split_output(struct run *r)
     log_to_stderr();
     if (!r->daemon)
         return 0;
-    make_log(r->config);
+    if (r->config->log_file)
+        make_log(r->config, r->config->log_file);
     return daemon_redirect(r->config->log_file);
 }
 
@@ -316,6 +325,7 @@ static int supervise(struct run *r)
     r->terminal = isatty(STDERR_FILENO);
     signal(SIGPIPE, SIG_IGN);
     log_set_name("master");
+    make_access_logs(r->config);
     log_set_level((enum log_level)r->config->log_level);
     log_set_json(r->config->log_json);
     if (daemon_keep_masters_privileges(r->config->user, r->config->group, err) <

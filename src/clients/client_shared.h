@@ -21,6 +21,7 @@
 #include "util/list.h"
 #include "util/log.h"
 
+struct access;
 struct apigate;
 struct client_conn_ops;
 struct client_stage;
@@ -52,6 +53,7 @@ struct client_shared {
     char *www;            /* owned; resolved folder, or NULL */
     char *files;          /* the same, of those that scripts name */
     struct apigate *api;  /* owned; NULL: there is no push API */
+    struct access *access; /* owned; NULL: there is no access log */
     struct log_share refusals, repairs, given_up, no_file, no_fd, handshakes;
     unsigned handshakes_left_out; /* refused ones, since the last line */
 };

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "clients/access.h"
 #include "clients/client_conn_impl.h"
 #include "clients/files.h"
 #include "clients/origin.h"
@@ -36,10 +37,11 @@ struct exchange {
     void *call;      /* borrowed; what on_request() returned, until its end */
     struct files *file; /* owned; what is sent in place of a call, or NULL */
     char *origin;       /* owned; of a page that may read the answer, or NULL */
-    char *rights;       /* owned; of who calls the push API, else NULL */
-    uint64_t sent;      /* bytes that had left at the last look, of an answer */
-    bool is_head;       /* its answer has no body */
-    bool asks_leave;    /* a page's browser asks whether it may ask */
+    struct access_request *access; /* owned, until it is answered; or NULL */
+    char *rights;    /* owned; of who calls the push API, else NULL */
+    uint64_t sent;   /* bytes that had left at the last look, of an answer */
+    bool is_head;    /* its answer has no body */
+    bool asks_leave; /* a page's browser asks whether it may ask */
     bool keep_alive;
     bool is_old;     /* HTTP/1.0 */
     bool is_foreign; /* a page of others asks */
@@ -63,6 +65,26 @@ static void end_call(struct client_conn *c, struct exchange *e)
         c->shared->ops->on_request_end(call, c->shared->arg);
 }
 
+/* It is answered: its line in the access log. kind NULL: it is no stream. */
+static void note(struct client_conn *c, const char *kind, unsigned status,
+    uint64_t body_bytes)
+{
+    struct exchange *e = c->exchange;
+    struct access_answer answer = {.kind = kind,
+        .who = e->rights,
+        .status = status,
+        .body_bytes = e->is_head ? 0 : body_bytes};
+
+    if (e->access == NULL)
+        return;
+    if (kind == NULL)
+        answer.kind = e->rights != NULL ? "api"
+                      : e->file != NULL ? "file"
+                                        : "request";
+    access_end(c->shared->access, e->access, &answer);
+    e->access = NULL;
+}
+
 static void end(struct client_conn *c)
 {
     struct exchange *e = c->exchange;
@@ -70,6 +92,7 @@ static void end(struct client_conn *c)
     part_drop(c);
     if (e == NULL)
         return;
+    note(c, NULL, ACCESS_LEFT, 0);
     c->exchange = NULL;
     end_call(c, e);
     buf_fini(&e->rest);
@@ -108,11 +131,13 @@ static void refuse(struct client_conn *c, unsigned status)
     struct answer said;
 
     if (c->exchange->rights == NULL) {
+        note(c, NULL, status, response_body_len(NULL, status));
         refusal_send(c, status, NULL, !c->exchange->is_head);
         return;
     }
     put_problem(&problem, status);
     said = answer_of(&problem);
+    note(c, NULL, status, response_body_len(&said, status));
     refusal_send_answer(c, &said);
     buf_fini(&problem);
 }
@@ -183,6 +208,7 @@ static void begin_stream(struct client_conn *c, const struct answer *said)
     }
     if (c->part != NULL)
         buf_swap(&rest, &c->part->in);
+    note(c, "stream", 200, 0);
     end(c);
     c->shared->counters.streams++;
     c->stage = &recv_stage;
@@ -198,9 +224,11 @@ static void answer_file(struct client_conn *c, const struct answer *said)
     struct exchange *e = c->exchange;
     struct response_form form = form_of(c);
     struct buf reply = {0};
+    unsigned status;
 
-    files_put_head(e->file, &reply, &e->head, said,
+    status = files_put_head(e->file, &reply, &e->head, said,
         said != NULL ? NAMED_CACHE : c->shared->conf->cache_control, &form);
+    note(c, NULL, status, files_left(e->file));
     end_call(c, e);
     begin_answer(c, &reply);
 }
@@ -252,6 +280,7 @@ void exchange_reply(
     }
     form = form_of(c);
     response_put_reply(&reply, said, status, &form);
+    note(c, NULL, status, response_body_len(said, status));
     buf_fini(&problem);
     end_call(c, c->exchange);
     begin_answer(c, &reply);
@@ -538,6 +567,7 @@ void exchange_begin(struct client_conn *c, const struct exchange_request *r)
     e->is_head = strcmp(r->head.method, "HEAD") == 0;
     e->is_old = r->head.minor == 0;
     e->keep_alive = r->meaning.keep_alive;
+    e->access = r->access;
     e->rights = r->rights != NULL ? xstrdup(r->rights) : NULL;
     if (e->rights == NULL && !admit_origin(c, r->scheme)) {
         refuse(c, 403);

@@ -14,6 +14,7 @@
 #include "wire/httprequest.h"
 
 struct client_conn;
+struct access_request;
 struct files;
 
 /* The owner's answer to on_request(): one that answer_parse_reply() found good,
@@ -30,10 +31,13 @@ struct exchange_request {
     union addr peer;    /* who asks, behind trusted proxies */
     const char *scheme; /* "http" or "https", likewise */
     struct files *file; /* owned; the answer, or NULL: the owner has it */
+    struct access_request *access; /* owned, or NULL */
     const char *rights; /* of who calls the push API, copied; else NULL */
 };
 
-/* Have it answered. Takes ownership of head.fields, of file, and of c->part. */
+/* Have it answered. Takes ownership of head.fields, of file, access and
+ * c->part.
+ */
 void exchange_begin(struct client_conn *c, const struct exchange_request *r);
 
 #endif /* GW_CLIENTS_EXCHANGE_H */

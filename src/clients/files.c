@@ -243,7 +243,7 @@ static struct httpcond judge(const struct files *f, struct buf *bytes,
     return what;
 }
 
-void files_put_head(struct files *f, struct buf *out,
+unsigned files_put_head(struct files *f, struct buf *out,
     const struct httphead *head, const struct answer *said,
     const char *cache_control, const struct response_form *form)
 {
@@ -263,6 +263,12 @@ void files_put_head(struct files *f, struct buf *out,
     buf_fini(&bytes);
     f->at = what.first;
     f->left = form->is_head || !response_has_body(what.status) ? 0 : what.size;
+    return what.status;
+}
+
+uint64_t files_left(const struct files *f)
+{
+    return f->left;
 }
 
 /* Over TLS: the next piece into the queue, to be sent in the next turn. */

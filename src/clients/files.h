@@ -23,12 +23,16 @@ int files_named(struct files **out, struct client_shared *shared,
     const struct answer_part *name, const struct httphead *head);
 void files_free(struct files *f);
 
-/* Append its head to out. said, or NULL: of whose headers each goes before the
- * file's own, and whose status makes it all of the file if that is not 200.
- * cache_control: the value of that header, unless said has one. */
-void files_put_head(struct files *f, struct buf *out,
+/* Append its head to out, and return its status. said, or NULL: of whose
+ * headers each goes before the file's own, and whose status makes it all of the
+ * file if that is not 200. cache_control: the value of that header, unless said
+ * has one. */
+unsigned files_put_head(struct files *f, struct buf *out,
     const struct httphead *head, const struct answer *said,
     const char *cache_control, const struct response_form *form);
+
+/* Bytes that follow what has been sent. */
+uint64_t files_left(const struct files *f);
 
 /* Send c, whose queue is empty, some of what follows the head. 1: more is to
  * follow; 0: all has been sent, or lies in the queue; -errno: it cannot be read

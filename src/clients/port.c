@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "clients/access.h"
 #include "clients/client_conn_impl.h"
 #include "clients/proxy.h"
 #include "clients/recv.h"
@@ -270,6 +271,20 @@ static int find_folder(
     return -e;
 }
 
+static int open_access(struct port *port, char err[256])
+{
+    const struct access_conf *conf = &port->shared.conf->access;
+    int rc;
+
+    if (conf->file == NULL)
+        return 0;
+    rc = access_new(&port->shared.access, port->shared.turn, conf,
+        &port->shared.counters.access_lost);
+    if (rc < 0)
+        snprintf(err, 256, "access_log %.150s: %s", conf->file, strerror(-rc));
+    return rc;
+}
+
 int port_new(struct port **out, struct turn *turn, int fd,
     const struct port_conf *conf, const struct client_conn_ops *ops, void *arg,
     char err[256])
@@ -287,6 +302,8 @@ int port_new(struct port **out, struct turn *turn, int fd,
         port->shared.api = apigate_new(&conf->api, err);
         rc = port->shared.api != NULL ? 0 : -EINVAL;
     }
+    if (rc == 0)
+        rc = open_access(port, err);
     if (rc < 0) {
         port_free(port);
         return rc;
@@ -371,6 +388,15 @@ int port_prepare_keys(struct port *port, const char *keys, char err[256])
                : 0;
 }
 
+void port_reopen_log(struct port *port)
+{
+    int rc = access_reopen(port->shared.access);
+
+    if (rc < 0)
+        log_error("cannot open the access log again file=%s: %s",
+            port->shared.conf->access.file, strerror(-rc));
+}
+
 void port_settle_keys(struct port *port, bool take)
 {
     if (port->shared.api != NULL)
@@ -423,6 +449,8 @@ void port_free(struct port *port)
     proxy_fini(&port->proxy);
     LIST_FOREACH_SAFE (node, tmp, &port->shared.conns)
         client_conn_kill(LIST_ENTRY(node, struct client_conn, node));
+    access_free(port->shared.access);
+    port->shared.access = NULL;
     assert(port->shared.counters.queued == 0 &&
            port->shared.counters.unfinished == 0);
     uv_close((uv_handle_t *)&port->shared.sweep, NULL);

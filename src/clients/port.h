@@ -59,6 +59,9 @@ void port_settle_tls(struct port *port, bool take);
 int port_prepare_keys(struct port *port, const char *keys, char err[256]);
 void port_settle_keys(struct port *port, bool take);
 
+/* The access log was moved away: write to a new one. Harmless without one. */
+void port_reopen_log(struct port *port);
+
 /* What TLS session tickets are sealed with, from now on and over reloads. The
  * same in several processes: a client may come back to any of them without a
  * whole handshake. */

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clients/access.h"
 #include "clients/apigate.h"
 #include "clients/certificates.h"
 
@@ -41,7 +42,8 @@ struct port_conf {
     const struct client_protocol *protocol;
     bool send_binary; /* websocket: PROTOCOL_AS_USUAL means binary frames */
     struct certificates_pem tls;
-    struct apigate_conf api; /* of a port with requests */
+    struct apigate_conf api;   /* of a port with requests */
+    struct access_conf access; /* the same */
     const char *www;   /* folder served on a websocket or http port, or NULL */
     const char *files; /* folder of those that scripts answer with, or NULL */
     const char *cache_control;          /* header of the files of www */
@@ -86,6 +88,7 @@ struct port_counters {
     uint64_t requests;           /* given to the owner */
     uint64_t requests_timed_out; /* answered with 504, request_timeout */
     uint64_t bodies_timed_out;   /* answered with 408, body_timeout */
+    uint64_t access_lost;        /* lines that its access log did not take */
     uint64_t files_refused;      /* answered with 503, no descriptor left */
     uint64_t streams;            /* clients that had an event stream */
     uint64_t binary_refused;     /* binary messages meant for such a client */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "clients/access.h"
 #include "clients/apigate.h"
 #include "clients/client_conn_impl.h"
 #include "clients/exchange.h"
@@ -31,9 +32,11 @@ struct request {
     struct httphead head; /* points into c->part->in; its fields are owned */
     char *path;           /* owned */
     struct client_conn_request shown;
-    bool answered;   /* the owner did: it goes on at the end of this turn */
-    bool is_head;    /* its answer has no body */
-    bool skipped;    /* an empty line in front, if there was one */
+    bool answered; /* the owner did: it goes on at the end of this turn */
+    bool is_head;  /* its answer has no body */
+    bool skipped;  /* an empty line in front, if there was one */
+    struct access_request *access; /* owned, until it is answered; or NULL */
+    const char *kind;              /* static; of it, for that */
     void *ask;       /* borrowed; what on_ask() returned, until its end */
     unsigned status; /* its answer; 0 lets it in */
     const struct answer *said; /* borrowed; the same of a script, or NULL */
@@ -45,6 +48,9 @@ static void free_request(struct client_shared *shared, struct request *r)
 {
     if (r->ask != NULL)
         shared->ops->on_ask_end(r->ask, shared->arg);
+    if (r->access != NULL)
+        access_end(shared->access, r->access,
+            &(struct access_answer){.kind = r->kind, .status = ACCESS_LEFT});
     free(r->head.fields);
     free(r->path);
     free(r->reason);
@@ -63,9 +69,35 @@ static void end(struct client_conn *c)
     free_request(c->shared, r);
 }
 
+/* It is answered: its line in the access log. One without a head that could be
+ * read has a line, too. */
+static void note(struct client_conn *c, unsigned status, uint64_t body_bytes)
+{
+    struct request *r = c->request;
+    struct access *log = c->shared->access;
+    const struct access_answer answer = {
+        .kind = r != NULL ? r->kind : "request",
+        .status = status,
+        .body_bytes = body_bytes};
+
+    if (log == NULL)
+        return;
+    access_end(log,
+        r != NULL && r->access != NULL ? r->access
+                                       : access_begin(log, NULL, &c->peer),
+        &answer);
+    if (r != NULL)
+        r->access = NULL;
+}
+
 static void refuse(struct client_conn *c, unsigned status, const char *reason)
 {
-    refusal_send(c, status, reason, c->request == NULL || !c->request->is_head);
+    bool is_head = c->request != NULL && c->request->is_head;
+
+    note(c, status,
+        is_head ? 0
+                : strlen(reason != NULL ? reason : httpstatus_phrase(status)));
+    refusal_send(c, status, reason, !is_head);
 }
 
 /* Whether one of these headers, comma-separated lists, names word, in any
@@ -256,6 +288,7 @@ static void let_in(struct client_conn *c)
     part_drop(c);
     queue_101(c);
     if (client_conn_open(c, &r->shown) == 0) {
+        note(c, 101, 0);
         c->request = NULL;
         c->stage = &recv_stage;
         recv_bytes(c, bytes.data + r->len, bytes.len - r->len);
@@ -293,9 +326,11 @@ static void hand_on(struct client_conn *c, const struct httprequest *meaning,
         .peer = find_peer(c, &r->head),
         .scheme = find_scheme(c, &r->head),
         .file = file,
-        .rights = rights};
+        .rights = rights,
+        .access = r->access};
 
     c->request = NULL;
+    r->access = NULL;
     r->head.fields = NULL;
     free_request(c->shared, r);
     exchange_begin(c, &whole);
@@ -331,6 +366,7 @@ static void answer_call(
     httpstatus_put_problem(
         &problem, verdict.status, verdict.code, verdict.detail);
     said = answer_of(&problem);
+    note(c, said.status, response_body_len(&said, said.status));
     refusal_send_answer(c, &said);
     buf_fini(&problem);
 }
@@ -367,6 +403,23 @@ static void answer_upgrade(struct client_conn *c)
         let_in(c);
 }
 
+/* Its line in the access log, where there is one. */
+static void begin_line(struct client_conn *c, bool upgrades)
+{
+    struct client_shared *shared = c->shared;
+    struct request *r = c->request;
+    union addr peer;
+
+    if (shared->access == NULL)
+        return;
+    peer = find_peer(c, &r->head);
+    r->access = access_begin(shared->access, &r->head, &peer);
+    if (upgrades)
+        r->kind = "upgrade";
+    else if (shared->api != NULL && apigate_has(shared->api, r->head.target))
+        r->kind = "api";
+}
+
 /* The head is whole. */
 static void decide(struct client_conn *c)
 {
@@ -377,6 +430,7 @@ static void decide(struct client_conn *c)
                     lists(head, "upgrade", "websocket");
 
     c->upgrades = upgrades;
+    begin_line(c, upgrades);
     if (status == 0 && upgrades)
         status = guard_upgrade(c->shared, head, &meaning);
     if (status != 0)
@@ -452,6 +506,7 @@ static void begin(struct client_conn *c)
     const struct port_conf *conf = c->shared->conf;
 
     c->request = xcalloc(1, sizeof(*c->request));
+    c->request->kind = "request";
     if (c->reused)
         client_conn_expect(
             c, &c->shared->opening, (uint64_t)(conf->handshake_timeout * 1000));
@@ -517,9 +572,10 @@ __attribute__((noinline)) static void go_on(struct client_conn *c)
         return;
     if (r->status == 0)
         let_in(c);
-    else if (r->said != NULL)
+    else if (r->said != NULL) {
+        note(c, r->status, response_body_len(r->said, r->status));
         refusal_send_answer(c, r->said);
-    else
+    } else
         refuse(c, r->status, r->reason);
 }
 

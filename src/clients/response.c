@@ -117,6 +117,17 @@ bool response_has_body(unsigned status)
     return status != 204 && status != 304;
 }
 
+size_t response_body_len(const struct answer *said, unsigned status)
+{
+    struct answer_part body;
+
+    if (!response_has_body(status))
+        return 0;
+    if (said == NULL)
+        return strlen(httpstatus_phrase(status));
+    return answer_find(said, ANSWER_BODY, &body) ? body.len : 0;
+}
+
 static void put_connection(struct buf *out, const struct response_form *form)
 {
     if (!form->keep_alive)

@@ -23,6 +23,9 @@ void response_put_refusal(
 void response_put_answer(struct buf *out, const struct answer *said);
 /* RFC 9110 sections 6.4.1 and 8.6: some have none, whatever is said. */
 bool response_has_body(unsigned status);
+/* Bytes of the body of what was said, or (said NULL) of the status's own words.
+ */
+size_t response_body_len(const struct answer *said, unsigned status);
 bool response_offers(const struct httphead *head, const char *subprotocol);
 /* The subprotocol for a client: of ours (NULL-terminated) the first that it
  * offers, or where there are none of ours its own first. The caller frees it;

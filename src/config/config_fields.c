@@ -41,6 +41,7 @@ static const char *const restart_words[] = {[MASTER_ALWAYS] = "always",
 static const char *const level_words[] = {
     "error", "warn", "notice", "info", "debug", NULL};
 
+static const char *const access_words[] = {"combined", "json", NULL};
 static const char *const format_words[] = {"text", "json", NULL};
 
 #define TOP(key, kind, member, min, max) \
@@ -98,6 +99,16 @@ static const struct config_field api_fields[] = {
     {0},
 };
 
+static const struct config_field access_fields[] = {
+    {CLIENTS("file", CONFIG_TEXT, access.file, 1, TEXT_MAX), .required = true,
+        .want = "a path, such as \"log/access.log\""},
+    {CLIENTS("format", CONFIG_EITHER, access.json, 0, 0),
+        .words = access_words},
+    {CLIENTS("redact", CONFIG_TEXTS, access.redact, 1, 255),
+        .want = "a name of a query's, or a list of them, such as \"token\""},
+    {0},
+};
+
 static const struct config_field gateway_fields[] = {
     {GATEWAY("name", CONFIG_TEXT, conf.name, 1, 64), .required = true},
     {GATEWAY("listen", CONFIG_TEXT, listen, 1, TEXT_MAX), .required = true,
@@ -142,6 +153,10 @@ static const struct config_field gateway_fields[] = {
         .kind = CONFIG_TABLE,
         .fields = api_fields,
         .want = "api = { keys_file = \"conf/api-keys\" }"},
+    {.key = "access_log",
+        .kind = CONFIG_TABLE,
+        .fields = access_fields,
+        .want = "access_log = { file = \"log/access.log\" }"},
     {CLIENTS("www", CONFIG_TEXT, www, 1, TEXT_MAX)},
     {CLIENTS("files", CONFIG_TEXT, files, 1, TEXT_MAX)},
     {CLIENTS("cache_control", CONFIG_TEXT, cache_control, 1, TEXT_MAX)},

@@ -65,6 +65,9 @@ static void check_protocol_keys(struct config_load *l, size_t i)
     if (port->files && !port->protocol->begins_with_request)
         config_complain(l, where_of(where, i, "files"),
             "works on websocket and http ports only; remove it here");
+    if (port->access.file && !port->protocol->begins_with_request)
+        config_complain(l, where_of(where, i, "access_log"),
+            "works on websocket and http ports only; remove it here");
     if (port->allowed_origins && !port->protocol->begins_with_request)
         config_complain(l, where_of(where, i, "allowed_origins"),
             "works on websocket and http ports only; remove it here");
@@ -209,12 +212,31 @@ static void check_tls(struct config_load *l, size_t i)
         config_complain(l, where_of(where, i, "tls"), "%s", err);
 }
 
+/* The file need not be there; what it cannot be is a folder. */
+static void check_access_log(struct config_load *l, size_t i)
+{
+    struct access_conf *access = &l->c.gateways[i].conf.clients.access;
+    char where[CONFIG_WHERE_SIZE];
+    char *path;
+    struct stat st;
+
+    if (!access->file)
+        return;
+    access->name = l->c.gateways[i].conf.name;
+    path = config_path(&l->c, access->file);
+    if (!l->memory->kept && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        config_complain(l, where_of(where, i, "access_log.file"),
+            "%s is a folder; give the path of a file", access->file);
+    free(path);
+}
+
 static void check_files(struct config_load *l, size_t i)
 {
     const struct port_conf *port = &l->c.gateways[i].conf.clients;
     char where[CONFIG_WHERE_SIZE];
 
     check_tls(l, i);
+    check_access_log(l, i);
     if (!answer_is_value(port->cache_control, strlen(port->cache_control)))
         config_complain(l, where_of(where, i, "cache_control"),
             "has control characters; give the value of a Cache-Control header, "

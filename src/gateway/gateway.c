@@ -344,6 +344,11 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
     return 0;
 }
 
+void gateway_reopen_log(struct gateway *g)
+{
+    port_reopen_log(g->port);
+}
+
 /* ---- stop ---- */
 
 /* Every client is gone, and every event has begun, or is at least in the kernel

@@ -161,4 +161,7 @@ struct gateway_client_row {
 bool gateway_client_row(
     const struct gateway *g, uint32_t id, struct gateway_client_row *out);
 
+/* Its access log was moved away: write to a new one. */
+void gateway_reopen_log(struct gateway *g);
+
 #endif /* GW_GATEWAY_GATEWAY_H */

@@ -282,9 +282,9 @@ void master_reopen_logs(struct master *m)
             "cannot open the log again file=%s: %s", path, strerror(-err));
     else
         log_notice("log opened again");
-    for (size_t i = 0; path && i < m->conf->nchildren; i++)
+    for (size_t i = 0; i < m->conf->nchildren; i++)
         child_send(&m->children[i],
-            json_pack("{s:s,s:s}", "type", "reopen_log", "path", path));
+            json_pack("{s:s,s:s*}", "type", "reopen_log", "path", path));
 }
 
 static void on_handle_closed(uv_handle_t *handle)

@@ -131,6 +131,8 @@ const struct counter counters_gateway[] = {
         "requests answered with 504 because of request_timeout"),
     GATEWAY("bodies_timed_out", COUNTER, NUMBER, port.bodies_timed_out,
         "requests answered with 408 because of body_timeout"),
+    GATEWAY("access_lost", COUNTER, NUMBER, port.access_lost,
+        "lines that the access log did not take: its disk is full"),
     GATEWAY("files_refused", COUNTER, NUMBER, port.files_refused,
         "requests for files answered with 503: too many were open"),
     GATEWAY("streams", COUNTER, NUMBER, port.streams,
