@@ -121,6 +121,7 @@ _SERVER = {}
 ---@field onConnect? fun(client_id: client_id) a new client; a websocket's handshake is valid by now
 ---@field onWebSocketConnect? fun(client_id: client_id, request: websocket_request) after the handshake
 ---@field onMessage? fun(client_id: client_id, message: string, binary?: boolean) binary: false for a text, which is UTF-8, true for any bytes, nil where the client's port has no types (or its gateway, GatewayWorker's, does not tell). Later versions may add arguments
+---@field onClientBound? fun(client_id: client_id) the client's events come to this worker from now on; another one had them before, which is gone (or its uid sends it here). Before its next event; silent clients within some seconds. Not told of those that connect here, nor by GatewayWorker's gateways (docs/scripts.md)
 ---@field onClose? fun(client_id: client_id, info: close_info) gone, whoever closed it
 ---@field onError? fun(error: string, context: error_context) something of the script has failed and is in the log already: for an error tracker, say. In a coroutine of its own; at most 10 a second, and never for an error of its own
 ---@field onWorkerStop? fun(worker: worker) the script ends: the worker stops or has a newer one

@@ -243,7 +243,7 @@ static void check_events(struct link_end *l)
         assert(frame_decode(&f, out->data, (size_t)n) == 0);
         if (f.cmd == FRAME_ACK)
             l->acking = world.acks = true;
-        else if (f.cmd == FRAME_SESSION)
+        else if (f.cmd == FRAME_SESSION || f.cmd == FRAME_BOUND)
             assert(f.ext_len == 0 || phpser_check(f.ext, f.ext_len) == 0);
         else if (f.cmd == FRAME_NAME)
             assert(f.body_len == strlen(WORLD_NAME));
@@ -648,7 +648,7 @@ static void link_introduce(
     static const char *const offer[] = {"close_info", "client_addr",
         "handshake", "ack", "session", "name", "handshake_answer",
         "on_handshake", "limits", "types", "request", "on_request", "receipts",
-        "api", NULL};
+        "bound", "on_bound", "api", NULL};
     static const char *const nothing[] = {NULL};
     char pair[16];
     struct cmdjson_tokens tokens = {

@@ -114,6 +114,26 @@ static void tells_the_type_of_a_message(void **state)
     unserve();
 }
 
+/* What waits of that is nobody's any more when the link is lost: whoever gets
+ * the client hears of it. */
+static void forgets_who_was_bound_with_the_link(void **state)
+{
+    serve(
+        "Events = { onMessage = function(id, m) note(m) wait(m) end,"
+        " onClientBound = function(...) note(select('#', ...)) note(...) end }");
+    event(FRAME_BOUND, 7, "");
+    assert_string_equal(notes(), "1 7f0000010b5400000007 ");
+    message(7, "wait");
+    event(FRAME_BOUND, 7, "");
+    assert_int_equal(dispatch_counts(d).queued, 1);
+    dispatch_link_lost(d, (struct gateways_address){0x7f000001, 2900});
+    assert_int_equal(dispatch_counts(d).queued, 0);
+    assert_int_equal(dispatch_counts(d).forgotten, 0);
+    wake("wait");
+    assert_string_equal(notes(), "wait ");
+    unserve();
+}
+
 static void ignores_events_without_a_callback(void **state)
 {
     serve("Events = { onMessage = note }");
@@ -547,6 +567,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(calls_each_callback),
         CASE(tells_the_type_of_a_message),
+        CASE(forgets_who_was_bound_with_the_link),
         CASE(ignores_events_without_a_callback),
         CASE(a_waiting_handler_holds_its_own_client_only),
         CASE(keeps_order_over_many_waits),

@@ -9,11 +9,13 @@
 
 #include "gateway/inner_impl.h"
 #include "net/clock.h"
+#include "net/handle.h"
 #include "util/alloc.h"
 #include "wire/frame.h"
 #include "wire/framing.h"
 
 #define TICK_MS     1000
+#define BINDS_MS    50          /* between batches of clients that are bound */
 #define ANSWER_KEEP (64 * 1024) /* bytes kept of the answer buffer */
 
 uint64_t inner_now(const struct inner *in)
@@ -189,6 +191,9 @@ static bool hear_worker(struct link *l, const struct frame *f)
     case FRAME_REQUEST_WATCH:
         router_set_callback(l->worker, ROUTER_ON_REQUEST, yes);
         break;
+    case FRAME_BOUND:
+        router_set_callback(l->worker, ROUTER_ON_BOUND, yes);
+        break;
     case FRAME_HANDSHAKE:
         conf->on_decision(f, serial, conf->arg);
         break;
@@ -320,6 +325,16 @@ static void end_waits_for_last_words(struct inner *in)
     }
 }
 
+/* Clients that say nothing are told of in batches, so that events which others
+ * cause meanwhile wait for one batch at most. */
+static void on_binds(uv_timer_t *timer)
+{
+    struct inner *in = timer->data;
+
+    if (router_bind_orphans(in->conf.router, in->conf.commands->roster))
+        uv_timer_start(timer, on_binds, BINDS_MS, 0);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct inner *in = timer->data;
@@ -341,6 +356,8 @@ static void on_tick(uv_timer_t *timer)
     end_waits_for_last_words(in);
     handled_tell_all(in);
     router_tick(in->conf.router);
+    if (!uv_is_active((uv_handle_t *)&in->binds))
+        on_binds(&in->binds);
 }
 
 /* Keys of workers and lines of the log have an address, as with TCP. */
@@ -422,18 +439,12 @@ int inner_open(
         open_local(in, local_fd);
     uv_timer_init(loop, &in->timer);
     in->timer.data = in;
+    uv_timer_init(loop, &in->binds);
+    in->binds.data = in;
     in->pinged = inner_now(in);
     uv_timer_start(&in->timer, on_tick, TICK_MS, TICK_MS);
     *out = in;
     return 0;
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    struct inner *in = handle->data;
-
-    buf_fini(&in->answer);
-    free(in);
 }
 
 static void end(struct inner *in, void (*close_conn)(struct conn *c))
@@ -448,7 +459,8 @@ static void end(struct inner *in, void (*close_conn)(struct conn *c))
     listener_close(in->listener);
     if (in->local)
         listener_close(in->local);
-    uv_close((uv_handle_t *)&in->timer, on_timer_closed);
+    buf_fini(&in->answer);
+    handle_close_both(&in->timer, &in->binds, in);
 }
 
 void inner_close(struct inner *in)

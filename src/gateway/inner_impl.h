@@ -26,6 +26,7 @@ struct inner {
     struct listener *listener; /* owned */
     struct listener *local;    /* owned; NULL: none */
     uv_timer_t timer;
+    uv_timer_t binds;  /* runs while clients are bound in batches */
     struct list links; /* struct link */
     size_t nlinks;
     struct list strangers; /* those of them, oldest first */

@@ -204,6 +204,8 @@ static unsigned callbacks_of(
         callbacks |= ROUTER_ON_HANDSHAKE;
     if (takes_requests(auth, commands) && offers(auth, "on_request"))
         callbacks |= ROUTER_ON_REQUEST;
+    if (commands && offers(auth, "bound") && offers(auth, "on_bound"))
+        callbacks |= ROUTER_ON_BOUND;
     if (takes_requests(auth, commands) && offers(auth, "api"))
         callbacks |= ROUTER_API;
     return callbacks;
@@ -236,6 +238,7 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
         .claims = commands && offers(auth, "claims") &&
                   is_of_our_machine(&in->conf, auth),
         .requests = takes_requests(auth, commands),
+        .bound = commands && offers(auth, "bound"),
         .book = commands && offers(auth, "book") &&
                 is_of_our_machine(&in->conf, auth),
     };
@@ -266,6 +269,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
         watch(l, FRAME_HANDSHAKE_WATCH);
     if (features.requests)
         watch(l, FRAME_REQUEST_WATCH);
+    if (features.bound)
+        watch(l, FRAME_BOUND);
     tell_about_us(l, auth);
     in->conf.on_worker(in->conf.arg);
 }

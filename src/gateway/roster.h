@@ -64,7 +64,7 @@ struct client {
     union addr peer;
     uint32_t since, seen, pinged; /* ticks: arrival, last byte, last ping */
     /* router.c */
-    uint32_t worker_serial; /* of the worker it is bound to; 0: none */
+    uint32_t worker_serial; /* of its worker, or the last; 0: none yet */
     uint16_t worker_slot;
     uint8_t paused;         /* enum roster_pause; 0: it is read from */
     bool gone : 1;          /* its ON_CLOSE is with the router */

@@ -103,7 +103,7 @@ __attribute__((noinline)) static struct router_worker *choose(
 }
 
 /* The worker that can take an event of c with len bytes now, or NULL. */
-static struct router_worker *ready_worker(
+struct router_worker *router_ready_worker(
     struct router *r, const struct client *c, size_t len)
 {
     struct router_worker *w = router_bound_worker(r, c);
@@ -115,12 +115,13 @@ static struct router_worker *ready_worker(
     return w && router_share_fits(r, w, c, len) ? w : NULL;
 }
 
-/* Whether ready_worker() would find one. Asks no function: nothing is bound. */
+/* Whether router_ready_worker() would find one. Asks no function: nothing is
+ * bound. */
 static bool has_ready_worker(struct router *r, const struct client *c)
 {
     if (r->conf.mode == GATEWAY_ROUTER_FUNCTION && !router_bound_worker(r, c))
         return !is_left_behind(r, c) && router_least_busy(r) != NULL;
-    return ready_worker(r, c, 0) != NULL;
+    return router_ready_worker(r, c, 0) != NULL;
 }
 
 /* Append the packet to w's link, and keep it if w acknowledges. */
@@ -147,6 +148,18 @@ static void bind_client(
     c->worker_slot = w->slot;
     w->clients++;
     router_book_worker(r, w, c);
+}
+
+/* Its first and its last event tell of it by themselves. */
+__attribute__((noinline)) void router_bind_for(
+    struct router *r, struct router_worker *w, struct client *c, uint8_t cmd)
+{
+    bool moves = c->worker_serial != 0;
+
+    bind_client(r, w, c);
+    if (moves && w->features.callbacks & ROUTER_ON_BOUND &&
+        cmd != FRAME_ON_CONNECT && cmd != FRAME_ON_CLOSE)
+        router_tell_bound(r, w, c);
 }
 
 static void send_event(struct router *r, struct router_worker *w,
@@ -180,7 +193,7 @@ static void send_event(struct router *r, struct router_worker *w,
         memcpy(f.client_ip6, &c->peer.in6.sin6_addr, FRAME_IPV6_LEN);
     }
     if (c->worker_serial != w->serial)
-        bind_client(r, w, c);
+        router_bind_for(r, w, c, e->cmd);
     router_put_session(r, w, c, &f);
     if (e->cmd != FRAME_ON_MESSAGE)
         router_put_place(r, w, c, &f);
@@ -210,7 +223,7 @@ int router_forward(struct router *r, struct client *c, uint8_t cmd,
 
     if (c->gone)
         return 0;
-    w = router_first_held(c) ? NULL : ready_worker(r, c, len);
+    w = router_first_held(c) ? NULL : router_ready_worker(r, c, len);
     if (w) {
         send_event(r, w, c, &e);
         return 0;
@@ -225,7 +238,7 @@ static void give_close(
     const struct router_event e = {
         .cmd = FRAME_ON_CLOSE, .body = body, .len = len};
     struct router_worker *w =
-        router_first_held(c) ? NULL : ready_worker(r, c, len);
+        router_first_held(c) ? NULL : router_ready_worker(r, c, len);
 
     c->gone = true;
     router_share_end(r, c);
@@ -297,7 +310,7 @@ static bool release(struct router *r, struct client *c)
     struct router_held *h;
 
     while ((h = router_first_held(c))) {
-        struct router_worker *w = ready_worker(r, c, h->event.len);
+        struct router_worker *w = router_ready_worker(r, c, h->event.len);
 
         if (!w)
             return false;
@@ -423,9 +436,15 @@ int router_acknowledge(struct router *r, struct router_worker *w,
 
 void router_uid_bound(struct router *r, struct client *c)
 {
-    if (r->conf.mode != GATEWAY_ROUTER_HASH_UID)
+    const struct router_worker *w = router_bound_worker(r, c);
+    bool had_one = c->worker_serial != 0;
+
+    if (r->conf.mode != GATEWAY_ROUTER_HASH_UID ||
+        (w && router_choose(r, c) == w))
         return;
     unbind(r, c);
+    if (had_one)
+        c->worker_serial = ROUTER_UNBOUND;
     if (c->wait) { /* stuck behind that worker no longer */
         list_remove(&c->wait->node);
         list_push_back(&r->waiting, &c->wait->node);

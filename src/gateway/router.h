@@ -16,6 +16,10 @@
  * is bound and by the uid from the next event on: that may be another worker,
  * and then what the first one has not run yet is not waited for.
  *
+ * A worker whose script wants it is told of each client that it gets from
+ * another one, in front of the client's next event; of those that are silent
+ * within seconds after that one was lost (router_bind_orphans()).
+ *
  * What a worker that acknowledges was given and has not begun is kept. When the
  * worker is lost, its clients' later events wait until it is certain what it
  * began; then the rest goes to others, in front of them.
@@ -66,6 +70,7 @@ struct router_features {
     bool client_addr;   /* FRAME_FLAG_IPV6 */
     bool handshake;     /* FRAME_HANDSHAKE */
     bool requests;      /* FRAME_REQUEST; with acks only */
+    bool bound;         /* FRAME_BOUND; with acks only */
     unsigned callbacks; /* of enum router_callback, that its script has */
     bool answers;       /* wire/answer.h, in FRAME_HANDSHAKE */
     bool acks;          /* FRAME_ACK; it ends with router_settle() */
@@ -81,6 +86,7 @@ enum router_callback {
     ROUTER_ON_HANDSHAKE = 1,
     ROUTER_ON_REQUEST = 2,
     ROUTER_API = 4, /* it runs calls of the push API, whatever its script */
+    ROUTER_ON_BOUND = 8, /* it is told of clients that it gets from others */
 };
 
 struct router_counters {
@@ -208,6 +214,11 @@ bool router_has_claimed(const struct router_worker *w);
 
 /* Tells w from all others that this router has had. */
 uint32_t router_serial(const struct router_worker *w);
+
+/* Bind a batch of the clients whose worker is gone and of which nothing comes
+ * just now, where their next worker wants to be told. Whether there may be more
+ * in this pass; else the next one may begin after a router_tick(). */
+bool router_bind_orphans(struct router *r, const struct roster *roster);
 
 /* Whether c is bound to w. */
 bool router_has(const struct router_worker *w, const struct client *c);

@@ -63,6 +63,7 @@ struct router_wait {
 };
 
 #define ROUTER_WAIT_SIZES 64
+#define ROUTER_UNBOUND    UINT32_MAX /* the serial of no worker */
 
 struct router {
     struct router_conf conf;
@@ -78,6 +79,9 @@ struct router {
     struct router_counters counters;
     unsigned callbacks; /* of scripts, when there were workers last */
     size_t last_asked;  /* slot */
+    bool orphans;       /* there may be clients whose worker is gone; … */
+    size_t orphans_at;  /* … and in a pass those below this are to be seen */
+    unsigned orphans_wait; /* ticks; it may be there again by then */
     uint64_t random;
     struct buf scratch, ends; /* of router_close() */
 };
@@ -100,6 +104,25 @@ bool router_make_room(struct router *r, const struct client *c, size_t len);
 /* router.c: the living worker that c is bound to, or NULL. */
 struct router_worker *router_bound_worker(
     const struct router *r, const struct client *c);
+
+/* router.c: the worker that can take an event of c with len bytes now, or NULL.
+ */
+struct router_worker *router_ready_worker(
+    struct router *r, const struct client *c, size_t len);
+
+/* router.c: c is bound to w from now on, for an event cmd, and w told of it
+ * where it is to be. */
+void router_bind_for(
+    struct router *r, struct router_worker *w, struct client *c, uint8_t cmd);
+
+/* router_orphans.c: a worker is gone; a second has passed. */
+void router_note_orphans(struct router *r);
+void router_tick_orphans(struct router *r);
+
+/* router_orphans.c: w, to which c is bound, hears so, behind all that it was
+ * given. */
+void router_tell_bound(
+    struct router *r, struct router_worker *w, struct client *c);
 
 /* router_workers.c: w is gone, and nothing is to be known of it. */
 void router_free_worker(struct router_worker *w);

@@ -153,6 +153,7 @@ void router_remove_worker(struct router *r, struct router_worker *w)
 {
     find_callbacks(r); /* remembers them, should w be the last one */
     router_unstick(r);
+    router_note_orphans(r);
     r->workers[w->slot] = NULL;
     r->nworkers--;
     w->conn = NULL;
@@ -240,6 +241,7 @@ void router_tick(struct router *r)
     for (size_t i = 0; i < r->nslots; i++)
         if (r->workers[i])
             unheard_tick(&r->workers[i]->unheard);
+    router_tick_orphans(r);
 }
 
 void router_ping_workers(struct router *r)

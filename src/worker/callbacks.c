@@ -2,11 +2,30 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "worker/gateways_impl.h"
 #include "worker/vm_impl.h"
 
 static const char *const names[] = {"onWorkerStart", "onHandshake", "onRequest",
-    "onConnect", "onWebSocketConnect", "onMessage", "onClose", "onWorkerStop",
-    "onError", NULL};
+    "onConnect", "onWebSocketConnect", "onMessage", "onClientBound", "onClose",
+    "onWorkerStop", "onError", NULL};
+
+/* Those that gateways must know of. */
+static const struct {
+    const char *name;
+    enum gateways_callback callback;
+} told[] = {
+    {"onHandshake", GATEWAYS_DECIDES},
+    {"onRequest", GATEWAYS_ANSWERS},
+    {"onClientBound", GATEWAYS_BINDS},
+};
+
+static unsigned told_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+        if (strcmp(told[i].name, name) == 0)
+            return told[i].callback;
+    return 0;
+}
 
 static int fail(lua_State *L, const char *what, const char *got)
 {
@@ -38,10 +57,8 @@ void callbacks_check(lua_State *L)
             luaL_error(L, "%s: %s.%s is a %s, it must be a function",
                 vm->env.conf->script, handler, *name, lua_typename(L, type));
         any = any || type == LUA_TFUNCTION;
-        if (type == LUA_TFUNCTION && strcmp(*name, "onHandshake") == 0)
-            vm->decides = true;
-        if (type == LUA_TFUNCTION && strcmp(*name, "onRequest") == 0)
-            vm->answers = true;
+        if (type == LUA_TFUNCTION)
+            vm->callbacks |= told_of(*name);
         if (type == LUA_TFUNCTION && strcmp(*name, "onError") == 0)
             vm->complains = true;
         lua_pop(L, 1);

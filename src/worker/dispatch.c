@@ -270,6 +270,10 @@ static void forget_queued(struct mailbox *m)
     LIST_FOREACH_SAFE (node, tmp, &m->queue) {
         const struct event *e = LIST_ENTRY(node, struct event, node);
 
+        if (e->f.cmd == FRAME_BOUND) { /* it is told again, or another one is */
+            free(mailboxes_unqueue(m, node));
+            continue;
+        }
         if (e->link == 0)
             continue;
         leave_to_others(dispatch_of(m), e);

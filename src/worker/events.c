@@ -16,6 +16,8 @@ const char *events_callback(uint8_t cmd)
         return "onWebSocketConnect";
     case FRAME_ON_MESSAGE:
         return "onMessage";
+    case FRAME_BOUND:
+        return "onClientBound";
     case FRAME_ON_CLOSE:
         return "onClose";
     default:
@@ -101,6 +103,7 @@ static int push_details(lua_State *L, const struct mailbox *m)
 
     switch (f->cmd) {
     case FRAME_ON_CONNECT:
+    case FRAME_BOUND:
         return 0;
     case FRAME_ON_CLOSE:
         push_close_info(L, m);

@@ -72,7 +72,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
         peer_lose_links(p, -ENOMEM);
         return;
     }
-    p->watches = p->watches_answers = false;
+    p->watches = 0;
     offers_put(p, p->events, FRAME_WORKER_CONNECT);
     if (p->held || p->g->stopped)
         conn_pause(p->events);
@@ -229,7 +229,7 @@ void peer_lose_links(struct peer *p, int err)
     census_drop(p);
     list_connected(g);
     log_loss(p, err, now - p->connected_at);
-    p->watches = false;
+    p->watches = 0;
     p->types = false;
     p->labels = false;
     p->keeps_book = false;
@@ -501,18 +501,6 @@ void gateways_stop_events(struct gateways *g)
     g->stopped = true;
     LIST_FOREACH (node, &g->peers)
         gateways_hold_events(g, LIST_ENTRY(node, struct peer, node)->at, true);
-}
-
-void gateways_set_callbacks(struct gateways *g, bool decides, bool answers)
-{
-    struct list *node;
-
-    if (g->decides == decides && g->answers == answers)
-        return;
-    g->decides = decides;
-    g->answers = answers;
-    LIST_FOREACH (node, &g->peers)
-        peer_tell_callbacks(LIST_ENTRY(node, struct peer, node));
 }
 
 void gateways_answer(struct gateways *g, uint8_t cmd,

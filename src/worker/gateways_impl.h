@@ -70,6 +70,13 @@ struct gateways_sessions {
     uint32_t confirmed; /* … and that the gateway has said to have */
 };
 
+/* What gateways must know of a script. */
+enum gateways_callback {
+    GATEWAYS_DECIDES = 1, /* it has onHandshake, … */
+    GATEWAYS_ANSWERS = 2, /* … onRequest, … */
+    GATEWAYS_BINDS = 4,   /* … and onClientBound */
+};
+
 /* One gateway: two links, dialed one after the other. */
 struct peer {
     struct list node;  /* in gateways->peers … */
@@ -93,18 +100,17 @@ struct peer {
     bool loss_logged;
     bool gone_logged; /* since lost_at */
     bool address_logged;
-    char *listener;       /* owned; what it says that it is called, or NULL */
-    unsigned groups_max;  /* of one client there; 0: it does not say */
-    size_t session_max;   /* bytes, likewise */
-    bool greets;          /* allowed_hear() has what comes */
-    bool watches;         /* it wants to know whether our script decides … */
-    bool watches_answers; /* … and whether it answers requests */
-    bool types;           /* it takes FRAME_FLAG_TYPES … */
-    bool labels;          /* … and FRAME_FLAG_LABEL */
-    bool has_spoken;      /* its first event is here: what it takes is known */
-    bool keeps_book;      /* so no onClose is made up for its clients … */
-    bool marks_failed;    /* … but its books cannot be opened here */
-    struct marks *marks;  /* owned; NULL: it has told of none */
+    char *listener;      /* owned; what it says that it is called, or NULL */
+    unsigned groups_max; /* of one client there; 0: it does not say */
+    size_t session_max;  /* bytes, likewise */
+    bool greets;         /* allowed_hear() has what comes */
+    unsigned watches;    /* of enum gateways_callback, that it asked about */
+    bool types;          /* it takes FRAME_FLAG_TYPES … */
+    bool labels;         /* … and FRAME_FLAG_LABEL */
+    bool has_spoken;     /* its first event is here: what it takes is known */
+    bool keeps_book;     /* so no onClose is made up for its clients … */
+    bool marks_failed;   /* … but its books cannot be opened here */
+    struct marks *marks; /* owned; NULL: it has told of none */
     struct receipts receipts;
     struct acks_link acks; /* of its links */
     struct gateways_sessions sessions;
@@ -136,11 +142,10 @@ struct gateways {
     uv_timer_t tick;
     uint64_t tick_due; /* loop time, ms */
     uint64_t pinged_at;
-    uint64_t join_by; /* loop time, ms; 0: no gateway is known yet */
-    bool joined;      /* events were asked for */
-    bool stopped;     /* the event links are not read any more */
-    bool decides;     /* the script has onHandshake … */
-    bool answers;     /* … and onRequest */
+    uint64_t join_by;   /* loop time, ms; 0: no gateway is known yet */
+    bool joined;        /* events were asked for */
+    bool stopped;       /* the event links are not read any more */
+    unsigned callbacks; /* of enum gateways_callback, that the script has */
     struct losses losses;
     bool lost_more; /* made-up events wait for the next tick */
     uint64_t sends;
@@ -172,9 +177,11 @@ void gateways_hold_events(
     struct gateways *g, struct gateways_address from, bool hold);
 void gateways_stop_events(struct gateways *g);
 
-/* The script that serves from now on decides about handshakes, or not, and
- * answers requests, or not. */
-void gateways_set_callbacks(struct gateways *g, bool decides, bool answers);
+/* watches.c: the script that serves from now on has these callbacks. */
+void gateways_set_callbacks(struct gateways *g, unsigned callbacks);
+
+/* watches.c: p asks, by f, whether it has one of them. */
+void watches_take(struct peer *p, const struct frame *f);
 
 /* The answer to on_handshake() or on_request(), cmd being the frame's, its
  * bytes; with FRAME_FLAG_STRING a status, a space and a reason, else of
@@ -231,9 +238,6 @@ void gateways_tell_hanging_request(
 
 /* peer.c: what hears the two links of a gateway. */
 extern const struct conn_ops peer_command_ops, peer_event_ops;
-
-/* peer.c: p, where it wants to know, is told which callbacks our script has. */
-void peer_tell_callbacks(struct peer *p);
 
 /* marks.c: may that event of a client begin? Its book says so, if there is one;
  * to be asked once, right before it does. */

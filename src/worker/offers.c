@@ -20,7 +20,7 @@ static void list_features(const struct peer *p, const char *out[FEATURES_MAX])
 {
     static const char *const always[] = {"close_info", "client_addr",
         "handshake", "ack", "session", "limits", "name", "types",
-        "handshake_answer", "request", "api", "receipts"};
+        "handshake_answer", "request", "api", "receipts", "bound"};
     size_t count = sizeof(always) / sizeof(always[0]);
 
     memcpy(out, always, sizeof(always));
@@ -28,10 +28,12 @@ static void list_features(const struct peer *p, const char *out[FEATURES_MAX])
         out[count++] = "claims";
     if (marks_may_be_asked(p))
         out[count++] = "book";
-    if (p->g->decides)
+    if (p->g->callbacks & GATEWAYS_DECIDES)
         out[count++] = "on_handshake";
-    if (p->g->answers)
+    if (p->g->callbacks & GATEWAYS_ANSWERS)
         out[count++] = "on_request";
+    if (p->g->callbacks & GATEWAYS_BINDS)
+        out[count++] = "on_bound";
     assert(count < FEATURES_MAX);
     out[count] = NULL;
 }

@@ -61,24 +61,6 @@ static void check_address(struct peer *p, const struct frame *f)
         p->name, addr_format(text, &own));
 }
 
-static void tell(struct peer *p, uint8_t cmd, bool yes)
-{
-    struct frame f = {.cmd = cmd,
-        .flag = FRAME_FLAG_STRING,
-        .body = (const uint8_t *)(yes ? "1" : "0"),
-        .body_len = 1};
-
-    frame_encode(conn_out(p->events), &f);
-}
-
-void peer_tell_callbacks(struct peer *p)
-{
-    if (p->events && p->watches)
-        tell(p, FRAME_HANDSHAKE_WATCH, p->g->decides);
-    if (p->events && p->watches_answers)
-        tell(p, FRAME_REQUEST_WATCH, p->g->answers);
-}
-
 /* The end of a client that was given up. One that goes on ends again. */
 static bool is_known_loss(struct peer *p, const struct frame *f)
 {
@@ -123,16 +105,20 @@ static void on_session(struct peer *p, const struct frame *f)
     }
 }
 
-static void on_watch(struct peer *p, const struct frame *f)
+/* A client that another worker had; or, of none, a question. What becomes of it
+ * is told to nobody: it is no event of the client's. */
+static void on_bound(struct peer *p, const struct frame *f)
 {
-    p->watches = true;
-    tell(p, FRAME_HANDSHAKE_WATCH, p->g->decides);
-}
-
-static void on_request_watch(struct peer *p, const struct frame *f)
-{
-    p->watches_answers = true;
-    tell(p, FRAME_REQUEST_WATCH, p->g->answers);
+    if (f->connection_id == 0) {
+        watches_take(p, f);
+        return;
+    }
+    if (f->flag & FRAME_FLAG_SESSION)
+        p->sessions.confirmed = f->changes;
+    if (!p->keeps_book)
+        idmap_add(&p->clients, f->connection_id);
+    (void)is_known_loss(p, f); /* it lives */
+    p->g->ops->on_event(f, 0, p->g->arg);
 }
 
 static void on_handshake(struct peer *p, const struct frame *f)
@@ -207,9 +193,9 @@ static void on_handled(struct peer *p, const struct frame *f)
 static void (*const link_commands[UINT8_MAX + 1])(
     struct peer *p, const struct frame *f) = {
     [FRAME_PING] = on_ping,
-    [FRAME_HANDSHAKE_WATCH] = on_watch,
+    [FRAME_HANDSHAKE_WATCH] = watches_take,
     [FRAME_HANDSHAKE] = on_handshake,
-    [FRAME_REQUEST_WATCH] = on_request_watch,
+    [FRAME_REQUEST_WATCH] = watches_take,
     [FRAME_REQUEST] = on_request,
     [FRAME_ACK] = on_ack,
     [FRAME_SESSION] = on_session,
@@ -218,6 +204,7 @@ static void (*const link_commands[UINT8_MAX + 1])(
     [FRAME_TYPES] = on_types,
     [FRAME_BOOK] = marks_take,
     [FRAME_HANDLED] = on_handled,
+    [FRAME_BOUND] = on_bound,
     [FRAME_CLAIMS] = on_claims,
 };
 

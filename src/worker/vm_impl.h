@@ -60,9 +60,8 @@ struct vm {
     unsigned scarce_looks; /* … in a row */
     vm_event_cb full;      /* NULL: nobody wants to know, or it was told */
     void *full_arg;
-    bool decides;                  /* its script has onHandshake … */
-    bool answers;                  /* … and onRequest … */
-    bool complains;                /* … and onError */
+    unsigned callbacks; /* of enum gateways_callback, that its script has */
+    bool complains;     /* it has onError */
     struct complaints *complaints; /* borrowed; NULL: errors are logged only */
     int events_ref; /* registry: the table of callbacks, or the program */
     size_t timers;

@@ -317,7 +317,7 @@ static void serve(struct worker *w, struct vm *vm)
     vm->complaints = &w->complaints;
     complaints_serve(&w->complaints, vm);
     begin_in(w, vm);
-    gateways_set_callbacks(w->gateways, vm->decides, vm->answers);
+    gateways_set_callbacks(w->gateways, vm->callbacks);
     if (w->events->on_full)
         vm_when_full(vm, on_full, w);
 }
