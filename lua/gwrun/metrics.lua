@@ -19,6 +19,8 @@ local LABELS_MAX = 8 -- of a metric
 local VALUE_MAX = 64 -- characters of a label's value; more are cut
 local reserved = { role = true, name = true, slot = true, le = true }
 local families = {} -- by name
+local told = {} -- by the names under which they are told
+local endings = { "_bucket", "_count", "_sum" } -- of a histogram
 
 local function fail(...) error("metrics: " .. (...):format(select(2, ...)), 2) end
 
@@ -43,7 +45,8 @@ local function check_labels(options, kind)
     if type(label) ~= "string" or not label:match "^%a[%w_]*$" or reserved[label] then
       fail("\"%s\" cannot be a label", tostring(label))
     end
-    list[i] = label
+    if list[label] then fail("the label \"%s\" is given twice", label) end
+    list[i], list[label] = label, true
   end
   if #list > LABELS_MAX then fail("more than %d labels", LABELS_MAX) end
   return list
@@ -80,11 +83,19 @@ local function refuse_labels(family, given)
   end
 end
 
+-- What is told as it is: many values that are cut are one series.
+local function is_whole(value)
+  local length = utf8_len(value)
+  return length and length <= VALUE_MAX and not value:find("\0", 1, true)
+end
+
 local function make_row(family, key, values)
-  local text = {}
-  for i, label in ipairs(family.labels) do text[i] = label .. "=" .. quote(values[i]) end
+  local text, whole = {}, true
+  for i, label in ipairs(family.labels) do
+    text[i], whole = label .. "=" .. quote(values[i]), whole and is_whole(values[i])
+  end
   local row, message, code = core.row(family.index, concat(text, ","))
-  if row then family.rows[key] = row end
+  if row and whole then family.rows[key] = row end
   return row, message, code
 end
 
@@ -143,10 +154,24 @@ function types.histogram:observe(seconds, labels)
   return call(self, labels, core.observe, number(seconds))
 end
 
+-- The names under which Prometheus gets it; each belongs to one metric.
+local function names_of(kind, name)
+  if kind == "counter" then return { name:match "_total$" and name or name .. "_total" } end
+  local names = { name }
+  if kind ~= "histogram" then return names end
+  for i, ending in ipairs(endings) do names[i + 1] = name .. ending end
+  return names
+end
+
 local function make(kind, methods, name, help, labels)
+  local names = names_of(kind, name)
+  for _, as in ipairs(names) do
+    if told[as] then fail("%s would be told as %s, as %s is", name, as, told[as]) end
+  end
   local index, message, code = core.family(kind, name, help)
   if code == "eexist" then fail("%s has another type, until the system is restarted", name) end
   if not index then error(message, 2) end
+  for _, as in ipairs(names) do told[as] = name end
   local family = { name = name, kind = kind, index = index, labels = labels, rows = {} }
   return setmetatable(family, methods)
 end

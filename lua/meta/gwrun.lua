@@ -101,7 +101,7 @@ _SERVER = {}
 ---@field uid? string what was bound
 ---@field groups? string[] what it was in
 ---@field by? "client"|"script"|"server"|"lost" who ended it; "lost": its gateway is gone
----@field cause? string why: one of gwrun's own words (docs/scripts.md), which no client can choose: "client", "kicked", "destroyed", "timeout", "overflow", "too_large", "protocol_error", "busy", "restart", "gateway_lost"
+---@field cause? string why: one of gwrun's own words (docs/scripts.md), which no client can choose: "client", "kicked", "destroyed", "timeout", "overflow", "too_large", "protocol_error", "busy", "restart", "expelled", "gateway_lost"
 ---@field code? integer of the websocket's Close frame, 1005 when it has none, 1006 without a frame; what closeClient was given on any kind of port
 ---@field reason? string of the same Close frame: whatever a client says when it ends the connection, up to a NUL
 ---@field dropped? integer messages that it did not get: its queue was full, or they waited when it went away

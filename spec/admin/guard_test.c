@@ -94,6 +94,16 @@ static bool knows(
     return guard_knows(g, &request, now);
 }
 
+/* Somebody gives a key. */
+static unsigned enter(
+    struct guard *g, const char *key, uint64_t now, struct buf *cookie)
+{
+    const struct httpcall request = {
+        .body = (const uint8_t *)key, .body_len = strlen(key)};
+
+    return guard_enter(g, &request, now, cookie);
+}
+
 static void the_key_becomes_a_cookie(void **state)
 {
     const struct admin_conf conf = {.listen = "[::1]:9283", .key = KEY};
@@ -101,9 +111,9 @@ static void the_key_becomes_a_cookie(void **state)
     struct buf cookie = {0};
     char pair[96] = "a=b; ";
 
-    assert_int_equal(403, guard_enter(g, "wrong", 5, 0, &cookie));
+    assert_int_equal(403, enter(g, "wrong", 0, &cookie));
     assert_int_equal(0, cookie.len);
-    assert_int_equal(0, guard_enter(g, KEY, strlen(KEY), 0, &cookie));
+    assert_int_equal(0, enter(g, KEY, 0, &cookie));
     buf_append_byte(&cookie, '\0');
     assert_non_null(strstr((char *)cookie.data, "; HttpOnly"));
     assert_non_null(strstr((char *)cookie.data, "; SameSite=Strict"));
@@ -134,22 +144,37 @@ static void programs_send_the_key_itself(void **state)
     guard_free(g);
     g = guard_new(&without);
     assert_false(knows(g, "authorization", "Bearer ", 0));
-    assert_int_equal(404, guard_enter(g, "", 0, 0, NULL));
+    assert_int_equal(404, enter(g, "", 0, NULL));
     guard_free(g);
 }
 
-static void many_wrong_keys_hold_up_the_right_one(void **state)
+static void behind_tls_the_cookie_stays_there(void **state)
+{
+    const struct admin_conf conf = {.listen = "[::1]:9283", .key = KEY};
+    const struct httpcall request = {
+        .body = (const uint8_t *)KEY, .body_len = strlen(KEY), .tls = true};
+    struct guard *g = guard_new(&conf);
+    struct buf cookie = {0};
+
+    assert_int_equal(0, guard_enter(g, &request, 0, &cookie));
+    buf_append_byte(&cookie, '\0');
+    assert_non_null(strstr((char *)cookie.data, "; Secure"));
+    buf_fini(&cookie);
+    guard_free(g);
+}
+
+static void many_wrong_keys_do_not_hold_up_the_right_one(void **state)
 {
     const struct admin_conf conf = {.listen = "[::1]:9283", .key = KEY};
     struct guard *g = guard_new(&conf);
     struct buf cookie = {0};
 
     for (int i = 0; i < GUARD_GUESSES - 1; i++)
-        assert_int_equal(403, guard_enter(g, "wrong", 5, 1, &cookie));
-    assert_int_equal(429, guard_enter(g, "wrong", 5, 1, &cookie));
-    assert_int_equal(429, guard_enter(g, KEY, strlen(KEY), 1, &cookie));
-    assert_int_equal(
-        0, guard_enter(g, KEY, strlen(KEY), GUARD_GUESSES_MS, &cookie));
+        assert_int_equal(403, enter(g, "wrong", 1, &cookie));
+    assert_int_equal(429, enter(g, "wrong", 1, &cookie));
+    assert_int_equal(0, enter(g, KEY, 1, &cookie));
+    assert_int_equal(429, enter(g, "wrong", 1, &cookie));
+    assert_int_equal(403, enter(g, "wrong", GUARD_GUESSES_MS + 1, &cookie));
     buf_fini(&cookie);
     guard_free(g);
 }
@@ -162,7 +187,8 @@ int main(void)
         cmocka_unit_test(other_pages_only_read),
         cmocka_unit_test(the_key_becomes_a_cookie),
         cmocka_unit_test(programs_send_the_key_itself),
-        cmocka_unit_test(many_wrong_keys_hold_up_the_right_one),
+        cmocka_unit_test(behind_tls_the_cookie_stays_there),
+        cmocka_unit_test(many_wrong_keys_do_not_hold_up_the_right_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,9 +76,27 @@ describe("gwrun.metrics", function()
     wrong("metrics.counter('w', '', { labels = { 'a' } }):add(1)", "w needs the label \"a\"")
     wrong("metrics.counter('w', '', { labels = { 'a' } }):add(1, { a = 1, b = 2 })", "w has no label \"b\"")
     wrong("metrics.counter('w', '', { labels = { 'a' } }):add(1, { a = {} })", "the label \"a\" is a table")
+    wrong("metrics.counter('y', '', { labels = { 'a', 'a' } })", "the label \"a\" is given twice")
+    wrong("metrics.gauge('w_total', '')", "w_total would be told as w_total, as w is")
+    wrong("metrics.histogram('h', '') metrics.gauge('h_count', '')", "h_count would be told as h_count, as h is")
     wrong("metrics.counter('v', ''):add(-1)", "a counter only rises")
     wrong("metrics.counter('v', ''):add(0/0)", "the value is not finite")
     wrong("metrics.gauge('u', ''):set()", "bad argument #1")
+  end)
+
+  it("keeps nothing of values that are one series once they are cut", function()
+    local grown, sum = bed:run [[
+      local long = metrics.counter("long", "long", { labels = { "path" } })
+      local head = ("x"):rep(64)
+      long:add(1, { path = head .. "first" })
+      collectgarbage() collectgarbage()
+      local before = collectgarbage "count"
+      for i = 1, 2000 do long:add(1, { path = head .. i }) end
+      collectgarbage() collectgarbage()
+      return collectgarbage "count" - before, long:get { path = head }
+    ]]
+    assert.equal(2001, sum)
+    assert.is_true(grown < 64, grown)
   end)
 
   it("goes on after a reload, and refuses another type then, too", function()

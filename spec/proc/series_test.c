@@ -103,6 +103,32 @@ static void a_histogram_counts_by_size(void **state)
     assert_true(series_number(&s->rows[row]) > 100.25);
 }
 
+/* Whatever stands there, and though more is added meanwhile. */
+static void a_copy_can_be_trusted(void **state)
+{
+    struct series *s = *state;
+    struct series_copy c;
+
+    series_row(
+        s, (unsigned)series_family(s, SERIES_COUNTER, "a", "help"), "", 0);
+    series_row(s, 0, "x=\"1\"", 5);
+    memset(s->families[0].name, 'n', sizeof(s->families[0].name));
+    memset(s->families[0].help, 'h', sizeof(s->families[0].help));
+    s->families[0].type = 77777;
+    memset(s->rows[0].labels, 'l', sizeof(s->rows[0].labels));
+    s->rows[1].family = 9;
+    atomic_store(&s->nfamilies, 1);
+    series_copy(&c, s);
+    series_family(s, SERIES_GAUGE, "b", "");
+    assert_int_equal(1, c.nfamilies);
+    assert_int_equal(SERIES_NAME_SIZE - 1, strlen(c.families[0].name));
+    assert_int_equal(SERIES_HELP_SIZE - 1, strlen(c.families[0].help));
+    assert_true(c.families[0].type <= SERIES_HISTOGRAM);
+    assert_int_equal(1, c.nrows);
+    assert_int_equal(SERIES_LABELS_SIZE - 1, strlen(c.rows[0].labels));
+    series_copy_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +142,7 @@ int main(void)
             no_more_than_there_is_room_for, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_histogram_counts_by_size, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_can_be_trusted, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,6 +137,7 @@ describe("the operators' page", function()
     page:call("click", "#clients tbody button")
     page:call("waitForSelector", "#note:text-is(\"1 closed\")")
     c:wait_end()
+    app:wait_log "an operator kicks peer=127.0.0.1:"
     app:wait_log "kicked by an operator closed=1 peer=127.0.0.1:"
     assert.is_nil(other.ended)
     other:close()

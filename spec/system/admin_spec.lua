@@ -323,3 +323,21 @@ describe("gwrun check", function()
     assert.matches("has no path; give one", check "unix:", 1, true)
   end)
 end)
+
+it("status.json has a process that failed with more than it has room for", function()
+  local app = testbed.new {
+    config = function(c)
+      admin_of(c)
+      c.programs = { { name = "fails", file = "scripts/fails.lua", restart = "never" } }
+    end,
+  }
+  finally(function() app:stop() end)
+  testbed.write_file(app.dir .. "/scripts/fails.lua", 'error(("数据库连接失败"):rep(40), 0)')
+  app:up()
+  loop.poll("the program's end", function()
+    local _, _, body = ask(port_of(app), "/status.json")
+    for _, p in ipairs(cjson.decode(body).processes) do
+      if p.name == "fails" and p.last_end ~= cjson.null then return p.last_end:find "数据库" end
+    end
+  end)
+end)

@@ -41,14 +41,17 @@ static const char *const headers[][2] = {
     {"cache-control", "no-store"},
 };
 
+#define GUESS_LOG_MS 1000 /* for one line of a wrong key */
+
 struct admin {
     uv_loop_t *loop;
     const struct admin_system *system; /* borrowed */
     struct turn *turn;                 /* owned */
     struct port *port;                 /* owned; NULL while it begins */
     struct guard *guard;               /* owned */
-    struct desk *desk; /* owned; NULL: there is no master to ask */
-    struct live *live; /* owned */
+    struct desk *desk;        /* owned; NULL: there is no master to ask */
+    struct live *live;        /* owned */
+    struct log_share guesses; /* of the key */
 };
 
 /* A request, until it is answered. */
@@ -223,8 +226,8 @@ static void answer_login(struct call *call, const struct httpcall *request)
     struct admin *a = call->admin;
     struct buf cookie = {0};
     char peer[ADDR_TEXT_SIZE];
-    unsigned refused = guard_enter(a->guard, request->body, request->body_len,
-        clock_now(a->loop), &cookie);
+    unsigned refused =
+        guard_enter(a->guard, request, clock_now(a->loop), &cookie);
 
     if (refused) {
         put_text(call, refused,
@@ -236,8 +239,9 @@ static void answer_login(struct call *call, const struct httpcall *request)
         put_head(call, 204, NULL);
         put_header(&call->answer, "set-cookie", (const char *)cookie.data);
     }
-    log_notice("the key was given peer=%s right=%d",
-        addr_format(peer, &call->peer), refused == 0);
+    if (refused == 0 || log_may(&a->guesses, "wrong keys", 1, GUESS_LOG_MS))
+        log_notice("the key was given peer=%s right=%d",
+            addr_format(peer, &call->peer), refused == 0);
     buf_fini(&cookie);
 }
 
@@ -295,8 +299,8 @@ static json_t *read_pick(const struct httpcall *request, size_t *count)
     return pick;
 }
 
-/* Each is a line in the log, with who. */
-static void log_kick(const struct call *call, long long closed)
+/* Who orders it: nobody may be there any more when it is done. */
+static void log_order(const struct call *call)
 {
     char peer[ADDR_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
 
@@ -304,8 +308,8 @@ static void log_kick(const struct call *call, long long closed)
         const char *text = ctlmsg_string(call->said, picks[i], NULL);
 
         if (text)
-            log_notice("kicked by an operator closed=%lld peer=%s %s=%s",
-                closed, addr_format(peer, &call->peer), picks[i],
+            log_notice("an operator kicks peer=%s %s=%s",
+                addr_format(peer, &call->peer), picks[i],
                 log_quote(quoted, text, strlen(text)));
     }
 }
@@ -314,10 +318,13 @@ static void on_answer(json_t *answer, void *arg)
 {
     struct call *call = arg;
     const json_t *clients = json_object_get(answer, "clients");
+    char peer[ADDR_TEXT_SIZE];
 
     call->question = NULL;
     if (clients)
-        log_kick(call, (long long)json_integer_value(clients));
+        log_notice("kicked by an operator closed=%lld peer=%s",
+            (long long)json_integer_value(clients),
+            addr_format(peer, &call->peer));
     put_json(call, json_object_get(answer, "error") ? 503 : 200, answer);
     turn_schedule(call->admin->turn, &call->task);
 }
@@ -355,8 +362,10 @@ static void ask_for(struct call *call, const struct httpcall *request,
     }
     call->said = json_copy(question);
     json_object_set_new(question, "type", json_string(type));
-    if (least > 0)
+    if (least > 0) {
         json_object_set_new(question, "do", json_string("kick"));
+        log_order(call);
+    }
     ask(call, question);
 }
 

@@ -95,7 +95,9 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
         return;
     }
     if (wrong)
-        end(d, q, json_pack("{s:s}", "error", wrong));
+        end(d, q,
+            json_pack("{s:s,s:o*}", "error", wrong, "clients",
+                json_incref(json_object_get(m, "clients"))));
     else if (strcmp(type, "connections_end") == 0)
         end(d, q,
             json_pack("{s:O,s:b,s:I}", "rows", q->rows, "more", q->more,

@@ -139,15 +139,13 @@ static struct session *find_session(
 /* Counts a wrong one. */
 static bool is_key(struct guard *g, const void *key, size_t len, uint64_t now)
 {
+    if (secret_equal(key, len, g->conf->key, strlen(g->conf->key)))
+        return true;
     if (now - g->guesses_since >= GUARD_GUESSES_MS) {
         g->guesses_since = now;
         g->guesses = 0;
     }
-    if (g->guesses >= GUARD_GUESSES)
-        return false;
-    if (secret_equal(key, len, g->conf->key, strlen(g->conf->key)))
-        return true;
-    g->guesses++;
+    g->guesses += g->guesses < GUARD_GUESSES;
     return false;
 }
 
@@ -166,21 +164,21 @@ bool guard_knows(struct guard *g, const struct httpcall *request, uint64_t now)
            is_key(g, said + strlen(BEARER), strlen(said) - strlen(BEARER), now);
 }
 
-unsigned guard_enter(struct guard *g, const void *key, size_t len, uint64_t now,
-    struct buf *cookie)
+unsigned guard_enter(struct guard *g, const struct httpcall *request,
+    uint64_t now, struct buf *cookie)
 {
     struct session *s = &g->sessions[g->next];
 
     if (!g->conf->key)
         return 404;
-    if (!is_key(g, key, len, now))
+    if (!is_key(g, request->body, request->body_len, now))
         return g->guesses >= GUARD_GUESSES ? 429 : 403;
     g->next = (g->next + 1) % GUARD_SESSIONS;
     secret_new_token(s->token);
     s->until = now + GUARD_SESSION_MS;
     buf_printf(cookie,
-        GUARD_COOKIE "=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%d",
-        s->token, GUARD_SESSION_MS / 1000);
+        GUARD_COOKIE "=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%d%s",
+        s->token, GUARD_SESSION_MS / 1000, request->tls ? "; Secure" : "");
     return 0;
 }
 

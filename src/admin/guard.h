@@ -43,10 +43,11 @@ bool guard_has_key(const struct guard *g);
  * guard_enter() set, or in "Authorization: Bearer"? now in ms. */
 bool guard_knows(struct guard *g, const struct httpcall *request, uint64_t now);
 
-/* He gives a key, len bytes. 0, and the value of Set-Cookie appended to cookie;
- * 403 when it is wrong, 429 when too many were, 404 when there is none. */
-unsigned guard_enter(struct guard *g, const void *key, size_t len, uint64_t now,
-    struct buf *cookie);
+/* The request's body is a key. 0, and the value of Set-Cookie appended to
+ * cookie; 403 when it is wrong, 429 when too many were, 404 when there is none.
+ * The right one is never refused for others' guesses. */
+unsigned guard_enter(struct guard *g, const struct httpcall *request,
+    uint64_t now, struct buf *cookie);
 
 /* Forget all who gave it to this browser. */
 void guard_leave(struct guard *g, const struct httpcall *request);

@@ -33,12 +33,12 @@ static json_t *describe(const struct snapshot *s, size_t index)
     const struct snapshot_process *p = &s->processes[index];
     const struct admin_process *what = p->what;
     const struct page_child *c = &p->child;
-    json_t *row = json_pack("{s:s,s:i,s:s,s:s,s:s,s:o,s:i,s:s?,s:I,s:b}",
-        "role", what->role, "slot", (int)what->slot, "name", what->name,
-        "listen", what->listen, "state", c->state[0] ? c->state : "starting",
-        "pid", c->runs ? json_integer(c->pid) : json_null(), "restarts",
-        (int)c->restarts, "last_end", c->last_end[0] ? c->last_end : NULL,
-        "uptime_ms",
+    json_t *last_end = c->last_end[0] ? ctlmsg_text(c->last_end) : json_null();
+    json_t *row = json_pack("{s:s,s:i,s:s,s:s,s:s,s:o,s:i,s:o,s:I,s:b}", "role",
+        what->role, "slot", (int)what->slot, "name", what->name, "listen",
+        what->listen, "state", c->state[0] ? c->state : "starting", "pid",
+        c->runs ? json_integer(c->pid) : json_null(), "restarts",
+        (int)c->restarts, "last_end", last_end, "uptime_ms",
         c->runs ? (json_int_t)snapshot_age(s, c->began) : (json_int_t)0,
         "answering", c->answers);
     json_t *counters;
@@ -121,9 +121,14 @@ json_t *overview_faults(const struct snapshot *s)
         size_t n = faults_count(f);
         uint64_t others = atomic_load(&f->others);
 
-        for (size_t k = 0; k < n; k++)
-            add_fault(list, p, ctlmsg_text(f->rows[k].place),
-                atomic_load(&f->rows[k].count));
+        for (size_t k = 0; k < n; k++) {
+            char place[FAULTS_PLACE_SIZE];
+
+            snprintf(place, sizeof(place), "%.*s", (int)sizeof(place) - 1,
+                f->rows[k].place);
+            add_fault(
+                list, p, ctlmsg_text(place), atomic_load(&f->rows[k].count));
+        }
         if (others > 0)
             add_fault(list, p, json_null(), others);
     }

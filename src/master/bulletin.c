@@ -2,10 +2,12 @@
  * the pages that all share, whenever it may have changed, so that nobody has to
  * ask the master for it. */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "master/master_impl.h"
 #include "net/clock.h"
+#include "util/utf8.h"
 
 static void write_child(const struct child *c, struct page *page)
 {
@@ -16,8 +18,11 @@ static void write_child(const struct child *c, struct page *page)
 
     told.pid = told.runs ? (int32_t)c->process.pid : 0;
     snprintf(told.state, sizeof(told.state), "%s", child_state_name(c));
-    if (c->last_end)
+    if (c->last_end) { /* cut, but not within a character */
         snprintf(told.last_end, sizeof(told.last_end), "%s", c->last_end);
+        told.last_end[utf8_valid_len(
+            (const uint8_t *)told.last_end, strlen(told.last_end))] = '\0';
+    }
     page_write_child(page, &told);
 }
 

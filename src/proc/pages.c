@@ -44,6 +44,7 @@ struct area {
 struct pages {
     struct area *area; /* mapped */
     size_t size;       /* bytes of it */
+    size_t count;      /* of pages; in there anybody may have changed it */
 };
 
 static size_t size_for(size_t count)
@@ -112,6 +113,7 @@ struct pages *pages_open(int fd)
     p = xcalloc(1, sizeof(*p));
     p->area = area;
     p->size = (size_t)st.st_size;
+    p->count = ((size_t)st.st_size - size_for(0)) / sizeof(struct page);
     return p;
 }
 
@@ -125,7 +127,7 @@ void pages_close(struct pages *p)
 
 size_t pages_count(const struct pages *p)
 {
-    return p->area->count;
+    return p->count;
 }
 
 struct page *pages_at(const struct pages *p, size_t index)
@@ -165,6 +167,8 @@ void page_write_child(struct page *page, const struct page_child *child)
 void page_read_child(const struct page *page, struct page_child *child)
 {
     hear(&page->child_version, page->child, child, sizeof(*child));
+    child->state[sizeof(child->state) - 1] = '\0';
+    child->last_end[sizeof(child->last_end) - 1] = '\0';
 }
 
 void pages_write_system(struct pages *p, const struct pages_system *system)

@@ -4,7 +4,10 @@
 #include "proc/series.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "util/alloc.h"
 
 static uint32_t count_of(const _Atomic uint32_t *count, uint32_t max)
 {
@@ -120,4 +123,38 @@ void series_observe(struct series *s, unsigned row, double seconds)
     atomic_fetch_add_explicit(
         &s->rows[row].value.counts[i], 1, memory_order_relaxed);
     series_add(s, row, seconds);
+}
+
+/* The rows first: their families are there by then. */
+void series_copy(struct series_copy *out, const struct series *s)
+{
+    size_t nrows = series_rows(s);
+    size_t nfamilies = series_families(s);
+
+    *out = (struct series_copy){
+        .families = xcalloc(nfamilies + 1, sizeof(*out->families)),
+        .rows = xcalloc(nrows + 1, sizeof(*out->rows)),
+        .nfamilies = nfamilies,
+        .refused = atomic_load_explicit(&s->refused, memory_order_relaxed)};
+    memcpy(out->families, s->families, nfamilies * sizeof(*out->families));
+    for (size_t i = 0; i < nfamilies; i++) {
+        struct series_family *f = &out->families[i];
+
+        f->name[sizeof(f->name) - 1] = f->help[sizeof(f->help) - 1] = '\0';
+        if (f->type > SERIES_HISTOGRAM)
+            f->type = SERIES_GAUGE;
+    }
+    for (size_t i = 0; i < nrows; i++) {
+        struct series_row *row = &out->rows[out->nrows];
+
+        memcpy(row, &s->rows[i], sizeof(*row));
+        row->labels[sizeof(row->labels) - 1] = '\0';
+        out->nrows += row->family < nfamilies;
+    }
+}
+
+void series_copy_fini(struct series_copy *c)
+{
+    free(c->families);
+    free(c->rows);
 }

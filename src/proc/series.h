@@ -72,4 +72,16 @@ size_t series_families(const struct series *s);
 size_t series_rows(const struct series *s);
 double series_number(const struct series_row *row);
 
+/* What there was of a process at one moment. Texts in it end, types are known,
+ * and each row has its family there, whatever the process has written. */
+struct series_copy {
+    struct series_family *families; /* owned, like … */
+    struct series_row *rows;        /* … these */
+    size_t nfamilies, nrows;
+    uint64_t refused;
+};
+
+void series_copy(struct series_copy *out, const struct series *s);
+void series_copy_fini(struct series_copy *c);
+
 #endif /* GW_PROC_SERIES_H */
