@@ -128,6 +128,19 @@ static void prints_one_safe_line(void **state)
         "warn vm: lua warning: \"x\\ny\\x1b[2J\"\n");
 }
 
+/* The memory of a name that is free is soon another text's. */
+static void keeps_the_names_of_fields_that_are_removed(void **state)
+{
+    load("local fields, kept, name = {}, {}, ('k'):rep(20) "
+         "fields[name], fields.z = setmetatable({}, { __tostring = function() "
+         "fields[('k'):rep(20)] = nil collectgarbage() collectgarbage() "
+         "for i = 1, 2000 do kept[i] = ('%020d'):format(i) end "
+         "return 'v' end }), 1 name = nil "
+         "Log.with(fields).warn 'removed'");
+    assert_string_equal(
+        logged(), "warn script: removed kkkkkkkkkkkkkkkkkkkk=v z=1\n");
+}
+
 static void leaves_globals_to_the_script(void **state)
 {
     load("x = 1 note(x) note(y) note(type(Gateway)) note(type(Timer)) "
@@ -145,6 +158,7 @@ int main(void)
         TEST(refuses_files_of_bytecode),
         TEST(has_cjson),
         TEST(prints_one_safe_line),
+        TEST(keeps_the_names_of_fields_that_are_removed),
         TEST(leaves_globals_to_the_script),
     };
 

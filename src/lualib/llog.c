@@ -148,28 +148,29 @@ static void push_next_key(lua_State *L, const char *before)
  * upvalue 1. */
 static void push_fields(lua_State *L)
 {
-    const char *key = NULL;
     int count = 0;
 
     lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushnil(L); /* the key in hand: a __tostring may remove it from 1 */
     for (;;) {
         char quoted[LOG_QUOTE_SIZE];
         const char *text;
         size_t len;
 
-        push_next_key(L, key);
+        push_next_key(L, lua_tostring(L, 3));
         if (lua_isnil(L, -1))
             break;
         if (++count > FIELDS_MAX)
             luaL_error(L, "more than %d fields", FIELDS_MAX);
-        key = lua_tostring(L, -1); /* the table at 1 holds it */
-        check_key(L, key);
+        check_key(L, lua_tostring(L, -1));
+        lua_replace(L, 3);
+        lua_pushvalue(L, 3);
         lua_gettable(L, 1);
         text = luaL_tolstring(L, -1, &len);
-        lua_pushfstring(L, "%s %s=%s", lua_tostring(L, 2), key,
+        lua_pushfstring(L, "%s %s=%s", lua_tostring(L, 2), lua_tostring(L, 3),
             is_bare(text, len) ? text : log_quote(quoted, text, len));
         lua_replace(L, 2);
-        lua_settop(L, 2);
+        lua_settop(L, 3);
     }
     lua_settop(L, 2);
 }
