@@ -716,6 +716,21 @@ static void shows_its_clients(void **state)
     finish(t);
 }
 
+static void a_banned_address_may_be_written_as_one_of_ipv6(void **state)
+{
+    struct test *t = serve(&proto_text);
+    struct peer *worker = join(t);
+    struct peer *client = dial(t, &t->outer);
+
+    expect_event(worker, "ON_CONNECT 1 ");
+    assert_int_equal(
+        gateway_ban_address(t->gateway, "::ffff:127.0.0.1", 3600), 1);
+    UNTIL(t, has_ended(client));
+    hang_up(client);
+    hang_up(worker);
+    finish(t);
+}
+
 static void leaves_the_sockets_to_the_caller_when_it_cannot_start(void **state)
 {
     struct test *t = prepare(&proto_text);
@@ -772,6 +787,7 @@ int main(void)
         cmocka_unit_test(a_port_that_is_left_can_be_listened_on_again),
         cmocka_unit_test(never_gives_an_id_twice_over_restarts),
         cmocka_unit_test(shows_its_clients),
+        cmocka_unit_test(a_banned_address_may_be_written_as_one_of_ipv6),
         cmocka_unit_test(leaves_the_sockets_to_the_caller_when_it_cannot_start),
     };
 

@@ -103,6 +103,7 @@ ssize_t gateway_ban_address(
         err = port_ban(g->port, &a, seconds);
     if (err < 0 || seconds <= 0)
         return err;
+    addr_unmap(&a);
     if (a.sa.sa_family == AF_INET6) /* all of the household, as the ban */
         memset(a.in6.sin6_addr.s6_addr + 8, 0, 8);
     snprintf(net, sizeof(net), "%s/%d", addr_format_host(host, &a),
