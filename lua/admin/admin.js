@@ -153,9 +153,9 @@ function element(tag, text, className) {
 function head(id, columns) {
   const tr = document.createElement("tr");
   for (const [word, className] of columns) {
-    const th = element("th", word ? t(word) : "", className);
-    th.scope = "col";
-    tr.append(th);
+    const cell = element(word ? "th" : "td", word ? t(word) : "", className);
+    if (word) cell.scope = "col";
+    tr.append(cell);
   }
   $(id).tHead.replaceChildren(tr);
 }
