@@ -245,6 +245,16 @@ describe("gwrun.http", function()
       fails("emsgsize", "too large", "Http.get(url .. '/drip?n=100', { onData = function() end, max_size = 300 })")
     end)
 
+    it("refuses what is too large when it is taken late", function()
+      assert.equal("emsgsize", (bed:run [[
+        local r, chunk, code, _ = assert(Http.get(url .. "/pieces?n=78", { stream = true, max_size = 68000 })), nil, nil, nil
+        repeat until assert(Http.get(url .. "/flooded")).body == "79872"
+        for _ = 1, 20 do Http.get(url .. "/flooded") end -- all that may be ahead is
+        repeat chunk, _, code = r:read(20) until not chunk
+        return code
+      ]]))
+    end)
+
     it("waits as long as it is told, for the head and for each piece", function()
       fails("etimedout", "no response within timeout", "Http.get(url .. '/silent', { stream = true, timeout = 0.05 })")
       fails("etimedout", "nothing came in time", "Http.get(url .. '/drip?n=2&end=wait', { onData = function() end, idle_timeout = 0.05 })")

@@ -47,6 +47,12 @@ const routes = {
       res.end();
     })();
   },
+  pieces(req, res, url) { // so many of 1 KiB
+    const n = +url.searchParams.get("n");
+    flooded = 0;
+    for (let i = 0; i < n; i++) res.write(Buffer.alloc(1024, "x"));
+    res.end(() => { flooded = 1024 * n; });
+  },
   flooded(req, res) { res.end(String(flooded)); },
   head(req, res) { res.writeHead(200, { "x-now": "yes" }); res.flushHeaders(); },
   events(req, res) {

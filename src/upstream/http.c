@@ -142,7 +142,7 @@ static const char *message_of(const struct http_call *call, CURLcode code)
 static void finish_stream(struct http_call *call, CURLcode code)
 {
     call->ended = true;
-    if (code != CURLE_OK) {
+    if (code != CURLE_OK || call->too_large) {
         const char *message = message_of(call, code);
 
         call->err = to_errno(call, code);
@@ -342,6 +342,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     struct http_call *call = arg;
     size_t len = size * count;
 
+    if (call->too_large)
+        return 0;
     if (len > call->body_max - call->body_sum) {
         call->too_large = true;
         return 0;
@@ -477,6 +479,16 @@ const uint8_t *http_bytes(const struct http_call *call, size_t *len)
     return call->body.data;
 }
 
+/* What it held back comes inside, and is told later. What goes wrong with that
+ * is said to nobody else. */
+static void go_on(struct http_call *call)
+{
+    CURLcode code = curl_easy_pause(call->easy, CURLPAUSE_CONT);
+
+    if (code != CURLE_OK || call->too_large)
+        finish_stream(call, code);
+}
+
 void http_take(struct http_call *call, size_t n)
 {
     buf_consume(&call->body, n);
@@ -484,8 +496,8 @@ void http_take(struct http_call *call, size_t n)
     if (!call->paused || call->body.len > HTTP_AHEAD / 2)
         return;
     call->paused = false;
-    if (call->easy) /* what it held back comes inside, and is told later */
-        curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    if (call->easy)
+        go_on(call);
 }
 
 bool http_has_ended(
