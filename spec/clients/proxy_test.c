@@ -323,6 +323,68 @@ static void an_upgrade_counts_for_the_address_it_names(void **state)
     buf_fini(&in);
 }
 
+static void ban(struct test *t, const char *host)
+{
+    union addr a;
+
+    assert_int_equal(addr_parse_host(&a, host), 0);
+    assert_int_equal(port_ban(t->port, &a, 3600), 0);
+}
+
+/* The answer to a request with these headers, and the connection's end. */
+static void expect_status(
+    struct test *t, int fd, const char *headers, const char *status)
+{
+    struct buf in = {0};
+
+    put_str(t, fd, "GET / HTTP/1.1\r\nHost: x\r\n");
+    put_str(t, fd, headers);
+    put_str(t, fd, "\r\n");
+    get_all(t, fd, &in);
+    assert_memory_equal(in.data, status, strlen(status));
+    close(fd);
+    buf_fini(&in);
+}
+
+static void a_ban_closes_who_is_no_client_yet(void **state)
+{
+    struct test *t = serve_trusting(&proto_websocket, others, false);
+    int silent = dial(t), half = dial(t);
+
+    put_str(t, half, "GET / HTTP/1.1\r\n");
+    UNTIL(t, taken(t) == 2);
+    ban(t, "127.0.0.2");
+    turn_once(t, uv_hrtime());
+    assert_int_equal(taken(t), 2);
+    ban(t, "127.0.0.1");
+    expect_closed(t, silent);
+    expect_closed(t, half);
+    UNTIL(t, taken(t) == 0);
+    finish(t);
+}
+
+static void a_ban_holds_for_all_requests_through_a_proxy(void **state)
+{
+    static const struct {
+        const char *headers, *status;
+    } table[] = {
+        {"X-Real-IP: 203.0.113.9\r\n", "HTTP/1.1 503 "},
+        {"X-Real-IP: 203.0.113.8\r\n", "HTTP/1.1 426 "}, /* as without bans */
+        {"", "HTTP/1.1 503 "},
+    };
+    struct test *t = serve_trusting(&proto_websocket, trusted, false);
+    int fds[3];
+
+    for (int i = 0; i < 3; i++)
+        fds[i] = dial(t);
+    UNTIL(t, taken(t) == 3);
+    ban(t, "203.0.113.9");
+    ban(t, "127.0.0.1"); /* the proxy itself */
+    for (int i = 0; i < 3; i++)
+        expect_status(t, fds[i], table[i].headers, table[i].status);
+    finish(t);
+}
+
 static void a_network_that_is_none_is_an_error(void **state)
 {
     static const char *const wrong[] = {"10.0.0.0/99", NULL};
@@ -353,6 +415,8 @@ int main(void)
         cmocka_unit_test(headers_of_a_trusted_proxy_name_the_client),
         cmocka_unit_test(headers_of_others_are_ignored),
         cmocka_unit_test(an_upgrade_counts_for_the_address_it_names),
+        cmocka_unit_test(a_ban_closes_who_is_no_client_yet),
+        cmocka_unit_test(a_ban_holds_for_all_requests_through_a_proxy),
         cmocka_unit_test(a_network_that_is_none_is_an_error),
     };
 

@@ -39,7 +39,7 @@ int limits_ban(struct limits *l, const union addr *peer, double seconds)
     return bans_set(&l->bans, key, sizeof(key), seconds);
 }
 
-static bool is_banned(struct limits *l, const union addr *peer)
+bool limits_bans(struct limits *l, const union addr *peer)
 {
     uint8_t key[LIMITS_KEY_LEN];
 
@@ -63,7 +63,7 @@ int limits_count(struct limits *l, const union addr *peer, struct limit **out)
     uint8_t key[LIMITS_KEY_LEN];
 
     *out = NULL;
-    if (is_banned(l, peer))
+    if (limits_bans(l, peer))
         return -EPERM;
     if (l->max_per_ip == 0)
         return 0;

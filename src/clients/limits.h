@@ -5,6 +5,7 @@
 #ifndef GW_CLIENTS_LIMITS_H
 #define GW_CLIENTS_LIMITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,9 @@ struct limits {
 /* Whoever comes from peer's household is refused for so many seconds; as
  * bans_set(). */
 int limits_ban(struct limits *l, const union addr *peer, double seconds);
+
+/* Is it? peer is only looked at where there are bans. */
+bool limits_bans(struct limits *l, const union addr *peer);
 
 /* One more connection. 0, or -EAGAIN: there are too many. */
 int limits_enter(struct limits *l);

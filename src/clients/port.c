@@ -339,9 +339,27 @@ static void leave_socket(struct port *port)
     port->fd = -1;
 }
 
+/* It is no client yet, and comes from a banned address itself. */
+static bool is_out(struct port *port, const struct client_conn *c)
+{
+    return c->state < CLIENT_CONN_OPEN && !forwards(port, &c->peer) &&
+           limits_bans(&port->shared.limits, &c->peer);
+}
+
 int port_ban(struct port *port, const union addr *peer, double seconds)
 {
-    return limits_ban(&port->shared.limits, peer, seconds);
+    int err = limits_ban(&port->shared.limits, peer, seconds);
+    struct list *node, *tmp;
+
+    if (err < 0 || seconds <= 0)
+        return err;
+    LIST_FOREACH_SAFE (node, tmp, &port->shared.conns) {
+        struct client_conn *c = LIST_ENTRY(node, struct client_conn, node);
+
+        if (is_out(port, c))
+            client_conn_kill(c);
+    }
+    return 0;
 }
 
 void port_stop_listening(struct port *port)

@@ -45,7 +45,9 @@ void port_stop_listening(struct port *port);
  * peer. Takes ownership of fd. */
 void port_adopt(struct port *port, int fd, const union addr *peer);
 
-/* As limits_ban(): no new connection of peer's for so many seconds. */
+/* As limits_ban(): no new connection and no request of peer's for so many
+ * seconds; of the connections that it has, those are closed that are no
+ * clients yet. */
 int port_ban(struct port *port, const union addr *peer, double seconds);
 
 /* Get ready to serve new connections with another certificate and key; both

@@ -200,6 +200,17 @@ static union addr find_peer(
     return peer;
 }
 
+/* The connection of a proxy stays when one is banned that it speaks for. */
+static bool is_banned(const struct client_conn *c, const struct httphead *head)
+{
+    union addr peer;
+
+    if (c->shared->limits.bans.map == NULL)
+        return false;
+    peer = find_peer(c, head);
+    return limits_bans(&c->shared->limits, &peer);
+}
+
 static const char *find_scheme(
     const struct client_conn *c, const struct httphead *head)
 {
@@ -430,6 +441,8 @@ static void decide(struct client_conn *c)
                     lists(head, "upgrade", "websocket");
 
     c->upgrades = upgrades;
+    if (status == 0 && is_banned(c, head))
+        status = 503;
     begin_line(c, upgrades);
     if (status == 0 && upgrades)
         status = guard_upgrade(c->shared, head, &meaning);
