@@ -244,6 +244,20 @@ static void does_not_wait_for_a_socket_that_nobody_reads(void **state)
     log_error("room again");
 }
 
+static void writes_objects_no_longer_than_lines(void **state)
+{
+    char text[4000];
+
+    memset(text, '"', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    log_set_json(true);
+    log_say(LOG_ERROR, "script", text, " order=7 client=mine", " client=1");
+    log_set_json(false);
+    assert_true(strlen(logged()) <= 4096);
+    assert_non_null(strstr(
+        logged(), "\",\"fields\":{\"order\":\"7\",\"client\":\"mine\"}}\n"));
+}
+
 static void leaves_lines_out_and_counts_them(void **state)
 {
     struct log_share share = {0};
@@ -274,6 +288,7 @@ int main(void)
         TEST(does_not_wait_for_a_reader_that_has_stopped),
         TEST(does_not_wait_for_a_terminal_that_nobody_reads),
         TEST(does_not_wait_for_a_socket_that_nobody_reads),
+        TEST(writes_objects_no_longer_than_lines),
         TEST(leaves_lines_out_and_counts_them),
     };
 

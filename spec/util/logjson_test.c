@@ -29,13 +29,15 @@ static void takes_the_fields_out_of_a_message(void **state)
         {"say \"hi\"\tA=1 9=2 =3 a=1",
             ",\"message\":\"say \\\"hi\\\"\\tA=1 9=2 "
             "=3\",\"fields\":{\"a\":\"1\"}"},
+        {"twice a=1 b=2 a=\"x b=9\"", ",\"message\":\"twice\",\"fields\":{"
+                                      "\"b\":\"2\",\"a\":\"x b=9\"}"},
         {"", ",\"message\":\"\""},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct buf b = {0};
 
-        logjson_put_message(&b, table[i].message);
+        logjson_put_message(&b, table[i].message, NULL, 1000);
         buf_append_byte(&b, '\0');
         assert_string_equal((const char *)b.data, table[i].want);
         buf_fini(&b);
@@ -46,19 +48,45 @@ static void has_no_fields_where_there_are_none(void **state)
 {
     struct buf b = {0};
 
-    logjson_put_fields(&b, "");
-    assert_int_equal(b.len, 0);
-    logjson_put_fields(&b, " a=1 b=\"2 3\"");
+    logjson_put_message(&b, "x y=1", "", 1000);
     buf_append_byte(&b, '\0');
-    assert_string_equal(
-        (const char *)b.data, ",\"fields\":{\"a\":\"1\",\"b\":\"2 3\"}");
+    assert_string_equal((const char *)b.data, ",\"message\":\"x y=1\"");
+    buf_clear(&b);
+    logjson_put_message(&b, "x", " a=1 b=\"2 3\"", 1000);
+    buf_append_byte(&b, '\0');
+    assert_string_equal((const char *)b.data,
+        ",\"message\":\"x\",\"fields\":{\"a\":\"1\",\"b\":\"2 3\"}");
     buf_fini(&b);
+}
+
+/* No letter is cut apart, and no field. */
+static void stays_within_its_room(void **state)
+{
+    static const char *const wants[] = {
+        ",\"message\":\"\",\"fields\":{\"a\":\"1\"}",
+        ",\"message\":\"\\\"\",\"fields\":{\"a\":\"1\"}",
+        ",\"message\":\"\\\"\",\"fields\":{\"a\":\"1\"}",
+        ",\"message\":\"\\\"é\",\"fields\":{\"a\":\"1\"}",
+    };
+    static const size_t rooms[] = {33, 34, 35, 36};
+
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        struct buf b = {0};
+
+        logjson_put_message(&b, "\"é\"\"\"\"\"\"",
+            " a=1 b=0123456789012345678901234567890123456789", rooms[i]);
+        assert_true(b.len <= rooms[i]);
+        buf_append_byte(&b, '\0');
+        assert_string_equal((const char *)b.data, wants[i]);
+        buf_fini(&b);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_the_fields_out_of_a_message),
+        cmocka_unit_test(stays_within_its_room),
         cmocka_unit_test(has_no_fields_where_there_are_none),
     };
 

@@ -312,7 +312,8 @@ static void put_out(const char *data, size_t len)
     sink.unsaid++;
 }
 
-/* A line as a JSON object; fields NULL: they stand in the message. */
+/* A line as a JSON object, cut as those of text are; fields NULL: they stand
+ * in the message. */
 static void put_json(enum log_level level, const char *who, const char *message,
     const char *fields)
 {
@@ -323,13 +324,7 @@ static void put_json(enum log_level level, const char *who, const char *message,
         buf_append_str(&line, ",\"source\":");
         logjson_put_string(&line, who, strlen(who));
     }
-    if (fields) {
-        buf_append_str(&line, ",\"message\":");
-        logjson_put_string(&line, message, strlen(message));
-        logjson_put_fields(&line, fields);
-    } else {
-        logjson_put_message(&line, message);
-    }
+    logjson_put_message(&line, message, fields, LOG_LINE_MAX - strlen("}\n"));
     buf_append_str(&line, "}\n");
     put_out((const char *)line.data, line.len);
     buf_fini(&line);

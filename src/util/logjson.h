@@ -17,12 +17,13 @@
 void logjson_put_string(struct buf *out, const char *text, size_t len);
 
 /* Append members "message" and, where there are any, "fields": those are the
- * "key=value" at the end of the message; a value ends where the next key
- * begins, or, if it begins with a quote, behind the next one. */
-void logjson_put_message(struct buf *out, const char *message);
-
-/* Append the member "fields" of a text " key=value key=value …"; nothing when
- * it has none. */
-void logjson_put_fields(struct buf *out, const char *fields);
+ * "key=value" of the text fields, or, if that is NULL, at the end of the
+ * message; a value ends where the next key begins, or, if it begins with a
+ * quote, behind the next one. Of several with one key the last counts.
+ *
+ * out has max bytes at most then: fields that have no room are left out, and
+ * the message is cut. */
+void logjson_put_message(
+    struct buf *out, const char *message, const char *fields, size_t max);
 
 #endif /* GW_UTIL_LOGJSON_H */
