@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "../support/tempdir.h"
-#include "master/master.h"
+#include "master/master_impl.h"
 #include "net/clock.h"
 #include "proc/ctl.h"
 #include "util/alloc.h"
@@ -28,6 +28,7 @@
 #define CHILDREN   3
 #define DEADLINE   15000 /* ms that any wait may take */
 #define CONTROL_FD 3
+#define DESK_FD    5 /* of a child that asks */
 #define PAGE_FD    7 /* where a child finds the configuration */
 
 enum behaviour {
@@ -50,6 +51,8 @@ struct page {
     int starts[CHILDREN];
     unsigned pings[CHILDREN];
     bool hold[CHILDREN]; /* the answer to a ping */
+    bool asks[CHILDREN];
+    int heard[CHILDREN]; /* answers to what it asked when it began */
     int commits[CHILDREN], aborts[CHILDREN];
     int parts[CHILDREN]; /* what came with "prepare" */
     int pages[CHILDREN]; /* of lists of clients; each list has three */
@@ -127,6 +130,17 @@ static void child_obey(struct page *page, int slot, const json_t *m)
     }
 }
 
+static void child_ask(struct page *page, int slot)
+{
+    struct buf question = {0};
+    char answer;
+
+    ctlmsg_put(&question, json_pack("{s:s}", "type", "connections"));
+    send(DESK_FD, question.data, question.len, MSG_NOSIGNAL);
+    page->heard[slot] += read(DESK_FD, &answer, 1) == 1;
+    buf_fini(&question);
+}
+
 static void child_begin(struct page *page, int slot)
 {
     int behaviour = page->behaviour[slot]; /* "ready" lets the test change it */
@@ -137,6 +151,8 @@ static void child_begin(struct page *page, int slot)
     if (behaviour == FAIL || behaviour == CRASH)
         exit(3);
     say(json_pack("{s:s}", "type", "ready"));
+    if (page->asks[slot])
+        child_ask(page, slot);
     if (behaviour == CRASH_READY)
         exit(5);
     if (behaviour == END_WELL)
@@ -678,6 +694,26 @@ static void tells_in_time_who_does_not_answer(void **unused)
     finish(&w);
 }
 
+static void hears_a_child_that_asks_beside_many_commands(void **unused)
+{
+    struct asker askers[MASTER_CONTROLS_MAX];
+    struct world w;
+
+    setup(&w);
+    w.children[1].asks = w.page->asks[1] = true;
+    begin_and_wait(&w);
+    wait_until(&w, w.page->heard[1] == 1);
+    for (size_t i = 0; i < MASTER_CONTROLS_MAX; i++) {
+        ask(&w, &askers[i], status_question());
+        wait_until(&w, askers[i].answer);
+    }
+    kill((pid_t)ctlmsg_int(process(&askers[0], 1), "pid", 0), SIGKILL);
+    wait_until(&w, w.page->heard[1] == 2);
+    for (size_t i = 0; i < MASTER_CONTROLS_MAX; i++)
+        leave(&askers[i]);
+    finish(&w);
+}
+
 static void joins_the_connections_of_all_children(void **unused)
 {
     struct world w;
@@ -1104,6 +1140,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(blames_no_child_for_a_time_when_it_did_not_run_itself),
         cmocka_unit_test(tells_status_with_each_childs_counters),
         cmocka_unit_test(tells_in_time_who_does_not_answer),
+        cmocka_unit_test(hears_a_child_that_asks_beside_many_commands),
         cmocka_unit_test(joins_the_connections_of_all_children),
         cmocka_unit_test(lists_no_more_connections_than_somebody_reads),
         cmocka_unit_test(commits_a_reload_that_all_have_prepared),

@@ -502,7 +502,7 @@ static void free_command(struct command *k)
             leave_list(k, i);
     }
     list_remove(&k->node);
-    k->master->ncommands--;
+    k->master->ncommands -= !k->limited;
     json_decref(k->rows);
     json_decref(k->asks);
     free(k->wrong);
@@ -518,17 +518,12 @@ static void on_command_close(struct ctl *ctl, void *arg)
 static const struct ctl_ops command_ops = {on_command, on_command_close};
 
 /* Takes ownership of fd. NULL: it is closed. */
-static struct command *add_command(struct master *m, int fd)
+static struct command *add_command(struct master *m, int fd, bool limited)
 {
-    struct command *k;
+    struct command *k = xcalloc(1, sizeof(*k));
 
-    if (m->ncommands >= MASTER_CONTROLS_MAX) {
-        log_warn("too many gwrun commands at once, refusing one");
-        close(fd);
-        return NULL;
-    }
-    k = xcalloc(1, sizeof(*k));
     k->master = m;
+    k->limited = limited;
     k->ctl = ctl_open(m->turn, fd, &command_ops, k);
     if (!k->ctl) {
         free(k);
@@ -537,26 +532,33 @@ static struct command *add_command(struct master *m, int fd)
     uv_timer_init(m->loop, &k->timer);
     k->timer.data = k;
     list_push_back(&m->commands, &k->node);
-    m->ncommands++;
+    m->ncommands += !limited;
     return k;
 }
 
 static void on_accept(
     struct listener *l, int fd, const union addr *peer, void *arg)
 {
-    add_command(arg, fd);
+    struct master *m = arg;
+
+    if (m->ncommands < MASTER_CONTROLS_MAX) {
+        add_command(m, fd, false);
+        return;
+    }
+    log_warn("too many gwrun commands at once, refusing one");
+    close(fd);
 }
 
 int control_desk(struct master *m)
 {
-    struct command *k;
     int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return -1;
-    k = add_command(m, pair[0]);
-    if (k)
-        k->limited = true;
+    if (!add_command(m, pair[0], true)) {
+        close(pair[1]);
+        return -1;
+    }
     return pair[1];
 }
 

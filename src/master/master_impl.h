@@ -124,8 +124,8 @@ struct master {
     struct pages *pages;      /* owned; NULL: there are none */
     struct listener *control; /* owned */
     struct list commands;     /* of struct command, control.c */
-    size_t ncommands;
-    unsigned gathers; /* numbers the questions to children */
+    size_t ncommands;         /* of these, but for the desks of children */
+    unsigned gathers;         /* numbers the questions to children */
     json_t
         *orders; /* owned; standing ones, for gateways to come (standing.c) */
     char ticket_key[2 * MASTER_TICKET_KEY_LEN + 1]; /* hexadecimal */
