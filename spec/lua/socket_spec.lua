@@ -179,6 +179,23 @@ describe("gwrun.socket", function()
     ]]))
   end)
 
+  it("sends what waits to who says no more but reads on", function()
+    assert.same({ "half", "eof", "end 20000000" }, { bed:run [[
+      local s = dial { max_queue = 30000000 }
+      s:write "half\n"
+      assert(s:write(("x"):rep(20000000)))
+      local half, code, last = s:read "line", select(3, s:read(1)), nil
+      repeat
+        Timer.sleep(0.01)
+        local t = dial()
+        t:write "last\n"
+        last = t:read "line"
+        t:close()
+      until last == "end 20000000"
+      return half, code, last
+    ]] })
+  end)
+
   it("ends with its script", function()
     local other = scripting.start { prefix = ("port = %d\n"):format(server.port) }
     other:run "here = assert(Socket.connect('127.0.0.1', port)) here:write 'count\\n' here:write '1234567' Timer.sleep(0.01) return true"

@@ -24,6 +24,11 @@ function serve(socket) {
       })();
     },
     close: (rest) => socket.end(rest),
+    half: () => { // no more from here, but it reads on
+      raw = true; heard = input.length; input = Buffer.alloc(0);
+      socket.allowHalfOpen = true;
+      socket.end("half\n");
+    },
     drop: () => (socket.resetAndDestroy || socket.destroy).call(socket),
     cut: (rest) => { // the end of TCP without that of TLS
       socket.write(rest, () => (socket._parent || socket).destroy());

@@ -48,6 +48,7 @@ struct socket {
     bool stuck;   /* TLS goes on only when it has written */
     bool broken;  /* nothing can be sent any more */
     bool said;    /* that nothing more comes */
+    bool drains;  /* it has ended, but its peer reads what waits */
 };
 
 /* ---- the end ---- */
@@ -82,6 +83,8 @@ static void note(struct socket *s)
     turn_schedule(s->turn, &s->task);
 }
 
+static void on_time(uv_timer_t *timer);
+
 /* err 0: the peer said so. */
 static void end(struct socket *s, int err, const char *why)
 {
@@ -92,6 +95,37 @@ static void end(struct socket *s, int err, const char *why)
     s->err = err;
     snprintf(s->why, sizeof(s->why), "%s", why);
     note(s);
+}
+
+static void await_progress(struct socket *s)
+{
+    uv_update_time(s->timer.loop);
+    uv_timer_start(&s->timer, on_time, SOCKET_LINGER_MS, 0);
+}
+
+/* The peer has said that nothing more comes. Whoever only says so reads on; TLS
+ * has no such half. */
+static void end_well(struct socket *s)
+{
+    static const char why[] = "the peer has closed the connection";
+
+    if (s->ssl || s->broken || s->out.len == 0) {
+        end(s, 0, why);
+        return;
+    }
+    s->drains = true;
+    s->state = SOCKET_ENDED;
+    snprintf(s->why, sizeof(s->why), "%s", why);
+    await_progress(s);
+    note(s);
+}
+
+static void stop_draining(struct socket *s)
+{
+    s->drains = false;
+    uv_timer_stop(&s->timer);
+    drop_socket(s);
+    buf_fini(&s->out);
 }
 
 /* ---- reading and writing ---- */
@@ -106,6 +140,8 @@ static int wanted(const struct socket *s)
         return !s->ssl || tls_wants_write(s->ssl) ? UV_WRITABLE : UV_READABLE;
     if (s->state == SOCKET_LEAVING)
         return s->said ? UV_READABLE : UV_WRITABLE;
+    if (s->drains)
+        return UV_WRITABLE;
     return !s->stuck && s->in.len < s->want ? events | UV_READABLE : events;
 }
 
@@ -150,7 +186,7 @@ static void read_some(struct socket *s)
     if (n == -EAGAIN)
         return;
     if (n == 0) {
-        end(s, 0, "the peer has closed the connection");
+        end_well(s);
     } else if (n < 0) {
         end_lost(s, (int)n);
     } else {
@@ -186,6 +222,17 @@ static void flush(struct socket *s)
     if (s->broken)
         buf_clear(&s->out);
     buf_shrink(&s->out, 0);
+}
+
+static void drain(struct socket *s)
+{
+    size_t before = s->out.len;
+
+    flush(s);
+    if (s->out.len == 0)
+        stop_draining(s);
+    else if (s->out.len < before)
+        await_progress(s);
 }
 
 /* ---- TLS ---- */
@@ -277,6 +324,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
     if (s->state == SOCKET_SHAKING) {
         go_on_with_tls(s);
+    } else if (s->drains) {
+        drain(s);
     } else {
         if (events & UV_WRITABLE) {
             s->stuck = false;
@@ -294,6 +343,8 @@ static void on_time(uv_timer_t *timer)
 
     if (s->state == SOCKET_LEAVING)
         release(s);
+    else if (s->drains)
+        stop_draining(s);
     else if (s->state == SOCKET_CONNECTING)
         end(s, -ETIMEDOUT, "no connection within connect_timeout");
     else
@@ -389,7 +440,7 @@ void socket_close(struct socket *s)
 {
     turn_cancel(&s->task);
     s->turn = NULL;
-    if (s->state != SOCKET_OPEN || s->broken) {
+    if ((s->state != SOCKET_OPEN && !s->drains) || s->broken) {
         release(s);
         return;
     }

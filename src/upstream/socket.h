@@ -55,8 +55,9 @@ void socket_close(struct socket *s);
 
 enum socket_state socket_state(const struct socket *s);
 
-/* Why it ended: 0, the peer said nothing more would come; or -errno, and what
- * happened, for people. */
+/* Why it ended: 0, the peer said nothing more would come (it may read on, so
+ * without TLS what waits goes on leaving while it takes some within
+ * SOCKET_LINGER_MS); or -errno, and what happened, for people. */
 int socket_error(const struct socket *s, const char **why);
 
 /* What has come, until the next call of anything; and n bytes of it are done
