@@ -31,12 +31,15 @@ function quote(symbol) {
   return frame(1, JSON.stringify({ symbol, price }));
 }
 
-// Until the other side has had enough; a breath between pieces, others compute here, too.
+// Until the other side has had enough; a breath between pieces, others compute here,
+// too. One that reads as fast as this writes never has it wait: timers would not run.
 function flood(socket, make) {
   (function next() {
-    while (!socket.destroyed && socket.writable) {
+    for (let pieces = 0; pieces < 64; pieces++) {
+      if (socket.destroyed || !socket.writable) return;
       if (!socket.write(make())) return socket.once("drain", () => setTimeout(next, 2));
     }
+    setTimeout(next, 2);
   })();
 }
 
