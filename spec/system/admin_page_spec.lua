@@ -218,6 +218,39 @@ describe("the operators' page", function()
   end)
 end)
 
+describe("who kicks", function()
+  local FORWARDED = "X-Forwarded-For: 203.0.113.7"
+
+  local function kick(trusted)
+    local port = testbed.ports()
+    local app = testbed.new {
+      gateways = { { listen = "text" } },
+      config = function(c)
+        c.admin = { listen = "127.0.0.1:" .. port, key_file = "conf/key", trusted_proxies = trusted }
+      end,
+    }
+    testbed.write_file(app.dir .. "/conf/key", KEY .. "\n")
+    assert(process.run { "chmod", "600", app.dir .. "/conf/key" } == 0)
+    app:up()
+    local code, out = process.run { "curl", "-s", "-H", "Authorization: Bearer " .. KEY, "-H", FORWARDED,
+      "-d", '{"uid":"nobody"}', ("http://127.0.0.1:%d/kick"):format(port) }
+    assert.same({ 0, 0 }, { code, cjson.decode(out).clients })
+    app:wait_log "kicked by an operator"
+    app:stop()
+    return app.master.out:match "an operator kicks [^\n]*"
+  end
+
+  it("is who connected, whatever its headers say", function()
+    local line = kick(nil)
+    assert.matches("peer=127%.0%.0%.1:%d+ uid=", line)
+    assert.is_nil(line:find("203.0.113.7", 1, true))
+  end)
+
+  it("is told behind a trusted proxy, too, as what the proxy says", function()
+    assert.matches("peer=127%.0%.0%.1:%d+ forwarded=203%.0%.113%.7:0 uid=", kick "127.0.0.0/8")
+  end)
+end)
+
 describe("without a key_file", function()
   it("nobody sees clients, or closes any", function()
     local port = testbed.ports()

@@ -318,6 +318,8 @@ describe("gwrun check", function()
     assert.matches("admin.listen: is missing", check {}, 1, true)
     assert.matches('admin: unknown key "host"; did you mean "hosts"?', check { listen = "127.0.0.1:1", host = "x" }, 1, true)
     assert.matches('admin.hosts: "a.example:80/" is not a host', check { listen = "127.0.0.1:1", hosts = "a.example:80/" }, 1, true)
+    assert.matches('admin.trusted_proxies: "10.0.0.1/8" is not a network',
+      check { listen = "127.0.0.1:1", trusted_proxies = "10.0.0.1/8" }, 1, true)
     assert.matches("short has no key of 16 to 255 characters", check { listen = "127.0.0.1:1", key_file = "conf/short" }, 1, true)
     assert.matches("8.8.8.8:80 can be reached from outside, and there is no key_file", check "8.8.8.8:80", 1, true)
     assert.matches("has no path; give one", check "unix:", 1, true)

@@ -4,8 +4,10 @@
  * with a question about clients, or to close some (desk.c). */
 #include "admin/admin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "admin/desk.h"
 #include "admin/exposition.h"
@@ -42,6 +44,7 @@ static const char *const headers[][2] = {
 };
 
 #define GUESS_LOG_MS 1000 /* for one line of a wrong key */
+#define RETRY_AFTER  "1"  /* seconds; slow readers are given up after a few */
 
 struct admin {
     uv_loop_t *loop;
@@ -52,6 +55,7 @@ struct admin {
     struct desk *desk;        /* owned; NULL: there is no master to ask */
     struct live *live;        /* owned */
     struct log_share guesses; /* of the key */
+    size_t scraped;           /* bytes of scrapes that leave with this turn */
 };
 
 /* A request, until it is answered. */
@@ -60,9 +64,10 @@ struct call {
     struct admin *admin;            /* borrowed */
     struct client_conn *c;          /* borrowed, until on_request_end() */
     struct desk_question *question; /* borrowed; it waits for that, or NULL */
-    union addr peer;
+    union addr peer;                /* who stands behind trusted proxies */
     json_t *said;      /* owned; what it asked for, for the log; or NULL */
     struct buf answer; /* see wire/answer.h */
+    size_t scraped;    /* bytes of it, of a scrape; counted in admin */
 };
 
 /* ---- answers ---- */
@@ -110,15 +115,29 @@ static void look(struct admin *a, struct snapshot *out)
     snapshot_take(out, a->system, clock_now(a->loop));
 }
 
+/* Readers that are slow leave their scrapes here; these are megabytes each. */
+static bool may_scrape(const struct admin *a)
+{
+    return a->scraped + port_counters(a->port)->queued <= ADMIN_WAITING_MAX;
+}
+
 static void answer_metrics(struct call *call, const struct httpcall *request)
 {
+    struct admin *a = call->admin;
     struct snapshot s;
     struct buf text = {0};
 
-    look(call->admin, &s);
+    if (!may_scrape(a)) {
+        put_text(call, 503, "earlier scrapes wait to be read\n");
+        put_header(&call->answer, "retry-after", RETRY_AFTER);
+        return;
+    }
+    look(a, &s);
     exposition_put(&text, &s);
     scriptmetrics_put(&text, &s);
     put_answer(call, 200, EXPOSITION_TYPE, text.data, text.len);
+    call->scraped = call->answer.len;
+    a->scraped += call->scraped;
     buf_fini(&text);
     snapshot_fini(&s);
 }
@@ -210,6 +229,31 @@ static void answer_style(struct call *call, const struct httpcall *request)
     put_file(call, "admin.css");
 }
 
+/* ---- who asks, for the log ---- */
+
+#define WHO_SIZE (2 * ADDR_TEXT_SIZE + 16)
+
+/* "127.0.0.1:4711", which nobody can make up, and behind it whom a trusted
+ * proxy speaks for. Returns out. */
+static const char *name_peer(char out[WHO_SIZE], const struct call *call)
+{
+    union addr real = {0};
+    socklen_t len = sizeof(real);
+    char peer[ADDR_TEXT_SIZE], said[ADDR_TEXT_SIZE];
+
+    if (getpeername(client_conn_fd(call->c), &real.sa, &len) < 0 ||
+        real.sa.sa_family == AF_UNIX)
+        real = call->peer;
+    addr_unmap(&real);
+    addr_format(peer, &real);
+    addr_format(said, &call->peer);
+    if (strcmp(peer, said) == 0)
+        snprintf(out, WHO_SIZE, "%s", peer);
+    else
+        snprintf(out, WHO_SIZE, "%s forwarded=%s", peer, said);
+    return out;
+}
+
 /* ---- the key ---- */
 
 static void answer_session(struct call *call, const struct httpcall *request)
@@ -225,7 +269,7 @@ static void answer_login(struct call *call, const struct httpcall *request)
 {
     struct admin *a = call->admin;
     struct buf cookie = {0};
-    char peer[ADDR_TEXT_SIZE];
+    char peer[WHO_SIZE];
     unsigned refused =
         guard_enter(a->guard, request, clock_now(a->loop), &cookie);
 
@@ -240,8 +284,8 @@ static void answer_login(struct call *call, const struct httpcall *request)
         put_header(&call->answer, "set-cookie", (const char *)cookie.data);
     }
     if (refused == 0 || log_may(&a->guesses, "wrong keys", 1, GUESS_LOG_MS))
-        log_notice("the key was given peer=%s right=%d",
-            addr_format(peer, &call->peer), refused == 0);
+        log_notice("the key was given peer=%s right=%d", name_peer(peer, call),
+            refused == 0);
     buf_fini(&cookie);
 }
 
@@ -302,15 +346,14 @@ static json_t *read_pick(const struct httpcall *request, size_t *count)
 /* Who orders it: nobody may be there any more when it is done. */
 static void log_order(const struct call *call)
 {
-    char peer[ADDR_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
+    char peer[WHO_SIZE], quoted[LOG_QUOTE_SIZE];
 
     for (size_t i = 0; i < PICKS; i++) {
         const char *text = ctlmsg_string(call->said, picks[i], NULL);
 
         if (text)
-            log_notice("an operator kicks peer=%s %s=%s",
-                addr_format(peer, &call->peer), picks[i],
-                log_quote(quoted, text, strlen(text)));
+            log_notice("an operator kicks peer=%s %s=%s", name_peer(peer, call),
+                picks[i], log_quote(quoted, text, strlen(text)));
     }
 }
 
@@ -318,13 +361,12 @@ static void on_answer(json_t *answer, void *arg)
 {
     struct call *call = arg;
     const json_t *clients = json_object_get(answer, "clients");
-    char peer[ADDR_TEXT_SIZE];
+    char peer[WHO_SIZE];
 
     call->question = NULL;
     if (clients)
         log_notice("kicked by an operator closed=%lld peer=%s",
-            (long long)json_integer_value(clients),
-            addr_format(peer, &call->peer));
+            (long long)json_integer_value(clients), name_peer(peer, call));
     put_json(call, json_object_get(answer, "error") ? 503 : 200, answer);
     turn_schedule(call->admin->turn, &call->task);
 }
@@ -473,6 +515,7 @@ static void on_request_end(void *request, void *arg)
     if (call->question)
         desk_forget(call->question);
     turn_cancel(&call->task);
+    call->admin->scraped -= call->scraped;
     buf_fini(&call->answer);
     json_decref(call->said);
     free(call);
@@ -516,15 +559,13 @@ static const struct client_conn_ops ops = {.on_open = refuse_client,
     .on_activity = ignore_activity,
     .on_close = on_close};
 
-/* A proxy beside us may say that its client came by https, and from where. */
-static const char *const proxies[] = {"127.0.0.0/8", "::1", NULL};
-
-void admin_port(struct port_conf *out, const char *files)
+void admin_port(
+    struct port_conf *out, const struct admin_conf *conf, const char *files)
 {
     *out = (struct port_conf){.protocol = &proto_http,
         .files = files,
         .cache_control = PORT_CACHE_CONTROL,
-        .trusted_proxies = proxies,
+        .trusted_proxies = conf->trusted_proxies,
         .head_max = PORT_HEAD_MAX,
         .headers_max = PORT_HEADERS_MAX,
         .message_max = BODY_MAX,

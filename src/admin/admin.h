@@ -15,8 +15,14 @@
 
 struct admin;
 
-/* What conf->port is to be; files: the folder of the page, borrowed. */
-void admin_port(struct port_conf *out, const char *files);
+/* Bytes of answers that wait to be read; while there are more, a scrape is
+ * refused with 503. */
+#define ADMIN_WAITING_MAX (8 * 1024 * 1024)
+
+/* What conf->port is to be; files: the folder of the page. Both are borrowed.
+ */
+void admin_port(
+    struct port_conf *out, const struct admin_conf *conf, const char *files);
 
 /* Serve on fd, which is bound, from the next turn on; it becomes the role's on
  * success, as desk_fd does, where the master can be asked (less than 1: nobody

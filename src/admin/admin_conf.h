@@ -25,6 +25,8 @@ struct admin_conf {
     struct port_conf port;    /* admin_port() */
     const char *const *hosts; /* names that requests may be for, beside
                                  the address and localhost; or NULL */
+    const char *const *trusted_proxies; /* networks whose X-Forwarded-For and
+                                           X-Forwarded-Proto count; or NULL */
 };
 
 /* One process, in the order of the pages. */

@@ -25,6 +25,18 @@ static void check_hosts(struct config_load *l, const char *const *hosts)
     }
 }
 
+static void check_proxies(struct config_load *l, const char *const *proxies)
+{
+    struct addr_net net;
+
+    for (; proxies && *proxies; proxies++)
+        if (addr_net_parse(&net, *proxies) < 0)
+            config_complain(l, "admin.trusted_proxies",
+                "\"%.100s\" is not a network; give an address or a prefix, "
+                "such as \"127.0.0.1\" or \"10.0.0.0/8\"",
+                *proxies);
+}
+
 /* The first line of the file. */
 static void read_key(struct config_load *l, struct admin_conf *admin)
 {
@@ -68,8 +80,9 @@ size_t config_check_admin(struct config_load *l, struct config_ports *ranges)
 
     if (!admin->listen)
         return 0;
-    admin_port(&admin->port, find_files(l));
+    admin_port(&admin->port, admin, find_files(l));
     check_hosts(l, admin->hosts);
+    check_proxies(l, admin->trusted_proxies);
     read_key(l, admin);
     if (strncmp(admin->listen, ADMIN_UNIX, len) == 0) {
         if (!admin->listen[len])

@@ -63,6 +63,8 @@ static const struct config_field admin_fields[] = {
     {TOP("key_file", CONFIG_TEXT, c.admin.key_name, 1, TEXT_MAX)},
     {TOP("hosts", CONFIG_TEXTS, c.admin.hosts, 1, 255),
         .want = "a host, or a list of them, such as \"gwrun.example.com\""},
+    {TOP("trusted_proxies", CONFIG_TEXTS, c.admin.trusted_proxies, 1, TEXT_MAX),
+        .want = "a network, or a list of them, such as \"127.0.0.1\""},
     {0},
 };
 
