@@ -360,6 +360,7 @@ static void watch(struct conn *c)
     if (uv_fileno(&c->io.handle, &fd) < 0 || reach_is_local(fd, &c->peer))
         return;
     uv_tcp_keepalive(&c->io.tcp, 1, REACH_KEEPALIVE);
+    reach_resend_soon(fd);
     uv_timer_start(&c->timer, on_watch, CONN_WATCH_MS, CONN_WATCH_MS);
     uv_unref((uv_handle_t *)&c->timer);
 }

@@ -8,6 +8,19 @@
 #define REACH_SILENCE 20000 /* ms without an acknowledgement: gone */
 #define REACH_PROBES  8     /* without an answer: gone */
 
+/* TCP gives up after a number of tries (tcp_retries2, 15), and by REACH_RESEND
+ * not before REACH_SILENCE is over. Headers may be older than the kernel. */
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+
+bool reach_resend_soon(int fd)
+{
+    const int ms = REACH_RESEND;
+
+    return setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &ms, sizeof(ms)) == 0;
+}
+
 bool reach_is_lost(int fd)
 {
     struct tcp_info info = {0};

@@ -13,6 +13,14 @@
 #include "net/addr.h"
 
 #define REACH_KEEPALIVE 10 /* seconds of silence before TCP is to probe */
+#define REACH_RESEND \
+    1500 /* ms at most between two tries of what stays unacknowledged */
+
+/* Have TCP say everything again at least each REACH_RESEND: its own pauses
+ * double, and when the way to the other machine is there again they would keep
+ * everybody waiting for as long as it was away. Linux knows this since 6.15;
+ * false where it does not. */
+bool reach_resend_soon(int fd);
 
 /* The machine at the other end of the TCP socket fd has fallen silent: what was
  * sent, or probes, stay without any acknowledgement. */

@@ -92,6 +92,7 @@ static struct dialer *dial(struct peer *p, dialer_connect_cb connected)
     struct dialer *d =
         dialer_open(turn_loop(p->g->turn), p->name, connected, p);
 
+    dialer_limit_wait(d, GATEWAYS_RETRY_MS);
     for (; n && n->port != 0; n++) {
         if (n->ip == p->at.ip && n->port == p->at.port)
             dialer_prefer(d, n->path);

@@ -34,6 +34,7 @@
 #define GATEWAYS_CUTS_MAX     3 /* times that a gateway ends our event link, … */
 #define GATEWAYS_CUT_WAIT_MS  30000 /* … before this pause */
 #define GATEWAYS_PING_MS      25000
+#define GATEWAYS_RETRY_MS     1000 /* longest wait between tries to connect */
 #define GATEWAYS_TICK_MS      1000 /* between looks at the clock, idle … */
 #define GATEWAYS_TICK_BUSY_MS 50   /* … and while a deadline runs */
 #define GATEWAYS_TICK_JOIN_MS 5    /* … and until events are asked for, … */
