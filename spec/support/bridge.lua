@@ -122,6 +122,20 @@ function Thing:call(method, ...)
   return e.result
 end
 
+--- What axe finds wrong with the page as it is, and how many rules it has passed.
+function Thing:axe()
+  local missing = M.missing "axe-core"
+  if missing then running.skip(missing) end
+  local file = assert(io.open(modules .. "/axe-core/axe.min.js", "rb"))
+  self:call("evaluate", file:read "a")
+  file:close()
+  local found = cjson.decode(self:call("evaluate", [[axe.run().then((r) => JSON.stringify({
+    violations: r.violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target} ${n.failureSummary}`)),
+    unsure: r.incomplete.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target}`)),
+    passes: r.passes.length }))]]))
+  return found
+end
+
 --- A connected websocket client.
 function M.connect(url, options)
   local self = new("open", url, options)

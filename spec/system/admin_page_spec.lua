@@ -186,24 +186,54 @@ describe("the operators' page", function()
     for _, c in ipairs(clients) do c:close() end
   end)
 
+  local function assert_good(axe)
+    assert.same({}, axe.violations)
+    assert.is_true(axe.passes > 15, axe.passes .. " rules") -- it has looked
+  end
+
+  it("shuts nobody out before the key is given: axe finds nothing", function()
+    local page = open { viewport = { width = 390, height = 844 } }
+    page:call("waitForSelector", "#login:not([hidden])")
+    assert_good(page:axe())
+  end)
+
   for _, locale in ipairs { "en-US", "zh-CN" } do
     for _, scheme in ipairs { "light", "dark" } do
       for _, width in ipairs { 390, 1280 } do
-        it(("fits %d px in %s, %s, without an error"):format(width, locale, scheme), function()
-          local c = client(("a long uid "):rep(10))
-          local page = open { viewport = { width = width, height = 844 }, locale = locale, colorScheme = scheme }
-          enter(page)
-          find(page, "", "")
-          page:call("waitForSelector", "#clients tbody tr")
-          assert.equal(0, page:call("evaluate", "document.documentElement.scrollWidth - innerWidth"))
-          assert.equal(locale == "en-US" and "Processes" or "进程", page:call("textContent", "h2"))
-          assert.equal(locale == "en-US" and "en" or "zh-CN", page:call("evaluate", "document.documentElement.lang"))
-          local dark = page:call("evaluate", "getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
-          assert.equal(scheme == "dark", dark)
-          for _, e in ipairs(page.events) do
-            assert.is_false(e.event == "console" or e.event == "error", tostring(e.message))
+        describe(("of %d px in %s, %s,"):format(width, locale, scheme), function()
+          local c, page
+
+          local function show() -- all that there can be
+            if page then return end
+            local bad = tcp.connect(app.port[1])
+            bad:send "raise\n"
+            c = client(("a long uid "):rep(10))
+            page = open { viewport = { width = width, height = 844 }, locale = locale, colorScheme = scheme }
+            page:call("waitForSelector", "#faults tbody tr")
+            bad:close()
+            enter(page)
+            find(page, "", "")
+            page:call("waitForSelector", "#clients tbody tr")
           end
-          c:close()
+
+          teardown(function() if c then c:close() end end)
+
+          it("fits, without an error", function()
+            show()
+            assert.equal(0, page:call("evaluate", "document.documentElement.scrollWidth - innerWidth"))
+            assert.equal(locale == "en-US" and "Processes" or "进程", page:call("textContent", "h2"))
+            assert.equal(locale == "en-US" and "en" or "zh-CN", page:call("evaluate", "document.documentElement.lang"))
+            local dark = page:call("evaluate", "getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
+            assert.equal(scheme == "dark", dark)
+            for _, e in ipairs(page.events) do
+              assert.is_false(e.event == "console" or e.event == "error", tostring(e.message))
+            end
+          end)
+
+          it("shuts nobody out: axe finds nothing", function()
+            show()
+            assert_good(page:axe())
+          end)
         end)
       end
     end
