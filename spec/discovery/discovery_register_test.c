@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "discovery/discovery.h"
+#include "discovery/discovery_impl.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "util/buf.h"
@@ -329,6 +329,114 @@ static void is_settled_when_each_has_answered_or_failed(void **state)
     assert_int_equal(f->changes, 0);
 }
 
+/* ---- the list in a file ---- */
+
+static void keep_in_file(struct fixture *f, char path[32])
+{
+    strcpy(path, "/tmp/gwrun-kept-XXXXXX");
+    f->conf.kept_fd = mkstemp(path);
+    assert_true(f->conf.kept_fd > 0);
+}
+
+static void end_file(struct fixture *f, const char *path)
+{
+    discovery_close(f->link);
+    f->link = NULL;
+    testloop_turns(&f->t, 3);
+    close(f->conf.kept_fd);
+    unlink(path);
+}
+
+/* Another process begins, and finds nobody. */
+static void begin_alone(struct fixture *f)
+{
+    discovery_close(f->link);
+    fake_stop(&f->one);
+    testloop_turns(&f->t, 3);
+    f->changes = 0;
+    f->list[0] = '\0';
+    f->link = discovery_watch(f->turn, &f->conf, "k", on_addresses, f);
+}
+
+static void keeps_the_last_list_for_who_finds_no_register(void **state)
+{
+    struct fixture *f = *state;
+    char path[32];
+
+    keep_in_file(f, path);
+    open_worker(f);
+    fake_say_list(&f->one, "\"10.0.0.5:1\",\"10.0.0.6:1\",\"10.0.0.7:1\"");
+    testloop_until(&f->t, f->changes == 1);
+    fake_say_list(&f->one, "\"10.0.0.5:1\",\"10.0.0.8:1\"");
+    testloop_until(&f->t, f->changes == 2);
+    fake_say_list(&f->one, ""); /* it was started again */
+    testloop_until(&f->t, f->changes == 3);
+    begin_alone(f);
+    testloop_until(&f->t, f->changes == 1);
+    assert_string_equal(f->list, "10.0.0.5:1 10.0.0.8:1");
+    assert_int_equal(discovery_missing(f->link), 1);
+    end_file(f, path);
+}
+
+static void believes_a_register_more_than_the_kept_list(void **state)
+{
+    struct fixture *f = *state;
+    char path[32];
+
+    keep_in_file(f, path);
+    open_worker(f);
+    fake_say_list(&f->one, "\"10.0.0.5:1\"");
+    testloop_until(&f->t, f->changes == 1);
+    begin_alone(f);
+    testloop_until(&f->t, f->changes == 1);
+    assert_string_equal(f->list, "10.0.0.5:1");
+    fake_listen(&f->one, listener_bind(&f->one.addr, false));
+    fake_expect(&f->one, WORKER);
+    fake_say_list(&f->one, "\"10.0.0.9:1\"");
+    testloop_until(&f->t, f->changes == 2);
+    assert_string_equal(f->list, "10.0.0.9:1");
+    end_file(f, path);
+}
+
+/* One that is not whole, or of other registers, is none: the next one is as
+ * good as ever. */
+static void takes_no_list_that_is_not_whole(void **state)
+{
+    struct fixture *f = *state;
+    char path[32];
+    uint8_t byte;
+
+    keep_in_file(f, path);
+    open_worker(f);
+    fake_say_list(&f->one, "\"10.0.0.5:1\"");
+    testloop_until(&f->t, f->changes == 1);
+    for (off_t at = 0; pread(f->conf.kept_fd, &byte, 1, at) == 1; at++) {
+        char *lines;
+
+        byte ^= 1;
+        assert_int_equal(pwrite(f->conf.kept_fd, &byte, 1, at), 1);
+        assert_null(discovery_kept_read(f->conf.kept_fd, f->registers));
+        byte ^= 1;
+        assert_int_equal(pwrite(f->conf.kept_fd, &byte, 1, at), 1);
+        lines = discovery_kept_read(f->conf.kept_fd, f->registers);
+        assert_string_equal(lines, "10.0.0.5:1\n");
+        free(lines);
+    }
+    f->registers[1] = f->two.text;
+    assert_null(discovery_kept_read(f->conf.kept_fd, f->registers));
+    f->registers[1] = NULL;
+    for (off_t len = lseek(f->conf.kept_fd, 0, SEEK_END); len-- > 0;) {
+        assert_int_equal(ftruncate(f->conf.kept_fd, len), 0);
+        assert_null(discovery_kept_read(f->conf.kept_fd, f->registers));
+    }
+    fake_say_list(&f->one, "\"10.0.0.6:1\"");
+    testloop_until(&f->t, f->changes == 2);
+    begin_alone(f);
+    testloop_until(&f->t, f->changes == 1);
+    assert_string_equal(f->list, "10.0.0.6:1");
+    end_file(f, path);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -344,6 +452,9 @@ int main(void)
         TEST(may_be_closed_when_the_list_changes),
         TEST(may_be_closed_while_nobody_is_there),
         TEST(is_settled_when_each_has_answered_or_failed),
+        TEST(keeps_the_last_list_for_who_finds_no_register),
+        TEST(believes_a_register_more_than_the_kept_list),
+        TEST(takes_no_list_that_is_not_whole),
     };
 
     return cmocka_run_group_tests_name(

@@ -102,7 +102,8 @@ static void gives_each_process_its_sockets(void **state)
     assert_int_equal(fstat(p.children[0].fds[1], &first), 0);
     assert_int_equal(fstat(p.children[1].fds[1], &second), 0);
     assert_int_not_equal(first.st_ino, second.st_ino); /* each one's script */
-    assert_int_equal(p.children[0].fds[2], -1);
+    assert_int_equal(fstat(p.children[0].fds[2], &first), 0);
+    assert_true(S_ISCHR(first.st_mode)); /* no register: nothing is kept */
     assert_int_equal(p.children[1].slot, 1);
     assert_string_equal(p.children[2].role, "gateway");
     assert_int_equal(
@@ -111,6 +112,35 @@ static void gives_each_process_its_sockets(void **state)
         assert_true(fcntl(p.children[2].fds[i], F_GETFD) & FD_CLOEXEC);
     for (int i = 0; i < 4; i++)
         assert_true(fcntl(p.children[i / 2].fds[i % 2], F_GETFD) & FD_CLOEXEC);
+    plan_free(&p);
+}
+
+/* One file for those who ask the same registers. */
+static void opens_a_file_for_the_list_of_registers(void **state)
+{
+    static const char *const one[] = {"127.0.0.1:1237", NULL};
+    static const char *const other[] = {"127.0.0.1:1238", NULL};
+    const char *const *asked[] = {one, one, other};
+    struct config_workers workers[3];
+    struct stat kept[3];
+    struct world w;
+    struct plan p;
+    char err[PLAN_ERR_SIZE] = "";
+
+    setup(&w);
+    for (int i = 0; i < 3; i++)
+        workers[i] = (struct config_workers){
+            .conf = {.name = "W", .discovery = {.registers = asked[i]}},
+            .count = 1};
+    w.config.workers = workers;
+    w.config.nworkers = 3;
+    assert_int_equal(plan_make(&p, &w.config, err), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fstat(p.children[i].fds[2], &kept[i]), 0);
+        assert_true(S_ISREG(kept[i].st_mode));
+    }
+    assert_int_equal(kept[0].st_ino, kept[1].st_ino);
+    assert_int_not_equal(kept[0].st_ino, kept[2].st_ino);
     plan_free(&p);
 }
 
@@ -266,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_each_process_its_sockets),
+        cmocka_unit_test(opens_a_file_for_the_list_of_registers),
         cmocka_unit_test(lists_processes_in_the_order_of_their_pages),
         cmocka_unit_test(binds_a_unix_socket_for_its_owner),
         cmocka_unit_test(numbers_each_kind_of_workers_from_0),

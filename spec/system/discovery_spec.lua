@@ -73,3 +73,52 @@ describe("gateways that stand in a list", function()
     a:close()
   end)
 end)
+
+-- A machine with the register, one with a gateway, one with workers.
+describe("workers that find no register", function()
+  local registers, gateways, workers
+
+  setup(function()
+    registers = testbed.new {
+      gateways = {},
+      config = function(c) c.gateways, c.workers = nil, nil end,
+    }
+    registers:up()
+    local address = registers.config.register_address
+    gateways = testbed.new {
+      gateways = { { listen = "text" } },
+      config = function(c) c.register, c.workers, c.register_address = nil, nil, address end,
+    }
+    gateways:up()
+    workers = testbed.new {
+      script = script,
+      config = function(c) c.register, c.gateways, c.register_address = nil, nil, address end,
+    }
+    workers:up()
+  end)
+
+  teardown(function()
+    for _, app in ipairs { workers, gateways, registers } do
+      if app then app:stop() end
+    end
+  end)
+
+  local function talk()
+    local client = tcp.connect(gateways.port[1])
+    client:send "hello\n"
+    assert.equal("hello\n", client:receive "\n")
+    client:close()
+  end
+
+  it("reach the gateways of its last list", function()
+    gateways:wait_log "the first worker is there, clients can connect"
+    talk()
+    registers.master:kill "sigint"
+    registers.master:wait()
+    workers.master:kill "sigint"
+    workers.master:wait()
+    workers:up()
+    workers:wait_log "no register answers, the gateways of its last list are dialed count=1"
+    talk()
+  end)
+end)

@@ -332,6 +332,7 @@ static void open_worker_memory(struct child_process *p, unsigned slot)
     w->conf.neighbours = p->neighbours = plan_neighbours(&p->config);
     p->shared = w->conf.shared = shared_open(PLAN_FD_SHARED);
     w->conf.sources_fd = PLAN_FD_SOURCES;
+    w->conf.discovery.kept_fd = plan_kept_fd();
     w->conf.measures = p->page != NULL;
     w->conf.series = p->page ? page_series(p->page) : NULL;
     w->conf.faults = p->page ? page_faults(p->page) : NULL;
@@ -359,6 +360,7 @@ static void open_program_memory(struct child_process *p, unsigned slot)
 
         conf->neighbours = p->neighbours = plan_neighbours(&p->config);
         p->shared = conf->shared = shared_open(PLAN_FD_SHARED);
+        conf->discovery.kept_fd = plan_kept_fd();
         conf->series = p->page ? page_series(p->page) : NULL;
     }
 }

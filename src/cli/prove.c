@@ -241,7 +241,7 @@ static char *try_script(const struct worker_conf *configured, bool check)
     struct worker *w;
     uv_loop_t loop;
 
-    conf.discovery = (struct discovery_conf){NULL, NULL};
+    conf.discovery = (struct discovery_conf){0};
     if (check)
         conf.inspect = misspelt_warn;
     clock_loop_init(&loop);

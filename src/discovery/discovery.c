@@ -28,13 +28,9 @@ struct discovery *discovery_watch(struct turn *turn,
     const struct discovery_conf *conf, const char *secret_key,
     discovery_changed_cb changed, void *arg)
 {
-    static const char *const nobody[] = {NULL};
-
     if (conf->gateways)
         return discovery_static_watch(turn, conf->gateways, changed, arg);
-    return discovery_register_watch(turn,
-        has_registers(conf) ? conf->registers : nobody, secret_key, changed,
-        arg);
+    return discovery_register_watch(turn, conf, secret_key, changed, arg);
 }
 
 size_t discovery_missing(const struct discovery *d)

@@ -25,6 +25,9 @@ struct discovery_conf {
     /* "ip:port" of every gateway there is, NULL-terminated, in place of
      * registers; NULL: registers say. */
     const char *const *gateways;
+    /* A file that keeps the registers' list for who comes later and finds none
+     * of them; 0: there is none. Borrowed. */
+    int kept_fd;
 };
 
 /* Whether anybody could be found. */

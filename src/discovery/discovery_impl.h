@@ -23,8 +23,16 @@ struct discovery {
 struct discovery *discovery_register_announce(struct turn *turn,
     const char *const *registers, const char *secret_key, const char *address);
 struct discovery *discovery_register_watch(struct turn *turn,
-    const char *const *registers, const char *secret_key,
+    const struct discovery_conf *conf, const char *secret_key,
     discovery_changed_cb changed, void *arg);
+
+/* discovery_kept.c: the addresses that the file fd has from those registers, a
+ * line each; NULL: none. The caller frees it. */
+char *discovery_kept_read(int fd, const char *const *registers);
+
+/* discovery_kept.c: have the file say that, in place of what it says. */
+void discovery_kept_write(int fd, const char *const *registers,
+    const char *const *addresses, size_t count);
 
 /* discovery_static.c */
 struct discovery *discovery_static_watch(struct turn *turn,

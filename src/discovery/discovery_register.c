@@ -1,7 +1,8 @@
 /* A gateway's or worker's connections to its registers, as GatewayWorker's
  * BusinessWorker and Gateway have them: one link per register address, each
  * redialed for ever, with a ping every 25 s. Lists of several registers are
- * united. While a register is away its last list stays in force. */
+ * united. While a register is away its last list stays in force; who has found
+ * none so far takes the list that was kept in a file, if there is one. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #define LINK_RETRY_MS   1000  /* longest wait between tries */
 #define LINK_QUEUE_MAX  (64 * 1024) /* bytes that a register may not read */
 #define LINK_REFUSED_MS 1000        /* closed within: perhaps the key */
+#define KEPT_MS         2000 /* without any register, before the kept list */
 
 /* "host:port" texts in order. */
 struct addresses {
@@ -52,8 +54,12 @@ struct registers {
     void *arg;          /* borrowed, handed to changed */
     struct link *links; /* owned */
     size_t count;
-    struct addresses united; /* as changed knows it */
-    size_t handles;          /* timers not yet closed */
+    struct addresses united;  /* as changed knows it */
+    const char *const *names; /* borrowed; of the registers */
+    int kept_fd;              /* borrowed; 0: nothing is kept */
+    struct addresses kept;    /* used while no register has answered */
+    uv_timer_t patience;      /* … for so long */
+    size_t handles;           /* timers not yet closed */
 };
 
 static void addresses_fini(struct addresses *a)
@@ -100,6 +106,22 @@ static void unite(
     }
 }
 
+static bool has_answer(const struct registers *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (l->links[i].answered)
+            return true;
+    return false;
+}
+
+/* A register that was started a moment ago knows of nobody yet. */
+static void keep(const struct registers *l)
+{
+    if (l->kept_fd > 0 && l->united.count > 0 && has_answer(l))
+        discovery_kept_write(l->kept_fd, l->names,
+            (const char *const *)l->united.items, l->united.count);
+}
+
 /* Unite the registers' lists; tell the owner when that changed. */
 static void update_union(struct registers *l)
 {
@@ -110,6 +132,8 @@ static void update_union(struct registers *l)
 
     for (size_t i = 0; i < l->count; i++)
         unite(&united, &l->links[i].list, &seen);
+    if (!has_answer(l))
+        unite(&united, &l->kept, &seen);
     MAP_FOREACH (hh, seen, s, tmp) {
         HASH_DELETE(hh, seen, s);
         free(s);
@@ -120,7 +144,35 @@ static void update_union(struct registers *l)
     }
     addresses_fini(&l->united);
     l->united = united;
+    keep(l);
     l->changed((const char *const *)united.items, united.count, l->arg);
+}
+
+/* Nobody has told of any gateway: those of the last run are better than none.
+ */
+static void on_patience_over(uv_timer_t *timer)
+{
+    struct registers *l = timer->data;
+    char *lines =
+        has_answer(l) ? NULL : discovery_kept_read(l->kept_fd, l->names);
+    char *rest = lines;
+    const char *line;
+    union addr addr;
+
+    if (!lines)
+        return;
+    while ((line = strsep(&rest, "\n"))) {
+        if (addr_parse(&addr, line) < 0)
+            continue;
+        l->kept.items = xrealloc(
+            l->kept.items, (l->kept.count + 1) * sizeof(*l->kept.items));
+        l->kept.items[l->kept.count++] = xstrdup(line);
+    }
+    free(lines);
+    log_notice("no register answers, the gateways of its last list are dialed "
+               "count=%zu",
+        l->kept.count);
+    update_union(l); /* may end in discovery_close() */
 }
 
 /* A gateway that tells another machine a loopback address has no lan_ip; nobody
@@ -328,25 +380,37 @@ static void free_registers(struct registers *l)
     for (size_t i = 0; i < l->count; i++)
         addresses_fini(&l->links[i].list);
     addresses_fini(&l->united);
+    addresses_fini(&l->kept);
     free(l->links);
     free(l->secret_key);
     free(l->address);
     free(l);
 }
 
+static void end_handle(struct registers *l)
+{
+    if (--l->handles == 0)
+        free_registers(l);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct link *k = handle->data;
 
-    if (--k->owner->handles == 0)
-        free_registers(k->owner);
+    end_handle(k->owner);
+}
+
+static void on_patience_closed(uv_handle_t *handle)
+{
+    end_handle(handle->data);
 }
 
 static void close_registers(struct discovery *d)
 {
     struct registers *l = (struct registers *)d;
 
-    l->handles = l->count;
+    l->handles = l->count + 1;
+    uv_close((uv_handle_t *)&l->patience, on_patience_closed);
     for (size_t i = 0; i < l->count; i++) {
         struct link *k = &l->links[i];
 
@@ -355,8 +419,6 @@ static void close_registers(struct discovery *d)
             conn_close(k->conn);
         uv_close((uv_handle_t *)&k->timer, on_closed);
     }
-    if (l->count == 0)
-        free_registers(l);
 }
 
 static const struct discovery_ops register_ops = {
@@ -369,6 +431,9 @@ static struct registers *open_all(struct turn *turn,
     size_t count = 0;
 
     l->d.ops = &register_ops;
+    l->names = registers;
+    uv_timer_init(turn_loop(turn), &l->patience);
+    l->patience.data = l;
     while (registers[count])
         count++;
     l->turn = turn;
@@ -387,12 +452,17 @@ struct discovery *discovery_register_announce(struct turn *turn,
 }
 
 struct discovery *discovery_register_watch(struct turn *turn,
-    const char *const *registers, const char *secret_key,
+    const struct discovery_conf *conf, const char *secret_key,
     discovery_changed_cb changed, void *arg)
 {
-    struct registers *l = open_all(turn, registers, secret_key, NULL);
+    static const char *const nobody[] = {NULL};
+    struct registers *l = open_all(
+        turn, conf->registers ? conf->registers : nobody, secret_key, NULL);
 
     l->changed = changed;
     l->arg = arg;
+    l->kept_fd = conf->kept_fd;
+    if (l->kept_fd > 0 && l->count > 0)
+        uv_timer_start(&l->patience, on_patience_over, KEPT_MS, 0);
     return &l->d;
 }

@@ -72,17 +72,26 @@ void plan_claims_prefix(const struct config *c, char out[CLAIMS_PREFIX_SIZE])
     free(path);
 }
 
+/* FNV-1a: the same in every run. */
+#define FNV_BEGIN UINT64_C(0xcbf29ce484222325)
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    for (; *text; text++)
+        hash = (hash ^ (uint8_t)*text) * 0x100000001b3u;
+    return hash;
+}
+
 char *plan_book_folder(const struct config *c)
 {
     const char *const parts[] = {
         c->run_dir[0] == '/' ? "" : c->root, "/", c->run_dir};
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a: the same in every run */
+    uint64_t hash = FNV_BEGIN;
 
     if (c->book_dir)
         return c->book_dir[0] ? xstrdup(c->book_dir) : NULL;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-        for (const char *p = parts[i]; *p; p++)
-            hash = (hash ^ (uint8_t)*p) * 0x100000001b3u;
+        hash = hash_text(hash, parts[i]);
     return xasprintf("/dev/shm/gwrun-%u-%016llx", (unsigned)geteuid(),
         (unsigned long long)hash);
 }
@@ -335,6 +344,48 @@ static int bind_unix(const struct config *c, const char *path)
     return fd;
 }
 
+int plan_kept_fd(void)
+{
+    struct stat st;
+
+    return fstat(PLAN_FD_KEPT, &st) == 0 && S_ISREG(st.st_mode) ? PLAN_FD_KEPT
+                                                                : 0;
+}
+
+/* Where those who ask these registers keep their list; those who ask others
+ * have a file of their own. Where there is none /dev/null takes its place,
+ * with a line in the log. The descriptor, or -errno. */
+static int open_kept(const struct config *c, const struct discovery_conf *d)
+{
+    uint64_t hash = FNV_BEGIN;
+    char name[32];
+    char *path;
+    int fd;
+
+    if (d->gateways || !d->registers || !d->registers[0])
+        return daemon_open_file(AT_FDCWD, "/dev/null", O_RDWR);
+    for (size_t i = 0; d->registers[i]; i++)
+        hash = hash_text(hash_text(hash, d->registers[i]), "\n");
+    snprintf(name, sizeof(name), "gateways-%08x", (unsigned)(hash >> 32));
+    path = plan_run_path(c, name);
+    fd = daemon_open_file(AT_FDCWD, path, O_RDWR | O_CREAT);
+    if (fd < 0)
+        log_warn("the registers' last list is not kept path=%s err=%s", path,
+            strerror(-fd));
+    free(path);
+    return fd < 0 ? daemon_open_file(AT_FDCWD, "/dev/null", O_RDWR) : fd;
+}
+
+static int add_kept(struct master_child_conf *child, const struct config *c,
+    const struct discovery_conf *d, char err[PLAN_ERR_SIZE])
+{
+    child->fds[2] = open_kept(c, d);
+    if (child->fds[2] < 0)
+        snprintf(err, PLAN_ERR_SIZE, "cannot open /dev/null: %s",
+            strerror(-child->fds[2]));
+    return child->fds[2] < 0 ? child->fds[2] : 0;
+}
+
 /* The unix socket of a gateway whose inner port is bound: nobody else serves
  * at that path. -1 with a line in the log: its workers come by TCP. */
 static int bind_local(
@@ -484,6 +535,7 @@ static int add_worker(struct plan *out, const struct config *c, unsigned slot,
     unsigned index;
     const struct config_workers *w = plan_workers(c, slot, &index);
     struct master_child_conf *child = add_child(out, "worker", slot);
+    int result;
 
     child->name = w->conf.name;
     child->fds[1] = make_sources(w->conf.sources_fd);
@@ -492,17 +544,19 @@ static int add_worker(struct plan *out, const struct config *c, unsigned slot,
             strerror(errno));
         return -errno;
     }
-    return share_table(child, c, shared, err);
+    result = add_kept(child, c, &w->conf.discovery, err);
+    return result < 0 ? result : share_table(child, c, shared, err);
 }
 
 static int add_program(struct plan *out, const struct config *c, unsigned slot,
     int *shared, char err[PLAN_ERR_SIZE])
 {
     struct master_child_conf *child = add_child(out, "program", slot);
+    int result = add_kept(child, c, &c->programs[slot].conf.discovery, err);
 
     child->name = c->programs[slot].conf.name;
     child->restart = c->programs[slot].restart;
-    return share_table(child, c, shared, err);
+    return result < 0 ? result : share_table(child, c, shared, err);
 }
 
 static int make_pages(struct plan *out, char err[PLAN_ERR_SIZE])

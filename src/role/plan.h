@@ -22,6 +22,8 @@ enum {
     PLAN_FD_SOURCES = 5, /* worker: memory that keeps its script */
     PLAN_FD_INNER = 5,   /* gateway: workers' port */
     PLAN_FD_IDS = 6,     /* gateway: file of connection ids */
+    PLAN_FD_KEPT = 6,    /* worker, program: file of the registers' last list,
+                            or /dev/null */
     PLAN_FD_CONFIG = 7,
     PLAN_FD_LOCAL = 8, /* gateway: unix socket for workers beside it; may be
                           missing */
@@ -31,6 +33,8 @@ enum {
 
 /* PLAN_FD_LOCAL, or 0: it was not handed down to this process. */
 int plan_local_fd(void);
+/* PLAN_FD_KEPT, or 0: nothing is kept. */
+int plan_kept_fd(void);
 
 struct plan {
     struct master_child_conf *children; /* owned */
