@@ -414,8 +414,9 @@ static int admit_late(struct client_conn *c, size_t len)
     return -ENOBUFS;
 }
 
-/* Room for a message of len bytes? */
-static int admit(struct client_conn *c, size_t len)
+/* The same for a client for which something waits, or that is none. */
+__attribute__((noinline)) static int admit_behind(
+    struct client_conn *c, size_t len)
 {
     int err = c->state == CLIENT_CONN_OPEN ? 0 : -ENOTCONN;
 
@@ -424,6 +425,14 @@ static int admit(struct client_conn *c, size_t len)
     if (err < 0)
         c->queue.dropped++;
     return err;
+}
+
+/* Room for a message of len bytes? */
+static inline int admit(struct client_conn *c, size_t len)
+{
+    if (c->state == CLIENT_CONN_OPEN && c->queue.len == 0)
+        return 0;
+    return admit_behind(c, len);
 }
 
 /* A message has been queued. */

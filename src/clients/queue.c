@@ -219,18 +219,12 @@ void queue_drop(struct queue *q, struct queue_pool *pool)
 }
 
 /* What the socket is offered: the segments in front. */
-static int gather(const struct queue *q, struct iovec iov[WRITE_VECTORS])
+static int gather(const struct segments *s, struct iovec iov[WRITE_VECTORS])
 {
-    const struct segments *s = q->segments;
-    size_t at, skip;
+    size_t at = s->taken;
+    size_t skip = s->blob_taken;
     int n = 0;
 
-    if (q->single != NULL) {
-        iov[0] = (struct iovec){q->single->data, q->single->len};
-        return 1;
-    }
-    at = s->taken;
-    skip = s->blob_taken;
     for (size_t i = s->first; i < s->count; i++) {
         const struct cut *next = &s->cuts[i];
 
@@ -281,26 +275,78 @@ static void consume(struct queue_pool *pool, struct segments *s, size_t n)
     }
 }
 
-/* n bytes of what was gathered have left. */
-static void note_sent(struct queue *q, struct queue_pool *pool, size_t n)
+/* n bytes of a message that is alone have left. */
+static void consume_single(struct queue *q, struct queue_pool *pool, size_t n)
 {
     struct blob *single = q->single;
 
-    if (single == NULL) {
-        consume(pool, q->segments, n);
-    } else if (n == single->len) {
+    q->single = NULL;
+    if (n == single->len) {
         blob_unref(single);
-        q->single = NULL;
-    } else {
-        q->single = NULL;
-        q->segments = take_segments(pool);
-        cut(q->segments, single);
-        q->segments->blob_taken = n;
-        q->segments->open = true;
+        return;
     }
+    q->segments = take_segments(pool);
+    cut(q->segments, single);
+    q->segments->blob_taken = n;
+    q->segments->open = true;
+}
+
+/* n bytes of what the socket was offered have left. */
+static void note_sent(struct queue *q, struct queue_pool *pool, size_t n)
+{
+    if (q->single != NULL)
+        consume_single(q, pool, n);
+    else
+        consume(pool, q->segments, n);
     q->len -= n;
     q->sent += n;
     *pool->sent += n;
+}
+
+/* Write the bytes at data, which are all that waits. */
+static int write_piece(struct queue *q, struct queue_pool *pool,
+    struct sock *sock, const uint8_t *data)
+{
+    ssize_t n = sock_write(sock, data, q->len);
+
+    if (n < 0)
+        return -EPIPE;
+    sock->blocked = (size_t)n < q->len;
+    note_sent(q, pool, (size_t)n);
+    return 0;
+}
+
+/* Write segments while the socket takes all that it is offered. Out of the way
+ * of those that lie in one piece. */
+__attribute__((noinline)) static int write_segments(
+    struct queue *q, struct queue_pool *pool, struct sock *sock)
+{
+    struct iovec iov[WRITE_VECTORS];
+
+    while (q->len > 0 && !sock->blocked) {
+        int count = gather(q->segments, iov);
+        ssize_t n = sock_write_vectors(sock, iov, count);
+        size_t offered = 0;
+
+        if (n < 0)
+            return -EPIPE;
+        for (int i = 0; i < count; i++)
+            offered += iov[i].iov_len;
+        note_sent(q, pool, (size_t)n);
+        sock->blocked = (size_t)n < offered;
+    }
+    return 0;
+}
+
+/* Almost always all that waits lies in one piece. */
+static int write_some(
+    struct queue *q, struct queue_pool *pool, struct sock *sock)
+{
+    if (q->single != NULL)
+        return write_piece(q, pool, sock, q->single->data);
+    if (q->segments->first == q->segments->count)
+        return write_piece(q, pool, sock, q->segments->bytes.data);
+    return write_segments(q, pool, sock);
 }
 
 /* The socket has begun with the segment in front, or OpenSSL has and wants the
@@ -313,26 +359,18 @@ static void fix_front(struct segments *s)
 
 int queue_flush(struct queue *q, struct queue_pool *pool, struct sock *sock)
 {
-    struct iovec iov[WRITE_VECTORS];
+    struct segments *s;
 
-    while (q->len > 0 && !sock->blocked) {
-        int count = gather(q, iov);
-        ssize_t n = sock_write(sock, iov, count);
-        size_t offered = 0;
-
-        if (n < 0)
-            return -EPIPE;
-        for (int i = 0; i < count; i++)
-            offered += iov[i].iov_len;
-        note_sent(q, pool, (size_t)n);
-        sock->blocked = (size_t)n < offered;
-    }
-    if (sock->blocked && q->len > 0)
-        fix_front(q->segments);
+    if (q->len > 0 && !sock->blocked && write_some(q, pool, sock) < 0)
+        return -EPIPE;
+    s = q->segments;
+    if (s == NULL)
+        return 0;
     if (q->len == 0) {
-        if (q->segments != NULL)
-            give_segments(pool, q->segments);
         q->segments = NULL;
+        give_segments(pool, s);
+    } else if (sock->blocked) {
+        fix_front(s);
     }
     return 0;
 }

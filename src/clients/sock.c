@@ -73,6 +73,9 @@ static void watch(struct sock *s, int events)
  * costs two calls of the kernel. */
 void sock_watch(struct sock *s)
 {
+    if (s->interest == SOCK_BYTES && s->events == UV_READABLE && !s->blocked &&
+        !s->stuck)
+        return; /* as at the end of almost every turn */
     if (s->fd >= 0)
         watch(s, wanted(s) | (s->events & (UV_READABLE | UV_DISCONNECT)));
 }
@@ -127,42 +130,64 @@ int sock_open(struct sock *s, struct turn *turn, int fd, struct ssl_ctx_st *ctx,
     return 0;
 }
 
-/* TLS takes one buffer at a time, and of that a record. */
-static ssize_t write_tls(struct sock *s, const struct iovec *iov, int count)
+/* TLS takes a record at a time. */
+static ssize_t write_tls(struct sock *s, const uint8_t *data, size_t len)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = tls_write(s->ssl, data + done, len - done);
+
+        if (n == -EAGAIN)
+            break;
+        if (n < 0)
+            return -EPIPE;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+/* What the kernel said to a write. */
+static ssize_t taken(ssize_t n)
+{
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
+    return n;
+}
+
+ssize_t sock_write(struct sock *s, const void *data, size_t len)
+{
+    if (s->ssl != NULL)
+        return write_tls(s, data, len);
+    return taken(send(s->fd, data, len, MSG_NOSIGNAL));
+}
+
+/* TLS has no vectors. */
+static ssize_t write_one_by_one(
+    struct sock *s, const struct iovec *iov, int count)
 {
     size_t sum = 0;
 
     for (int i = 0; i < count; i++) {
-        const uint8_t *data = iov[i].iov_base;
-        size_t done = 0;
+        ssize_t n = write_tls(s, iov[i].iov_base, iov[i].iov_len);
 
-        while (done < iov[i].iov_len) {
-            ssize_t n = tls_write(s->ssl, data + done, iov[i].iov_len - done);
-
-            if (n == -EAGAIN)
-                return (ssize_t)sum;
-            if (n < 0)
-                return -EPIPE;
-            done += (size_t)n;
-            sum += (size_t)n;
-        }
+        if (n < 0)
+            return n;
+        sum += (size_t)n;
+        if ((size_t)n < iov[i].iov_len)
+            break;
     }
     return (ssize_t)sum;
 }
 
-ssize_t sock_write(struct sock *s, const struct iovec *iov, int count)
+ssize_t sock_write_vectors(struct sock *s, const struct iovec *iov, int count)
 {
-    struct msghdr message = {
+    const struct msghdr message = {
         .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    ssize_t n;
 
     if (s->ssl != NULL)
-        return write_tls(s, iov, count);
-    n = count == 1 ? send(s->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
-                   : sendmsg(s->fd, &message, MSG_NOSIGNAL);
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
-    return n;
+        return write_one_by_one(s, iov, count);
+    return taken(sendmsg(s->fd, &message, MSG_NOSIGNAL));
 }
 
 ssize_t sock_send_file(struct sock *s, int file, uint64_t at, size_t len)

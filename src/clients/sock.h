@@ -64,7 +64,8 @@ void sock_watch(struct sock *s);
 /* Write what the socket takes: the bytes it took, fewer than there are when it
  * is full, or -EPIPE. With TLS, what was not taken must come again, unchanged
  * up to the end of the first vector. */
-ssize_t sock_write(struct sock *s, const struct iovec *iov, int count);
+ssize_t sock_write(struct sock *s, const void *data, size_t len);
+ssize_t sock_write_vectors(struct sock *s, const struct iovec *iov, int count);
 /* The same for len bytes of a file from at on, without TLS. -EIO: the file ends
  * before. */
 ssize_t sock_send_file(struct sock *s, int file, uint64_t at, size_t len);

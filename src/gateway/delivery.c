@@ -125,8 +125,7 @@ __attribute__((noinline)) static struct blob *frame_event(struct delivery *d,
 }
 
 /* Clients of a port speak its protocol, or have event streams: each of the two
- * gets its own framing, once. The only place that sends a blob, so that the
- * compiler puts the sending here. */
+ * gets its own framing, once. */
 static size_t deliver(struct delivery *d, struct client *const *clients,
     size_t count, const struct message *m)
 {
