@@ -8,7 +8,7 @@ local allowed = {
   engine = { "util", "wire", "net", "upstream", "engine" },
   discovery = { "util", "wire", "net", "proc", "discovery" },
   clients = { "util", "wire", "net", "clients" },
-  register = { "util", "wire", "net", "proc", "register" },
+  register = { "util", "wire", "net", "proc", "engine", "register" },
   gateway = { "util", "wire", "net", "proc", "engine", "discovery", "clients", "gateway" },
   worker = { "util", "wire", "net", "proc", "engine", "discovery", "worker" },
   master = { "util", "wire", "net", "proc", "master" },
@@ -20,7 +20,7 @@ local allowed = {
     "lualib", "config", "role" },
   testing = { "util", "wire", "net", "proc", "discovery", "clients", "register", "gateway", "worker", "master", "admin",
     "lualib", "config", "role", "testing" },
-  cli = { "util", "wire", "net", "proc", "discovery", "clients", "register", "gateway", "worker", "master", "admin",
+  cli = { "util", "wire", "net", "proc", "engine", "discovery", "clients", "register", "gateway", "worker", "master", "admin",
     "lualib", "config", "role", "testing", "cli" },
 }
 

@@ -150,15 +150,33 @@ static void confirm(const char *channel)
     say(&pushes, text);
 }
 
+static void say_text(struct line *l, const char *text)
+{
+    char all[512];
+
+    snprintf(all, sizeof(all), "$%zu\r\n%s\r\n", strlen(text), text);
+    say(l, all);
+}
+
+/* It asks what server this is. */
+static void introduce(void)
+{
+    expect(&commands, "INFO");
+    say_text(&commands, "redis_version:7.0.15\r\nrole:master\r\n"
+                        "maxmemory_policy:noeviction\r\n");
+}
+
 /* A gateway's way up. */
 static void bring_up(void)
 {
     open_engine((struct engine_part){
         .ip = 0x0a000001, .port = 2900, .hears_all = true});
     take(&commands);
-    expect(&commands,
-        "$1\r\n3\r\n$13\r\nchat:gateways\r\n$11\r\nchat:cell:a\r\n"
-        "$26\r\nchat:gateway:10.0.0.1:2900\r\n");
+    introduce();
+    expect(&commands, "$1\r\n6\r\n$13\r\nchat:gateways\r\n$10\r\nchat:cells\r\n"
+                      "$11\r\nchat:cell:a\r\n$13\r\nchat:holder:a\r\n"
+                      "$44\r\nchat:former:" RUN "\r\n"
+                      "$26\r\nchat:gateway:10.0.0.1:2900\r\n");
     say(&commands, "$2\r\nOK\r\n");
     take(&pushes);
     expect(&pushes, "SUBSCRIBE\r\n$7\r\nchat:me\r\n$9\r\nchat:news\r\n"
@@ -213,6 +231,7 @@ static void is_away_until_it_comes_back_when_a_connection_is_lost(void **state)
     hang_up(&pushes);
     testloop_until(&t, !engine_is_up(engine));
     assert_int_equal(engine_publish(engine, NULL, "x", 1), -ENOTCONN);
+    introduce();
     expect(&commands, "chat:cell:a");
     say(&commands, "$2\r\nOK\r\n");
     take(&pushes);
@@ -232,19 +251,49 @@ static void does_not_join_where_somebody_else_has_its_claim(void **state)
     open_engine((struct engine_part){
         .ip = 0x0a000001, .port = 2900, .hears_all = true});
     take(&commands);
+    introduce();
     expect(&commands, "chat:gateway:10.0.0.1:2900");
-    say(&commands, "$34\r\n" OTHER " b\r\n");
-    expect(&commands, "chat:gateway:10.0.0.1:2900"); /* tries again */
+    say_text(&commands, OTHER " b");
+    introduce(); /* tries again */
+    expect(&commands, "chat:gateway:10.0.0.1:2900");
     assert_false(engine_is_up(engine));
     say(&commands, "-NOPERM no\r\n");
+    introduce();
     expect(&commands, "chat:gateway:10.0.0.1:2900");
     assert_int_equal(seen.ups, 0);
+}
+
+static void leaves_for_good_when_its_name_is_taken(void **state)
+{
+    struct engine_counts counts;
+
+    bring_up();
+    hang_up(&pushes);
+    introduce();
+    expect(&commands, "chat:former:" RUN);
+    say_text(&commands, "FORMER");
+    testloop_until(&t, (engine_count(engine, &counts), counts.left));
+    assert_false(engine_is_up(engine));
+}
+
+static void joins_no_server_that_is_too_old_or_a_replica(void **state)
+{
+    open_engine((struct engine_part){.watches = true});
+    take(&commands);
+    expect(&commands, "INFO");
+    say_text(&commands, "redis_version:5.0.7\r\nrole:master\r\n");
+    expect(&commands, "INFO"); /* no claim before */
+    say_text(&commands, "redis_version:7.0.15\r\nrole:slave\r\n");
+    expect(&commands, "INFO");
+    say(&commands, "-NOPERM this user may not\r\n"); /* then it is tried */
+    expect(&commands, "chat:cell:a");
 }
 
 static void tells_members_at_first_and_at_news(void **state)
 {
     open_engine((struct engine_part){.watches = true});
     take(&commands);
+    introduce();
     expect(&commands, "chat:cell:a");
     say(&commands, "$2\r\nOK\r\n");
     expect(&commands, "$13\r\nchat:gateways\r\n$13\r\nchat:gateway:\r\n");
@@ -271,7 +320,7 @@ static void gives_up_its_claims_at_the_end(void **state)
     bring_up();
     engine_close(engine);
     engine = NULL;
-    expect(&commands, "redis.call('DEL', key)");
+    expect(&commands, "redis.call('DEL', gateway)");
 }
 
 static void says_what_is_no_address(void **state)
@@ -295,6 +344,8 @@ int main(void)
         TEST(publishes_and_counts_what_nobody_heard),
         TEST(is_away_until_it_comes_back_when_a_connection_is_lost),
         TEST(does_not_join_where_somebody_else_has_its_claim),
+        TEST(leaves_for_good_when_its_name_is_taken),
+        TEST(joins_no_server_that_is_too_old_or_a_replica),
         TEST(tells_members_at_first_and_at_news),
         TEST(gives_up_its_claims_at_the_end),
         TEST(says_what_is_no_address),

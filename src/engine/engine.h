@@ -57,6 +57,7 @@ struct engine_member {
 struct engine_part {
     uint32_t ip; /* of a gateway, claimed for this cell; 0: it is none */
     uint16_t port;
+    const char *kind;  /* "register"; NULL: a gateway, if ip, else a worker */
     const char *inbox; /* what comes for this process alone; copied */
     bool hears_all;    /* … and what comes for all gateways */
     bool watches;      /* it wants to know the members */
@@ -68,11 +69,14 @@ struct engine_part {
         const struct engine_member *list, size_t count, void *arg);
     /* It is there again: what came meanwhile is lost. */
     void (*on_up)(void *arg);
+    /* How many clients it has, for the cell's record. May be NULL. */
+    uint64_t (*clients)(void *arg);
     void *arg; /* borrowed, handed to all */
 };
 
 struct engine_counts {
     bool up;
+    bool left;        /* for good: another system has the cell's name */
     uint64_t gaps;    /* times that it was away after it was there */
     uint64_t away_ms; /* how long, and this time so far */
     uint64_t published;

@@ -3,11 +3,13 @@
  * of being there and is closed before the next begins.
  *
  *   AWAY         nothing is under way but the timer
- *   CLAIMING     the claim, then the members, were asked for
+ *   CLAIMING     what server it is, the claim, then the members, were asked for
  *   SUBSCRIBING  SUBSCRIBE was sent
  *   UP           all channels are confirmed
+ *   LEFT         another system has the cell's name; there is no way back
  *
- * lose() leads from everywhere to AWAY. */
+ * lose() leads from everywhere else to AWAY. What stands in Redis, and what of
+ * it is ours, is cells.c's. */
 #include "engine/engine.h"
 
 #include <errno.h>
@@ -15,13 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/cells.h"
+#include "engine/server.h"
 #include "net/addr.h"
 #include "net/clock.h"
 #include "net/handle.h"
-#include "net/trust.h"
 #include "upstream/redis.h"
 #include "upstream/rediscommand.h"
-#include "upstream/redisurl.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/log.h"
@@ -30,14 +32,13 @@
 #define PROBE        "?" /* no envelope begins so */
 #define CHANNELS     3   /* inbox, news, all */
 
-enum state { AWAY, CLAIMING, SUBSCRIBING, UP };
+enum state { AWAY, CLAIMING, SUBSCRIBING, UP, LEFT };
 
 struct engine {
     struct turn *turn;              /* borrowed */
     const struct engine_conf *conf; /* borrowed */
     struct engine_part part;        /* its inbox is owned */
-    struct redisurl url;
-    struct ssl_ctx_st *tls; /* owned; NULL without */
+    struct server server;
     struct redis *commands; /* owned */
     struct redis *pushes;   /* owned; NULL unless SUBSCRIBING or UP */
     uv_timer_t timer;       /* the next try, or the next refresh */
@@ -45,43 +46,13 @@ struct engine {
     char *channels[CHANNELS]; /* owned: inbox, news, all */
     unsigned confirmed;       /* of them */
     bool asking;              /* the claim or the members are under way */
-    bool was_up, told_away;
+    bool was_up, told_away, told_policy;
     unsigned tries;      /* since it was there last */
     uint64_t away_since; /* ms */
     uint64_t heard_at;   /* ms; the last probe that came back */
     struct buf commands_scratch;
     struct engine_counts counts;
 };
-
-/* If nobody else has one of the keys: they are ours. ARGV: our run, seconds,
- * the member for the list of all or "", then the values. */
-static const char claim_script[] =
-    "for i, key in ipairs(KEYS) do\n"
-    "  local v = i > 1 and redis.call('GET', key)\n"
-    "  if v and v:sub(1, #ARGV[1]) ~= ARGV[1] then return v end\n"
-    "end\n"
-    "for i = 2, #KEYS do\n"
-    "  redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[2])\n"
-    "end\n"
-    "if ARGV[3] ~= '' then redis.call('SADD', KEYS[1], ARGV[3]) end\n"
-    "return 'OK'\n";
-
-static const char release_script[] =
-    "for i, key in ipairs(KEYS) do\n"
-    "  local v = i > 1 and redis.call('GET', key)\n"
-    "  if v and v:sub(1, #ARGV[1]) == ARGV[1] then redis.call('DEL', key) end\n"
-    "end\n"
-    "if ARGV[2] ~= '' then redis.call('SREM', KEYS[1], ARGV[2]) end\n";
-
-/* address, value, address, value … */
-static const char members_script[] =
-    "local out = {}\n"
-    "for _, a in ipairs(redis.call('SMEMBERS', KEYS[1])) do\n"
-    "  local v = redis.call('GET', ARGV[1] .. a)\n"
-    "  if v then out[#out + 1] = a out[#out + 1] = v\n"
-    "  else redis.call('SREM', KEYS[1], a) end\n"
-    "end\n"
-    "return out\n";
 
 static void begin(struct engine *e);
 static void ask_members(struct engine *e);
@@ -90,8 +61,6 @@ static uint64_t now_ms(const struct engine *e)
 {
     return clock_now(e->timer.loop);
 }
-
-/* ---- keys and channels ---- */
 
 static void address_of(const struct engine *e, char out[ADDR_TEXT_SIZE])
 {
@@ -104,39 +73,16 @@ static void address_of(const struct engine *e, char out[ADDR_TEXT_SIZE])
         addr_format(out, &a);
 }
 
-static void put_word(struct buf *out, const char *word)
+/* What this process claims; address is its memory. */
+static struct cells_self self_of(
+    const struct engine *e, char address[ADDR_TEXT_SIZE])
 {
-    rediscommand_word(out, word, strlen(word));
-}
-
-static void put_number(struct buf *out, unsigned n)
-{
-    char text[16];
-
-    snprintf(text, sizeof(text), "%u", n);
-    put_word(out, text);
-}
-
-static void put_key(
-    struct buf *out, const struct engine *e, const char *kind, const char *name)
-{
-    char *key = xasprintf("%s:%s%s", e->conf->name, kind, name);
-
-    put_word(out, key);
-    free(key);
-}
-
-/* The list of all gateways, the cell and, of a gateway, its address. */
-static void put_keys(struct buf *out, const struct engine *e)
-{
-    char address[ADDR_TEXT_SIZE];
-
     address_of(e, address);
-    put_number(out, *address ? 3 : 2);
-    put_key(out, e, "gateways", "");
-    put_key(out, e, "cell:", e->conf->cell);
-    if (*address)
-        put_key(out, e, "gateway:", address);
+    return (struct cells_self){.conf = e->conf,
+        .process = e->part.inbox,
+        .kind = e->part.kind,
+        .address = address,
+        .clients = e->part.clients ? e->part.clients(e->part.arg) : 0};
 }
 
 /* ---- the way down ---- */
@@ -158,7 +104,7 @@ static void try_later(struct engine *e)
 
 static void lose(struct engine *e, const char *why)
 {
-    if (e->state == AWAY)
+    if (e->state == AWAY || e->state == LEFT)
         return;
     if (!e->told_away)
         log_warn("the cluster is away, this cell goes on by itself: %s", why);
@@ -207,9 +153,9 @@ static void tell_news(struct engine *e)
     struct buf *out = scratch(e);
 
     rediscommand_begin(out, 3);
-    put_word(out, "PUBLISH");
-    put_word(out, e->channels[1]);
-    put_word(out, PROBE);
+    cells_put_word(out, "PUBLISH");
+    cells_put_word(out, e->channels[1]);
+    cells_put_word(out, PROBE);
     call(e, out, on_told);
 }
 
@@ -284,24 +230,11 @@ static void on_pushes_down(int err, void *arg)
 
 static struct redis *open_redis(struct engine *e, bool pushes)
 {
-    struct sentinel_conf sentinels = {
-        .hosts = (const char *const *)e->url.hosts,
-        .ports = e->url.ports,
-        .count = e->url.count,
-        .master = e->url.master,
-        .tls = e->tls};
-    struct redis_conf conf = {.host = e->url.hosts[0],
-        .port = e->url.ports[0],
-        .sentinels = e->url.master ? &sentinels : NULL,
-        .tls = e->tls,
-        .user = e->url.user,
-        .password = e->url.password,
-        .db = e->url.db,
-        .on_push = pushes ? on_push : NULL,
+    struct redis_conf conf = {.on_push = pushes ? on_push : NULL,
         .on_down = pushes ? on_pushes_down : NULL,
         .arg = e};
 
-    return redis_open(e->turn, &conf);
+    return server_open(&e->server, e->turn, &conf);
 }
 
 static void subscribe(struct engine *e)
@@ -316,31 +249,13 @@ static void subscribe(struct engine *e)
     e->confirmed = 0;
     e->pushes = open_redis(e, true);
     rediscommand_begin(out, 1 + count);
-    put_word(out, "SUBSCRIBE");
+    cells_put_word(out, "SUBSCRIBE");
     for (size_t i = 0; i < count; i++)
-        put_word(out, e->channels[i]);
+        cells_put_word(out, e->channels[i]);
     request.commands = out;
     redis_send(e->pushes, &request, &unused);
     /* a confirmation that does not come is found by the timer */
     uv_timer_start(&e->timer, on_timer, ENGINE_CALL_MS, 0);
-}
-
-/* "run cell", as claims have it. */
-static bool read_member(struct engine_member *m, const struct redisvalue *where,
-    const struct redisvalue *what)
-{
-    const size_t run = ENGINE_RUN_SIZE - 1;
-    union addr a;
-
-    if (where->type != REDIS_STRING || what->type != REDIS_STRING ||
-        addr_parse(&a, where->text) < 0 || a.sa.sa_family != AF_INET ||
-        what->len <= run + 1 || what->text[run] != ' ')
-        return false;
-    m->ip = addr_ipv4(&a);
-    m->port = addr_port(&a);
-    snprintf(m->run, sizeof(m->run), "%s", what->text);
-    snprintf(m->cell, sizeof(m->cell), "%s", what->text + run + 1);
-    return true;
 }
 
 static void on_members(
@@ -358,7 +273,7 @@ static void on_members(
     }
     list = xcalloc(all->len / 2 + 1, sizeof(*list));
     for (size_t i = 0; i + 1 < all->len && n < ENGINE_MEMBERS_MAX; i += 2)
-        n += read_member(&list[n], &all->items[i], &all->items[i + 1]);
+        n += cells_read_member(&list[n], &all->items[i], &all->items[i + 1]);
     e->part.on_members(list, n, e->part.arg);
     free(list);
     if (e->state == CLAIMING)
@@ -371,12 +286,7 @@ static void ask_members(struct engine *e)
 
     if (!e->part.watches)
         return;
-    rediscommand_begin(out, 5);
-    put_word(out, "EVAL");
-    put_word(out, members_script);
-    put_word(out, "1");
-    put_key(out, e, "gateways", "");
-    put_key(out, e, "gateway:", "");
+    cells_put_members(out, e->conf);
     e->asking = true;
     if (call(e, out, on_members) < 0) {
         e->asking = false;
@@ -384,40 +294,35 @@ static void ask_members(struct engine *e)
     }
 }
 
-/* Somebody else has the cell's name, or the address. */
-static void tell_refused(struct engine *e, const struct redisvalue *v)
+/* Another system has this one's name. */
+static void leave(struct engine *e, const char *why)
 {
-    char address[ADDR_TEXT_SIZE], why[ENGINE_ERROR_SIZE];
-    const char *cell = v->type == REDIS_STRING ? strchr(v->text, ' ') : NULL;
-
-    address_of(e, address);
-    if (v->type != REDIS_STRING)
-        snprintf(why, sizeof(why), "it answers nonsense");
-    else if (cell && strcmp(cell + 1, e->conf->cell) == 0)
-        snprintf(why, sizeof(why),
-            "another system runs as cell %s; give each a name of its own "
-            "(cluster.cell); one that was killed is forgotten after %d seconds",
-            e->conf->cell, ENGINE_EXPIRY);
-    else
-        snprintf(why, sizeof(why),
-            "%s is a gateway of cell %.64s already, and this is cell %s; give "
-            "each a lan_ip, or start_port, of its own",
-            address, cell ? cell + 1 : "?", e->conf->cell);
+    log_error(
+        "left the cluster for good, this cell goes on by itself: %s", why);
+    e->counts.left = true;
+    e->told_away = true;
     lose(e, why);
+    e->state = LEFT;
+    uv_timer_stop(&e->timer);
 }
 
 static void on_claimed(
     int err, const struct redisvalue *replies, size_t count, void *arg)
 {
     struct engine *e = arg;
+    char address[ADDR_TEXT_SIZE], why[ENGINE_ERROR_SIZE];
+    struct cells_self self = self_of(e, address);
+    enum cells_claim claim = CELLS_REFUSED;
 
     e->asking = false;
+    if (err == 0)
+        claim = cells_read_claim(replies, &self, why);
     if (err < 0)
         lose(e, redis_error(e->commands));
-    else if (replies->type == REDIS_ERROR)
-        lose(e, replies->text);
-    else if (!is_text(replies, "OK"))
-        tell_refused(e, replies);
+    else if (claim == CELLS_FORMER)
+        leave(e, why);
+    else if (claim == CELLS_REFUSED)
+        lose(e, why);
     else if (e->part.watches)
         ask_members(e);
     else if (e->state == CLAIMING)
@@ -428,18 +333,9 @@ static void claim(struct engine *e)
 {
     struct buf *out = scratch(e);
     char address[ADDR_TEXT_SIZE];
-    char *value = xasprintf("%s %s", e->conf->run, e->conf->cell);
+    struct cells_self self = self_of(e, address);
 
-    address_of(e, address);
-    rediscommand_begin(out, *address ? 10 : 9);
-    put_word(out, "EVAL");
-    put_word(out, claim_script);
-    put_keys(out, e);
-    put_word(out, e->conf->run);
-    put_number(out, ENGINE_EXPIRY);
-    put_word(out, address);
-    put_word(out, value);
-    free(value);
+    cells_put_claim(out, &self);
     e->asking = true;
     if (call(e, out, on_claimed) < 0) {
         e->asking = false;
@@ -447,10 +343,44 @@ static void claim(struct engine *e)
     }
 }
 
+static void on_info(
+    int err, const struct redisvalue *replies, size_t count, void *arg)
+{
+    struct engine *e = arg;
+    char why[ENGINE_ERROR_SIZE] = "";
+    int verdict = 0;
+
+    e->asking = false;
+    if (err == 0 && replies->type == REDIS_STRING)
+        verdict = server_judge(replies->text, why);
+    if (err < 0) {
+        lose(e, redis_error(e->commands));
+    } else if (replies->type == REDIS_ERROR &&
+               strncmp(replies->text, "NOPERM", 6) != 0) {
+        lose(e, replies->text);
+    } else if (verdict < 0) {
+        lose(e, why);
+    } else if (e->state == CLAIMING) {
+        if (*why && !e->told_policy)
+            log_warn("the cluster is at risk: %s", why);
+        e->told_policy = *why;
+        claim(e);
+    }
+}
+
+/* What server is it? An ACL may keep that from us; then we find out. */
 static void begin(struct engine *e)
 {
+    struct buf *out = scratch(e);
+
     e->state = CLAIMING;
-    claim(e);
+    rediscommand_begin(out, 1);
+    cells_put_word(out, "INFO");
+    e->asking = true;
+    if (call(e, out, on_info) < 0) {
+        e->asking = false;
+        lose(e, "too many commands are waiting");
+    }
 }
 
 /* Prove that what is published comes back: that the subscription is no deaf
@@ -460,9 +390,9 @@ static void probe(struct engine *e)
     struct buf *out = scratch(e);
 
     rediscommand_begin(out, 3);
-    put_word(out, "PUBLISH");
-    put_word(out, e->channels[0]);
-    put_word(out, PROBE);
+    cells_put_word(out, "PUBLISH");
+    cells_put_word(out, e->channels[0]);
+    cells_put_word(out, PROBE);
     call(e, out, on_told);
 }
 
@@ -513,15 +443,8 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
     const struct engine_part *part, char err[ENGINE_ERROR_SIZE])
 {
     struct engine *e = xcalloc(1, sizeof(*e));
-    struct trust_conf trust = {.ca_file = conf->ca_file};
-    char why[REDISURL_ERROR_SIZE];
 
-    if (redisurl_parse(&e->url, conf->url, why) < 0)
-        snprintf(err, ENGINE_ERROR_SIZE, "%s", why);
-    else if (e->url.tls)
-        e->tls = trust_new(&trust, err);
-    if (e->url.count == 0 || (e->url.tls && !e->tls)) {
-        redisurl_fini(&e->url);
+    if (!server_init(&e->server, conf, err)) {
         free(e);
         return NULL;
     }
@@ -529,6 +452,8 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
     e->conf = conf;
     e->part = *part;
     e->part.inbox = xstrdup(part->inbox);
+    if (!e->part.kind)
+        e->part.kind = part->ip != 0 ? "gateway" : "worker";
     name_channels(e);
     uv_timer_init(turn_loop(turn), &e->timer);
     e->timer.data = e;
@@ -541,14 +466,9 @@ static void release(struct engine *e)
 {
     struct buf *out = scratch(e);
     char address[ADDR_TEXT_SIZE];
+    struct cells_self self = self_of(e, address);
 
-    address_of(e, address);
-    rediscommand_begin(out, *address ? 8 : 7);
-    put_word(out, "EVAL");
-    put_word(out, release_script);
-    put_keys(out, e);
-    put_word(out, e->conf->run);
-    put_word(out, address);
+    cells_put_release(out, &self);
     call(e, out, on_told);
     tell_news(e);
     redis_flush(e->commands);
@@ -561,8 +481,7 @@ void engine_close(struct engine *e)
     if (e->pushes)
         redis_close(e->pushes);
     redis_close(e->commands);
-    redisurl_fini(&e->url);
-    trust_free(e->tls);
+    server_fini(&e->server);
     for (size_t i = 0; i < CHANNELS; i++)
         free(e->channels[i]);
     free((char *)e->part.inbox);
@@ -595,11 +514,11 @@ int engine_publish(
 
     if (e->state == UP) {
         rediscommand_begin(out, 3);
-        put_word(out, "PUBLISH");
+        cells_put_word(out, "PUBLISH");
         if (inbox)
-            put_key(out, e, inbox, "");
+            cells_put_key(out, e->conf, inbox, "");
         else
-            put_word(out, e->channels[2]);
+            cells_put_word(out, e->channels[2]);
         rediscommand_word(out, data, len);
         err = call(e, out, on_published);
     }

@@ -160,6 +160,11 @@ static void on_up(void *arg)
     forget_all(arg);
 }
 
+static uint64_t count_clients(void *arg)
+{
+    return roster_count(((struct arrivals *)arg)->conf.commands->roster);
+}
+
 struct arrivals *arrivals_open(
     const struct arrivals_conf *conf, char err[ENGINE_ERROR_SIZE])
 {
@@ -169,6 +174,7 @@ struct arrivals *arrivals_open(
         .hears_all = true,
         .on_message = on_message,
         .on_up = on_up,
+        .clients = count_clients,
         .arg = a};
     char token[SECRET_TOKEN_SIZE];
     char inbox[32];
