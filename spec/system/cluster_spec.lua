@@ -1,86 +1,12 @@
 -- Cells joined by Redis: two systems of their own, as on two machines, each with
 -- its gateways, workers and register.
+local cluster = require "cluster"
 local cjson = require "cjson"
 local loop = require "loop"
 local redisserver = require "redisserver"
-local tcp = require "tcp"
 local testbed = require "testbed"
 
-local script = [[
-local cjson = require "cjson"
-cjson.encode_sparse_array(true)
-cjson.encode_invalid_numbers "null"
-Events = {}
-function Events.onMessage(client_id, text)
-  local chunk, message = load(text, "=spec")
-  local results = chunk and table.pack(pcall(chunk, client_id)) or { false, message, n = 2 }
-  local list = {}
-  for i = 1, results.n do list[i] = results[i] == nil and cjson.null or results[i] end
-  Gateway.sendToCurrentClient("=" .. cjson.encode(list))
-end
-]]
-
--- A client of a cell, who runs Lua there and hears what it is sent.
-local Person = {}
-Person.__index = Person
-
-local function person(cell, gateway)
-  return setmetatable({ client = tcp.connect(cell.port[gateway or 1]), heard = {} }, Person)
-end
-
--- The next line that is an answer; those that are not are kept.
-function Person:run(text, ...)
-  self.client:send((select("#", ...) > 0 and text:format(...) or text):gsub("\n", " ") .. "\n")
-  while true do
-    local line = self.client:receive("\n", 60):gsub("\n$", "")
-    if line:sub(1, 1) == "=" then
-      local results = cjson.decode(line:sub(2))
-      if not results[1] then error(results[2], 2) end
-      return table.unpack(results, 2)
-    end
-    self.heard[#self.heard + 1] = line
-  end
-end
-
-function Person:hear()
-  if #self.heard > 0 then return table.remove(self.heard, 1) end
-  return (self.client:receive("\n", 60):gsub("\n$", ""))
-end
-
-local function numbers(cell, role)
-  local list = {}
-  for _, process in ipairs(cell:status().processes) do
-    if process.role == role then list[#list + 1] = process end
-  end
-  return list
-end
-
-local function sum(cell, role, name)
-  local total = 0
-  for _, process in ipairs(numbers(cell, role)) do
-    local value = (process.counters or {})[name] or 0 -- it may not answer in time
-    total = total + (value == true and 1 or value == false and 0 or value)
-  end
-  return total
-end
-
-local function start_cell(redis, name, options)
-  options = options or {}
-  return testbed.start {
-    script = script,
-    gateways = options.gateways or { { listen = "text", count = 2 } },
-    workers = { count = 2 },
-    config = function(config)
-      config.cluster = { engine = options.engine or "unix://" .. redis.path, name = "chat", cell = name }
-    end,
-  }
-end
-
-local function wait_up(cell, gateways)
-  loop.poll("the cluster", function()
-    return sum(cell, "gateway", "engine_up") == (gateways or 2) and sum(cell, "worker", "engine_up") == 2
-  end, 60)
-end
+local person, sum, start_cell, wait_up = cluster.person, cluster.sum, cluster.start, cluster.wait_up
 
 describe("two cells", function()
   local redis, a, b, ann, bob

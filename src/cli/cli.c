@@ -148,6 +148,7 @@ static const struct option long_options[] = {
     {"graceful", no_argument, NULL, 'g'},
     {"json", no_argument, NULL, 'j'},
     {"quiet", no_argument, NULL, 'q'},
+    {"cluster", no_argument, NULL, 'C'},
     {"uid", required_argument, NULL, 'U'},
     {"group", required_argument, NULL, 'G'},
     {"ip", required_argument, NULL, 'I'},
@@ -171,6 +172,8 @@ static void set_option(struct cli_options *o, int letter)
         o->ip = optarg;
     else if (letter == 'u')
         o->undo = true;
+    else if (letter == 'C')
+        o->cluster = true;
     if (letter == 'c') {
         o->config = optarg;
         o->has_config = true;

@@ -52,6 +52,7 @@ struct cli_options {
     bool live;          /* L: -d, --live */
     bool graceful;      /* -g, --graceful */
     bool json;          /* -j, --json */
+    bool cluster;       /* C: --cluster */
     bool quiet;         /* -q, --quiet */
     const char *uid, *group, *ip; /* U, G, I: --uid, --group, --ip; or NULL */
     bool undo;                    /* u: --undo */
@@ -60,6 +61,9 @@ struct cli_options {
     char **words;                 /* borrowed; those behind the options */
     int nwords;
 };
+
+/* gwrun status --cluster. */
+int cmd_cluster(const struct cli_options *o);
 
 /* The clients that --uid, --group, --ip and client_id (or NULL) mean, as fields
  * of a message to the master; NULL: --ip is wrong, which is on stderr. */

@@ -15,8 +15,9 @@ static const char help[] =
     "bound for a moment (those of this project's running system count as free);\n"
     "the script, which is loaded in a process of its own that no gateway knows;\n"
     "its onWorkerStart and onWorkerStop are called; names in it that look\n"
-    "misspelt; and whether the programs compile. Exit status 0 when all is\n"
-    "well, 2 when not; a line that begins with \"warning\" does not count.\n"
+    "misspelt; whether the programs compile; and whether the cluster's server\n"
+    "will do. Exit status 0 when all is well, 2 when not; a line that begins\n"
+    "with \"warning\" does not count.\n"
     "\n"
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
@@ -31,6 +32,7 @@ static bool check(struct config *c)
         .check = true};
     bool good = prove_config(c, true);
 
+    good = prove_cluster(c, true) && good;
     good = prove_start(&p) && good;
     if (asked)
         instance_close(&in);
@@ -64,6 +66,9 @@ int cmd_check(int argc, char **argv)
              "you are the only one:\n"
              "  (umask 77; openssl rand -hex 32 >conf/secret)\n"
              "and secret_key_file = \"conf/secret\" in the configuration");
+    if (status == CLI_DONE && c.engine)
+        puts("note: what PHP workers and GatewayClient send stays in the cell "
+             "whose register they ask");
     config_free(&c);
     return status;
 }

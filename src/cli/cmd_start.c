@@ -441,8 +441,10 @@ int cmd_start(int argc, char **argv)
     path = realpath(o.config, NULL); /* before the folder changes */
     status = cli_load_to_run(&c, o.config);
     if (status == CLI_DONE) {
-        if (o.daemon) /* else the log is here, too */
+        if (o.daemon) { /* else the log is here, too */
             prove_config(&c, false);
+            prove_cluster(&c, false);
+        }
         status = cli_scripts_compile(&c) ? cli_run(&c, path, o.daemon, o.quiet)
                                          : CLI_WRONG;
         config_free(&c);

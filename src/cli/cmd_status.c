@@ -14,12 +14,14 @@
 #include "wire/ctlmsg.h"
 
 static const char help[] =
-    "usage: gwrun status [-d] [--json] [-c FILE]\n\n"
+    "usage: gwrun status [-d] [--cluster] [--json] [-c FILE]\n\n"
     "What runs, how it is and what it has done so far, asked of every process.\n"
     "The exit status is 1, and stderr says why, when something keeps clients from\n"
     "being served: nothing runs, a process does not answer, or it misses workers,\n"
     "a register or a gateway.\n\n"
     "  -d, --live         again each second; cpu is then that of the second\n"
+    "  --cluster          the cells of the cluster instead, asked of its Redis; the\n"
+    "                     exit status is 1 when that cannot be asked\n"
     "  -j, --json         all numbers, for programs\n"
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
@@ -291,5 +293,12 @@ static int show(struct instance *in, const struct cli_options *o)
 
 int cmd_status(int argc, char **argv)
 {
-    return instance_command(argc, argv, "cLj", 0, help, show);
+    struct cli_options o;
+    int status = cli_parse(&o, argc, argv, "cLjC", 0, help);
+
+    if (status >= 0)
+        return status;
+    if (o.cluster)
+        return cmd_cluster(&o);
+    return instance_command(argc, argv, "cLjC", 0, help, show);
 }

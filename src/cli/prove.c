@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "cli/instance.h"
 #include "cli/misspelt.h"
+#include "engine/look.h"
 #include "net/clock.h"
 #include "net/listener.h"
 #include "proc/daemon.h"
@@ -24,10 +25,11 @@
 #include "util/alloc.h"
 #include "util/log.h"
 
-#define PROVE_TIMEOUT   30000 /* ms that the script may take */
-#define PROVE_STOP_TIME 5     /* seconds of them for onWorkerStop */
-#define WARNING         "warning: "
-#define PROVE_ALARM     35 /* s; then its process ends, whatever it does */
+#define PROVE_TIMEOUT    30000 /* ms that the script may take */
+#define PROVE_STOP_TIME  5     /* seconds of them for onWorkerStop */
+#define WARNING          "warning: "
+#define PROVE_CLUSTER_MS 2000 /* for each step of asking its server */
+#define PROVE_ALARM      35   /* s; then its process ends, whatever it does */
 
 /* Each of the lines with that in front. */
 static void print_lines(const char *lines, const char *before)
@@ -364,6 +366,57 @@ static bool prove_script(const struct prove *p, struct worker_conf *conf)
     if (conf->sources_fd < 0)
         conf->sources_fd = 0; /* it is not kept */
     return prove_as_user(p, conf);
+}
+
+/* ---- the cluster ---- */
+
+/* Has the server answered, and will never do as it is? */
+static bool is_refusal(int err)
+{
+    return err == -EACCES || err == -EROFS || err == -ENOTSUP ||
+           err == -EPROTO || err == -EINVAL;
+}
+
+static int ask_cluster(const struct config *c, bool strict)
+{
+    struct look l;
+    int err = look_run(&l, c->engine, PROVE_CLUSTER_MS);
+    bool wrong = strict && is_refusal(err);
+
+    if (wrong)
+        cli_error("cluster: %s", l.error);
+    else if (err < 0)
+        fprintf(stderr,
+            WARNING "cluster: %s; until it can be used this cell serves by "
+                    "itself\n",
+            l.error);
+    else if (l.warning[0])
+        fprintf(stderr, WARNING "cluster: %s\n", l.warning);
+    look_fini(&l);
+    return wrong ? CLI_WRONG : CLI_DONE;
+}
+
+/* In a process of its own: names are looked up in threads, which a process that
+ * forks later must not have. */
+bool prove_cluster(const struct config *c, bool strict)
+{
+    int status = 0;
+    pid_t pid;
+
+    if (!c->engine)
+        return true;
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        alarm(PROVE_ALARM);
+        signal(SIGPIPE, SIG_IGN);
+        status = ask_cluster(c, strict);
+        fflush(NULL);
+        _exit(status);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == CLI_DONE;
 }
 
 bool prove_start(const struct prove *p)

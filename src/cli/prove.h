@@ -29,6 +29,11 @@ struct prove {
  * kept from running by them. Is all well? */
 bool prove_config(const struct config *c, bool strict);
 
+/* Ask the cluster's server whether it will do; nothing without cluster. One
+ * that cannot be reached is a warning, since a start serves without it; one
+ * that refuses is wrong when strict, else a warning, too. Is all well? */
+bool prove_cluster(const struct config *c, bool strict);
+
 /* Bind every port for a moment, look at the files, and load each kind of
  * workers' script in a process of its own, as the user that workers become; its
  * onWorkerStart and onWorkerStop are called. Programs are only compiled. What
