@@ -23,6 +23,11 @@ local probes = {
     return ok or error(message, 0)
   ]],
   LTIMER_SECONDS_MAX = "return Timer.del(Timer.add(n, print))",
+  LWAIT_SECONDS_MAX = [[
+    local ticket = gwrun.ticket()
+    ticket:set()
+    return ticket:wait(n)
+  ]],
   LSPAWN_MAX = [[
     local ticket, ok, message = gwrun.ticket(), true, nil
     local ended = 0

@@ -12,9 +12,8 @@
 #include "lualib/lfields.h"
 #include "lualib/ltype.h"
 #include "lualib/lvalue.h"
-#include "net/handle.h"
+#include "lualib/lwait.h"
 #include "upstream/http.h"
-#include "util/alloc.h"
 #include "worker/coro.h"
 #include "worker/gateways.h"
 #include "worker/raised.h"
@@ -33,8 +32,7 @@ struct stream {
     struct lhttp *lh;       /* borrowed; as old as the Lua state */
     struct http_call *call; /* owned; NULL once closed, or without a head */
     struct vm_hook hook;
-    struct coro *co;   /* borrowed; who waits, outlives the wait */
-    uv_timer_t *timer; /* owned; of a wait that has a limit */
+    struct lwait wait;
     int err;
     const struct http_response *response; /* borrowed; inside on_head() */
     const char *message;                  /* likewise */
@@ -142,53 +140,17 @@ static struct stream *check_stream(lua_State *L)
     return luaL_checkudata(L, 1, LHTTP_STREAM_TYPE);
 }
 
-static void stop_waiting(struct stream *s)
-{
-    s->co = NULL;
-    if (s->timer)
-        handle_close(s->timer, s->timer);
-    s->timer = NULL;
-}
-
-static void wake(struct stream *s)
-{
-    struct coro *co = s->co;
-
-    stop_waiting(s);
-    if (co)
-        coro_wake(co);
-}
-
-static void cancel_read(void *op)
-{
-    stop_waiting(op);
-}
-
-static void on_too_late(uv_timer_t *timer)
-{
-    wake(timer->data);
-}
-
 static void begin_to_wait(
     lua_State *L, struct stream *s, struct coro *co, double seconds)
 {
-    uv_loop_t *loop = turn_loop(vm_turn(vm_of(L)));
-
     gateways_acknowledge(vm_gateways(vm_of(L)));
-    s->co = co;
-    if (seconds < 0)
-        return;
-    s->timer = xcalloc(1, sizeof(*s->timer));
-    uv_timer_init(loop, s->timer);
-    s->timer->data = s;
-    uv_update_time(loop);
-    uv_timer_start(s->timer, on_too_late, (uint64_t)(seconds * 1000 + 0.5), 0);
+    lwait_begin(L, &s->wait, co, seconds);
 }
 
 /* The calls of a state that closes have ended with its struct http. */
 static void end_stream(struct stream *s)
 {
-    stop_waiting(s);
+    lwait_cancel(&s->wait);
     if (s->call && s->lh->http)
         http_cancel(s->call);
     s->call = NULL;
@@ -223,7 +185,7 @@ static void on_head(int err, const struct http_response *response,
     s->message = message;
     if (err < 0)
         s->call = NULL;
-    wake(s); /* finish_head() reads s before this returns */
+    lwait_wake(&s->wait); /* finish_head() reads s before this returns */
 }
 
 static void on_more(void *arg)
@@ -234,8 +196,8 @@ static void on_more(void *arg)
     int err;
 
     http_bytes(s->call, &len);
-    if (s->co && (len > 0 || http_has_ended(s->call, &err, &message)))
-        wake(s);
+    if (len > 0 || http_has_ended(s->call, &err, &message))
+        lwait_wake(&s->wait);
 }
 
 static int finish_head(lua_State *L, int status, lua_KContext ctx)
@@ -328,15 +290,15 @@ static int lhttp_read(lua_State *L)
     struct coro *co = coro_check(L);
     int count;
 
-    luaL_argcheck(L, seconds <= 1e9, 2, "seconds expected");
-    if (s->co)
+    luaL_argcheck(L, seconds <= LWAIT_SECONDS_MAX, 2, "seconds expected");
+    if (lwait_is_on(&s->wait))
         raised_error(L, "http: another coroutine waits for the response");
     lua_settop(L, 1);
     count = push_chunk(L, s);
     if (count > 0)
         return count;
     begin_to_wait(L, s, co, seconds);
-    return coro_await(L, co, cancel_read, s, finish_read);
+    return coro_await(L, co, lwait_cancel, &s->wait, finish_read);
 }
 
 /* close(stream): harmless when it has ended. */
@@ -344,7 +306,7 @@ static int lhttp_close(lua_State *L)
 {
     struct stream *s = check_stream(L);
 
-    if (s->co)
+    if (lwait_is_on(&s->wait))
         raised_error(L, "http: another coroutine waits for the response");
     vm_forget_hook(&s->hook);
     end_stream(s);

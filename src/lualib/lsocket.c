@@ -7,16 +7,14 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lualib/lfields.h"
 #include "lualib/ltype.h"
 #include "lualib/lvalue.h"
-#include "net/handle.h"
+#include "lualib/lwait.h"
 #include "upstream/socket.h"
 #include "upstream/trusts.h"
-#include "util/alloc.h"
 #include "worker/coro.h"
 #include "worker/gateways.h"
 #include "worker/raised.h"
@@ -47,8 +45,7 @@ struct lsocket {
     struct vm_hook hook;
     bool shaking; /* who waits, waits for it to be open */
     struct wish wish;
-    struct coro *co;   /* borrowed; who waits, outlives the wait */
-    uv_timer_t *timer; /* owned; of a wait that has a limit */
+    struct lwait wait;
 };
 
 static struct lsocket *check(lua_State *L)
@@ -64,36 +61,11 @@ static int fail_closed(lua_State *L)
 
 /* ---- waiting ---- */
 
-static void stop_waiting(struct lsocket *u)
-{
-    u->co = NULL;
-    if (u->timer)
-        handle_close(u->timer, u->timer);
-    u->timer = NULL;
-}
-
-static void wake(struct lsocket *u)
-{
-    struct coro *co = u->co;
-
-    stop_waiting(u);
-    coro_wake(co);
-}
-
-static void cancel_wait(void *op)
-{
-    stop_waiting(op);
-}
-
-static void on_too_late(uv_timer_t *timer)
-{
-    wake(timer->data);
-}
-
-static void begin_to_wait(lua_State *L, struct lsocket *u, struct coro *co)
+static void begin_to_wait(
+    lua_State *L, struct lsocket *u, struct coro *co, double seconds)
 {
     gateways_acknowledge(vm_gateways(vm_of(L)));
-    u->co = co;
+    lwait_begin(L, &u->wait, co, seconds);
 }
 
 /* The bytes that fulfil the wish: what is handed out, and with *whole what is
@@ -142,22 +114,11 @@ static void on_change(struct socket *s, void *arg)
     enum socket_state state = socket_state(s);
     size_t whole;
 
-    if (!u->co)
+    if (!lwait_is_on(&u->wait))
         return;
     if (u->shaking ? state == SOCKET_OPEN || state == SOCKET_ENDED
                    : state == SOCKET_ENDED || look(u, &whole) != -EAGAIN)
-        wake(u);
-}
-
-static void set_limit(struct lsocket *u, uv_loop_t *loop, double seconds)
-{
-    if (!u->timer) {
-        u->timer = xcalloc(1, sizeof(*u->timer));
-        uv_timer_init(loop, u->timer);
-        u->timer->data = u;
-    }
-    uv_update_time(loop);
-    uv_timer_start(u->timer, on_too_late, (uint64_t)(seconds * 1000), 0);
+        lwait_wake(&u->wait);
 }
 
 /* ---- the end ---- */
@@ -175,7 +136,7 @@ static void close_stream(struct lsocket *u)
 /* The coroutine that waits, if any, never goes on, or goes on by itself. */
 static void end(struct lsocket *u)
 {
-    stop_waiting(u);
+    lwait_cancel(&u->wait);
     close_stream(u);
 }
 
@@ -202,8 +163,8 @@ static int lsocket_close(lua_State *L)
     struct lsocket *u = check(L);
 
     close_stream(u);
-    if (u->co)
-        set_limit(u, turn_loop(vm_turn(vm_of(L))), 0);
+    if (lwait_is_on(&u->wait))
+        lwait_limit(L, &u->wait, 0);
     return 0;
 }
 
@@ -303,7 +264,7 @@ static int lsocket_open(lua_State *L)
     state->streams++;
     vm_at_close(vm_of(L), &u->hook);
     u->shaking = true;
-    begin_to_wait(L, u, co);
+    begin_to_wait(L, u, co, -1);
     return coro_await(L, co, cancel_shaking, u, finish_shaking);
 }
 
@@ -319,7 +280,7 @@ static int lsocket_start_tls(lua_State *L)
     int err;
 
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (u->co)
+    if (lwait_is_on(&u->wait))
         raised_error(L, "socket: another coroutine waits for it");
     if (!u->stream)
         return fail_closed(L);
@@ -341,7 +302,7 @@ static int lsocket_start_tls(lua_State *L)
     }
     lua_pushvalue(L, 2); /* stays on top while we wait */
     u->shaking = true;
-    begin_to_wait(L, u, co);
+    begin_to_wait(L, u, co, -1);
     return coro_await(L, co, cancel_shaking, u, finish_shaking);
 }
 
@@ -409,8 +370,8 @@ static int lsocket_read(lua_State *L)
     struct coro *co = coro_check(L);
     int count;
 
-    luaL_argcheck(L, seconds <= 1e9, 6, "seconds expected");
-    if (u->co)
+    luaL_argcheck(L, seconds <= LWAIT_SECONDS_MAX, 6, "seconds expected");
+    if (lwait_is_on(&u->wait))
         raised_error(L, "socket: another coroutine waits for it");
     if (!u->stream)
         return fail_closed(L);
@@ -420,10 +381,8 @@ static int lsocket_read(lua_State *L)
         return count;
     lua_settop(L, 2); /* the delimiter stays */
     socket_want(u->stream, u->wish.count + u->wish.delim_len + 1);
-    begin_to_wait(L, u, co);
-    if (seconds >= 0)
-        set_limit(u, turn_loop(vm_turn(vm_of(L))), seconds);
-    return coro_await(L, co, cancel_wait, u, finish_read);
+    begin_to_wait(L, u, co, seconds);
+    return coro_await(L, co, lwait_cancel, &u->wait, finish_read);
 }
 
 /* write(conn, data) -> true | nil, why, code */

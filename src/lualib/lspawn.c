@@ -5,14 +5,11 @@
 
 #include <lauxlib.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "lualib/ltype.h"
+#include "lualib/lwait.h"
 #include "net/clock.h"
-#include "net/handle.h"
-#include "util/alloc.h"
 #include "util/log.h"
 #include "worker/coro.h"
 #include "worker/raised.h"
@@ -107,41 +104,13 @@ struct ticket {
     struct turn *turn; /* borrowed */
     struct turn_task task;
     struct coro_hook at_end; /* of at_end() */
-    struct coro *co;         /* borrowed; who waits, or NULL */
-    uv_timer_t *timer;       /* owned; while it waits with a limit */
+    struct lwait wait;
     bool is_set;
 };
 
-static void stop_waiting(struct ticket *t)
-{
-    turn_cancel(&t->task);
-    if (t->timer)
-        handle_close(t->timer, t->timer);
-    t->timer = NULL;
-    t->co = NULL;
-}
-
-static void wake(struct ticket *t)
-{
-    struct coro *co = t->co;
-
-    stop_waiting(t);
-    coro_wake(co);
-}
-
 static void on_set(struct turn_task *task)
 {
-    wake(LIST_ENTRY(task, struct ticket, task));
-}
-
-static void on_too_late(uv_timer_t *timer)
-{
-    wake(timer->data);
-}
-
-static void cancel_wait(void *op)
-{
-    stop_waiting(op);
+    lwait_wake(&LIST_ENTRY(task, struct ticket, task)->wait);
 }
 
 static int finish_wait(lua_State *L, int status, lua_KContext ctx)
@@ -159,26 +128,21 @@ static int ticket_wait(lua_State *L)
     double seconds = luaL_optnumber(L, 2, 0);
     struct coro *co = coro_check(L);
 
-    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 2, "seconds expected");
-    luaL_argcheck(L, !t->co, 1, "another coroutine waits for it");
+    luaL_argcheck(
+        L, seconds >= 0 && seconds <= LWAIT_SECONDS_MAX, 2, "seconds expected");
+    luaL_argcheck(
+        L, !lwait_is_on(&t->wait), 1, "another coroutine waits for it");
     lua_settop(L, 1);
     if (t->is_set)
         return finish_wait(L, LUA_OK, 0);
-    t->co = co;
-    if (seconds > 0) {
-        t->timer = xcalloc(1, sizeof(*t->timer));
-        uv_timer_init(turn_loop(t->turn), t->timer);
-        t->timer->data = t;
-        uv_update_time(t->timer->loop);
-        uv_timer_start(t->timer, on_too_late, (uint64_t)(seconds * 1000), 0);
-    }
-    return coro_await(L, co, cancel_wait, t, finish_wait);
+    lwait_begin(L, &t->wait, co, seconds > 0 ? seconds : -1);
+    return coro_await(L, co, lwait_cancel, &t->wait, finish_wait);
 }
 
 static void set(struct ticket *t)
 {
     t->is_set = true;
-    if (t->co)
+    if (lwait_is_on(&t->wait))
         turn_schedule(t->turn, &t->task);
 }
 
@@ -209,6 +173,7 @@ static int ticket_gc(lua_State *L)
     struct ticket *t = luaL_checkudata(L, 1, TICKET_TYPE);
 
     list_remove(&t->at_end.node);
+    turn_cancel(&t->task); /* set, and its time was over in the same turn */
     return 0;
 }
 

@@ -13,9 +13,8 @@
 #include "lualib/lfields.h"
 #include "lualib/ltype.h"
 #include "lualib/lvalue.h"
-#include "net/handle.h"
+#include "lualib/lwait.h"
 #include "upstream/wsdial.h"
-#include "util/alloc.h"
 #include "util/utf8.h"
 #include "worker/coro.h"
 #include "worker/gateways.h"
@@ -34,8 +33,7 @@ struct lwebsocket {
     struct ws *ws; /* owned; NULL once its state has closed */
     struct vm_hook hook;
     bool opening;
-    struct coro *co;   /* borrowed; who waits, outlives the wait */
-    uv_timer_t *timer; /* owned; of a wait that has a limit */
+    struct lwait wait;
 };
 
 static struct lwebsocket *check(lua_State *L)
@@ -47,34 +45,6 @@ static struct lwebsocket *check(lua_State *L)
     return u;
 }
 
-/* ---- waiting ---- */
-
-static void stop_waiting(struct lwebsocket *u)
-{
-    u->co = NULL;
-    if (u->timer)
-        handle_close(u->timer, u->timer);
-    u->timer = NULL;
-}
-
-static void wake(struct lwebsocket *u)
-{
-    struct coro *co = u->co;
-
-    stop_waiting(u);
-    coro_wake(co);
-}
-
-static void cancel_wait(void *op)
-{
-    stop_waiting(op);
-}
-
-static void on_too_late(uv_timer_t *timer)
-{
-    wake(timer->data);
-}
-
 /* What has come may have been taken already. */
 static void on_change(struct ws *ws, void *arg)
 {
@@ -83,8 +53,8 @@ static void on_change(struct ws *ws, void *arg)
     bool waits = u->opening ? state == WS_CONNECTING
                             : state != WS_CLOSED && !ws_has_message(ws);
 
-    if (u->co && !waits)
-        wake(u);
+    if (!waits)
+        lwait_wake(&u->wait);
 }
 
 /* ---- the end ---- */
@@ -92,7 +62,7 @@ static void on_change(struct ws *ws, void *arg)
 /* The coroutine that waits, if any, never goes on, or goes on by itself. */
 static void end(struct lwebsocket *u)
 {
-    stop_waiting(u);
+    lwait_cancel(&u->wait);
     if (u->ws)
         ws_free(u->ws);
     u->ws = NULL;
@@ -231,7 +201,7 @@ static int lwebsocket_open(lua_State *L)
         return fail_to_open(L, err);
     vm_at_close(vm, &u->hook);
     u->opening = true;
-    u->co = co;
+    lwait_begin(L, &u->wait, co, -1);
     return coro_await(L, co, cancel_open, u, finish_open);
 }
 
@@ -279,8 +249,8 @@ static int lwebsocket_receive(lua_State *L)
     struct coro *co = coro_check(L);
     int count;
 
-    luaL_argcheck(L, seconds <= 1e9, 2, "seconds expected");
-    if (u->co)
+    luaL_argcheck(L, seconds <= LWAIT_SECONDS_MAX, 2, "seconds expected");
+    if (lwait_is_on(&u->wait))
         raised_error(L, "websocket: another coroutine waits for a message");
     lua_settop(L, 1);
     count = push_message(L, u);
@@ -289,15 +259,8 @@ static int lwebsocket_receive(lua_State *L)
     if (ws_state(u->ws) == WS_CLOSED)
         return push_error(L, u);
     gateways_acknowledge(vm_gateways(vm_of(L)));
-    u->co = co;
-    if (seconds >= 0) {
-        u->timer = xcalloc(1, sizeof(*u->timer));
-        uv_timer_init(turn_loop(vm_turn(vm_of(L))), u->timer);
-        u->timer->data = u;
-        uv_update_time(u->timer->loop);
-        uv_timer_start(u->timer, on_too_late, (uint64_t)(seconds * 1000), 0);
-    }
-    return coro_await(L, co, cancel_wait, u, finish_receive);
+    lwait_begin(L, &u->wait, co, seconds);
+    return coro_await(L, co, lwait_cancel, &u->wait, finish_receive);
 }
 
 /* send(conn, message, binary) -> true | nil, why, code */
