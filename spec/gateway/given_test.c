@@ -186,6 +186,58 @@ static void notices_talk_of_other_events(void **state)
     assert_int_equal(take(2), -EPROTO);
 }
 
+/* ---- with the word of the worker ---- */
+
+static void leave_with(
+    int err, uint32_t taken, const struct buf *unbegun, const char *want);
+
+/* taken of all; those in waits are not begun, and used up. */
+static void leaves(int err, uint32_t taken, const char *want)
+{
+    leave_with(err, taken, &waits, want);
+    buf_clear(&waits);
+}
+
+static void keeps_what_the_worker_says_it_has_not_begun(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    give(1, "c");
+    give(2, "d");
+    give(1, "e");
+    give(2, "f");
+    give(2, "g");
+    ack_put_number(&waits, 1);
+    ack_put_number(&waits, 2);
+    assert_int_equal(take(3), 1); /* a begins, b and c wait */
+    ack_put_number(&waits, 5);
+    ack_put_number(&waits, 3); /* c, in any order */
+    leaves(0, 6, "1:b 2:d 2:f ");
+    expect("1:c 1:e 2:g ");
+    assert_int_equal(given_count(given), 3);
+    assert_int_equal(given_bytes(given), 3 * (FRAME_HEAD_LEN + 1));
+    leaves(-EPROTO, 6, "");
+}
+
+static void believes_no_word_about_what_was_not_given(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    assert_int_equal(take(1), 1);
+    leaves(-EPROTO, 0, ""); /* less than it has said */
+    leaves(-EPROTO, 3, "");
+    ack_put_number(&waits, 1); /* it has begun */
+    leaves(-EPROTO, 2, "");
+    ack_put_number(&waits, 2); /* not even taken */
+    leaves(-EPROTO, 1, "");
+    ack_put_number(&waits, 2);
+    ack_put_number(&waits, 2);
+    leaves(-EPROTO, 2, "");
+    expect("1:b ");
+    leaves(0, 1, "");
+    expect("1:b ");
+}
+
 /* ---- with a page ---- */
 
 static struct claims *page; /* the worker's end */
@@ -213,6 +265,21 @@ static void close_with(int err, const char *want)
     buf_append_byte(&text, 0);
     assert_string_equal(text.data, want);
     buf_fini(&text);
+}
+
+static void leave_with(
+    int err, uint32_t taken, const struct buf *unbegun, const char *want)
+{
+    struct buf text = {0}, body = {0};
+    struct ack_left left;
+
+    ack_put_left(&body, "p", taken, unbegun);
+    assert_int_equal(ack_parse_left(&left, body.data, body.len), 0);
+    assert_int_equal(given_leave(given, &left, note_begun, &text), err);
+    buf_append_byte(&text, 0);
+    assert_string_equal(text.data, want);
+    buf_fini(&text);
+    buf_fini(&body);
 }
 
 static int set_up_page(void **state)
@@ -406,6 +473,8 @@ int main(void)
         TEST(drops_one_event_by_its_number),
         TEST(notices_talk_of_other_events),
         TEST(stays_small_over_many_events),
+        TEST(keeps_what_the_worker_says_it_has_not_begun),
+        TEST(believes_no_word_about_what_was_not_given),
         TEST(knows_nothing_more_without_a_page),
         PAGE(finds_what_was_claimed_and_not_told),
         PAGE(keeps_what_has_not_begun_though_it_was_claimed),

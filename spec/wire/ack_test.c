@@ -72,11 +72,39 @@ static void refuses_more_that_wait_than_there_are(void **state)
     }
 }
 
+static void reads_what_a_link_left(void **state)
+{
+    struct buf unbegun = {0}, out = {0};
+    struct ack_left left;
+
+    ack_put_number(&unbegun, 3);
+    ack_put_number(&unbegun, 0xfffffffe);
+    ack_put_left(&out, "abc", 7, &unbegun);
+    assert_int_equal(out.len, 4 + 3 * 4);
+    assert_int_equal(ack_parse_left(&left, out.data, out.len), 0);
+    assert_string_equal(left.pair, "abc");
+    assert_true(left.known);
+    assert_int_equal(left.taken, 7);
+    assert_int_equal(left.unbegun.count, 2);
+    assert_int_equal(ack_number(&left.unbegun, 0), 3);
+    assert_true(ack_number(&left.unbegun, 1) == 0xfffffffe);
+    for (size_t len = 0; len < out.len; len++)
+        assert_int_equal(ack_parse_left(&left, out.data, len),
+            len == 4 || (len > 4 && len % 4 == 0) ? 0 : -EPROTO);
+    buf_clear(&out);
+    ack_put_left(&out, "abc", 0, NULL);
+    assert_int_equal(ack_parse_left(&left, out.data, out.len), 0);
+    assert_false(left.known);
+    buf_fini(&unbegun);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_it_writes),
         cmocka_unit_test(is_big_endian),
+        cmocka_unit_test(reads_what_a_link_left),
         cmocka_unit_test(refuses_other_lengths),
         cmocka_unit_test(refuses_more_that_wait_than_there_are),
     };

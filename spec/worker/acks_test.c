@@ -377,6 +377,100 @@ static void tells_all_before_it_leaves(void **state)
     fake_close(&gate);
 }
 
+/* ---- links that are lost ---- */
+
+/* As serve(), of a gateway that asks what is left of links. */
+static void serve_leaving(void)
+{
+    serve(false);
+    fake_want_left(&gate, "another");
+    fake_want_acks(&gate);
+}
+
+static void cut_and_wait(void)
+{
+    fake_cut(&gate);
+    run_until(fake_has_events, &gate);
+    fake_got(&gate);
+}
+
+static void tells_the_same_gateway_what_was_left(void **state)
+{
+    char first[SECRET_TOKEN_SIZE], second[SECRET_TOKEN_SIZE];
+
+    serve_leaving();
+    message(1, "wait");
+    message(1, "b");
+    message(2, "c");
+    message(1, "d");
+    expect("[4 taken, 0 ended waits 1 waits 3] SEND_TO_ALL::c "
+           "[0 taken, 1 ended] ");
+    memcpy(first, peer()->pair, sizeof(first));
+    cut_and_wait();
+    assert_int_equal(dispatch_counts(d).queued, 0);
+    wake("wait");
+    expect("SEND_TO_ALL::wait ");
+    memcpy(second, peer()->pair, sizeof(second));
+    fake_want_left(&gate, first);
+    expect("[left of 4 2 4] ");
+    cut_and_wait(); /* it may not have heard that */
+    fake_want_left(&gate, first);
+    expect("[left of 4 2 4] ");
+    cut_and_wait();
+    fake_want_left(&gate, second); /* where nothing was asked of */
+    fake_want_left(&gate, first);
+    fake_want_acks(&gate);
+    message(1, "e");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::e [0 taken, 1 ended] ");
+    unserve();
+}
+
+static void tells_what_is_left_before_it_leaves(void **state)
+{
+    serve_leaving();
+    message(1, "wait");
+    message(1, "b");
+    expect("[2 taken, 0 ended waits 1] ");
+    gateways_close(gateways);
+    expect("[left of 2 2] ");
+    vm_close(vm);
+    d->stopped = true; /* as after dispatch_stop() */
+    dispatch_free(d);
+    fake_close(&gate);
+}
+
+/* It asks for all of them, and its links break again and again. */
+static void keeps_no_more_than_a_few(void **state)
+{
+    struct buf pairs = {0}, want = {0};
+    struct frame f = {.cmd = FRAME_LEFT, .flag = FRAME_FLAG_STRING};
+
+    serve(false);
+    for (int i = 0; i < 10; i++) {
+        f.body = pairs.data;
+        f.body_len = pairs.len;
+        frame_encode(conn_out(gate.events), &f);
+        fake_want_acks(&gate);
+        for (int n = 0; n <= i; n++) {
+            message(1, "a");
+            run_until(got_an_end, NULL);
+            fake_got(&gate);
+        }
+        buf_append(&pairs, peer()->pair, strlen(peer()->pair) + 1);
+        if (i >= 2)
+            buf_printf(&want, "[left of %d] ", i + 1);
+        cut_and_wait();
+    }
+    f.body = pairs.data;
+    f.body_len = pairs.len;
+    frame_encode(conn_out(gate.events), &f);
+    expect(buf_text(&want));
+    assert_int_equal(peer()->nremains, 8);
+    buf_fini(&pairs);
+    buf_fini(&want);
+    unserve();
+}
+
 /* ---- with a page ---- */
 
 static void name_page(const char *name)
@@ -610,6 +704,9 @@ int main(void)
         CASE(tells_of_handlers_that_a_reload_cuts_off),
         CASE(leaves_those_that_a_stop_cuts_off_to_the_gateway),
         CASE(tells_all_before_it_leaves),
+        CASE(tells_the_same_gateway_what_was_left),
+        CASE(tells_what_is_left_before_it_leaves),
+        CASE(keeps_no_more_than_a_few),
         CASE(tells_once_and_last_what_it_has_claimed),
         CASE(claims_what_nobody_handles),
         CASE(begins_nothing_that_was_taken_back),

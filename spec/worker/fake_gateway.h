@@ -50,6 +50,18 @@ static inline void fake_note_ack(struct buf *out, const struct frame *f)
     buf_append_str(out, "] ");
 }
 
+/* "[left of 3 4 5] ": of three that were taken those. */
+static inline void fake_note_left(struct buf *out, const struct frame *f)
+{
+    struct ack_left left;
+
+    assert_int_equal(ack_parse_left(&left, f->body, f->body_len), 0);
+    assert_true(left.known);
+    buf_printf(out, "[left of %u", left.taken);
+    fake_note_numbers(out, &left.unbegun, "");
+    buf_append_str(out, "] ");
+}
+
 static inline const char *fake_form(uint8_t flag)
 {
     if (flag & FRAME_FLAG_RAW)
@@ -73,6 +85,10 @@ static inline void fake_on_packet(
     if (f.cmd == FRAME_HANGS) {
         assert_int_equal(f.body_len, 4);
         buf_printf(&g->got, "[hangs in %u] ", get32(f.body));
+        return;
+    }
+    if (f.cmd == FRAME_LEFT) {
+        fake_note_left(&g->got, &f);
         return;
     }
     if (f.cmd == FRAME_GATEWAY_CLIENT_CONNECT) {
@@ -224,6 +240,17 @@ static inline void fake_event(struct fake_gateway *g, uint8_t cmd, uint32_t id,
 static inline void fake_want_acks(struct fake_gateway *g)
 {
     struct frame f = {.cmd = FRAME_ACK};
+
+    frame_encode(conn_out(g->events), &f);
+}
+
+/* Ask what was left of the links of that pair. */
+static inline void fake_want_left(struct fake_gateway *g, const char *pair)
+{
+    struct frame f = {.cmd = FRAME_LEFT,
+        .flag = FRAME_FLAG_STRING,
+        .body = (const uint8_t *)pair,
+        .body_len = strlen(pair) + 1};
 
     frame_encode(conn_out(g->events), &f);
 }

@@ -139,7 +139,7 @@ static void says_who_it_is_on_both_links(void **state)
         "WORKER_CONNECT::{\"worker_key\":\"W:2\",\"secret_key\":\"\","
         "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\","
         "\"handshake\",\"ack\",\"session\",\"limits\",\"name\",\"types\","
-        "\"handshake_answer\",\"request\",\"api\",\"receipts\",\"bound\"],"
+        "\"handshake_answer\",\"request\",\"api\",\"receipts\",\"bound\",\"left\"],"
         "\"process\":\"%s\",\"pair\":\"%s\",\"machine\":\"here\"}} ",
         g->process, pair_of(&a));
     assert_int_equal(strlen(g->process), 32);

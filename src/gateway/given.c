@@ -314,17 +314,25 @@ static int find_untold(const struct given *g, struct numbers *untold)
     return 0;
 }
 
+/* Goes through all packets and forgets those that have begun. */
 struct striking {
     struct given *g;
-    struct numbers untold;
+    struct numbers numbers; /* of those that have begun, … */
+    bool unbegun;           /* … or that have not, … */
+    uint32_t taken;         /* … while all others up to this one have */
     given_begun_cb begun;
     void *arg;
 };
 
+/* Whether it is not here any more. */
 static bool strike_packet(
     struct striking *s, uint32_t number, const uint8_t *packet, size_t len)
 {
-    return strike(&s->untold, number) && s->begun(packet, len, s->arg);
+    bool named = strike(&s->numbers, number);
+    bool has_begun =
+        s->unbegun ? !named && (int32_t)(s->taken - number) >= 0 : named;
+
+    return has_begun && s->begun(packet, len, s->arg);
 }
 
 static void strike_queued(struct striking *s)
@@ -367,18 +375,60 @@ static void strike_logged(struct striking *s)
     g->log.len = kept;
 }
 
+/* -EPROTO: not all of the numbers are of packets that were given. */
+static int strike_all(struct striking *s)
+{
+    strike_queued(s);
+    strike_logged(s);
+    return s->numbers.map.count > 0 || s->numbers.zero ? -EPROTO : 0;
+}
+
 int given_close(struct given *g, given_begun_cb begun, void *arg)
 {
     struct striking s = {.g = g, .begun = begun, .arg = arg};
-    int err = find_untold(g, &s.untold);
+    int err = find_untold(g, &s.numbers);
 
-    if (err == 0) {
-        strike_queued(&s);
-        strike_logged(&s);
-        if (s.untold.map.count > 0 || s.untold.zero)
-            err = -EPROTO; /* others than those that were given */
-    }
-    idmap_fini(&s.untold.map);
+    if (err == 0)
+        err = strike_all(&s);
+    idmap_fini(&s.numbers.map);
+    return err;
+}
+
+/* Whether that can be: nobody strikes anything for a word that is not true. */
+static bool is_possible(const struct given *g, const struct numbers *unbegun,
+    uint32_t taken, size_t count)
+{
+    struct queue *q, *tmp;
+    size_t found = 0;
+    const struct list *node;
+
+    if (taken - g->taken > g->logged)
+        return false;
+    for (uint32_t number = g->taken; number != taken;)
+        found += has(unbegun, ++number);
+    MAP_FOREACH (hh, g->queues, q, tmp)
+        LIST_FOREACH (node, &q->packets)
+            found +=
+                has(unbegun, LIST_ENTRY(node, struct waiting, node)->number);
+    return found == count;
+}
+
+int given_leave(struct given *g, const struct ack_left *left,
+    given_begun_cb begun, void *arg)
+{
+    struct striking s = {.g = g,
+        .unbegun = true,
+        .taken = left->taken,
+        .begun = begun,
+        .arg = arg};
+    int err = -EPROTO;
+
+    for (size_t i = 0; i < left->unbegun.count; i++)
+        add(&s.numbers, ack_number(&left->unbegun, i));
+    if (left->known &&
+        is_possible(g, &s.numbers, left->taken, left->unbegun.count))
+        err = strike_all(&s);
+    idmap_fini(&s.numbers.map);
     return err;
 }
 

@@ -63,6 +63,12 @@ bool given_is_claimed(const struct given *g);
 typedef bool (*given_begun_cb)(const uint8_t *packet, size_t len, void *arg);
 int given_close(struct given *g, given_begun_cb begun, void *arg);
 
+/* Nothing more will be said, but that: forget what begun gets, which is all
+ * that has begun and was not told of. 0: nothing that is left here has begun or
+ * will; -EPROTO: it speaks of others than those that are here. */
+int given_leave(struct given *g, const struct ack_left *left,
+    given_begun_cb begun, void *arg);
+
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);
 

@@ -56,12 +56,17 @@ static void await_last_word(
         acking->alone = 1;
 }
 
-/* Nothing more comes from a worker that acknowledges. */
+void inner_settle(struct inner *in, struct router_worker *w, bool certain)
+{
+    router_settle(in->conf.router, w, in->conf.commands->roster, certain);
+}
+
+/* Nothing more comes from a worker that acknowledges, on these links. */
 static void settle(struct inner *in, struct router_worker *w, bool certain)
 {
     uint32_t serial = router_serial(w);
 
-    router_settle(in->conf.router, w, in->conf.commands->roster, certain);
+    inner_settle(in, w, certain);
     in->conf.on_worker_settled(serial, certain, in->conf.arg);
 }
 
@@ -70,6 +75,7 @@ void inner_drop(struct link *l, bool certain)
     struct inner *in = l->in;
     struct router_worker *w = l->worker;
     struct router_worker *acking = l->acking;
+    struct parting *parting = partings_take(l);
     struct link *other = NULL;
 
     inner_know(l);
@@ -95,7 +101,9 @@ void inner_drop(struct link *l, bool certain)
         conn_close(other->conn);
         inner_drop(other, acking || certain);
     }
-    if (acking)
+    if (parting)
+        partings_await(in, parting, certain);
+    else if (acking)
         settle(in, acking, certain);
 }
 
@@ -237,6 +245,8 @@ static void on_packet(
         inner_refuse(l, "acknowledges what it was not given", f.cmd);
     else if (f.cmd == FRAME_HANGS)
         note_hanging(l, &f);
+    else if (f.cmd == FRAME_LEFT)
+        partings_hear(l, &f);
     else if (f.cmd != FRAME_PING)
         run_command(l, &f);
 }
@@ -297,7 +307,8 @@ static struct link *find_alone(const struct inner *in)
     LIST_FOREACH (node, &in->links) {
         struct link *l = LIST_ENTRY(node, struct link, node);
 
-        if (l->alone > INNER_LAST_WORD && router_has_claimed(l->acking))
+        if (l->alone > INNER_LAST_WORD &&
+            (l->leaves || router_has_claimed(l->acking)))
             return l;
     }
     return NULL;
@@ -305,7 +316,8 @@ static struct link *find_alone(const struct inner *in)
 
 /* A worker that was killed ends both links at once. One that is stopped does
  * not, and its clients would wait until it goes on, for nothing: what it has
- * begun stands in its page of claims, and it begins nothing more. Ticks are
+ * begun stands in its page of claims, and it begins nothing more; or partings.c
+ * waits for it as for others. Ticks are
  * counted, not time, so that what has come while this process was stopped is
  * read before. */
 static void end_waits_for_last_words(struct inner *in)
@@ -354,6 +366,7 @@ static void on_tick(uv_timer_t *timer)
     }
     introductions_expire(in);
     end_waits_for_last_words(in);
+    partings_tick(in);
     handled_tell_all(in);
     router_tick(in->conf.router);
     if (!uv_is_active((uv_handle_t *)&in->binds))
@@ -430,6 +443,7 @@ int inner_open(
     in->conf = *conf;
     list_init(&in->links);
     list_init(&in->strangers);
+    list_init(&in->partings);
     err = listener_open(&in->listener, loop, fd, on_accept, in);
     if (err < 0) {
         free(in);
@@ -456,6 +470,7 @@ static void end(struct inner *in, void (*close_conn)(struct conn *c))
         close_conn(LIST_ENTRY(node, struct link, node)->conn);
     while (!list_empty(&in->links))
         inner_drop(LIST_ENTRY(in->links.next, struct link, node), false);
+    partings_end(in);
     listener_close(in->listener);
     if (in->local)
         listener_close(in->local);

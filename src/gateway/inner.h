@@ -30,6 +30,10 @@
     3 /* seconds, about, that a worker with a page of claims may keep one link \
          when the other one has ended; then others get its events */
 
+#define INNER_PARTING                                                          \
+    5 /* seconds, about, that a worker of another machine whose links are lost \
+         is waited for, since it can tell what it has begun */
+
 /* When two links want one key (see may_replace() in inner.c): */
 #define INNER_HANDOVERS     3    /* times that it would change hands … */
 #define INNER_HANDOVER_TIME 10.0 /* … in this time, seconds: it stays, */

@@ -1,7 +1,8 @@
 /* inner_impl.h - what the files behind the inner port share.
  *
  * inner.c: connections and what comes on them. introductions.c: who they are.
- * handled.c: which of their orders have been run.
+ * handled.c: which of their orders have been run. partings.c: workers that are
+ * waited for, since only they know what they have begun.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,9 +35,10 @@ struct inner {
     uint64_t refused;
     struct log_share refusals;
     struct log_share namesakes;
-    struct buf answer; /* of the command being run */
-    uint64_t pinged;   /* ms, clock_now */
-    bool ends;         /* all links end, and no worker is lost by that */
+    struct list partings; /* struct parting: of workers that are waited for */
+    struct buf answer;    /* of the command being run */
+    uint64_t pinged;      /* ms, clock_now */
+    bool ends;            /* all links end, and no worker is lost by that */
 };
 
 struct link {
@@ -57,6 +59,7 @@ struct link {
     struct receipt handled; /* commands that have been run on it … */
     uint32_t untold;        /* … and since its worker was told, … */
     bool receipts;          /* … if it wants to be */
+    bool leaves; /* acking will say what it leaves; pair and process are here */
     /* Of a worker's link: */
     struct cmdjson_auth *waits; /* owned; its introduction, until the link with
                                    its commands is here; else NULL */
@@ -100,6 +103,26 @@ void introductions_expire(struct inner *in);
 void handled_begin(struct link *commands, const struct link *events);
 void handled_tell(struct link *l);
 void handled_tell_all(struct inner *in);
+
+/* partings.c: the worker behind these links, which is about to get its first
+ * event, says what it leaves: ask it what it has left before. Settle what only
+ * its predecessor, a process that is gone, could have told. */
+void partings_join(struct link *commands, const struct link *events,
+    const char *process, const char *key);
+
+/* partings.c: l, whose worker acknowledges on it, is about to be freed: what is
+ * to be known of both. NULL: nothing. When the worker has left the router it is
+ * waited for, or settled. certain: as inner_drop() has it. */
+struct parting *partings_take(struct link *l);
+void partings_await(struct inner *in, struct parting *parting, bool certain);
+
+/* partings.c: a FRAME_LEFT has come; a second has passed; all links end. */
+void partings_hear(struct link *l, const struct frame *f);
+void partings_tick(struct inner *in);
+void partings_end(struct inner *in);
+
+/* Nothing more comes from a worker that acknowledges and was removed. */
+void inner_settle(struct inner *in, struct router_worker *w, bool certain);
 
 /* What was said on l; it is about to be freed. */
 void introductions_forget(struct link *l);

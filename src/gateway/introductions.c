@@ -249,6 +249,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
     addr_format_host(host, conn_peer(l->conn));
     if (commands && offers(auth, "receipts"))
         handled_begin(commands, l);
+    if (commands && offers(auth, "left") && auth->process && !features.is_local)
+        partings_join(commands, l, auth->process, key);
     l->worker =
         router_add_worker(in->conf.router, l->conn, key, features, &replaced);
     if (!l->worker) {

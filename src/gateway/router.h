@@ -132,6 +132,11 @@ int router_acknowledge(struct router *r, struct router_worker *w,
 /* The body of a FRAME_HANGS of w. 0, or -EPROTO. */
 int router_note_hanging(struct router_worker *w, const void *body, size_t len);
 
+/* What w left, the body of a FRAME_LEFT of its links; whether it has said it.
+ */
+void router_note_left(struct router_worker *w, const void *body, size_t len);
+bool router_has_left(const struct router_worker *w);
+
 /* A worker that acknowledges was removed, and nothing more comes from it. said:
  * what came was all that it said. w is gone after the call. */
 void router_settle(struct router *r, struct router_worker *w,
@@ -211,6 +216,9 @@ bool router_acknowledges(const struct router_worker *w);
 /* Whether it is known of each event of w, which was removed, if it has begun,
  * whatever else w says. */
 bool router_has_claimed(const struct router_worker *w);
+
+/* Its key. Borrowed, as long as w. */
+const char *router_key(const struct router_worker *w);
 
 /* Tells w from all others that this router has had. */
 uint32_t router_serial(const struct router_worker *w);

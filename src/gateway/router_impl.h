@@ -34,6 +34,7 @@ struct router_worker {
     bool crowded;     /* an event did not fit; router_drained() is due, too */
     bool hangs;       /* the event with the next number, it said at last */
     uint32_t hanging; /* as given_drop() wants it */
+    struct buf left;  /* a FRAME_LEFT's body; empty: it has not said */
 };
 
 struct router_event {

@@ -168,6 +168,17 @@ static void drop_hanging(const uint8_t *packet, size_t len, void *arg)
         frame_cmd_name(f.cmd), id, g->worker->key);
 }
 
+void router_note_left(struct router_worker *w, const void *body, size_t len)
+{
+    buf_clear(&w->left);
+    buf_append(&w->left, body, len);
+}
+
+bool router_has_left(const struct router_worker *w)
+{
+    return w->left.len > 0;
+}
+
 bool router_has_claimed(const struct router_worker *w)
 {
     return given_is_claimed(w->given);
@@ -189,6 +200,27 @@ static bool note_begun(const uint8_t *packet, size_t len, void *arg)
     return true;
 }
 
+/* Whether the worker itself has said what it left, and that can be true. */
+static bool believe_left(struct regiving *g)
+{
+    struct router_worker *w = g->worker;
+    struct ack_left left;
+    int err;
+
+    if (w->left.len == 0)
+        return false;
+    err = ack_parse_left(&left, w->left.data, w->left.len);
+    if (err == 0 && !left.known)
+        return false;
+    if (err == 0)
+        err = given_leave(w->given, &left, note_begun, g);
+    if (err < 0)
+        log_error("a worker says what it left, and that is not what it was "
+                  "given key=%s",
+            w->key);
+    return err == 0;
+}
+
 /* Whether it is known of each event of the lost worker if it has begun. said:
  * all that the worker sent has come. With a page that does not matter. */
 static bool find_begun(struct regiving *g, bool said)
@@ -196,6 +228,8 @@ static bool find_begun(struct regiving *g, bool said)
     struct router_worker *w = g->worker;
     int err;
 
+    if (believe_left(g))
+        return true;
     if (w->hangs && given_drop(w->given, w->hanging, drop_hanging, g))
         w->running++; /* else it is among them already */
     err = given_close(w->given, note_begun, g);

@@ -17,6 +17,7 @@ void router_free_worker(struct router_worker *w)
     list_remove(&w->node);
     if (w->given)
         given_free(w->given);
+    buf_fini(&w->left);
     free(w->key);
     free(w);
 }
@@ -219,6 +220,11 @@ void router_put(
 bool router_acknowledges(const struct router_worker *w)
 {
     return w->given != NULL;
+}
+
+const char *router_key(const struct router_worker *w)
+{
+    return w->key;
 }
 
 uint32_t router_serial(const struct router_worker *w)

@@ -2,6 +2,7 @@
 #include "wire/ack.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "wire/bigendian.h"
 
@@ -43,6 +44,36 @@ void ack_put(struct buf *out, uint32_t taken, uint32_t ended,
     put32(p + 2 * NUMBER_LEN, (uint32_t)(waits->len / NUMBER_LEN));
     buf_append(out, waits->data, waits->len);
     buf_append(out, begins->data, begins->len);
+}
+
+int ack_parse_left(struct ack_left *out, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    const uint8_t *end = len > 0 ? memchr(p, '\0', len) : NULL;
+    size_t rest;
+
+    if (!end)
+        return -EPROTO;
+    rest = len - (size_t)(end + 1 - p);
+    *out = (struct ack_left){.pair = data, .known = rest > 0};
+    if (rest % NUMBER_LEN != 0)
+        return -EPROTO;
+    if (rest > 0) {
+        out->taken = get32(end + 1);
+        out->unbegun =
+            (struct ack_numbers){end + 1 + NUMBER_LEN, rest / NUMBER_LEN - 1};
+    }
+    return 0;
+}
+
+void ack_put_left(struct buf *out, const char *pair, uint32_t taken,
+    const struct buf *unbegun)
+{
+    buf_append(out, pair, strlen(pair) + 1);
+    if (!unbegun)
+        return;
+    ack_put_number(out, taken);
+    buf_append(out, unbegun->data, unbegun->len);
 }
 
 uint32_t ack_number(const struct ack_numbers *numbers, size_t i)

@@ -8,11 +8,17 @@
  * were taken on the link, as four bytes. It is the last word of a worker that
  * is killed because the handler of that event does not come back.
  *
+ * The body of FRAME_LEFT is what a worker says of a link that has ended: its
+ * pair and a NUL; then, unless it knows no such link, how many events it had
+ * taken on it and which of them have not begun and never will, by their number,
+ * four bytes each.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_WIRE_ACK_H
 #define GW_WIRE_ACK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +44,20 @@ int ack_parse(struct ack *out, const void *data, size_t len);
 void ack_put(struct buf *out, uint32_t taken, uint32_t ended,
     const struct buf *waits, const struct buf *begins);
 void ack_put_number(struct buf *out, uint32_t number);
+
+struct ack_left {
+    const char *pair; /* borrowed; NUL-terminated */
+    bool known;       /* else nothing more is said */
+    uint32_t taken;
+    struct ack_numbers unbegun;
+};
+
+/* 0, or -EPROTO. It points into data. */
+int ack_parse_left(struct ack_left *out, const void *data, size_t len);
+
+/* unbegun as ack_put_number() made it; or, with NULL, no such link is known. */
+void ack_put_left(struct buf *out, const char *pair, uint32_t taken,
+    const struct buf *unbegun);
 
 /* i < numbers->count */
 uint32_t ack_number(const struct ack_numbers *numbers, size_t i);

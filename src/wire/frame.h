@@ -101,6 +101,8 @@ enum frame_kind {
     X(GET_SESSION_BY_CLIENT_ID, 203, QUESTION)                                \
     X(SET_SESSION, 204, ORDER)                                                \
     X(ON_WEBSOCKET_CONNECT, 205, EVENT)                                       \
+    /* "left": of which lost links more is to be told; back that: ack.h */    \
+    X(LEFT, 238, LINK)                                                        \
     /* "bound": shall clients be told of; back yes or no; one is yours now */ \
     X(BOUND, 239, LINK)                                                       \
     /* "handshake": does the script decide about handshakes? */               \

@@ -154,7 +154,20 @@ void acks_end(struct acks_link *l)
     buf_fini(&l->waits);
     buf_fini(&l->begins);
     buf_fini(&l->requests);
+    idmap_fini(&l->queued);
     *l = (struct acks_link){0};
+}
+
+/* An event with the number 0, of four thousand million, passes for begun. */
+void acks_put_left(const struct acks_link *l, const char *pair, struct buf *out)
+{
+    struct buf unbegun = {0};
+
+    for (size_t i = 0; i < l->queued.size; i++)
+        if (l->queued.ids[i] != 0)
+            ack_put_number(&unbegun, l->queued.ids[i]);
+    ack_put_left(out, pair, l->told + l->taken, &unbegun);
+    buf_fini(&unbegun);
 }
 
 static void schedule(struct acks *all)
@@ -189,6 +202,13 @@ void acks_take(struct acks_link *l)
     schedule(l->all);
 }
 
+static void queue(struct acks_link *l)
+{
+    ack_put_number(&l->waits, l->taken - 1);
+    if (l->keeps)
+        idmap_add(&l->queued, l->told + l->taken);
+}
+
 /* What the gateway is told to have begun was claimed, also where no handler was
  * needed. */
 void acks_note(struct acks_link *l, enum acks_event became)
@@ -199,7 +219,7 @@ void acks_note(struct acks_link *l, enum acks_event became)
     if (became == ACKS_ENDED)
         l->ended++;
     else if (became == ACKS_QUEUED)
-        ack_put_number(&l->waits, l->taken - 1);
+        queue(l);
 }
 
 bool acks_may_begin(struct acks *all, uint32_t link)
@@ -221,6 +241,8 @@ bool acks_may_begin_queued(
         return true;
     if (l->page && !claim(l, number))
         return false;
+    if (l->keeps)
+        idmap_remove(&l->queued, number);
     ack_put_number(&l->begins, connection_id);
     schedule(all);
     return true;

@@ -54,6 +54,8 @@ struct acks_link {
     uint32_t told;            /* events taken before that; a count for ever */
     struct buf waits, begins; /* as ack_put_number() writes them */
     struct buf requests;      /* numbers of those that began, likewise */
+    bool keeps;               /* acks_put_left() is wanted at the end: … */
+    struct idmap queued;      /* … the numbers of events that wait */
 };
 
 /* run: at the end of a turn, it calls acks_put_begun() and acks_put_ended(). */
@@ -74,6 +76,12 @@ void acks_cut(struct acks_link *l);
 
 /* The links are about to be closed: tell the rest. */
 void acks_end(struct acks_link *l);
+
+/* What is to be said of l once it has ended (wire/ack.h). To be asked before
+ * acks_end(); from then on nothing of it begins. l->keeps is set since its
+ * begin. */
+void acks_put_left(
+    const struct acks_link *l, const char *pair, struct buf *out);
 
 /* Before an event of l is handed on … */
 void acks_take(struct acks_link *l);

@@ -154,6 +154,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
     p->at = at;
     addr_format(p->name, &addr);
     queries_link_init(&p->answers);
+    list_init(&p->remains);
     list_init(&p->node);
     list_push_back(&g->peers, &p->node);
     g->npeers++;
@@ -165,7 +166,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
 /* Close both links; queued commands are sent when flush. */
 static void close_links(struct peer *p, bool flush)
 {
-    acks_end(&p->acks);
+    remains_end_acks(p);
     p->sessions = (struct gateways_sessions){0};
     if (p->event_dialer)
         dialer_close(p->event_dialer);
@@ -191,6 +192,7 @@ static void free_peer(struct peer *p)
     census_drop(p);
     idmap_fini(&p->clients);
     marks_drop(p);
+    remains_drop(p);
     list_remove(&p->node);
     peer_unfile(p);
     g->npeers--;
@@ -233,6 +235,7 @@ void peer_lose_links(struct peer *p, int err)
     p->watches = 0;
     p->types = false;
     p->labels = false;
+    p->wants_left = false;
     p->keeps_book = false;
     p->has_spoken = false;
     if (p->lost_at == 0 && g->ops->on_event)

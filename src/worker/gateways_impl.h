@@ -114,6 +114,9 @@ struct peer {
     struct marks *marks; /* owned; NULL: it has told of none */
     struct receipts receipts;
     struct acks_link acks; /* of its links */
+    bool wants_left;       /* it asks what was left of links that end … */
+    struct list remains;   /* … which is here, of lost ones: remains.c */
+    size_t nremains;
     struct gateways_sessions sessions;
     struct queries_link answers; /* to come */
     struct idmap clients;        /* that this worker has events of */
@@ -251,6 +254,13 @@ bool marks_may_be_asked(const struct peer *p);
 void marks_take(struct peer *p, const struct frame *f);
 int marks_check(struct peer *p, const struct frame *f);
 void marks_drop(struct peer *p);
+
+/* remains.c: p's links are about to end: keep what is to be said of them, and
+ * say it where that is still possible; p asks for it on its next links; p is
+ * about to be freed. */
+void remains_end_acks(struct peer *p);
+void remains_take(struct peer *p, const struct frame *f);
+void remains_drop(struct peer *p);
 
 /* This client of p ended, but nobody knows it: that is for p to tell. */
 void gateways_keep_client(struct gateways *g, const struct client_id *id);

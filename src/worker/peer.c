@@ -138,8 +138,10 @@ static void on_limits(struct peer *p, const struct frame *f)
 
 static void on_ack(struct peer *p, const struct frame *f)
 {
-    if (p->acks.number == 0 && p->commands)
-        acks_begin(&p->g->acks, &p->acks, p->commands);
+    if (p->acks.number != 0 || !p->commands)
+        return;
+    acks_begin(&p->g->acks, &p->acks, p->commands);
+    p->acks.keeps = p->wants_left;
 }
 
 /* Where the page cannot be joined the gateway finds it so. */
@@ -205,6 +207,7 @@ static void (*const link_commands[UINT8_MAX + 1])(
     [FRAME_BOOK] = marks_take,
     [FRAME_HANDLED] = on_handled,
     [FRAME_BOUND] = on_bound,
+    [FRAME_LEFT] = remains_take,
     [FRAME_CLAIMS] = on_claims,
 };
 
