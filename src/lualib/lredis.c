@@ -12,12 +12,12 @@
 #include <string.h>
 
 #include "lualib/lbuf.h"
+#include "lualib/lfields.h"
 #include "lualib/lnumber.h"
+#include "lualib/lredisconf.h"
 #include "lualib/lvalue.h"
-#include "net/trust.h"
 #include "upstream/redis.h"
 #include "upstream/rediscommand.h"
-#include "upstream/redisurl.h"
 #include "util/alloc.h"
 #include "util/list.h"
 #include "worker/coro.h"
@@ -25,7 +25,6 @@
 #include "worker/vm.h"
 
 #define LREDIS_TYPE    "gwrun.redis.connection"
-#define TRUST_TYPE     "gwrun.redis.trust"
 #define SECONDS_MAX    86400.0 /* of a timeout */
 #define COMMANDS_KEEP  65536   /* bytes of an idle buffer */
 #define ERROR_CODE_MAX 32      /* bytes of "wrongtype" and such */
@@ -415,7 +414,6 @@ static int lredis_listen(lua_State *L)
 
 /* ---- life ---- */
 
-/* conn:close(): what waits for it fails. Also __close; safe twice. */
 /* conn:losses() -> how many of its connections have ended */
 static int lredis_losses(lua_State *L)
 {
@@ -425,6 +423,7 @@ static int lredis_losses(lua_State *L)
     return 1;
 }
 
+/* conn:close(): what waits for it fails. Also __close; safe twice. */
 static int lredis_close(lua_State *L)
 {
     struct lredis *u = luaL_checkudata(L, 1, LREDIS_TYPE);
@@ -460,185 +459,26 @@ static void on_vm_close(struct vm_hook *hook)
     close_now(LIST_ENTRY(hook, struct lredis, hook));
 }
 
-static const char *opt_field(lua_State *L, const char *name)
-{
-    lua_getfield(L, 1, name);
-    return luaL_optstring(L, -1, NULL);
-}
-
-static bool opt_flag(lua_State *L, const char *name)
-{
-    lua_getfield(L, 1, name);
-    return lua_toboolean(L, -1);
-}
-
-/* ---- where the server is ---- */
-
-static int free_trust(lua_State *L)
-{
-    struct ssl_ctx_st **trust = luaL_checkudata(L, 1, TRUST_TYPE);
-
-    trust_free(*trust);
-    *trust = NULL;
-    return 0;
-}
-
-/* trust{ca_file, cert_file, key_file, insecure} -> what open{trust} takes |
- * nil, message */
-static int lredis_trust(lua_State *L)
-{
-    struct ssl_ctx_st **trust;
-    struct trust_conf conf;
-    char err[TRUST_ERROR_SIZE];
-
-    luaL_checktype(L, 1, LUA_TTABLE);
-    conf.ca_file = opt_field(L, "ca_file");
-    conf.cert_file = opt_field(L, "cert_file");
-    conf.key_file = opt_field(L, "key_file");
-    conf.insecure = opt_flag(L, "insecure");
-    trust = lua_newuserdatauv(L, sizeof(struct ssl_ctx_st *), 0);
-    *trust = NULL;
-    if (luaL_newmetatable(L, TRUST_TYPE)) {
-        lua_pushcfunction(L, free_trust);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    *trust = trust_new(&conf, err);
-    if (*trust)
-        return 1;
-    lua_pushnil(L);
-    lua_pushstring(L, err);
-    return 2;
-}
-
-/* Runs protected: url is freed by its caller. */
-static int push_url(lua_State *L)
-{
-    const struct redisurl *url = lua_touserdata(L, 1);
-
-    lua_newtable(L);
-    lua_pushboolean(L, url->tls);
-    lua_setfield(L, -2, "tls");
-    lua_pushstring(L, url->user);
-    lua_setfield(L, -2, "user");
-    lua_pushstring(L, url->password);
-    lua_setfield(L, -2, "password");
-    lua_pushstring(L, url->master);
-    lua_setfield(L, -2, "master");
-    lua_pushinteger(L, url->db);
-    lua_setfield(L, -2, "db");
-    lua_pushstring(L, url->hosts[0]);
-    lua_setfield(L, -2, "host");
-    lua_pushinteger(L, url->ports[0]);
-    lua_setfield(L, -2, "port");
-    lua_newtable(L); /* host, port, host, port … */
-    for (size_t i = 0; i < url->count; i++) {
-        lua_pushstring(L, url->hosts[i]);
-        lua_rawseti(L, -2, (lua_Integer)i * 2 + 1);
-        lua_pushinteger(L, url->ports[i]);
-        lua_rawseti(L, -2, (lua_Integer)i * 2 + 2);
-    }
-    lua_setfield(L, -2, "hosts");
-    return 1;
-}
-
-/* parse(url) -> {tls, user, password, host, port, db} and with a master also
- * {master, hosts} | nil, message */
-static int lredis_parse(lua_State *L)
-{
-    struct redisurl url;
-    char err[REDISURL_ERROR_SIZE];
-    const char *text = luaL_checkstring(L, 1);
-    int rc;
-
-    lua_settop(L, 1);
-    luaL_checkstack(L, 8, NULL);
-    lua_pushcfunction(L, push_url); /* allocates nothing of Lua's later */
-    if (redisurl_parse(&url, text, err) < 0) {
-        redisurl_fini(&url);
-        lua_pushnil(L);
-        lua_pushstring(L, err);
-        return 2;
-    }
-    lua_pushlightuserdata(L, &url);
-    rc = lua_pcall(L, 1, 1, 0);
-    redisurl_fini(&url);
-    return rc == LUA_OK ? 1 : lua_error(L);
-}
-
-/* Fill in what open{} was given of hosts; what it points to stays on the stack.
- */
-static void check_sentinels(lua_State *L, struct sentinel_conf *conf,
-    const char **hosts, uint16_t *ports)
-{
-    lua_Integer words;
-
-    conf->user = opt_field(L, "sentinel_user");
-    conf->password = opt_field(L, "sentinel_password");
-    conf->hosts = hosts;
-    conf->ports = ports;
-    lua_getfield(L, 1, "hosts");
-    words = luaL_len(L, -1);
-    luaL_checkstack(L, SENTINEL_MAX + 8, NULL);
-    for (lua_Integer i = 1; i < words && conf->count < SENTINEL_MAX; i += 2) {
-        lua_geti(L, -1, i);
-        hosts[conf->count] = lua_tostring(L, -1); /* the table has it */
-        lua_geti(L, -2, i + 1);
-        ports[conf->count++] = (uint16_t)lua_tointeger(L, -1);
-        lua_pop(L, 2);
-    }
-}
-
-static void check_conf(lua_State *L, struct redis_conf *conf)
-{
-    conf->host = opt_field(L, "host");
-    conf->user = opt_field(L, "user");
-    conf->password = opt_field(L, "password");
-    conf->tls_name = opt_field(L, "server_name");
-    luaL_argcheck(L, conf->host != NULL, 1, "host expected");
-    lua_getfield(L, 1, "port");
-    conf->port = (uint16_t)lua_tointeger(L, -1);
-    lua_getfield(L, 1, "db");
-    conf->db = (int)lua_tointeger(L, -1);
-    lua_getfield(L, 1, "trust");
-    if (!lua_isnil(L, -1))
-        conf->tls = *(struct ssl_ctx_st **)luaL_checkudata(L, -1, TRUST_TYPE);
-    lua_getfield(L, 1, "connect_timeout");
-    conf->connect_ms = check_timeout(L, -1);
-    conf->on_push = opt_flag(L, "push") ? on_push : NULL;
-}
-
-/* open{host, port, user, password, db, connect_timeout, push} -> conn; with
- * {trust, server_name} by TLS, with {master, hosts, sentinel_user,
- * sentinel_password} where sentinels say. What is in the table was checked by
- * lua/gwrun/redis.lua. */
+/* open{push, as lredisconf_read()} -> conn; push: for subscriptions. */
 static int lredis_open(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    struct redis_conf conf = {.on_down = on_down};
-    struct sentinel_conf sentinels = {0};
-    const char *hosts[SENTINEL_MAX];
-    uint16_t ports[SENTINEL_MAX];
+    struct lredisconf conf = {0};
     struct lredis *u;
 
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    check_conf(L, &conf);
-    sentinels.master = opt_field(L, "master");
-    if (sentinels.master) {
-        sentinels.tls = conf.tls;
-        sentinels.tls_name = conf.tls_name;
-        check_sentinels(L, &sentinels, hosts, ports);
-        conf.sentinels = &sentinels;
-    }
+    lredisconf_read(L, &conf);
     u = lua_newuserdatauv(L, sizeof(*u), 0);
     memset(u, 0, sizeof(*u));
     list_init(&u->pushed);
     list_init(&u->hook.node);
     u->hook.run = on_vm_close;
     luaL_setmetatable(L, LREDIS_TYPE);
-    conf.arg = u;
-    u->redis = redis_open(vm_turn(vm), &conf);
+    conf.redis.on_push = lfields_flag(L, "push") ? on_push : NULL;
+    conf.redis.on_down = on_down;
+    conf.redis.arg = u;
+    u->redis = redis_open(vm_turn(vm), &conf.redis);
     vm_at_close(vm, &u->hook);
     return 1;
 }
@@ -658,8 +498,8 @@ void lredis_push(lua_State *L)
     };
     static const luaL_Reg functions[] = {
         {"open", lredis_open},
-        {"parse", lredis_parse},
-        {"trust", lredis_trust},
+        {"parse", lredisconf_parse},
+        {"trust", lredisconf_trust},
         {NULL, NULL},
     };
 
