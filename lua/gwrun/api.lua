@@ -126,12 +126,23 @@ local function read_options(params, keys)
   return table
 end
 
+-- What may be one; why a message may not, its call says.
+local objects = { session = true, message = true }
+
+-- An object with something in it.
+local function is_named(value)
+  return type(value) == "table" and value[1] == nil and next(value) ~= nil
+end
+
 -- The arguments of the call: a list and its length, or nil and a problem.
 local function read_params(name, call, given)
   local params = {}
   for key, value in pairs(given) do
     if not call.known[key] then
       return nil, problem(400, "einval", "%s has no parameter %s", name, json.encode(tostring(key)))
+    end
+    if is_named(value) and not objects[key] then
+      return nil, problem(400, "einval", "%s: an object; several go into an array", key)
     end
     if value ~= json.null then params[key] = value end
   end
@@ -212,10 +223,23 @@ local function run(name, given, caller)
   return finish(call, pcall(Gateway[name], table.unpack(args, 1, n)))
 end
 
+-- One call of a batch.
+local function run_one(one, caller)
+  if not is_object(one) then return problem(400, "einval", "a call is an object") end
+  for key in pairs(one) do
+    if key ~= "call" and key ~= "params" then
+      return problem(400, "einval", "a call has call and params, and no %s", json.encode(key))
+    end
+  end
+  local params = one.params
+  if params == nil or params == json.null then params = {} end
+  return run(one.call, params, caller)
+end
+
 -- In their order, one after the other; a problem ends none but its own call.
 local function run_batch(given, caller)
   local list = is_object(given) and given.calls
-  if type(list) ~= "table" or next(given, next(given)) ~= nil then
+  if type(list) ~= "table" or is_named(list) or next(given, next(given)) ~= nil then
     return problem(400, "einval", 'give { "calls": [{ "call": "…", "params": { } }] }')
   end
   if #list > BATCH_MAX then
@@ -223,12 +247,7 @@ local function run_batch(given, caller)
   end
   local results = json.array {}
   for i, one in ipairs(list) do
-    local wrong, answer
-    if is_object(one) then
-      wrong, answer = run(one.call, one.params or {}, caller)
-    else
-      wrong = problem(400, "einval", "a call is an object")
-    end
+    local wrong, answer = run_one(one, caller)
     results[i] = answer or { problem = wrong }
   end
   return nil, { result = results }

@@ -130,6 +130,7 @@ end
 
 -- Answer by the routes alone.
 local function dispatch(self, request)
+  if request.path == "*" then return 204 end -- OPTIONS of the server itself
   local segments, values = {}, {}
   for segment in request.path:gmatch "/([^/]*)" do
     local plain = unescape(segment)

@@ -260,9 +260,15 @@ static const char *read_table(struct reading *r)
     return wrong;
 }
 
+/* Whether something stands behind the first value. */
+static bool has_more(const struct reading *r, int first)
+{
+    return !lua_isnil(r->L, first + 1) || !lua_isnil(r->L, first + 2);
+}
+
 static const char *read_text(struct reading *r, int first)
 {
-    if (!lua_isnil(r->L, first + 1))
+    if (has_more(r, first))
         return WRONG(r, "a text and something behind it; return status, "
                         "headers, text");
     answer_put_status(r->out, 200);
@@ -286,9 +292,9 @@ const char *lresponse_read(
         wrong = read_text(&r, first);
         break;
     case LUA_TTABLE:
-        wrong = lua_isnil(L, first + 1)
-                    ? read_table(&r)
-                    : WRONG(&r, "a table and something behind it");
+        wrong = has_more(&r, first)
+                    ? WRONG(&r, "a table and something behind it")
+                    : read_table(&r);
         break;
     default:
         wrong = WRONG(&r,
