@@ -111,6 +111,8 @@ local sentences = {
   { "configuration.md", "headers that `onRequest` returns | %d lines and %d KiB", "ANSWER_HEADERS_MAX",
     "ANSWER_HEADERS_LEN_MAX >> 10" },
   { "configuration.md", "requests that a worker answers at a time | %d |", "REQUESTS_MAX" },
+  { "configuration.md", "if the next has more than %d | a %dth of `memory_limit`", "REQUESTS_SMALL", "REQUESTS_SHARE" },
+  { "configuration.md", "An answer to a request of more than %d KiB counts whole", "LONG_ANSWER >> 10" },
   { "configuration.md", "keys of the push API in a file, calls in a batch | %d, %d |", "APIKEYS_MAX", "lua('api', 'BATCH_MAX')" },
   { "configuration.md", "to the push API, of an address in a minute | %d |", "APIGATE_GUESSES" },
   { "streams.md", "Both are UTF-8 of at most %d bytes", "LABEL_TEXT_MAX" },

@@ -39,7 +39,7 @@ static void check_refusal(const struct answer *a)
     struct buf out = {0};
     size_t lines, len;
 
-    response_put_answer(&out, a);
+    response_put_answer(&out, a, true);
     buf_append_byte(&out, 0);
     out.len--;
     len = check_head(&out, &lines);

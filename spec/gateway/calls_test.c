@@ -53,10 +53,19 @@ static void leave(struct worker *w)
     hang_up(w->commands);
 }
 
-static void serve_calls(void)
+static void prepare_calls(size_t response_max)
 {
     t = prepare(&proto_http);
-    t->conf.response_max = 100;
+    t->conf.response_max = response_max;
+    t->conf.clients.body_max = PORT_BODY_MAX;
+    t->conf.clients.body_timeout = PORT_BODY_TIMEOUT;
+    t->conf.clients.request_timeout = PORT_REQUEST_TIMEOUT;
+    t->conf.clients.keepalive_timeout = PORT_KEEPALIVE_TIMEOUT;
+}
+
+static void serve_calls(void)
+{
+    prepare_calls(100);
     start(t);
 }
 
@@ -92,6 +101,17 @@ static uint32_t get_request(const struct worker *w)
     assert_string_equal(httphead_find(&call.head, "x-a"), "b");
     assert_string_equal(call.remote_addr, "127.0.0.1");
     assert_int_equal(call.server_port, addr_port(&t->outer));
+    buf_consume(&w->events->in, len);
+    return number;
+}
+
+/* The number of the next one, whatever it says. */
+static uint32_t get_any(const struct worker *w)
+{
+    struct frame f;
+    size_t len = next(w->events, FRAME_REQUEST, &f);
+    uint32_t number = f.connection_id;
+
     buf_consume(&w->events->in, len);
     return number;
 }
@@ -267,6 +287,14 @@ static void an_answer_that_is_not_valid_is_502(void **state)
     end_all();
 }
 
+/* The client is gone, and not only silent from now on. */
+static void reset(void)
+{
+    setsockopt(client->fd, SOL_SOCKET, SO_LINGER,
+        &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    hang_up(client);
+}
+
 static void who_left_is_forgotten(void **state)
 {
     struct worker w;
@@ -276,14 +304,101 @@ static void who_left_is_forgotten(void **state)
     w = join_acking("w:0", answers);
     ask("GET /a?b=1 HTTP/1.1\r\nHost: x\r\nX-A: b\r\n\r\n");
     number = get_request(&w);
-    setsockopt(client->fd, SOL_SOCKET, SO_LINGER,
-        &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-    hang_up(client);
+    reset();
     UNTIL(t, status(t).port.connections == 0);
     answer(&w, number, 200, NULL, "nobody");
     ask(GET);
     answer(&w, get_request(&w), 200, NULL, "somebody");
     expect_status(200);
+    leave(&w);
+    end_all();
+}
+
+/* A request with a body of so many bytes. */
+static void post(size_t len)
+{
+    char *body = xcalloc(1, len);
+    char head[100];
+
+    snprintf(head, sizeof(head),
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", len);
+    ask(head);
+    put(client, body, len);
+    free(body);
+}
+
+static void what_has_not_begun_counts_as_unfinished(void **state)
+{
+    struct peer *first;
+    struct worker w;
+    uint32_t number;
+
+    prepare_calls(100);
+    t->conf.clients.unfinished_total_max = 400000;
+    start(t);
+    w = join_acking("w:0", answers);
+    post(200000);
+    first = client;
+    UNTIL(t, status(t).port.requests == 1);
+    assert_in_range(status(t).port.unfinished, 200000, 201000);
+    post(200000); /* the first cannot be taken back, so it is this one */
+    expect_status(503);
+    hang_up(client);
+    assert_int_equal(status(t).port.unfinished_closed, 1);
+    number = get_any(&w);
+    begin(&w, number);
+    UNTIL(t, status(t).port.unfinished == 0);
+    post(100000);
+    UNTIL(t, status(t).port.requests == 2);
+    assert_in_range(status(t).port.unfinished, 100000, 101000);
+    reset();
+    UNTIL(t, status(t).port.unfinished == 0);
+    answer(&w, number, 200, NULL, "first");
+    client = first;
+    expect_status(200);
+    leave(&w);
+    end_all();
+}
+
+/* A client that reads nothing has an answer of so many bytes under way. */
+static struct peer *stall(const struct worker *w, size_t len)
+{
+    char *body = xcalloc(1, len + 1);
+    uint64_t sent = status(t).port.bytes_out;
+    int room = 4096;
+
+    memset(body, 'x', len);
+    client = dial(t, &t->outer);
+    setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+    put_str(client, GET);
+    answer(w, get_any(w), 200, NULL, body);
+    UNTIL(t, status(t).port.bytes_out > sent);
+    free(body);
+    return client;
+}
+
+static void long_answers_have_a_limit_in_all(void **state)
+{
+    size_t mebi = (size_t)1024 * 1024;
+    struct peer *slow;
+    struct worker w;
+
+    prepare_calls(8 * mebi);
+    t->conf.clients.queue_total_max = 20 * mebi;
+    start(t);
+    w = join_acking("w:0", answers);
+    slow = stall(&w, 8 * mebi);
+    assert_in_range(status(t).port.queued, 8 * mebi, 8 * mebi + 1000);
+    hang_up(stall(&w, 8 * mebi));
+    assert_int_equal(status(t).port.overflow_closed, 1);
+    assert_in_range(status(t).port.queued, 1, 8 * mebi + 1000);
+    ask(GET);
+    answer(&w, get_any(&w), 200, NULL, "short");
+    expect_status(200);
+    hang_up(client);
+    hang_up(stall(&w, 3 * mebi)); /* no more than its share */
+    assert_int_equal(status(t).port.overflow_closed, 1);
+    client = slow;
     leave(&w);
     end_all();
 }
@@ -329,6 +444,8 @@ int main(void)
         cmocka_unit_test(without_another_worker_it_is_503),
         cmocka_unit_test(an_answer_that_is_not_valid_is_502),
         cmocka_unit_test(who_left_is_forgotten),
+        cmocka_unit_test(what_has_not_begun_counts_as_unfinished),
+        cmocka_unit_test(long_answers_have_a_limit_in_all),
         cmocka_unit_test(only_scripts_that_want_them_get_requests),
     };
 

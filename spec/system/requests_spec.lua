@@ -72,6 +72,8 @@ local returns = {
   split = function() return 200, { ["X-A"] = "b\r\nX-C: d" } end,
   confused = function() return 200, "text" end,
   both = function() return "text", 404 end,
+  third = function() return "200", nil, "body" end,
+  behind = function() return { status = 200 }, nil, "body" end,
   code = function() return print end,
 }
 app:on("GET", "/return/:what", function(_, params) return returns[params.what]() end)
@@ -182,6 +184,8 @@ describe("Events.onRequest", function()
       split = "X-A has a line break",
       confused = "a text behind the status",
       both = "a text and something behind it",
+      third = "a text and something behind it",
+      behind = "a table and something behind it",
       code = "onRequest returned a function",
     } do
       assert.same({ 500, "Internal Server Error" }, pair(get("/return/" .. what)), what)
@@ -328,9 +332,30 @@ describe("Events.onRequest", function()
     } do
       local status, _, headers, c = ask(2, text .. smuggled)
       assert.same({ text, want, "close" }, { text, status, headers.connection })
+      assert.matches("GMT$", headers.date)
       assert.equal("", c:wait_end())
       c:close()
     end
+  end)
+
+  it("waits for no end of a head whose lines do not end with CRLF", function()
+    for _, text in ipairs { "\n", "GET /see HTTP/1.1\n", "GET /see HTTP/1.1\r\nHost: x\n", "GET /see HTTP/1.1\r\n\n" } do
+      for cut = 0, #text - 1 do
+        local c = tcp.connect(app.port[2])
+        if cut > 0 then
+          c:send(text:sub(1, cut))
+          assert.equal(200, (get("/return/text", 2))) -- it is read by then
+        end
+        c:send(text:sub(cut + 1))
+        assert.equal(400, (answer(c)))
+        c:wait_end()
+        c:close()
+      end
+    end
+  end)
+
+  it("answers OPTIONS of the whole server", function()
+    assert.equal(204, (ask(2, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")))
   end)
 
   describe("asked by a page", function()
@@ -366,6 +391,11 @@ describe("Events.onRequest", function()
         status, headers["access-control-allow-origin"], headers["access-control-allow-methods"],
         headers["access-control-allow-headers"], headers["access-control-max-age"],
       })
+      local _, too_long
+      status, _, too_long = ask(5, "POST /echo HTTP/1.1\r\nHost: x\r\nOrigin: https://friend\r\nContent-Length: 1048577\r\n\r\n")
+      headers = too_long
+      assert.same({ 413, "https://friend", "Origin", "close" },
+        { status, headers["access-control-allow-origin"], headers.vary, headers.connection })
       assert.equal(403, (from(5, "https://foe", "OPTIONS", "Access-Control-Request-Method: PUT\r\n")))
       assert.equal(403, (from(5, "https://foe", "POST")))
       status, headers = from(5, "https://foe", "GET")
@@ -473,6 +503,47 @@ describe("Events.onRequest", function()
     c:close()
     app:wait_linked()
     loop.poll("a worker", function() return get "/return/text" == 200 end)
+  end)
+end)
+
+describe("bodies of requests whose handlers wait", function()
+  it("leave them room in their script's memory", function()
+    local app = testbed.start {
+      script = [[
+        Events = {}
+        local released = false
+        function Events.onRequest(request)
+          if request.path == "/release" then
+            released = true
+            return ""
+          end
+          Log.notice("holds " .. #request.body)
+          while not released do Timer.sleep(0.01) end
+          return tostring(#request.body)
+        end
+      ]],
+      gateways = { { listen = "http" } },
+      workers = { count = 1, memory_limit = 8 * 1024 * 1024 },
+    }
+    finally(function() app:stop() end)
+    local function post(path, size)
+      local c = tcp.connect(app.port[1])
+      c:send(("POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"):format(path, size)
+        .. ("x"):rep(size))
+      return c
+    end
+    local held = {}
+    for _, size in ipairs { 1048576, 1048000, 10 } do
+      held[#held + 1] = post("/", size)
+      app:wait_log("holds " .. size)
+    end
+    local refused = post("/", 500000):wait_end()
+    assert.matches("^HTTP/1.1 503 ", refused)
+    assert.matches("[Rr]etry%-[Aa]fter: 1\r\n", refused)
+    assert.matches("^HTTP/1.1 200 ", post("/release", 5):wait_end())
+    for i, size in ipairs { "1048576", "1048000", "10" } do
+      assert.matches("\r\n\r\n" .. size .. "$", held[i]:wait_end())
+    end
   end)
 end)
 

@@ -19,12 +19,16 @@
 #include "clients/recv.h"
 #include "clients/refusal.h"
 #include "clients/response.h"
+#include "clients/trim.h"
 #include "util/alloc.h"
+#include "util/blob.h"
 #include "util/log.h"
 #include "wire/httpbody.h"
 #include "wire/httpstatus.h"
 
-#define LEAVE_AGE "600" /* seconds; browsers ask again then */
+/* Bytes; a longer one counts whole until the last of it has left. */
+#define LONG_ANSWER (64 * 1024)
+#define LEAVE_AGE   "600" /* seconds; browsers ask again then */
 #define NAMED_CACHE \
     "private, no-cache" /* of a file that a script gave to one who asked */
 
@@ -39,6 +43,8 @@ struct exchange {
     char *origin;       /* owned; of a page that may read the answer, or NULL */
     struct access_request *access; /* owned, until it is answered; or NULL */
     char *rights;    /* owned; of who calls the push API, else NULL */
+    size_t head_len; /* bytes */
+    size_t held;     /* bytes that wait for a worker, in counters.unfinished */
     uint64_t sent;   /* bytes that had left at the last look, of an answer */
     bool is_head;    /* its answer has no body */
     bool asks_leave; /* a page's browser asks whether it may ask */
@@ -52,11 +58,30 @@ static void expect(struct client_conn *c, struct list *list, double seconds)
     client_conn_expect(c, list, (uint64_t)(seconds * 1000));
 }
 
+/* Until a worker has begun with it the owner keeps a request, which counts as
+ * what is not whole. But it is nobody's to close: it may be begun any time. */
+static void hold(struct client_conn *c, size_t bytes)
+{
+    struct exchange *e = c->exchange;
+
+    c->shared->counters.unfinished += bytes - e->held;
+    e->held = bytes;
+    trim_note(c->shared);
+}
+
+void exchange_begun(struct client_conn *c)
+{
+    if (c->state == CLIENT_CONN_CALLING)
+        hold(c, 0);
+}
+
 static void end_call(struct client_conn *c, struct exchange *e)
 {
     void *call = e->call;
 
     e->call = NULL;
+    c->shared->counters.unfinished -= e->held;
+    e->held = 0;
     if (c->part != NULL && c->part->asked.len > 0) {
         buf_fini(&c->part->asked);
         part_update(c, false);
@@ -125,25 +150,6 @@ static void put_problem(struct buf *out, unsigned status)
     httpstatus_put_problem(out, status, problems[i].code, problems[i].detail);
 }
 
-static void refuse(struct client_conn *c, unsigned status)
-{
-    struct buf problem = {0};
-    struct answer said;
-
-    if (c->exchange->rights == NULL) {
-        note(c, NULL, status, response_body_len(NULL, status));
-        refusal_send(c, status, NULL, !c->exchange->is_head);
-        return;
-    }
-    put_problem(&problem, status);
-    said = answer_of(&problem);
-    note(c, NULL, status, response_body_len(&said, status));
-    refusal_send_answer(c, &said);
-    buf_fini(&problem);
-}
-
-/* ---- the answer ---- */
-
 static struct response_form form_of(const struct client_conn *c)
 {
     const struct exchange *e = c->exchange;
@@ -155,10 +161,69 @@ static struct response_form form_of(const struct client_conn *c)
         .origin = e->origin};
 }
 
+/* What a script said, or (said NULL) a status of our own. */
+static void put_reply(struct client_conn *c, struct buf *reply,
+    const struct answer *said, unsigned status)
+{
+    const struct response_form form = form_of(c);
+    struct buf problem = {0};
+    struct answer ours;
+
+    if (said == NULL && c->exchange->rights != NULL) {
+        put_problem(&problem, status);
+        ours = answer_of(&problem);
+        said = &ours;
+    }
+    response_put_reply(reply, said, status, &form);
+    note(c, NULL, status, response_body_len(said, status));
+    buf_fini(&problem);
+}
+
+/* A status of our own is the last that its connection says. */
+static void refuse(struct client_conn *c, unsigned status)
+{
+    struct buf reply = {0};
+
+    c->exchange->keep_alive = false;
+    put_reply(c, &reply, NULL, status);
+    refusal_send_reply(c, status, &reply);
+}
+
+/* ---- the answer ---- */
+
+/* A long answer is paced by its reader and is never too long for its queue,
+ * but all that wait for their readers may take half of what messages may: then
+ * nobody gets another one that is longer than his share. */
+static bool has_room(const struct client_shared *shared, size_t len)
+{
+    size_t max = shared->conf->queue_total_max / 2;
+
+    return len <= LONG_ANSWER || max == 0 ||
+           shared->counters.queued + len <= max ||
+           len <= max / shared->counters.connections;
+}
+
+/* Its memory counts as long as any of it waits. */
+static void queue_answer(struct client_conn *c, const struct buf *reply)
+{
+    struct blob *blob;
+
+    if (reply->len <= LONG_ANSWER) {
+        client_conn_queue(c, reply->data, reply->len);
+        return;
+    }
+    blob = blob_new(reply->len, &c->shared->counters.queued);
+    memcpy(blob->data, reply->data, reply->len);
+    queue_share(&c->queue, &c->shared->pool, blob);
+    blob_unref(blob);
+    trim_note(c->shared);
+    client_conn_schedule(c);
+}
+
 /* Queue the answer, or its beginning. */
 static void begin_answer(struct client_conn *c, struct buf *reply)
 {
-    client_conn_queue(c, reply->data, reply->len);
+    queue_answer(c, reply);
     buf_fini(reply);
     client_conn_become(c, CLIENT_CONN_ANSWERING);
     c->exchange->sent = c->queue.sent;
@@ -254,10 +319,8 @@ static unsigned find_file(struct client_conn *c, const struct answer_part *name)
 void exchange_reply(
     struct client_conn *c, const struct answer *said, unsigned status)
 {
-    struct response_form form;
-    struct buf reply = {0}, problem = {0};
+    struct buf reply = {0};
     struct answer_part name;
-    struct answer ours;
 
     if (c->state != CLIENT_CONN_CALLING)
         return;
@@ -273,15 +336,12 @@ void exchange_reply(
         }
         said = NULL;
     }
-    if (said == NULL && c->exchange->rights != NULL) {
-        put_problem(&problem, status);
-        ours = answer_of(&problem);
-        said = &ours;
+    if (said != NULL && !has_room(c->shared, said->len)) {
+        c->shared->counters.overflow_closed++;
+        refuse(c, 503);
+        return;
     }
-    form = form_of(c);
-    response_put_reply(&reply, said, status, &form);
-    note(c, NULL, status, response_body_len(said, status));
-    buf_fini(&problem);
+    put_reply(c, &reply, said, status);
     end_call(c, c->exchange);
     begin_answer(c, &reply);
 }
@@ -383,7 +443,9 @@ static void give(struct client_conn *c)
         shared->counters.requests++;
     e->call =
         shared->ops->on_request(c, &e->peer, &what, e->rights, shared->arg);
-    if (e->call == NULL)
+    if (e->call != NULL)
+        hold(c, e->head_len + body->len);
+    else
         exchange_reply(c, NULL, 503);
 }
 
@@ -561,6 +623,7 @@ void exchange_begin(struct client_conn *c, const struct exchange_request *r)
     c->exchange = e;
     c->stage = &exchange_stage;
     e->head = r->head;
+    e->head_len = r->len;
     e->file = r->file;
     e->peer = r->peer;
     e->is_secure = strcmp(r->scheme, "https") == 0;

@@ -23,6 +23,9 @@ struct files;
 void exchange_reply(
     struct client_conn *c, const struct answer *said, unsigned status);
 
+/* A worker has begun with it, so that the owner does not keep it any more. */
+void exchange_begun(struct client_conn *c);
+
 /* What a request is, once its head has been read. */
 struct exchange_request {
     struct httphead head; /* points into c->part->in */

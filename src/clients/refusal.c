@@ -25,14 +25,13 @@ static void note(struct client_conn *c, unsigned status)
     c->shared->handshakes_left_out = c->shared->handshakes.left_out;
 }
 
-/* Send the answer, and close. */
-static void send_last(
-    struct client_conn *c, unsigned status, struct buf *answer)
+void refusal_send_reply(
+    struct client_conn *c, unsigned status, struct buf *reply)
 {
     c->shared->counters.refused++;
     note(c, status);
-    client_conn_queue(c, answer->data, answer->len);
-    buf_fini(answer);
+    client_conn_queue(c, reply->data, reply->len);
+    buf_fini(reply);
     client_conn_finish(c);
 }
 
@@ -42,13 +41,14 @@ void refusal_send(
     struct buf answer = {0};
 
     response_put_refusal(&answer, status, reason, with_body);
-    send_last(c, status, &answer);
+    refusal_send_reply(c, status, &answer);
 }
 
-void refusal_send_answer(struct client_conn *c, const struct answer *said)
+void refusal_send_answer(
+    struct client_conn *c, const struct answer *said, bool with_body)
 {
     struct buf answer = {0};
 
-    response_put_answer(&answer, said);
-    send_last(c, said->status, &answer);
+    response_put_answer(&answer, said, with_body);
+    refusal_send_reply(c, said->status, &answer);
 }

@@ -100,6 +100,14 @@ static void refuse(struct client_conn *c, unsigned status, const char *reason)
     refusal_send(c, status, reason, !is_head);
 }
 
+static void refuse_with(struct client_conn *c, const struct answer *said)
+{
+    bool is_head = c->request->is_head;
+
+    note(c, said->status, is_head ? 0 : response_body_len(said, said->status));
+    refusal_send_answer(c, said, !is_head);
+}
+
 /* Whether one of these headers, comma-separated lists, names word, in any
  * case. */
 static bool lists(
@@ -377,8 +385,7 @@ static void answer_call(
     httpstatus_put_problem(
         &problem, verdict.status, verdict.code, verdict.detail);
     said = answer_of(&problem);
-    note(c, said.status, response_body_len(&said, said.status));
-    refusal_send_answer(c, &said);
+    refuse_with(c, &said);
     buf_fini(&problem);
 }
 
@@ -467,8 +474,23 @@ static void skip_empty_line(struct request *r, struct buf *bytes)
         buf_consume(bytes, 2);
 }
 
+/* Whether a line ends without its CR, from seen on: it will never be a head, so
+ * that nobody has to wait for its end. */
+static bool has_bare_lf(const struct buf *bytes, size_t seen)
+{
+    const uint8_t *end = bytes->data + bytes->len;
+    const uint8_t *at = bytes->data + seen;
+
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        if (at == bytes->data || at[-1] != '\r')
+            return true;
+        at++;
+    }
+    return false;
+}
+
 /* Append to the head. Its length, 0 or -EMSGSIZE, as httphead_measure(), but
- * what has been searched is not searched again. */
+ * what has been searched is not searched again; or -EPROTO. */
 static ssize_t collect(struct client_conn *c, const uint8_t *data, size_t len)
 {
     struct buf *bytes = &part_need(c)->in;
@@ -479,6 +501,8 @@ static ssize_t collect(struct client_conn *c, const uint8_t *data, size_t len)
     skip_empty_line(c->request, bytes);
     n = httphead_measure(bytes->data + seen, bytes->len - seen,
         c->shared->conf->head_max - seen);
+    if (n == 0 && has_bare_lf(bytes, seen))
+        return -EPROTO;
     return n > 0 ? (ssize_t)seen + n : n;
 }
 
@@ -585,10 +609,9 @@ __attribute__((noinline)) static void go_on(struct client_conn *c)
         return;
     if (r->status == 0)
         let_in(c);
-    else if (r->said != NULL) {
-        note(c, r->status, response_body_len(r->said, r->status));
-        refusal_send_answer(c, r->said);
-    } else
+    else if (r->said != NULL)
+        refuse_with(c, r->said);
+    else
         refuse(c, r->status, r->reason);
 }
 

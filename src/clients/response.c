@@ -27,6 +27,24 @@ static const char *lines_of(unsigned status)
     return "";
 }
 
+/* The second that it is, as a header; written anew when it is another one. */
+static void put_date(struct buf *out)
+{
+    static time_t at;
+    static char line[64];
+    static size_t len;
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (now != at || len == 0) {
+        gmtime_r(&now, &tm);
+        len = strftime(
+            line, sizeof(line), "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+        at = now;
+    }
+    buf_append(out, line, len);
+}
+
 void response_put_refusal(
     struct buf *out, unsigned status, const char *reason, bool with_body)
 {
@@ -40,11 +58,12 @@ void response_put_refusal(
         phrase[n] = isprint((uint8_t)text[n]) ? text[n] : '?';
     phrase[n] = '\0';
     utf8_repair(&body, (const uint8_t *)text, strlen(text));
+    buf_printf(out, "HTTP/1.1 %u %s\r\nserver: gwrun\r\n", status, phrase);
+    put_date(out);
     buf_printf(out,
-        "HTTP/1.1 %u %s\r\nserver: gwrun\r\n"
         "content-type: text/plain; charset=utf-8\r\n"
         "content-length: %zu\r\n%sconnection: close\r\n\r\n",
-        status, phrase, body.len, lines_of(status));
+        body.len, lines_of(status));
     if (with_body)
         buf_append(out, body.data, body.len);
     buf_fini(&body);
@@ -72,7 +91,8 @@ static void put_headers(struct buf *out, const struct answer *said)
     put_headers_but(out, said, NULL);
 }
 
-void response_put_answer(struct buf *out, const struct answer *said)
+void response_put_answer(
+    struct buf *out, const struct answer *said, bool with_body)
 {
     const char *phrase = httpstatus_phrase(said->status);
     struct answer_part body;
@@ -84,6 +104,8 @@ void response_put_answer(struct buf *out, const struct answer *said)
     buf_printf(out, "HTTP/1.1 %u %s\r\n", said->status, phrase);
     if (!answer_has_header(said, "server"))
         buf_append_str(out, "server: gwrun\r\n");
+    if (!answer_has_header(said, "date"))
+        put_date(out);
     if (!answer_has_header(said, "content-type") && body.len > 0)
         buf_append_str(out, "content-type: text/plain; charset=utf-8\r\n");
     if (said->status != 503 && !answer_has_header(said, "allow"))
@@ -91,25 +113,8 @@ void response_put_answer(struct buf *out, const struct answer *said)
     put_headers(out, said);
     buf_printf(
         out, "content-length: %zu\r\nconnection: close\r\n\r\n", body.len);
-    buf_append(out, body.data, body.len);
-}
-
-/* The second that it is, as a header; written anew when it is another one. */
-static void put_date(struct buf *out)
-{
-    static time_t at;
-    static char line[64];
-    static size_t len;
-    time_t now = time(NULL);
-    struct tm tm;
-
-    if (now != at || len == 0) {
-        gmtime_r(&now, &tm);
-        len = strftime(
-            line, sizeof(line), "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-        at = now;
-    }
-    buf_append(out, line, len);
+    if (with_body)
+        buf_append(out, body.data, body.len);
 }
 
 bool response_has_body(unsigned status)

@@ -20,7 +20,8 @@
 void response_put_refusal(
     struct buf *out, unsigned status, const char *reason, bool with_body);
 /* The same as the script said it. */
-void response_put_answer(struct buf *out, const struct answer *said);
+void response_put_answer(
+    struct buf *out, const struct answer *said, bool with_body);
 /* RFC 9110 sections 6.4.1 and 8.6: some have none, whatever is said. */
 bool response_has_body(unsigned status);
 /* Bytes of the body of what was said, or (said NULL) of the status's own words.

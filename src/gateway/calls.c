@@ -123,6 +123,7 @@ void calls_begun(
         call->begun = true;
         buf_fini(&call->bytes);
         buf_fini(&call->ext);
+        cs->conf.on_begun(call->asker);
     }
 }
 

@@ -28,6 +28,8 @@ struct calls_conf {
     /* The answer to what began with asker; borrowed. said NULL: a status of
      * ours, 502 or 503. calls_forget() is still due. */
     void (*on_answer)(void *asker, const struct answer *said, unsigned status);
+    /* A worker has begun with it: its bytes are kept no longer. */
+    void (*on_begun)(void *asker);
 };
 
 struct calls_counters {

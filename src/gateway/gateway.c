@@ -76,6 +76,11 @@ static void on_answer(void *asker, const struct answer *said, unsigned status)
     exchange_reply(asker, said, status);
 }
 
+static void on_begun(void *asker)
+{
+    exchange_begun(asker);
+}
+
 static void on_reply(const struct frame *f, uint32_t serial, void *arg)
 {
     calls_answer(((struct gateway *)arg)->calls, f, serial);
@@ -317,8 +322,8 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
     g->router = router_new(&g->address);
     g->admissions = admissions_new(g->router,
         &(struct admissions_limits){session_max(conf), groups_max(conf)});
-    g->calls = calls_new(
-        &(struct calls_conf){g->router, response_max(conf), on_answer});
+    g->calls = calls_new(&(struct calls_conf){
+        g->router, response_max(conf), on_answer, on_begun});
     list_init(&g->ready.node);
     g->ready.run = run_ready;
     code = open_parts(g, &copy, err);

@@ -131,6 +131,7 @@ static int take_byte(struct httpbody *b, uint8_t c)
     case DATA_LF:
         return go(b, c == '\n', SIZE);
     case TRAILER_LF:
+        b->count++;
         return go(b, c == '\n', TRAILER);
     case LAST_LF:
         return go(b, c == '\n', WHOLE);

@@ -25,6 +25,7 @@ struct request {
     struct gateways_address from;
     uint32_t number;       /* the gateway's, of this request */
     size_t answer_max;     /* bytes of a body that it takes */
+    size_t len;            /* bytes of it */
     bool is_api;           /* a call of the push API */
     const struct frame *f; /* borrowed until the handler has its argument */
     struct buf answer;     /* owned */
@@ -61,6 +62,7 @@ static void finish(struct request *r)
     buf_fini(&r->answer);
     list_remove(&r->node);
     all->count--;
+    all->bytes -= r->len;
     free(r);
 }
 
@@ -192,6 +194,7 @@ static void refuse(const struct requests *all, struct gateways_address to,
         httpstatus_put_problem(&answer, 503, "ebusy", text);
     } else {
         answer_put_status(&answer, 503);
+        answer_put_header(&answer, "Retry-After", 11, "1", 1);
         answer_put(&answer, ANSWER_BODY, text, sizeof(text) - 1);
     }
     gateways_answer(
@@ -206,13 +209,24 @@ void requests_init(
     list_init(&all->list);
 }
 
+/* What the script makes of a request is its own; but its bytes are those of
+ * whoever sent it. */
+static bool has_room(const struct requests *all, size_t len)
+{
+    size_t max = all->vm->heap.max / REQUESTS_SHARE;
+
+    return all->count < REQUESTS_MAX &&
+           (len <= REQUESTS_SMALL || all->bytes == 0 ||
+               all->bytes + len <= max);
+}
+
 void requests_take(
     struct requests *all, struct gateways_address from, const struct frame *f)
 {
     static const struct coro_client nobody = {.nobody = true};
     struct request *r;
 
-    if (!all->vm || all->count >= REQUESTS_MAX || f->ext_len < 4) {
+    if (!all->vm || f->ext_len < 4 || !has_room(all, f->body_len)) {
         refuse(all, from, f);
         return;
     }
@@ -223,10 +237,12 @@ void requests_take(
     r->number = f->connection_id;
     r->answer_max = get32(f->ext);
     r->is_api = f->ext_len > 4;
+    r->len = f->body_len;
     r->f = f;
     list_init(&r->node);
     list_push_back(&all->list, &r->node);
     all->count++;
+    all->bytes += r->len;
     all->handlers->begun++;
     gateways_request_begins(all->gateways, from, r->number);
     all->running = r;

@@ -22,6 +22,11 @@
 
 /* being answered; more are refused with 503 */
 #define REQUESTS_MAX 10000
+/* All that are being answered may take a REQUESTS_SHARE-th of the script's
+ * memory, so that those whose handlers wait leave room for these to run; larger
+ * ones than REQUESTS_SMALL are refused beyond that. */
+#define REQUESTS_SHARE 4
+#define REQUESTS_SMALL 4096 /* bytes */
 
 struct requests_hooks {
     /* Push the request in these bytes (wire/httpcall.h). Raises when they are
@@ -51,6 +56,7 @@ struct requests {
     struct vm *vm; /* borrowed; where handlers begin, NULL while none may */
     struct list list;
     size_t count;
+    size_t bytes;                  /* of all in list */
     const struct request *running; /* that has not waited; NULL: none */
 };
 
