@@ -329,6 +329,58 @@ static void stays_small_for_a_million(void **state)
     assert_true(sizeof(struct client) <= 128);
 }
 
+static struct {
+    int added, removed;
+    bool uid;
+    char name[16];
+} told;
+
+static void on_added(bool uid, const char *name, size_t len, void *arg)
+{
+    told.added++;
+    told.uid = uid;
+    snprintf(told.name, sizeof(told.name), "%.*s", (int)len, name);
+}
+
+static void on_removed(bool uid, const char *name, size_t len, void *arg)
+{
+    on_added(uid, name, len, arg);
+    told.added--;
+    told.removed++;
+}
+
+static void check_told(int added, int removed, bool uid, const char *name)
+{
+    assert_int_equal(told.added, added);
+    assert_int_equal(told.removed, removed);
+    assert_int_equal(told.uid, uid);
+    assert_string_equal(told.name, name);
+}
+
+static void tells_of_first_members_and_of_last(void **state)
+{
+    static const struct roster_names_watch watch = {on_added, on_removed};
+    struct roster *roster = make(-1);
+    struct client *a = add(roster), *b = add(roster);
+
+    roster_watch_names(roster, &watch, NULL);
+    join(roster, a, "room");
+    check_told(1, 0, false, "room");
+    join(roster, b, "room");
+    roster_bind_uid(roster, a, "ann", 3);
+    check_told(2, 0, true, "ann");
+    roster_bind_uid(roster, b, "ann", 3);
+    roster_leave(roster, a, "room", 4);
+    check_told(2, 0, true, "ann");
+    end(roster, b);
+    check_told(2, 1, false, "room");
+    roster_bind_uid(roster, a, "eve", 3);
+    check_told(3, 2, true, "eve");
+    end(roster, a);
+    check_told(3, 3, true, "eve");
+    roster_free(roster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +395,7 @@ int main(void)
         cmocka_unit_test(stays_consistent_through_churn),
         cmocka_unit_test(keeps_a_client_while_its_events_wait),
         cmocka_unit_test(merges_and_bounds_sessions),
+        cmocka_unit_test(tells_of_first_members_and_of_last),
         cmocka_unit_test(stays_small_for_a_million),
     };
 

@@ -28,6 +28,8 @@ struct roster {
     struct roster_name *groups;       /* owned */
     const struct roster_watch *watch; /* borrowed; NULL: nobody looks */
     void *watch_arg;
+    const struct roster_names_watch *names_watch; /* likewise */
+    void *names_arg;
 };
 
 int roster_new(struct roster **out, int ids_fd)
@@ -50,6 +52,13 @@ void roster_watch(
 {
     roster->watch = watch;
     roster->watch_arg = arg;
+}
+
+void roster_watch_names(
+    struct roster *roster, const struct roster_names_watch *watch, void *arg)
+{
+    roster->names_watch = watch;
+    roster->names_arg = arg;
 }
 
 static void tell_names(const struct roster *roster, const struct client *c)
@@ -166,7 +175,7 @@ static struct roster_name *name_find(
     return n;
 }
 
-static struct roster_name *name_get(
+static struct roster_name *name_get(struct roster *roster,
     struct roster_name **index, const void *text, size_t len)
 {
     struct roster_name *n = name_find(*index, text, len);
@@ -179,6 +188,9 @@ static struct roster_name *name_get(
     n->len = (uint32_t)len;
     memcpy(n->text, text, len);
     HASH_ADD_KEYPTR(hh, *index, n->text, n->len, n);
+    if (roster->names_watch)
+        roster->names_watch->added(
+            index == &roster->uids, n->text, n->len, roster->names_arg);
     return n;
 }
 
@@ -206,11 +218,14 @@ static void name_add(struct roster_name *n, struct client *c, uint32_t slot)
 }
 
 /* The last member moves into the gap; a name without members vanishes. */
-static void name_drop(
-    struct roster_name **index, struct roster_name *n, uint32_t pos)
+static void name_drop(struct roster *roster, struct roster_name **index,
+    struct roster_name *n, uint32_t pos)
 {
     n->count--;
     if (n->count == 0) {
+        if (roster->names_watch)
+            roster->names_watch->removed(
+                index == &roster->uids, n->text, n->len, roster->names_arg);
         HASH_DEL(*index, n); /* NOLINT(clang-analyzer-core.NullDereference) */
         if (n->members != &n->first)
             free(n->members);
@@ -229,7 +244,7 @@ static void unbind(struct roster *roster, struct client *c)
 
     c->uid.name = NULL;
     if (m.name)
-        name_drop(&roster->uids, m.name, m.pos);
+        name_drop(roster, &roster->uids, m.name, m.pos);
 }
 
 struct bans *roster_bans(struct roster *roster)
@@ -245,7 +260,7 @@ int roster_bind_uid(
     if (bans_have(&roster->bans, uid, len))
         return -EPERM;
     unbind(roster, c);
-    name_add(name_get(&roster->uids, uid, len), c, ROSTER_SLOT_UID);
+    name_add(name_get(roster, &roster->uids, uid, len), c, ROSTER_SLOT_UID);
     tell_names(roster, c);
     return 0;
 }
@@ -290,7 +305,7 @@ int roster_join(
         c->groups = xrealloc(c->groups, c->groups_cap * sizeof(*c->groups));
     }
     c->ngroups++;
-    name_add(name_get(&roster->groups, group, len), c, c->ngroups - 1U);
+    name_add(name_get(roster, &roster->groups, group, len), c, c->ngroups - 1U);
     tell_names(roster, c);
     return 0;
 }
@@ -307,7 +322,7 @@ static void leave_slot(struct roster *roster, struct client *c, uint32_t slot)
         c->groups[slot] = moved;
         moved.name->members[moved.pos].slot = slot;
     }
-    name_drop(&roster->groups, m.name, m.pos);
+    name_drop(roster, &roster->groups, m.name, m.pos);
     if (c->ngroups == 0) {
         free(c->groups);
         c->groups = NULL;

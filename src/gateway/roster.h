@@ -118,6 +118,15 @@ struct roster_watch {
 void roster_watch(
     struct roster *roster, const struct roster_watch *watch, void *arg);
 
+/* Told when a uid or group has its first member, or none any more. Both are
+ * borrowed. */
+struct roster_names_watch {
+    void (*added)(bool uid, const char *name, size_t len, void *arg);
+    void (*removed)(bool uid, const char *name, size_t len, void *arg);
+};
+void roster_watch_names(
+    struct roster *roster, const struct roster_names_watch *watch, void *arg);
+
 /* Instead of GATEWAY_GROUPS_MAX; at most ROSTER_GROUPS_LIMIT. */
 #define ROSTER_GROUPS_LIMIT 32768 /* twice as many overflow groups_cap */
 void roster_limit_groups(struct roster *roster, unsigned max);
