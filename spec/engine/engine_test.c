@@ -186,6 +186,9 @@ static void bring_up(void)
     testloop_turns(&t, 3);
     assert_false(engine_is_up(engine));
     confirm("chat:all");
+    expect(&commands, "chat:alive:10.0.0.1:2900");
+    assert_false(engine_is_up(engine));
+    say(&commands, "+OK\r\n");
     testloop_until(&t, engine_is_up(engine));
     assert_int_equal(seen.ups, 1);
     expect(&commands, "$7\r\nPUBLISH\r\n$9\r\nchat:news\r\n");
@@ -239,6 +242,8 @@ static void is_away_until_it_comes_back_when_a_connection_is_lost(void **state)
     confirm("chat:me");
     confirm("chat:news");
     confirm("chat:all");
+    expect(&commands, "chat:alive:10.0.0.1:2900");
+    say(&commands, "+OK\r\n");
     testloop_until(&t, engine_is_up(engine));
     assert_int_equal(seen.ups, 2);
     engine_count(engine, &counts);

@@ -64,6 +64,31 @@ function M.sum(cell, role, name)
   return total
 end
 
+-- The same when every one of them has answered.
+function M.exact_sum(cell, role, name)
+  local total
+  loop.poll("all to answer", function()
+    total = 0
+    for _, process in ipairs(numbers(cell, role)) do
+      if not process.counters then return false end
+      total = total + process.counters[name]
+    end
+    return true
+  end, 60)
+  return total
+end
+
+-- All gateways together hear so many uids and groups.
+function M.wait_names(redis, count)
+  loop.poll(count .. " names", function()
+    local heard = 0
+    for _, kind in ipairs { "u", "g" } do
+      for _ in redis:cli("pubsub", "channels", "chat:" .. kind .. ":*"):gmatch "[^\n]+" do heard = heard + 1 end
+    end
+    return heard == count
+  end, 60)
+end
+
 function M.start(redis, name, options)
   options = options or {}
   return testbed.start {

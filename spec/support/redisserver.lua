@@ -43,6 +43,33 @@ function M:cli(...)
   return out
 end
 
+local Subscriber = {}
+Subscriber.__index = Subscriber
+
+--- Somebody who hears these channels.
+function M:subscribe(...)
+  local sub = setmetatable({ data = "", pipe = uv.new_pipe() }, Subscriber)
+  sub.pipe:connect(self.path, function(err)
+    assert(not err, err)
+    sub.pipe:read_start(function(_, data) sub.data = sub.data .. (data or "") end)
+  end)
+  sub.pipe:write("SUBSCRIBE " .. table.concat({ ... }, " ") .. "\r\n")
+  sub:wait("\r\n:" .. select("#", ...) .. "\r\n")
+  return sub
+end
+
+--- Everything up to the text, once that has come.
+function Subscriber:wait(text)
+  local first
+  loop.wait("“" .. text .. "”", function()
+    first = self.data:find(text, 1, true)
+    return first
+  end, 60)
+  return self.data:sub(1, first - 1)
+end
+
+function Subscriber:close() self.pipe:close() end
+
 function M:wait_clients(count)
   loop.poll(count .. " clients", function() return self:cli("info", "clients"):match "connected_clients:(%d+)" == tostring(count) end)
 end

@@ -7,6 +7,7 @@ local redisserver = require "redisserver"
 local testbed = require "testbed"
 
 local person, sum, start_cell, wait_up = cluster.person, cluster.sum, cluster.start, cluster.wait_up
+local exact_sum, wait_names = cluster.exact_sum, cluster.wait_names
 
 describe("two cells", function()
   local redis, a, b, ann, bob
@@ -32,6 +33,7 @@ describe("two cells", function()
   it("send to all, to groups, to uids and to clients of the other one", function()
     local id = bob:run "return ..."
     assert.is_true(bob:run "return Gateway.joinGroup(..., 'room') and Gateway.bindUid(..., 'bob')")
+    wait_names(redis, 2)
     assert.is_true(ann:run "return Gateway.sendToAll 'all'")
     assert.equal("all", bob:hear())
     assert.equal("all", ann:hear())
@@ -66,7 +68,52 @@ describe("two cells", function()
     assert.equal("not for the other", bob:hear())
     ann:run "Gateway.sendToAll 'end'"
     assert.equal("end", other:hear())
+    assert.equal("end", bob:hear())
     other.client:close()
+  end)
+
+  it("send once to whoever is in several of the groups, to few and to many", function()
+    local eve = person(b)
+    local id = eve:run "return ..."
+    bob:run "return Gateway.joinGroup(..., 'seconds')"
+    eve:run "return Gateway.joinGroup(..., { 'seconds', 'thirds' })"
+    wait_names(redis, 4)
+    ann:run "return Gateway.sendToGroup({ 'room', 'seconds', 'thirds', 'nobody' }, 'few')"
+    ann:run("return Gateway.sendToGroup({ 'seconds', 'thirds' }, 'but one', { '%s' })", id)
+    ann:run [[
+      local groups = { "room", "thirds" }
+      for i = 1, 30 do groups[#groups + 1] = "no" .. i end
+      return Gateway.sendToGroup(groups, "many") and Gateway.sendToGroup("thirds", "end")]]
+    for _, text in ipairs { "few", "but one", "many" } do assert.equal(text, bob:hear()) end
+    for _, text in ipairs { "few", "many", "end" } do assert.equal(text, eve:hear()) end
+    assert.is_true(ann:run "return Gateway.ungroup 'seconds' and Gateway.sendToGroup({ 'seconds', 'room' }, 'left')")
+    assert.equal("left", bob:hear())
+    ann:run "return Gateway.sendToGroup('thirds', 'last')"
+    assert.equal("last", eve:hear())
+    eve.client:close()
+    wait_names(redis, 2)
+  end)
+
+  it("publish for a uid once, and only its gateway hears it", function()
+    local function calls() return tonumber(redis:cli("info", "commandstats"):match "cmdstat_publish:calls=(%d+)") end
+    -- eighteen more cells, as Redis sees them: each hears its inbox, the news, all and names of its own
+    local cells = {}
+    for i = 1, 18 do
+      cells[i] = redis:subscribe("chat:at:" .. i, "chat:news", "chat:all", "chat:u:other" .. i, "chat:g:other" .. i)
+    end
+    local taken = exact_sum(b, "gateway", "engine_taken")
+    local before = calls()
+    ann:run "for i = 1, 2000 do Gateway.sendToUid('bob', 'one ' .. i) end"
+    for i = 1, 2000 do assert.equal("one " .. i, bob:hear()) end
+    -- beside them the eight processes publish probes to themselves, now and then
+    local published = calls() - before
+    assert.is_true(published >= 2000 and published < 4000, published)
+    assert.equal(2000, exact_sum(b, "gateway", "engine_taken") - taken)
+    for i, cell in ipairs(cells) do
+      redis:cli("publish", "chat:at:" .. i, "the end")
+      assert.is_nil(cell:wait("the end"):find("one ", 1, true))
+      cell:close()
+    end
   end)
 
   it("answer questions about both", function()
@@ -87,6 +134,7 @@ describe("two cells", function()
     assert.is_true(ann:run([[return Gateway.joinGroup('%s', 'led') and Gateway.bindUid('%s', 'eve')
       and Gateway.updateSession('%s', { seat = 7 })]], id, id, id))
     assert.same({ seat = 7 }, ann:run("return Gateway.getSession('%s')", id))
+    wait_names(redis, 4)
     ann:run "Gateway.sendToGroup('led', 'come')"
     assert.equal("come", eve:hear())
     assert.is_true(ann:run("return Gateway.closeClient('%s', 'bye')", id))
@@ -126,6 +174,8 @@ describe("a cell whose engine goes away", function()
     wait_up(a)
     wait_up(b)
     local ann, bob, al = person(a), person(b), person(a)
+    bob:run "return Gateway.bindUid(..., 'bob')"
+    wait_names(redis, 1)
     redis:kill()
     loop.poll("both to notice", function()
       return sum(a, "worker", "engine_up") + sum(a, "gateway", "engine_up") + sum(b, "gateway", "engine_up") == 0
@@ -139,8 +189,17 @@ describe("a cell whose engine goes away", function()
     wait_up(b)
     loop.poll("the gaps", function() return sum(b, "gateway", "engine_gaps") >= 2 end)
     assert.is_true(sum(b, "gateway", "engine_away_ms") > 0)
-    ann:run "Gateway.sendToAll 'there'"
+    bob:run "return Gateway.joinGroup(..., 'room')"
+    -- what there was is heard again as soon as the gateway has joined, …
+    ann:run "Gateway.sendToUid('bob', 'there')"
     assert.equal("there", bob:hear())
+    -- … and so is what has come since, and not what has gone
+    bob:run "return Gateway.unbindUid(...)"
+    loop.poll("the group and not the uid", function()
+      return redis:cli("pubsub", "numsub", "chat:g:room", "chat:u:bob") == "chat:g:room\n1\nchat:u:bob\n0\n"
+    end, 60)
+    ann:run "Gateway.sendToGroup('room', 'room')"
+    assert.equal("room", bob:hear())
   end)
 end)
 
@@ -162,6 +221,13 @@ describe("a cell that may not join", function()
       redis:stop()
     end)
     wait_up(a)
+    local al = person(a)
+    al:run "return Gateway.joinGroup(..., 'room') and Gateway.bindUid(..., 'al')"
+    for _, key in ipairs { "chat:g:room", "chat:u:al" } do
+      loop.poll(key .. " to be written", function()
+        return redis:cli("--no-auth-warning", "--user", "gwrun", "--pass", "password", "hgetall", key):find("127.0.0.1", 1, true)
+      end, 60)
+    end
     cells[2] = start_cell(redis, "a", { engine = engine })
     cells[2]:wait_log "another system runs as cell a"
     cells[3] = start_cell(redis, "c", { engine = "unix://:wrong@" .. redis.path })

@@ -5,10 +5,14 @@
  * engine (NULL), and whoever would use one sees that before: it costs nothing.
  *
  *   bus     engine_publish()         PUBLISH            [PUB]
- *           the inbox, all           SUBSCRIBE          [SUB]
+ *           the inbox, all, names    SUBSCRIBE          [SUB]
  *   store   a claim                  SET … EX, if       [KV create, or update
  *                                    nobody else has it  by revision, with TTL]
  *           members                  SMEMBERS, GET      [KV keys, watch]
+ *           who has a name           HSET, HGETALL      [KV key]
+ *
+ * A gateway hears what is for the names, uids and groups, that it has told
+ * (directory.h), and Redis' table of subscriptions says to whom a message goes.
  *
  * Away is what an engine is until its claims hold and its subscriptions are
  * confirmed, and again whenever one of its connections is lost, a claim is
@@ -33,6 +37,7 @@
 #define ENGINE_NAME_MAX    64  /* bytes of a cell's name, or the cluster's */
 #define ENGINE_RUN_SIZE    33  /* bytes of a run's number, with the NUL */
 #define ENGINE_ERROR_SIZE  256
+#define ENGINE_WORD_MAX    320  /* bytes of a uid or group with its kind */
 #define ENGINE_MEMBERS_MAX 4096 /* gateways of a cluster; more are ignored */
 
 /* What the configuration says of the cluster. Borrowed; outlives the engine. */
@@ -53,13 +58,16 @@ struct engine_member {
     char run[ENGINE_RUN_SIZE]; /* of its cell */
 };
 
+/* What has members. */
+enum engine_name { ENGINE_UID = 'u', ENGINE_GROUP = 'g' };
+
 /* What one process wants of it. */
 struct engine_part {
     uint32_t ip; /* of a gateway, claimed for this cell; 0: it is none */
     uint16_t port;
     const char *kind;  /* "register"; NULL: a gateway, if ip, else a worker */
     const char *inbox; /* what comes for this process alone; copied */
-    bool hears_all;    /* … and what comes for all gateways */
+    bool hears_all;    /* … and what comes for all gateways, and for names */
     bool watches;      /* it wants to know the members */
     /* Bytes came; borrowed. May not close the engine. */
     void (*on_message)(
@@ -103,6 +111,17 @@ bool engine_is_up(const struct engine *e);
  * this turn. 0; -ENOTCONN it is away, or -ENOBUFS. */
 int engine_publish(
     struct engine *e, const char *inbox, const void *data, size_t len);
+
+/* The same, to the gateways that have the name. */
+int engine_publish_to_name(struct engine *e, enum engine_name kind,
+    const void *name, size_t name_len, const void *data, size_t len);
+
+/* A gateway has members of that name from now on, or none any more. It is away
+ * until all are confirmed that it had when it came back. */
+void engine_add_name(
+    struct engine *e, enum engine_name kind, const void *name, size_t len);
+void engine_remove_name(
+    struct engine *e, enum engine_name kind, const void *name, size_t len);
 
 void engine_count(const struct engine *e, struct engine_counts *out);
 

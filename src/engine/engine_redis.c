@@ -4,7 +4,7 @@
  *
  *   AWAY         nothing is under way but the timer
  *   CLAIMING     what server it is, the claim, then the members, were asked for
- *   SUBSCRIBING  SUBSCRIBE was sent
+ *   SUBSCRIBING  SUBSCRIBE was sent; of a gateway, its names follow
  *   UP           all channels are confirmed
  *   LEFT         another system has the cell's name; there is no way back
  *
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine/cells.h"
+#include "engine/directory.h"
 #include "engine/server.h"
 #include "net/addr.h"
 #include "net/clock.h"
@@ -43,9 +44,11 @@ struct engine {
     struct redis *pushes;   /* owned; NULL unless SUBSCRIBING or UP */
     uv_timer_t timer;       /* the next try, or the next refresh */
     enum state state;
-    char *channels[CHANNELS]; /* owned: inbox, news, all */
-    unsigned confirmed;       /* of them */
-    bool asking;              /* the claim or the members are under way */
+    char *channels[CHANNELS];    /* owned: inbox, news, all */
+    unsigned confirmed;          /* of them */
+    struct directory *directory; /* owned; NULL: it is no gateway */
+    uint64_t progress;           /* of the directory, at the last look */
+    bool asking;                 /* the claim or the members are under way */
     bool was_up, told_away, told_policy;
     unsigned tries;      /* since it was there last */
     uint64_t away_since; /* ms */
@@ -112,6 +115,8 @@ static void lose(struct engine *e, const char *why)
     if (e->state == UP)
         e->away_since = now_ms(e);
     e->state = AWAY;
+    if (e->directory)
+        directory_end(e->directory);
     if (e->pushes)
         redis_close(e->pushes);
     e->pushes = NULL;
@@ -192,15 +197,34 @@ static void take_message(struct engine *e, const struct redisvalue *channel,
     const struct redisvalue *payload)
 {
     bool own = is_text(channel, e->channels[0]);
+    bool all = !own && is_text(channel, e->channels[2]);
 
-    if (is_text(channel, e->channels[1])) {
+    if (!own && !all && is_text(channel, e->channels[1])) {
         if (e->state == UP && !e->asking)
             ask_members(e);
     } else if (own && is_text(payload, PROBE)) {
         e->heard_at = now_ms(e);
     } else if (e->state == UP) {
         e->part.on_message(
-            (const uint8_t *)payload->text, payload->len, !own, e->part.arg);
+            (const uint8_t *)payload->text, payload->len, all, e->part.arg);
+    }
+}
+
+/* Inbox and news, and what is for all gateways, come first; then the names. */
+static void take_confirmation(
+    struct engine *e, const struct redisvalue *channel, bool on)
+{
+    unsigned count = e->part.hears_all ? 3 : 2;
+
+    if (e->confirmed < count) {
+        if (++e->confirmed < count)
+            return;
+        if (e->directory)
+            directory_begin(e->directory, e->pushes);
+        else
+            settle(e);
+    } else if (e->directory && channel->type == REDIS_STRING) {
+        directory_confirm(e->directory, channel->text, channel->len, on);
     }
 }
 
@@ -214,9 +238,10 @@ static void on_push(struct redisvalue *v, void *arg)
         if (is_text(&v->items[0], "message") &&
             v->items[2].type == REDIS_STRING)
             take_message(e, &v->items[1], &v->items[2]);
-        else if (is_text(&v->items[0], "subscribe") &&
-                 ++e->confirmed == (e->part.hears_all ? 3u : 2u))
-            settle(e);
+        else if (is_text(&v->items[0], "subscribe"))
+            take_confirmation(e, &v->items[1], true);
+        else if (is_text(&v->items[0], "unsubscribe"))
+            take_confirmation(e, &v->items[1], false);
     }
     redisvalue_free(v);
 }
@@ -396,6 +421,15 @@ static void probe(struct engine *e)
     call(e, out, on_told);
 }
 
+/* Has more of the directory been confirmed since the last look? */
+static bool has_progress(struct engine *e)
+{
+    uint64_t before = e->progress;
+
+    e->progress = e->directory ? directory_progress(e->directory) : 0;
+    return e->progress != before;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct engine *e = timer->data;
@@ -404,6 +438,8 @@ static void on_timer(uv_timer_t *timer)
         begin(e);
     } else if (e->state == AWAY) {
         try_later(e); /* a call of the last try has not ended yet */
+    } else if (e->state == SUBSCRIBING && has_progress(e)) {
+        uv_timer_start(&e->timer, on_timer, ENGINE_CALL_MS, 0);
     } else if (e->state == SUBSCRIBING) {
         lose(e, "a subscription was not confirmed in time");
     } else if (now_ms(e) - e->heard_at >= ENGINE_EXPIRY * 1000) {
@@ -412,6 +448,8 @@ static void on_timer(uv_timer_t *timer)
     } else {
         uv_timer_start(&e->timer, on_timer, ENGINE_REFRESH * 1000, 0);
         probe(e);
+        if (e->directory)
+            directory_refresh(e->directory);
         if (!e->asking)
             claim(e);
     }
@@ -439,6 +477,31 @@ static void name_channels(struct engine *e)
     e->channels[2] = xasprintf("%s:all", e->conf->name);
 }
 
+static void on_whole(void *arg)
+{
+    settle(arg);
+}
+
+static void on_directory_fault(const char *why, void *arg)
+{
+    lose(arg, why);
+}
+
+static struct directory *new_directory(struct engine *e)
+{
+    char address[ADDR_TEXT_SIZE];
+    struct directory_conf conf = {.turn = e->turn,
+        .cluster = e->conf->name,
+        .address = address,
+        .commands = e->commands,
+        .on_whole = on_whole,
+        .on_fault = on_directory_fault,
+        .arg = e};
+
+    address_of(e, address);
+    return directory_new(&conf);
+}
+
 struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
     const struct engine_part *part, char err[ENGINE_ERROR_SIZE])
 {
@@ -458,6 +521,8 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
     uv_timer_init(turn_loop(turn), &e->timer);
     e->timer.data = e;
     e->commands = open_redis(e, false);
+    if (part->hears_all)
+        e->directory = new_directory(e);
     begin(e);
     return e;
 }
@@ -470,6 +535,8 @@ static void release(struct engine *e)
 
     cells_put_release(out, &self);
     call(e, out, on_told);
+    if (e->directory)
+        directory_leave(e->directory);
     tell_news(e);
     redis_flush(e->commands);
 }
@@ -481,6 +548,7 @@ void engine_close(struct engine *e)
     if (e->pushes)
         redis_close(e->pushes);
     redis_close(e->commands);
+    directory_free(e->directory);
     server_fini(&e->server);
     for (size_t i = 0; i < CHANNELS; i++)
         free(e->channels[i]);
@@ -506,27 +574,75 @@ static void on_published(
         lose(e, redis_error(e->commands));
 }
 
-int engine_publish(
-    struct engine *e, const char *inbox, const void *data, size_t len)
+/* What is for a name may be for nobody. */
+static void on_published_to_name(
+    int err, const struct redisvalue *replies, size_t count, void *arg)
 {
-    struct buf *out = scratch(e);
+    struct engine *e = arg;
+
+    if (err < 0 || replies->type != REDIS_INTEGER)
+        e->counts.lost++;
+    if (err < 0)
+        lose(e, redis_error(e->commands));
+}
+
+/* The command stands in scratch, without the data. */
+static int send_published(struct engine *e, struct buf *out, const void *data,
+    size_t len, redis_reply_cb done)
+{
     int err = -ENOTCONN;
 
     if (e->state == UP) {
-        rediscommand_begin(out, 3);
-        cells_put_word(out, "PUBLISH");
-        if (inbox)
-            cells_put_key(out, e->conf, inbox, "");
-        else
-            cells_put_word(out, e->channels[2]);
         rediscommand_word(out, data, len);
-        err = call(e, out, on_published);
+        err = call(e, out, done);
     }
     if (err == 0)
         e->counts.published++;
     else
         e->counts.lost++;
     return err;
+}
+
+static struct buf *begin_publish(struct engine *e)
+{
+    struct buf *out = scratch(e);
+
+    rediscommand_begin(out, 3);
+    cells_put_word(out, "PUBLISH");
+    return out;
+}
+
+int engine_publish(
+    struct engine *e, const char *inbox, const void *data, size_t len)
+{
+    struct buf *out = begin_publish(e);
+
+    if (inbox)
+        cells_put_key(out, e->conf, inbox, "");
+    else
+        cells_put_word(out, e->channels[2]);
+    return send_published(e, out, data, len, on_published);
+}
+
+int engine_publish_to_name(struct engine *e, enum engine_name kind,
+    const void *name, size_t name_len, const void *data, size_t len)
+{
+    struct buf *out = begin_publish(e);
+
+    directory_put_name(out, e->conf->name, kind, name, name_len);
+    return send_published(e, out, data, len, on_published_to_name);
+}
+
+void engine_add_name(
+    struct engine *e, enum engine_name kind, const void *name, size_t len)
+{
+    directory_add(e->directory, kind, name, len);
+}
+
+void engine_remove_name(
+    struct engine *e, enum engine_name kind, const void *name, size_t len)
+{
+    directory_remove(e->directory, kind, name, len);
 }
 
 void engine_count(const struct engine *e, struct engine_counts *out)

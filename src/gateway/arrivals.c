@@ -1,7 +1,8 @@
 /* Each gateway has a subscription of its own, so that a message costs no hop
  * inside the cell; what this cell has sent itself comes back and is dropped by
- * its first bytes. Of each sender the last number is known: a number comes up
- * at most once, and one that was left out is a gap. */
+ * its first bytes. It hears what is for all gateways, for itself, and for the
+ * uids and groups that it has members of. Of each sender the last number is
+ * known: a number comes up at most once, and one that was left out is a gap. */
 #include "gateway/arrivals.h"
 
 #include <errno.h>
@@ -69,6 +70,8 @@ static bool is_new(struct arrivals *a, const struct crossing *c, bool for_all)
     HASH_FIND(hh, a->senders, &c->sender, sizeof(c->sender), s);
     if (!s) {
         s = add_sender(a, c);
+    } else if (c->kind == CROSSING_COPY && c->number == s->number) {
+        return false; /* it was for two names, and came by the other */
     } else if (c->number <= s->number) {
         a->counts.doubles++;
         return false;
@@ -119,8 +122,8 @@ static void run(struct arrivals *a, const struct crossing *c)
         return;
     }
     kind = frame_cmd_kind(f.cmd);
-    if (c->kind == CROSSING_ORDER ? kind != FRAME_KIND_ORDER
-                                  : kind != FRAME_KIND_QUESTION) {
+    if (c->kind == CROSSING_QUESTION ? kind != FRAME_KIND_QUESTION
+                                     : kind != FRAME_KIND_ORDER) {
         note_fault(a, "it is no command for gateways");
         return;
     }
@@ -148,7 +151,7 @@ static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
     if (memcmp(c.run, a->conf.engine->run, CROSSING_RUN_LEN) == 0)
         return;
     if (!is_new(a, &c, for_all) || c.kind == CROSSING_ANSWER ||
-        (c.kind == CROSSING_ORDER &&
+        (c.kind != CROSSING_QUESTION &&
             crossing_skips(&c, a->conf.ip, a->conf.port)))
         return;
     run(a, &c);
@@ -164,6 +167,28 @@ static uint64_t count_clients(void *arg)
 {
     return roster_count(((struct arrivals *)arg)->conf.commands->roster);
 }
+
+static enum engine_name kind_of(bool uid)
+{
+    return uid ? ENGINE_UID : ENGINE_GROUP;
+}
+
+static void on_added(bool uid, const char *name, size_t len, void *arg)
+{
+    struct arrivals *a = arg;
+
+    engine_add_name(a->engine, kind_of(uid), name, len);
+}
+
+static void on_removed(bool uid, const char *name, size_t len, void *arg)
+{
+    struct arrivals *a = arg;
+
+    engine_remove_name(a->engine, kind_of(uid), name, len);
+}
+
+static const struct roster_names_watch names_watch = {
+    .added = on_added, .removed = on_removed};
 
 struct arrivals *arrivals_open(
     const struct arrivals_conf *conf, char err[ENGINE_ERROR_SIZE])
@@ -189,6 +214,7 @@ struct arrivals *arrivals_open(
         free(a);
         return NULL;
     }
+    roster_watch_names(conf->commands->roster, &names_watch, a);
     return a;
 }
 
@@ -196,6 +222,7 @@ void arrivals_close(struct arrivals *a)
 {
     if (!a)
         return;
+    roster_watch_names(a->conf.commands->roster, NULL, NULL);
     engine_close(a->engine);
     forget_all(a);
     buf_fini(&a->answer);

@@ -136,6 +136,7 @@ static int send_to_uid(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_SEND_TO_UID};
     struct cmdjson_names uids;
+    struct departures_names names = {ENGINE_UID, &uids};
     struct buf *ext;
 
     lua_settop(L, 3);
@@ -144,7 +145,7 @@ static int send_to_uid(lua_State *L)
     ext = lsend_ext(L);
     cmdjson_put_names(ext, &uids);
     lsend_set_ext(&f, ext);
-    return lsend_to_all(L, &f);
+    return lsend_to_names(L, &names, &f);
 }
 
 /* sendToGroup(group or list, message, exclude, options) */
@@ -153,6 +154,7 @@ static int send_to_group(lua_State *L)
     struct frame f = {.cmd = FRAME_SEND_TO_GROUP};
     struct largs_clients exclude;
     struct cmdjson_names groups;
+    struct departures_names names = {ENGINE_GROUP, &groups};
     struct buf *ext;
 
     lua_settop(L, 4);
@@ -164,7 +166,7 @@ static int send_to_group(lua_State *L)
     ext = lsend_ext(L);
     lsend_put_target(ext, &groups, NULL);
     lsend_set_ext(&f, ext);
-    return lsend_to_all(L, &f);
+    return lsend_to_names(L, &names, &f);
 }
 
 /* The last message at arg, if there is one, and how to close behind it. */
@@ -325,9 +327,14 @@ static int leave_group(lua_State *L)
 static int ungroup(lua_State *L)
 {
     struct frame f = {.cmd = FRAME_UNGROUP};
+    struct cmdjson_name group = {0};
+    struct cmdjson_names groups = {&group, 1};
+    struct departures_names names = {ENGINE_GROUP, &groups};
 
     f.ext = (const uint8_t *)largs_name(L, 1, &f.ext_len);
-    return lsend_to_all(L, &f);
+    group.data = (char *)f.ext;
+    group.len = f.ext_len;
+    return lsend_to_names(L, &names, &f);
 }
 
 /* The session table at arg, serialized into the shared buffer. */

@@ -139,13 +139,19 @@ static int push_sent(lua_State *L, const struct sent *sent, bool alone)
 
 int lsend_to_all(lua_State *L, struct frame *f)
 {
+    return lsend_to_names(L, NULL, f);
+}
+
+int lsend_to_names(
+    lua_State *L, const struct departures_names *names, struct frame *f)
+{
     struct gateways *gateways = vm_gateways(vm_of(L));
     struct sent sent = {0};
 
     f->flag |= FRAME_FLAG_STRING;
     if (lsend_is_too_large(L, f))
         return lsend_fail_too_large(L);
-    sent.taken = gateways_send_all(gateways, f, &sent.missed);
+    sent.taken = gateways_send_to_names(gateways, f, names, &sent.missed);
     return push_sent(L, &sent, gateways_are_alone(gateways));
 }
 
@@ -226,6 +232,7 @@ static void send_to_others_beyond(lua_State *L,
     struct frame *f)
 {
     struct gateways *gateways = vm_gateways(vm_of(L));
+    struct departures_names names = {ENGINE_GROUP, groups};
     struct gateways_address but[CROSSING_SKIPS];
     struct buf *ext = lsend_ext(L);
     const struct gateways_address *list;
@@ -246,7 +253,7 @@ static void send_to_others_beyond(lua_State *L,
     }
     lsend_put_target(ext, groups, NULL);
     lsend_set_ext(f, ext);
-    gateways_send_beyond(gateways, f, but, n);
+    gateways_send_beyond(gateways, f, groups ? &names : NULL, but, n);
 }
 
 int lsend_to_others(lua_State *L, const struct cmdjson_names *groups,

@@ -32,6 +32,11 @@ int lsend_to(lua_State *L, const struct client_id *id, struct frame *f);
 /* Send f to all gateways. */
 int lsend_to_all(lua_State *L, struct frame *f);
 
+/* Send f to all gateways of this cell, and to those of others that have one of
+ * the names. */
+int lsend_to_names(
+    lua_State *L, const struct departures_names *names, struct frame *f);
+
 /* Send f to the gateways of some clients, each with its own list of them. */
 int lsend_to_clients(
     lua_State *L, const struct largs_clients *to, struct frame *f);

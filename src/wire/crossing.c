@@ -33,6 +33,7 @@ static void put_fields(struct buf *out, const struct crossing *c,
 
     switch (c->kind) {
     case CROSSING_ORDER:
+    case CROSSING_COPY:
         p = buf_extend(out, 2 + c->nskips * SKIP_LEN);
         put16(p, (uint16_t)c->nskips);
         for (size_t i = 0; i < c->nskips; i++)
@@ -135,6 +136,7 @@ int crossing_read(struct crossing *c, const uint8_t *data, size_t len)
     c->kind = p[1];
     switch (c->kind) {
     case CROSSING_ORDER:
+    case CROSSING_COPY:
         return read_order(c);
     case CROSSING_QUESTION:
         return read_question(c);

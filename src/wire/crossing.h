@@ -5,6 +5,7 @@
  *
  *   1 version, 1 kind, 32 the cell's run, 8 sender, 8 its number, 8 how many it
  *   has sent to all cells; then
+ *   COPY       as ORDER: one to a name, of several with the same number
  *   ORDER      2 n, n times (4 ip, 2 port), a packet (frame.h)
  *   QUESTION   4 number, 1 n, n bytes: where the answer goes, a packet
  *   ANSWER     4 number, 4 ip, 2 port, 1 bool: too large, a serialized value
@@ -30,6 +31,7 @@ enum crossing_kind {
     CROSSING_ORDER = 1,
     CROSSING_QUESTION,
     CROSSING_ANSWER,
+    CROSSING_COPY,
 };
 
 struct crossing_gateway {
@@ -43,7 +45,7 @@ struct crossing {
     uint64_t sender;      /* a number at random of the process */
     uint64_t number;      /* of its envelopes, from 1 */
     uint64_t to_all;      /* of those, for all cells, with this one */
-    const uint8_t *skips; /* ORDER: for crossing_skips(); borrowed */
+    const uint8_t *skips; /* ORDER, COPY: for crossing_skips(); borrowed */
     size_t nskips;
     uint32_t question; /* QUESTION, ANSWER */
     const char *reply; /* QUESTION: the channel; not terminated; borrowed */
@@ -54,7 +56,8 @@ struct crossing {
     size_t len;
 };
 
-/* Append what stands in front of data; for ORDER, skips has the gateways. */
+/* Append what stands in front of data; for ORDER and COPY, skips has the
+ * gateways. */
 void crossing_put(struct buf *out, const struct crossing *c,
     const struct crossing_gateway *skips);
 

@@ -1,4 +1,6 @@
-/* One envelope goes to all gateways of other cells, or to the inbox of one. A
+/* One envelope goes to all gateways of other cells, to the inbox of one, or to
+ * the names that it is for, which the gateways hear that have members of them;
+ * one that has members of two gets it twice, and knows by its number. A
  * question has a number, and for each gateway that is to answer it a link of
  * its own, as queries.c knows them; what nobody waits for any more is swept
  * away. */
@@ -174,6 +176,31 @@ enum departures_state departures_state(const struct departures *d)
     return engine_is_up(d->engine) ? DEPARTURES_UP : DEPARTURES_AWAY;
 }
 
+/* Put f into that envelope, which has the next number. 0 or -errno. */
+static int seal(struct departures *d, struct crossing *c,
+    const struct crossing_gateway *skips, const struct frame *f)
+{
+    if (!engine_is_up(d->engine))
+        return -ENOTCONN;
+    c->run = d->conf->run;
+    c->sender = d->sender;
+    c->number = d->number + 1;
+    buf_clear(&d->envelope);
+    buf_shrink(&d->envelope, ENVELOPE_KEEP);
+    crossing_put(&d->envelope, c, skips);
+    frame_encode(&d->envelope, f);
+    return 0;
+}
+
+/* It was published. */
+static int note_sent(struct departures *d, const struct crossing *c)
+{
+    d->number = c->number;
+    d->to_all = c->to_all;
+    d->waiting = true;
+    return 0;
+}
+
 /* Publish f in that envelope; at NULL: to all. */
 static int publish(struct departures *d, struct crossing *c,
     const struct crossing_gateway *skips, const struct gateways_address *at,
@@ -183,36 +210,54 @@ static int publish(struct departures *d, struct crossing *c,
     char inbox[32];
     int err;
 
-    if (!engine_is_up(d->engine))
-        return -ENOTCONN;
-    c->run = d->conf->run;
-    c->sender = d->sender;
-    c->number = d->number + 1;
     c->to_all = d->to_all + !at;
     to.local_ip = at ? at->ip : 0;
     to.local_port = at ? at->port : 0;
-    buf_clear(&d->envelope);
-    buf_shrink(&d->envelope, ENVELOPE_KEEP);
-    crossing_put(&d->envelope, c, skips);
-    frame_encode(&d->envelope, &to);
+    err = seal(d, c, skips, &to);
+    if (err < 0)
+        return err;
     if (at)
         snprintf(inbox, sizeof(inbox), "at:%08x:%u", at->ip, at->port);
     err = engine_publish(
         d->engine, at ? inbox : NULL, d->envelope.data, d->envelope.len);
-    if (err < 0)
-        return err;
-    d->number = c->number;
-    d->to_all = c->to_all;
-    d->waiting = true;
-    return 0;
+    return err < 0 ? err : note_sent(d, c);
+}
+
+/* To whoever has one of the names. */
+static int publish_to_names(struct departures *d, struct crossing *c,
+    const struct crossing_gateway *skips, const struct departures_names *names,
+    const struct frame *f)
+{
+    size_t count = names->list->count, sent = 0;
+    int err = 0;
+
+    if (count == 0)
+        return 0;
+    if (count > 1)
+        c->kind = CROSSING_COPY;
+    c->to_all = d->to_all;
+    err = seal(d, c, skips, f);
+    for (size_t i = 0; i < count && err == 0; i++) {
+        const struct cmdjson_name *name = &names->list->items[i];
+
+        err = engine_publish_to_name(d->engine, names->kind, name->data,
+            name->len, d->envelope.data, d->envelope.len);
+        sent += err == 0;
+    }
+    return sent > 0 ? note_sent(d, c) : err;
 }
 
 int departures_send_all(struct departures *d, const struct frame *f,
-    const struct crossing_gateway *skips, size_t nskips)
+    const struct departures_names *names, const struct crossing_gateway *skips,
+    size_t nskips)
 {
     struct crossing c = {.kind = CROSSING_ORDER, .nskips = nskips};
 
-    return d ? publish(d, &c, skips, NULL, f) : 0;
+    if (!d)
+        return 0;
+    if (names && names->list->count <= DEPARTURES_NAMES_MAX)
+        return publish_to_names(d, &c, skips, names, f);
+    return publish(d, &c, skips, NULL, f);
 }
 
 /* May something be sent there? 0 or -errno. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "wire/cmdjson.h"
 #include "wire/crossing.h"
 #include "wire/frame.h"
 #include "worker/queries.h"
@@ -21,7 +22,17 @@
 #define DEPARTURES_QUESTIONS_MAX \
     65536 /* answers awaited from other cells; more questions are refused */
 
+#define DEPARTURES_NAMES_MAX                                                \
+    16 /* uids or groups of one order that are published one by one; one to \
+          more goes to all gateways */
+
 struct departures;
+
+/* The uids or groups that an order is for. */
+struct departures_names {
+    enum engine_name kind;
+    const struct cmdjson_names *list; /* borrowed */
+};
 
 /* What stands between this cell and the others. */
 enum departures_state {
@@ -40,9 +51,11 @@ void departures_close(struct departures *d);
 
 enum departures_state departures_state(const struct departures *d);
 
-/* An order to all gateways of other cells, but those in skips. 0 or -errno. */
+/* An order to all gateways of other cells, or to those that have one of names
+ * (NULL: all), but to none in skips. 0 or -errno. */
 int departures_send_all(struct departures *d, const struct frame *f,
-    const struct crossing_gateway *skips, size_t nskips);
+    const struct departures_names *names, const struct crossing_gateway *skips,
+    size_t nskips);
 
 /* The same to one. -ENXIO: nobody knows such a gateway; -ENOTCONN: the engine
  * is away. */

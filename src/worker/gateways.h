@@ -16,6 +16,7 @@
 
 #include "net/turn.h"
 #include "wire/frame.h"
+#include "worker/departures.h"
 #include "worker/gateways_address.h"
 
 struct gateways;
@@ -34,11 +35,17 @@ int gateways_send(
 size_t gateways_send_all(
     struct gateways *g, const struct frame *f, size_t *missed);
 
-/* Other cells: send a command to all their gateways but these. What is to be
+/* The same, but of other cells' only those that have one of the names. */
+size_t gateways_send_to_names(struct gateways *g, const struct frame *f,
+    const struct departures_names *names, size_t *missed);
+
+/* Other cells: send a command to all their gateways, or to those that have one
+ * of the names (NULL: all), but not to these. What is to be
  * known of them is that there is a cluster, and that it is away, so that what
  * is sent serves this cell only. */
 void gateways_send_beyond(struct gateways *g, const struct frame *f,
-    const struct gateways_address *but, size_t count);
+    const struct departures_names *names, const struct gateways_address *but,
+    size_t count);
 bool gateways_has_beyond(const struct gateways *g);
 bool gateways_are_alone(const struct gateways *g);
 

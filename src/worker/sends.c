@@ -149,6 +149,12 @@ int gateways_send(
 size_t gateways_send_all(
     struct gateways *g, const struct frame *f, size_t *missed)
 {
+    return gateways_send_to_names(g, f, NULL, missed);
+}
+
+size_t gateways_send_to_names(struct gateways *g, const struct frame *f,
+    const struct departures_names *names, size_t *missed)
+{
     struct list *node;
     size_t taken = 0;
 
@@ -158,19 +164,20 @@ size_t gateways_send_all(
     if (missed)
         *missed = g->npeers - taken;
     if (g->departures)
-        gateways_send_beyond(g, f, NULL, 0);
+        gateways_send_beyond(g, f, names, NULL, 0);
     return taken;
 }
 
 void gateways_send_beyond(struct gateways *g, const struct frame *f,
-    const struct gateways_address *but, size_t count)
+    const struct departures_names *names, const struct gateways_address *but,
+    size_t count)
 {
     struct crossing_gateway skips[CROSSING_SKIPS];
     size_t n = 0;
 
     for (; n < count && n < CROSSING_SKIPS; n++)
         skips[n] = (struct crossing_gateway){but[n].ip, but[n].port};
-    departures_send_all(g->departures, f, skips, n);
+    departures_send_all(g->departures, f, names, skips, n);
 }
 
 bool gateways_has_beyond(const struct gateways *g)
