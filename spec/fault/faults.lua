@@ -302,6 +302,12 @@ function net.packets_to_gateways_vanish(lab) vanish(lab, { 2, 1 }) end
 function net.cable_out_until_noticed(lab)
   partition(lab)
   lab.system.net:cable(2, false)
+  loop.poll("the workers to say which gateways do not answer", function()
+    for _, p in ipairs(lab.system.apps[2]:status().processes) do
+      if #(p.links or {}) < #lab.system:processes "gateway" then return false end
+    end
+    return true
+  end, 90)
   loop.poll("the gateways to miss the workers", function()
     for _, p in ipairs(lab.system:processes "gateway") do
       if not p.counters or p.counters.workers > 1 then return false end

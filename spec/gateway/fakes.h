@@ -155,6 +155,16 @@ struct buf *conn_out(struct conn *c)
     return &c->out;
 }
 
+bool conn_is_far(const struct conn *c)
+{
+    return false;
+}
+
+uint64_t conn_silence(const struct conn *c)
+{
+    return 0;
+}
+
 bool conn_is_full(const struct conn *c)
 {
     return c->full || (c->full_at > 0 && c->out.len >= c->full_at);

@@ -121,4 +121,19 @@ describe("workers that find no register", function()
     workers:wait_log "no register answers, the gateways of its last list are dialed count=1"
     talk()
   end)
+
+  it("say which gateway is away", function()
+    gateways.master:kill "sigint"
+    gateways.master:wait()
+    local address = "127.0.0.1:" .. gateways.config.gateways[1].start_port
+    local link = loop.poll("a link that is away", function()
+      for _, p in ipairs(workers:status().processes) do
+        if p.role == "worker" and p.links[1] and p.links[1].ms > 0 then return p.links[1] end
+      end
+    end)
+    assert.equal(address, link.peer)
+    assert.equal("away", link.state)
+    local _, out = workers:cli "status"
+    assert.matches("worker/0: gateway " .. address .. " (Gateway1) away for ", out, 1, true)
+  end)
 end)

@@ -1,5 +1,6 @@
 -- Two workers of one name and number on one host: they do not take the clients
 -- from each other for ever, and the logs say what to do.
+local cjson = require "cjson"
 local loop = require "loop"
 local process = require "process"
 local tcp = require "tcp"
@@ -113,7 +114,12 @@ describe("a worker that acknowledges nothing", function()
     php:receive "i:0;"
     local _, out = app:cli "status"
     assert.matches("gateway/0: 1 of 2 workers acknowledge nothing", out, 1, true)
+    assert.matches("gateway/0: worker 127.0.0.1:PHP:0 unacknowledged", out, 1, true)
     assert.equal(1, app:counters("gateway", 0).workers_silent)
+    for _, p in ipairs(app:status().processes) do
+      local php_only = { { peer = "127.0.0.1:PHP:0", name = cjson.null, state = "unacknowledged", ms = 0 } }
+      assert.same(p.role == "gateway" and php_only or {}, p.links)
+    end
     app:wait_log [[key="PHP:0" replaced=0 acknowledges=0]]
 
     -- One of the clients is PHP's.

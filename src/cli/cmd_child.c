@@ -195,8 +195,9 @@ static void on_message(struct ctl *ctl, const json_t *m, void *arg)
     else if (strcmp(type, "stop") == 0)
         stop(p, json_is_true(json_object_get(m, "graceful")));
     else if (strcmp(type, "status") == 0)
-        tell(p, json_pack("{s:s,s:I,s:o}", "type", "status", "gather",
-                    (json_int_t)gather, "counters", role_status(p->role)));
+        tell(p, json_pack("{s:s,s:I,s:o,s:o}", "type", "status", "gather",
+                    (json_int_t)gather, "counters", role_status(p->role),
+                    "links", role_links(p->role)));
     else if (strcmp(type, "connections") == 0)
         tell(p, listings_next(&p->listings, role_gateway(p->role), gather, m));
     else if (strcmp(type, "connections_left") == 0)

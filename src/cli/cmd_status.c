@@ -25,6 +25,7 @@ static const char help[] =
     "  -j, --json         all numbers, for programs\n"
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
+#define LINKS_SHOWN  10 /* of a process */
 #define CLEAR_SCREEN "\033[H\033[2J"
 
 static int64_t count_clients(const json_t *process)
@@ -140,6 +141,34 @@ static void print_ends(const json_t *m)
     }
 }
 
+/* Which links are not as they should be, and since when. */
+static void print_links(const json_t *process)
+{
+    const json_t *link;
+    size_t i;
+
+    json_array_foreach(json_object_get(process, "links"), i, link)
+    {
+        const char *name = ctlmsg_string(link, "name", NULL);
+        long long ms = (long long)ctlmsg_int(link, "ms", 0);
+
+        if (i == LINKS_SHOWN) {
+            printf("%s/%lld: … and more\n", ctlmsg_string(process, "role", "?"),
+                (long long)ctlmsg_int(process, "slot", 0));
+            return;
+        }
+        printf("%s/%lld: %s %s%s%s%s %s", ctlmsg_string(process, "role", "?"),
+            (long long)ctlmsg_int(process, "slot", 0),
+            verdict_is_role(process, "gateway") ? "worker" : "gateway",
+            ctlmsg_string(link, "peer", "?"), name ? " (" : "",
+            name ? name : "", name ? ")" : "",
+            ctlmsg_string(link, "state", "?"));
+        if (ms > 0)
+            printf(" for %lld.%lld s", ms / 1000, ms / 100 % 10);
+        putchar('\n');
+    }
+}
+
 /* Which gateways have workers that do not say what they have begun: PHP's, or
  * gwrun's that were built before there were acknowledgements. */
 static void print_silent(const json_t *m)
@@ -158,6 +187,7 @@ static void print_silent(const json_t *m)
                 ctlmsg_string(process, "role", "?"),
                 (long long)ctlmsg_int(process, "slot", 0), silent,
                 (long long)verdict_counter(process, "workers"));
+        print_links(process);
     }
 }
 

@@ -117,6 +117,9 @@ void gateway_free(struct gateway *g);
 
 void gateway_status(const struct gateway *g, struct gateway_status *out);
 
+/* Each link to a worker that is not as it should be. */
+void gateway_report(const struct gateway *g, reach_link_cb each, void *arg);
+
 /* Which clients are meant: those that all of what is given holds for. NULL:
  * it was not given. Borrowed for the call. */
 struct gateway_pick {

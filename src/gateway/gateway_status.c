@@ -50,6 +50,12 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
     arrivals_count(g->arrivals, &out->arrivals);
 }
 
+void gateway_report(const struct gateway *g, reach_link_cb each, void *arg)
+{
+    if (g->inner)
+        inner_report(g->inner, each, arg);
+}
+
 uint32_t gateway_newest_id(const struct gateway *g)
 {
     return roster_newest_id(g->roster);

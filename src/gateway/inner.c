@@ -260,6 +260,15 @@ static void on_drain(struct conn *c, void *arg)
         router_drained(l->in->conf.router);
 }
 
+/* The worker of l has not left: nobody hears its machine any more. */
+static void note_absent(const struct link *l, int err)
+{
+    const struct router_worker *w = l->worker ? l->worker : l->acking;
+
+    if (w && (err == -ETIMEDOUT || err == -EHOSTUNREACH))
+        absent_add(&l->in->absent, router_key(w), inner_now(l->in));
+}
+
 static void on_close(struct conn *c, int err, void *arg)
 {
     struct link *l = arg;
@@ -274,6 +283,7 @@ static void on_close(struct conn *c, int err, void *arg)
                       : LOG_INFO,
             __FILE__, "worker left peer=%s unsent=%zu err=%d", peer,
             conn_queued(c), -err);
+    note_absent(l, err);
     inner_drop(l, err == 0 || err == -ECONNRESET || err == -EPIPE);
 }
 
@@ -475,6 +485,7 @@ static void end(struct inner *in, void (*close_conn)(struct conn *c))
     if (in->local)
         listener_close(in->local);
     buf_fini(&in->answer);
+    absent_fini(&in->absent);
     handle_close_both(&in->timer, &in->binds, in);
 }
 
@@ -492,4 +503,10 @@ void inner_close_flushed(struct inner *in)
 uint64_t inner_refused(const struct inner *in)
 {
     return in->refused;
+}
+
+void inner_report(struct inner *in, reach_link_cb each, void *arg)
+{
+    router_report(in->conf.router, each, arg);
+    absent_report(&in->absent, inner_now(in), each, arg);
 }

@@ -87,4 +87,7 @@ void inner_close_flushed(struct inner *in);
 /* Connections refused, or closed for what they said or did not say. */
 uint64_t inner_refused(const struct inner *in);
 
+/* Each worker that is not as it should be, or not there any more. */
+void inner_report(struct inner *in, reach_link_cb each, void *arg);
+
 #endif /* GW_GATEWAY_INNER_H */

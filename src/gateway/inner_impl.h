@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+#include "gateway/absent.h"
 #include "gateway/inner.h"
 #include "net/conn.h"
 #include "net/listener.h"
@@ -39,6 +40,7 @@ struct inner {
     struct buf answer;    /* of the command being run */
     uint64_t pinged;      /* ms, clock_now */
     bool ends;            /* all links end, and no worker is lost by that */
+    struct absent absent;
 };
 
 struct link {

@@ -259,6 +259,7 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
     }
     if (commands)
         commands->acking = l->worker;
+    absent_strike(&in->absent, key);
     log_write(replaced || !commands ? LOG_NOTICE : LOG_INFO, __FILE__,
         "worker joined peer=%s key=%s replaced=%d acknowledges=%d local=%d",
         host, log_quote(quoted, name, strlen(name)), replaced != NULL,

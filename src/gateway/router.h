@@ -42,6 +42,7 @@
 #include "gateway/gateway_conf.h"
 #include "gateway/roster.h"
 #include "net/conn.h"
+#include "net/reach.h"
 #include "wire/frame.h"
 
 #define ROUTER_WORKERS_MAX 4096               /* more are refused */
@@ -238,6 +239,9 @@ void router_lose_unheard(struct router *r, struct router_worker *w);
 
 /* A second has passed. */
 void router_tick(struct router *r);
+
+/* Each worker that is not as it should be. */
+void router_report(const struct router *r, reach_link_cb each, void *arg);
 
 /* PING to every worker. */
 void router_ping_workers(struct router *r);

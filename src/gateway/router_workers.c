@@ -222,11 +222,6 @@ bool router_acknowledges(const struct router_worker *w)
     return w->given != NULL;
 }
 
-const char *router_key(const struct router_worker *w)
-{
-    return w->key;
-}
-
 uint32_t router_serial(const struct router_worker *w)
 {
     return w->serial;
@@ -242,21 +237,53 @@ void router_hear(struct router_worker *w)
     unheard_hear(&w->unheard);
 }
 
+static const struct frame ping = {.cmd = FRAME_PING, .flag = FRAME_FLAG_STRING};
+
+/* A worker of another machine has something to acknowledge, always. */
+static void tick(struct router_worker *w)
+{
+    unheard_tick(&w->unheard);
+    if (conn_is_far(w->conn))
+        frame_encode(conn_out(w->conn), &ping);
+}
+
 void router_tick(struct router *r)
 {
     for (size_t i = 0; i < r->nslots; i++)
         if (r->workers[i])
-            unheard_tick(&r->workers[i]->unheard);
+            tick(r->workers[i]);
     router_tick_orphans(r);
 }
 
 void router_ping_workers(struct router *r)
 {
-    struct frame f = {.cmd = FRAME_PING, .flag = FRAME_FLAG_STRING};
-
     for (size_t i = 0; i < r->nslots; i++)
         if (r->workers[i])
-            frame_encode(conn_out(r->workers[i]->conn), &f);
+            frame_encode(conn_out(r->workers[i]->conn), &ping);
+}
+
+const char *router_key(const struct router_worker *w)
+{
+    return w->key;
+}
+
+void router_report(const struct router *r, reach_link_cb each, void *arg)
+{
+    for (size_t i = 0; i < r->nslots; i++) {
+        const struct router_worker *w = r->workers[i];
+        struct reach_link l = {.state = "silent"};
+
+        if (!w)
+            continue;
+        l.peer = w->key;
+        l.ms = conn_silence(w->conn);
+        if (l.ms >= REACH_SILENT_MS)
+            each(&l, arg);
+        l.ms = 0;
+        l.state = "unacknowledged";
+        if (!w->given)
+            each(&l, arg);
+    }
 }
 
 size_t router_worker_count(const struct router *r)

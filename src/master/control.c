@@ -315,6 +315,7 @@ static void take_answer(
     if (strcmp(k->question, "status") == 0) {
         row = json_array_get(k->rows, index);
         json_object_set(row, "counters", json_object_get(answer, "counters"));
+        json_object_set(row, "links", json_object_get(answer, "links"));
         json_object_set_new(row, "answering", json_true());
     } else if (strcmp(k->question, "order") == 0) {
         take_obedience(k, answer);

@@ -51,6 +51,7 @@ struct conn {
     bool paused;
     bool lingering; /* conn_close_flushed(): the owner is gone */
     bool closing;
+    bool far; /* the peer is on another machine */
 };
 
 static void on_closed(uv_handle_t *handle)
@@ -359,6 +360,7 @@ static void watch(struct conn *c)
 
     if (uv_fileno(&c->io.handle, &fd) < 0 || reach_is_local(fd, &c->peer))
         return;
+    c->far = true;
     uv_tcp_keepalive(&c->io.tcp, 1, REACH_KEEPALIVE);
     reach_resend_soon(fd);
     uv_timer_start(&c->timer, on_watch, CONN_WATCH_MS, CONN_WATCH_MS);
@@ -568,6 +570,18 @@ uint64_t conn_bytes_in(const struct conn *c)
 uint64_t conn_bytes_out(const struct conn *c)
 {
     return c->bytes_out;
+}
+
+bool conn_is_far(const struct conn *c)
+{
+    return c->far;
+}
+
+uint64_t conn_silence(const struct conn *c)
+{
+    uv_os_fd_t fd;
+
+    return c->far && uv_fileno(&c->io.handle, &fd) == 0 ? reach_silence(fd) : 0;
 }
 
 bool conn_has_ended(const struct conn *c)

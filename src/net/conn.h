@@ -105,6 +105,11 @@ void conn_call_peer(struct conn *c, const union addr *name);
 uint64_t conn_bytes_in(const struct conn *c);
 uint64_t conn_bytes_out(const struct conn *c);
 
+/* The peer is on another machine. ms since that machine was last heard, if it
+ * has something to acknowledge, else 0; of this machine always 0. */
+bool conn_is_far(const struct conn *c);
+uint64_t conn_silence(const struct conn *c);
+
 /* The peer has closed its end or is gone, although on_close may not have told
  * yet. */
 bool conn_has_ended(const struct conn *c);

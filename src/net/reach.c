@@ -33,6 +33,19 @@ bool reach_is_lost(int fd)
                info.tcpi_last_data_recv > REACH_SILENCE);
 }
 
+uint64_t reach_silence(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+        (info.tcpi_unacked == 0 && info.tcpi_probes == 0))
+        return 0;
+    return info.tcpi_last_ack_recv < info.tcpi_last_data_recv
+               ? info.tcpi_last_ack_recv
+               : info.tcpi_last_data_recv;
+}
+
 bool reach_is_local(int fd, const union addr *peer)
 {
     char ours[ADDR_TEXT_SIZE], theirs[ADDR_TEXT_SIZE];

@@ -33,6 +33,8 @@ const char *verdict_of(const json_t *process)
     if (verdict_counter(process, "gateways_known") >
         verdict_counter(process, "gateways"))
         return "gateway missing";
+    if (verdict_counter(process, "gateways_silent") > 0)
+        return "gateway silent";
     return "ready";
 }
 

@@ -190,6 +190,8 @@ const struct counter counters_worker[] = {
         "gateways that it is connected to"),
     WORKER("gateways_known", GAUGE, NUMBER, gateways_known,
         "gateways in the registers' lists"),
+    WORKER("gateways_silent", GAUGE, NUMBER, gateways_silent,
+        "gateways that it is connected to and whose machine does not answer"),
     WORKER("clients", GAUGE, NUMBER, clients,
         "clients with events or handlers at this moment"),
     WORKER(
@@ -247,6 +249,8 @@ const struct counter counters_program[] = {
         "gateways that it is connected to"),
     RUNS("gateways_known", GAUGE, NUMBER, gateways_known,
         "gateways in the registers' lists"),
+    RUNS("gateways_silent", GAUGE, NUMBER, gateways_silent,
+        "gateways that it is connected to and whose machine does not answer"),
     RUNS("coroutines", GAUGE, NUMBER, coroutines,
         "coroutines of it, at this moment"),
     RUNS("timers", GAUGE, NUMBER, timers, "timers of it, at this moment"),

@@ -195,6 +195,25 @@ json_t *role_status(const struct role *r)
     return numbers;
 }
 
+static void put_link(const struct reach_link *link, void *arg)
+{
+    json_t *list = arg;
+
+    if (json_array_size(list) < ROLE_LINKS_MAX)
+        json_array_append_new(list,
+            json_pack("{s:s,s:s?,s:s,s:I}", "peer", link->peer, "name",
+                link->name, "state", link->state, "ms", (json_int_t)link->ms));
+}
+
+json_t *role_links(const struct role *r)
+{
+    json_t *list = json_array();
+
+    if (r->ops->report)
+        r->ops->report(r, put_link, list);
+    return list;
+}
+
 void role_share(struct role *r, struct page *page)
 {
     if (!r->page) {

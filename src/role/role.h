@@ -95,6 +95,10 @@ void role_abort(struct role *r);
 /* Numbers for people and programs; a new object. */
 json_t *role_status(const struct role *r);
 
+/* Links that are not as they should be, ROLE_LINKS_MAX at most; a new list. */
+#define ROLE_LINKS_MAX 64
+json_t *role_links(const struct role *r);
+
 /* Tell the same in a page, which is borrowed: now, and with each role_tell().
  * What was counted there before the first time is added. */
 void role_share(struct role *r, struct page *page);

@@ -30,6 +30,8 @@ struct role_ops {
     void (*abort_reload)(struct role *r);
     const struct counter *table; /* of its numbers, or NULL */
     void (*count)(const struct role *r, union role_numbers *out);
+    /* each link that is not as it should be; NULL: it has none */
+    void (*report)(const struct role *r, reach_link_cb each, void *arg);
 };
 
 /* register, gateway, worker, program, admin */

@@ -148,6 +148,11 @@ static void count_gateway(const struct role *r, union role_numbers *out)
     gateway_status(r->gateway, &out->gateway);
 }
 
+static void report_gateway(const struct role *r, reach_link_cb each, void *arg)
+{
+    gateway_report(r->gateway, each, arg);
+}
+
 /* worker */
 
 static void on_worker_ready(void *arg)
@@ -226,6 +231,11 @@ static void count_worker(const struct role *r, union role_numbers *out)
     worker_status(r->worker, &out->worker);
 }
 
+static void report_worker(const struct role *r, reach_link_cb each, void *arg)
+{
+    worker_report(r->worker, each, arg);
+}
+
 /* program */
 
 static const struct worker_conf *program_conf(const struct role *r)
@@ -299,6 +309,11 @@ static void count_program(const struct role *r, union role_numbers *out)
     program_status(r->program, &out->program);
 }
 
+static void report_program(const struct role *r, reach_link_cb each, void *arg)
+{
+    program_report(r->program, each, arg);
+}
+
 /* admin */
 
 static int start_admin(
@@ -341,14 +356,16 @@ static void stop_admin(struct role *r, bool graceful, double drain_time)
 
 const struct role_ops role_kinds[ROLE_KINDS] = {
     {"register", start_register, free_register, stop_register, NULL, NULL, NULL,
-        counters_register, count_register},
+        counters_register, count_register, NULL},
     {"gateway", start_gateway, free_gateway, stop_gateway, prepare_gateway,
-        commit_gateway, abort_gateway, counters_gateway, count_gateway},
+        commit_gateway, abort_gateway, counters_gateway, count_gateway,
+        report_gateway},
     {"worker", start_worker, free_worker, stop_worker, prepare_worker,
-        commit_worker, abort_worker, counters_worker, count_worker},
+        commit_worker, abort_worker, counters_worker, count_worker,
+        report_worker},
     {"program", start_program, free_program, stop_program, prepare_program,
-        commit_program, NULL, counters_program, count_program},
-    {"admin", start_admin, free_admin, stop_admin, NULL, NULL, NULL, NULL,
+        commit_program, NULL, counters_program, count_program, report_program},
+    {"admin", start_admin, free_admin, stop_admin, NULL, NULL, NULL, NULL, NULL,
         NULL},
 };
 

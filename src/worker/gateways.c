@@ -132,6 +132,7 @@ static void on_commands_connected(struct dialer *d, int fd, void *arg)
         peer_lose_links(p, -ENOMEM);
         return;
     }
+    p->away_since = 0;
     secret_new_token(p->pair);
     offers_put(p, p->commands, FRAME_GATEWAY_CLIENT_CONNECT);
     if (!p->g->ops->on_event)
@@ -153,6 +154,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
     p->g = g;
     p->at = at;
     addr_format(p->name, &addr);
+    p->away_since = clock_now(turn_loop(g->turn));
     queries_link_init(&p->answers);
     list_init(&p->remains);
     list_init(&p->node);
@@ -225,6 +227,8 @@ void peer_lose_links(struct peer *p, int err)
     uint64_t now = clock_now(turn_loop(g->turn));
     bool acks = p->acks.number != 0;
 
+    if (p->away_since == 0)
+        p->away_since = now;
     g->sends_lost += receipts_end(&p->receipts, p->name);
     close_links(p, acks);
     if (acks)
@@ -358,6 +362,7 @@ static void on_tick(uv_timer_t *timer)
     else if (g->join_by != 0)
         dial_events(g);
     end_pauses(g, now);
+    beats_tick(g, now);
     queries_expire(&g->queries, now - late);
     if (!list_empty(&g->queries.list))
         gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);

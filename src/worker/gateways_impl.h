@@ -10,6 +10,7 @@
 #include "discovery/discovery.h"
 #include "net/conn.h"
 #include "net/dialer.h"
+#include "net/reach.h"
 #include "util/buf.h"
 #include "util/hash.h"
 #include "util/idmap.h"
@@ -94,6 +95,7 @@ struct peer {
     char pair[SECRET_TOKEN_SIZE]; /* both say it: they belong together */
     uint64_t connected_at;        /* loop time, ms */
     uint64_t lost_at;             /* loop time, ms; 0: nothing was lost */
+    uint64_t away_since;          /* loop time, ms; while not connected */
     unsigned cuts;                /* see cuts_note() */
     uint64_t events_after; /* loop time, ms; 0, or when the next event link
                             * may be dialed */
@@ -144,11 +146,11 @@ struct gateways {
     size_t nlogged;         /* … and as the log has it */
     struct queries queries; /* not answered in full */
     uv_timer_t tick;
-    uint64_t tick_due; /* loop time, ms */
-    uint64_t pinged_at;
-    uint64_t join_by;   /* loop time, ms; 0: no gateway is known yet */
-    bool joined;        /* events were asked for */
-    bool stopped;       /* the event links are not read any more */
+    uint64_t tick_due;           /* loop time, ms */
+    uint64_t pinged_at, beat_at; /* loop time, ms */
+    uint64_t join_by;            /* loop time, ms; 0: no gateway is known yet */
+    bool joined;                 /* events were asked for */
+    bool stopped;                /* the event links are not read any more */
     unsigned callbacks; /* of enum gateways_callback, that the script has */
     struct losses losses;
     bool lost_more; /* made-up events wait for the next tick */
@@ -264,6 +266,14 @@ void remains_drop(struct peer *p);
 
 /* This client of p ended, but nobody knows it: that is for p to tell. */
 void gateways_keep_client(struct gateways *g, const struct client_id *id);
+
+/* beats.c: what is due about once a second. */
+void beats_tick(struct gateways *g, uint64_t now);
+
+/* beats.c: how many gateways are connected and silent; each that is silent, or
+ * away. */
+size_t gateways_silent(const struct gateways *g);
+void gateways_report(const struct gateways *g, reach_link_cb each, void *arg);
 
 /* cuts.c: the event link of p has ended with err; whether there is a pause
  * before the next one (events_after). */

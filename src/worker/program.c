@@ -121,6 +121,7 @@ void program_status(const struct program *p, struct program_status *out)
 
     *out = (struct program_status){.gateways = g->nconnected,
         .gateways_known = g->npeers,
+        .gateways_silent = gateways_silent(g),
         .sends = g->sends,
         .sends_failed = g->sends_failed};
     if (g->discovery)
@@ -130,6 +131,11 @@ void program_status(const struct program *p, struct program_status *out)
     out->coroutines = p->vm->nbusy;
     out->timers = p->vm->timers;
     out->memory = p->vm->heap.used;
+}
+
+void program_report(const struct program *p, reach_link_cb each, void *arg)
+{
+    gateways_report(p->gateways, each, arg);
 }
 
 /* It waits for what never comes. */

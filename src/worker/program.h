@@ -13,6 +13,7 @@
 #include <lua.h>
 #include <uv.h>
 
+#include "net/reach.h"
 #include "worker/worker_conf.h"
 
 #define PROGRAM_JOIN_MS 3000 /* then it begins without the system */
@@ -37,6 +38,7 @@ void program_free(struct program *p);
 struct program_status {
     size_t gateways; /* connected, of those known */
     size_t gateways_known;
+    size_t gateways_silent;
     size_t registers_missing; /* not connected */
     size_t coroutines;        /* running or waiting */
     size_t timers;
@@ -46,6 +48,9 @@ struct program_status {
 };
 
 void program_status(const struct program *p, struct program_status *out);
+
+/* Each link to a gateway that is not as it should be. */
+void program_report(const struct program *p, reach_link_cb each, void *arg);
 
 /* End the program that L belongs to at the end of this turn: return
  * program_exit(L, status) from a lua_CFunction. Raises where nothing can wait.

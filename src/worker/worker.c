@@ -538,10 +538,17 @@ void worker_status(const struct worker *w, struct worker_status *out)
         return;
     out->gateways = w->gateways->nconnected;
     out->gateways_known = w->gateways->npeers;
+    out->gateways_silent = gateways_silent(w->gateways);
     if (w->gateways->discovery)
         out->registers_missing = discovery_missing(w->gateways->discovery);
     out->sends = w->gateways->sends;
     out->sends_failed = w->gateways->sends_failed;
     out->sends_lost = w->gateways->sends_lost;
     departures_count_up(w->gateways->departures, &out->engine);
+}
+
+void worker_report(const struct worker *w, reach_link_cb each, void *arg)
+{
+    if (w->gateways)
+        gateways_report(w->gateways, each, arg);
 }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "engine/engine.h"
+#include "net/reach.h"
 #include "util/histogram.h"
 #include "worker/worker_conf.h"
 
@@ -32,6 +33,7 @@ struct worker_status {
     unsigned index;
     size_t gateways; /* connected, of those known */
     size_t gateways_known;
+    size_t gateways_silent;   /* of those connected */
     size_t registers_missing; /* not connected */
     size_t clients;           /* with a mailbox at present */
     size_t queued;            /* events in mailboxes */
@@ -95,5 +97,8 @@ void worker_tell_hanging(const struct worker *w);
 struct vm *worker_vm(const struct worker *w);
 
 void worker_status(const struct worker *w, struct worker_status *out);
+
+/* Each link to a gateway that is not as it should be. */
+void worker_report(const struct worker *w, reach_link_cb each, void *arg);
 
 #endif /* GW_WORKER_WORKER_H */
