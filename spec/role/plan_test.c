@@ -18,6 +18,8 @@
 #include "../support/tempdir.h"
 #include "net/listener.h"
 #include "role/plan.h"
+#include "role/rundir.h"
+#include "role/slots.h"
 
 struct world {
     char dir[TEMPDIR_SIZE];
@@ -160,7 +162,7 @@ static void lists_processes_in_the_order_of_their_pages(void **state)
     w.config.nworkers = 1;
     w.config.admin.listen = admin;
     assert_int_equal(plan_make(&p, &w.config, err), 0);
-    assert_int_equal(plan_processes(&w.config, &list), p.nchildren);
+    assert_int_equal(slots_list(&w.config, &list), p.nchildren);
     pages = pages_open(p.pages_fd);
     assert_non_null(pages);
     assert_int_equal(pages_count(pages), p.nchildren);
@@ -171,10 +173,10 @@ static void lists_processes_in_the_order_of_their_pages(void **state)
         assert_string_equal(list[i].listen, p.children[i].listen);
         assert_int_equal(list[i].slot, p.children[i].slot);
         assert_ptr_equal(
-            plan_page(&w.config, pages, list[i].role, list[i].slot),
+            slots_page(&w.config, pages, list[i].role, list[i].slot),
             pages_at(pages, i));
     }
-    assert_null(plan_page(&w.config, pages, "worker", 2));
+    assert_null(slots_page(&w.config, pages, "worker", 2));
     pages_close(pages);
     free(list);
     plan_free(&p);
@@ -220,11 +222,11 @@ static void numbers_each_kind_of_workers_from_0(void **state)
     assert_int_equal(fstat(p.children[0].fds[0], &first), 0);
     assert_int_equal(fstat(p.children[2].fds[0], &last), 0);
     assert_int_equal(first.st_ino, last.st_ino); /* the table they share */
-    assert_ptr_equal(plan_workers(&w.config, 1, &index), &w.workers[0]);
+    assert_ptr_equal(slots_workers(&w.config, 1, &index), &w.workers[0]);
     assert_int_equal(index, 1);
-    assert_ptr_equal(plan_workers(&w.config, 2, &index), &w.workers[1]);
+    assert_ptr_equal(slots_workers(&w.config, 2, &index), &w.workers[1]);
     assert_int_equal(index, 0);
-    assert_null(plan_workers(&w.config, 3, &index));
+    assert_null(slots_workers(&w.config, 3, &index));
     plan_free(&p);
 }
 
@@ -272,22 +274,22 @@ static void finds_the_group_of_a_gateway(void **state)
     struct config c = {.gateways = gateways, .ngateways = 2};
     unsigned index;
 
-    assert_ptr_equal(plan_gateway(&c, 1, &index), &gateways[0]);
+    assert_ptr_equal(slots_gateway(&c, 1, &index), &gateways[0]);
     assert_int_equal(index, 1);
-    assert_ptr_equal(plan_gateway(&c, 4, &index), &gateways[1]);
+    assert_ptr_equal(slots_gateway(&c, 4, &index), &gateways[1]);
     assert_int_equal(index, 2);
-    assert_null(plan_gateway(&c, 5, &index));
+    assert_null(slots_gateway(&c, 5, &index));
 }
 
 static void shortens_paths_below_the_root_folder(void **state)
 {
     struct config c = {.root = "/srv/chat", .run_dir = "/srv/chat/run"};
-    char *path = plan_run_path(&c, "gwrun.sock");
+    char *path = rundir_path(&c, "gwrun.sock");
 
     assert_string_equal(path, "run/gwrun.sock");
     free(path);
     c.run_dir = "/run/chat";
-    path = plan_run_path(&c, "gwrun.sock");
+    path = rundir_path(&c, "gwrun.sock");
     assert_string_equal(path, "/run/chat/gwrun.sock");
     free(path);
 }

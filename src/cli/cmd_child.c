@@ -22,6 +22,8 @@
 #include "role/orders.h"
 #include "role/plan.h"
 #include "role/role.h"
+#include "role/rundir.h"
+#include "role/slots.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/log.h"
@@ -280,7 +282,7 @@ static char *settle(
     if (!p->has_config)
         return err;
     config_forget_keys(&p->config, strcmp(role, "gateway") == 0
-                                       ? plan_gateway(&p->config, slot, &index)
+                                       ? slots_gateway(&p->config, slot, &index)
                                        : NULL);
     if (strcmp(role, "admin") != 0)
         config_forget_admin_key(&p->config);
@@ -315,7 +317,7 @@ static void introduce(const char *role, unsigned slot)
 /* Between the processes of a machine; roles that share one end together. */
 static void name_claims(struct child_process *p)
 {
-    plan_claims_prefix(&p->config, p->claims);
+    rundir_claims_prefix(&p->config, p->claims);
     for (size_t i = 0; i < p->config.ngateways; i++)
         p->config.gateways[i].conf.claims = p->claims;
     for (size_t i = 0; i < p->config.nworkers; i++)
@@ -326,11 +328,11 @@ static void name_claims(struct child_process *p)
 static void open_worker_memory(struct child_process *p, unsigned slot)
 {
     unsigned index;
-    struct config_workers *w = plan_workers(&p->config, slot, &index);
+    struct config_workers *w = slots_workers(&p->config, slot, &index);
 
     if (!w)
         return; /* role_new() says so */
-    w->conf.neighbours = p->neighbours = plan_neighbours(&p->config);
+    w->conf.neighbours = p->neighbours = rundir_neighbours(&p->config);
     p->shared = w->conf.shared = shared_open(PLAN_FD_SHARED);
     w->conf.sources_fd = PLAN_FD_SOURCES;
     w->conf.discovery.kept_fd = plan_kept_fd();
@@ -344,7 +346,7 @@ static void find_books(struct child_process *p)
 {
     struct config *c = &p->config;
 
-    p->book_folder = plan_book_folder(c);
+    p->book_folder = rundir_books(c);
     for (size_t i = 0; i < c->ngateways; i++) {
         c->gateways[i].conf.book_folder = p->book_folder;
         c->gateways[i].conf.book_session = c->book_session;
@@ -359,7 +361,7 @@ static void open_program_memory(struct child_process *p, unsigned slot)
     if (slot < p->config.nprograms) {
         struct worker_conf *conf = &p->config.programs[slot].conf;
 
-        conf->neighbours = p->neighbours = plan_neighbours(&p->config);
+        conf->neighbours = p->neighbours = rundir_neighbours(&p->config);
         p->shared = conf->shared = shared_open(PLAN_FD_SHARED);
         conf->discovery.kept_fd = plan_kept_fd();
         conf->series = p->page ? page_series(p->page) : NULL;
@@ -371,7 +373,7 @@ static void open_pages(struct child_process *p, const char *role, unsigned slot)
 {
     p->pages = p->config.pages = pages_open(PLAN_FD_PAGES);
     if (p->pages)
-        p->page = plan_page(&p->config, p->pages, role, slot);
+        p->page = slots_page(&p->config, p->pages, role, slot);
 }
 
 static void share_numbers(struct child_process *p)

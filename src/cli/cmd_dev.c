@@ -19,6 +19,7 @@
 #include "proc/shared.h"
 #include "role/plan.h"
 #include "role/programs.h"
+#include "role/slots.h"
 #include "role/world.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -243,7 +244,7 @@ static void open_workers(struct dev *d)
     d->workers = xcalloc(w->nworkers, sizeof(*d->workers));
     for (unsigned i = 0; i < w->nworkers; i++) {
         d->workers[i] = (struct dev_worker){.dev = d,
-            .name = plan_workers(&w->config, i, &index)->conf.name,
+            .name = slots_workers(&w->config, i, &index)->conf.name,
             .slot = i};
         open_worker(&d->workers[i]);
     }

@@ -20,6 +20,8 @@
 #include "net/clock.h"
 #include "proc/daemon.h"
 #include "role/plan.h"
+#include "role/rundir.h"
+#include "role/slots.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -234,7 +236,7 @@ static json_t *reload_part(size_t index, void *arg)
 
     if (strcmp(child->role, "gateway") != 0)
         return NULL;
-    g = plan_gateway(r->config, child->slot, &unused);
+    g = slots_gateway(r->config, child->slot, &unused);
     part = config_fresh_tls(r->config, g, &tls)
                ? json_pack("{s:o,s:o}", "cert", ctlmsg_text(tls.cert), "key",
                      ctlmsg_text(tls.key))
@@ -373,7 +375,7 @@ static int prepare_and_supervise(struct run *r)
     if (plan_make(&r->plan, c, err) < 0) {
         cli_error("%s", err);
     } else {
-        r->control_path = plan_run_path(c, "gwrun.sock");
+        r->control_path = rundir_path(c, "gwrun.sock");
         status = supervise(r);
         free(r->control_path);
         plan_free(&r->plan);
@@ -384,11 +386,11 @@ static int prepare_and_supervise(struct run *r)
 
 static int run_locked(struct run *r)
 {
-    char *path = plan_run_path(r->config, "gwrun.lock");
+    char *path = rundir_path(r->config, "gwrun.lock");
     char err[PLAN_ERR_SIZE];
     char claims[CLAIMS_PREFIX_SIZE];
     int status = CLI_FAILED;
-    int lock = plan_make_folders(r->config, err);
+    int lock = rundir_make(r->config, err);
 
     daemon_raise_fd_limit();
     if (lock == 0)
@@ -396,7 +398,7 @@ static int run_locked(struct run *r)
     if (lock < 0) {
         cli_error("%s", err);
     } else {
-        plan_claims_prefix(r->config, claims);
+        rundir_claims_prefix(r->config, claims);
         claims_clean(claims);
         status = prepare_and_supervise(r);
         close(lock);

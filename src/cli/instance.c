@@ -18,6 +18,7 @@
 #include "cli/cli.h"
 #include "proc/daemon.h"
 #include "role/plan.h"
+#include "role/rundir.h"
 #include "wire/ctlmsg.h"
 #include "wire/framing.h"
 
@@ -194,7 +195,7 @@ static int greet(struct instance *in)
 
 bool instance_runs(const struct config *c)
 {
-    char *path = plan_run_path(c, "gwrun.lock");
+    char *path = rundir_path(c, "gwrun.lock");
     pid_t pid = daemon_lock_owner(path);
 
     free(path);
@@ -236,9 +237,9 @@ int instance_open(struct instance *in, const struct config *c)
     char err[PLAN_ERR_SIZE];
 
     *in = (struct instance){.fd = -1};
-    in->lock_path = plan_run_path(c, "gwrun.lock");
-    in->control_path = plan_run_path(c, "gwrun.sock");
-    if (plan_check_folder(c, err) < 0) {
+    in->lock_path = rundir_path(c, "gwrun.lock");
+    in->control_path = rundir_path(c, "gwrun.sock");
+    if (rundir_check(c, err) < 0) {
         cli_error("%s", err);
         instance_close(in);
         return CLI_FAILED;

@@ -22,6 +22,7 @@
 #include "net/listener.h"
 #include "proc/daemon.h"
 #include "role/plan.h"
+#include "role/rundir.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -158,9 +159,9 @@ static bool prove_run_dir(const struct prove *p)
     int err;
 
     if (access(path, F_OK) == 0) {
-        err = plan_check_folder(p->config, line);
+        err = rundir_check(p->config, line);
         if (err == 0)
-            err = plan_check_ids(p->config, line);
+            err = rundir_check_ids(p->config, line);
         if (err == 0 || (err == -EACCES && warns))
             return true;
         cli_error("%s", line);

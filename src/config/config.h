@@ -78,7 +78,7 @@ struct config {
     double stop_timeout, hang_timeout, drain_time;
     const char *warnings; /* lines about what is allowed and looks wrong; "" */
     const char *expired;  /* lines about certificates out of their time; "" */
-    struct pages *pages;  /* borrowed; what all tell (plan_page()), or NULL */
+    struct pages *pages;  /* borrowed; what all tell (slots_page()), or NULL */
     void *memory;         /* owns everything above */
 };
 

@@ -15,86 +15,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "gateway/ids.h"
 #include "net/addr.h"
 #include "net/listener.h"
 #include "proc/daemon.h"
+#include "proc/pages.h"
 #include "proc/shared.h"
-#include "role/counters.h"
+#include "role/slots.h"
 #include "util/alloc.h"
 #include "util/log.h"
-
-#define PLAN_ADMIN    "Admin" /* names for people */
-#define PLAN_REGISTER "Register"
-
-const struct config_gateway *plan_gateway(
-    const struct config *c, unsigned slot, unsigned *index)
-{
-    for (size_t i = 0; i < c->ngateways; i++) {
-        if (slot < c->gateways[i].count) {
-            *index = slot;
-            return &c->gateways[i];
-        }
-        slot -= c->gateways[i].count;
-    }
-    return NULL;
-}
-
-struct config_workers *plan_workers(
-    const struct config *c, unsigned slot, unsigned *index)
-{
-    for (size_t i = 0; i < c->nworkers; i++) {
-        if (slot < c->workers[i].count) {
-            *index = slot;
-            return &c->workers[i];
-        }
-        slot -= c->workers[i].count;
-    }
-    return NULL;
-}
-
-char *plan_run_path(const struct config *c, const char *name)
-{
-    size_t n = strlen(c->root);
-    const char *dir = c->run_dir;
-
-    if (strncmp(dir, c->root, n) == 0 && dir[n] == '/')
-        dir += n + 1;
-    return xasprintf("%s/%s", dir, name);
-}
-
-void plan_claims_prefix(const struct config *c, char out[CLAIMS_PREFIX_SIZE])
-{
-    char *path = *c->run_dir == '/' ? xstrdup(c->run_dir)
-                                    : xasprintf("%s/%s", c->root, c->run_dir);
-
-    claims_prefix(out, path);
-    free(path);
-}
-
-/* FNV-1a: the same in every run. */
-#define FNV_BEGIN UINT64_C(0xcbf29ce484222325)
-
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
-    for (; *text; text++)
-        hash = (hash ^ (uint8_t)*text) * 0x100000001b3u;
-    return hash;
-}
-
-char *plan_book_folder(const struct config *c)
-{
-    const char *const parts[] = {
-        c->run_dir[0] == '/' ? "" : c->root, "/", c->run_dir};
-    uint64_t hash = FNV_BEGIN;
-
-    if (c->book_dir)
-        return c->book_dir[0] ? xstrdup(c->book_dir) : NULL;
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-        hash = hash_text(hash, parts[i]);
-    return xasprintf("/dev/shm/gwrun-%u-%016llx", (unsigned)geteuid(),
-        (unsigned long long)hash);
-}
 
 static struct master_child_conf *add_child(
     struct plan *p, const char *role, unsigned slot)
@@ -224,95 +152,6 @@ static int bind_next(
     return 0;
 }
 
-/* Open a gateway's file of connection ids, with O_CREAT in flags make it. 0, or
- * -errno with a line in err and *fd -1. */
-static int open_ids(int *fd, const struct config *c,
-    const struct config_gateway *g, unsigned index, int flags,
-    char err[PLAN_ERR_SIZE])
-{
-    char name[64];
-    char *folder = plan_run_path(c, "ids");
-    int at = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    int result;
-
-    snprintf(name, sizeof(name), "%.40s-%u", g->conf.lan_ip,
-        g->conf.start_port + index);
-    *fd = at < 0 ? -errno : daemon_open_file(at, name, O_RDWR | flags);
-    if (at >= 0)
-        close(at);
-    result = *fd < 0 ? *fd : ids_check(*fd);
-    if (*fd < 0)
-        snprintf(err, PLAN_ERR_SIZE, "cannot open %.150s/%s (run_dir): %s",
-            folder, name, strerror(-*fd));
-    else if (result < 0)
-        snprintf(err, PLAN_ERR_SIZE,
-            "%.150s/%s (run_dir) is damaged: it should hold a number, above "
-            "the connection ids that were given; write a large one, or remove "
-            "it when nobody remembers a client id",
-            folder, name);
-    if (*fd >= 0 && result < 0)
-        close(*fd);
-    if (result < 0)
-        *fd = -1;
-    free(folder);
-    return result;
-}
-
-int plan_check_ids(const struct config *c, char err[PLAN_ERR_SIZE])
-{
-    for (size_t i = 0; i < c->ngateways; i++) {
-        for (unsigned k = 0; k < c->gateways[i].count; k++) {
-            int fd;
-            int result = open_ids(&fd, c, &c->gateways[i], k, 0, err);
-
-            if (result == 0)
-                close(fd);
-            else if (result != -ENOENT) /* else it is made */
-                return result;
-        }
-    }
-    return 0;
-}
-
-/* Where workers beside that gateway reach it. The caller frees it. */
-static char *local_path(
-    const struct config *c, const struct config_gateway *g, unsigned index)
-{
-    char name[80];
-
-    snprintf(name, sizeof(name), "links/%.40s-%u", g->conf.lan_ip,
-        g->conf.start_port + index);
-    return plan_run_path(c, name);
-}
-
-struct worker_neighbour *plan_neighbours(const struct config *c)
-{
-    size_t count = 0;
-    struct worker_neighbour *list;
-
-    for (size_t i = 0; i < c->ngateways; i++)
-        count += c->gateways[i].count;
-    list = xcalloc(count + 1, sizeof(*list));
-    count = 0;
-    for (size_t i = 0; i < c->ngateways; i++) {
-        const struct config_gateway *g = &c->gateways[i];
-
-        for (unsigned k = 0; k < g->count; k++) {
-            struct worker_neighbour *n = &list[count];
-            char *path = local_path(c, g, k);
-
-            if (addr_parse_ipv4(&n->ip, g->conf.lan_ip) == 0 &&
-                strlen(path) < sizeof(n->path)) {
-                memcpy(n->path, path, strlen(path) + 1);
-                n->port = (uint16_t)(g->conf.start_port + k);
-                count++;
-            }
-            free(path);
-        }
-    }
-    return list;
-}
-
 /* In its place may be anything that the process has opened itself; but no
  * socket that is bound to a path. */
 int plan_local_fd(void)
@@ -352,34 +191,10 @@ int plan_kept_fd(void)
                                                                 : 0;
 }
 
-/* Where those who ask these registers keep their list; those who ask others
- * have a file of their own. Where there is none /dev/null takes its place,
- * with a line in the log. The descriptor, or -errno. */
-static int open_kept(const struct config *c, const struct discovery_conf *d)
-{
-    uint64_t hash = FNV_BEGIN;
-    char name[32];
-    char *path;
-    int fd;
-
-    if (d->gateways || !d->registers || !d->registers[0])
-        return daemon_open_file(AT_FDCWD, "/dev/null", O_RDWR);
-    for (size_t i = 0; d->registers[i]; i++)
-        hash = hash_text(hash_text(hash, d->registers[i]), "\n");
-    snprintf(name, sizeof(name), "gateways-%08x", (unsigned)(hash >> 32));
-    path = plan_run_path(c, name);
-    fd = daemon_open_file(AT_FDCWD, path, O_RDWR | O_CREAT);
-    if (fd < 0)
-        log_warn("the registers' last list is not kept path=%s err=%s", path,
-            strerror(-fd));
-    free(path);
-    return fd < 0 ? daemon_open_file(AT_FDCWD, "/dev/null", O_RDWR) : fd;
-}
-
 static int add_kept(struct master_child_conf *child, const struct config *c,
     const struct discovery_conf *d, char err[PLAN_ERR_SIZE])
 {
-    child->fds[2] = open_kept(c, d);
+    child->fds[2] = rundir_open_kept(c, d);
     if (child->fds[2] < 0)
         snprintf(err, PLAN_ERR_SIZE, "cannot open /dev/null: %s",
             strerror(-child->fds[2]));
@@ -391,7 +206,7 @@ static int add_kept(struct master_child_conf *child, const struct config *c,
 static int bind_local(
     const struct config *c, const struct config_gateway *g, unsigned index)
 {
-    char *path = local_path(c, g, index);
+    char *path = rundir_link(c, g, index);
     int fd;
 
     unlink(path);
@@ -411,7 +226,7 @@ static int add_admin(
     struct master_child_conf *child = add_child(p, "admin", 0);
     const char *path = admin_path(c);
 
-    child->name = PLAN_ADMIN;
+    child->name = SLOTS_ADMIN;
     child->asks = true;
     child->listen = c->admin.listen;
     if (!path)
@@ -429,7 +244,7 @@ static int add_gateway(struct plan *p, const struct config *c, unsigned slot,
     char err[PLAN_ERR_SIZE])
 {
     unsigned index;
-    const struct config_gateway *g = plan_gateway(c, slot, &index);
+    const struct config_gateway *g = slots_gateway(c, slot, &index);
     struct master_child_conf *child = add_child(p, "gateway", slot);
     struct names names;
     int result;
@@ -448,50 +263,7 @@ static int add_gateway(struct plan *p, const struct config *c, unsigned slot,
     if (result < 0)
         return result;
     child->fds[3] = bind_local(c, g, index);
-    return open_ids(&child->fds[2], c, g, index, O_CREAT, err);
-}
-
-static int make_folder(const char *path, char err[PLAN_ERR_SIZE])
-{
-    int result = mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
-
-    if (result < 0)
-        snprintf(err, PLAN_ERR_SIZE,
-            "cannot make the folder %.200s (run_dir): %s", path,
-            strerror(-result));
-    return result;
-}
-
-int plan_make_folders(const struct config *c, char err[PLAN_ERR_SIZE])
-{
-    char *ids = plan_run_path(c, "ids");
-    char *links = plan_run_path(c, "links");
-    int result = make_folder(c->run_dir, err);
-
-    if (result == 0)
-        result = plan_check_folder(c, err);
-    if (result == 0)
-        result = make_folder(ids, err);
-    if (result == 0)
-        result = make_folder(links, err);
-    free(links);
-    free(ids);
-    return result;
-}
-
-int plan_check_folder(const struct config *c, char err[PLAN_ERR_SIZE])
-{
-    char line[256];
-    uid_t uid = geteuid();
-    gid_t gid;
-    int result;
-
-    if (c->user)
-        daemon_find_ids(c->user, NULL, &uid, &gid, line);
-    result = daemon_check_folder(c->run_dir, uid, line);
-    if (result < 0)
-        snprintf(err, PLAN_ERR_SIZE, "run_dir: %s", line);
-    return result;
+    return rundir_open_ids(&child->fds[2], c, g, index, O_CREAT, err);
 }
 
 /* Memory that keeps a worker's script, at first the one that was proven. */
@@ -533,7 +305,7 @@ static int add_worker(struct plan *out, const struct config *c, unsigned slot,
     int *shared, char err[PLAN_ERR_SIZE])
 {
     unsigned index;
-    const struct config_workers *w = plan_workers(c, slot, &index);
+    const struct config_workers *w = slots_workers(c, slot, &index);
     struct master_child_conf *child = add_child(out, "worker", slot);
     int result;
 
@@ -573,7 +345,7 @@ static int make_pages(struct plan *out, char err[PLAN_ERR_SIZE])
 int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
 {
     unsigned gateways = 0, workers = config_worker_count(c);
-    int result = plan_make_folders(c, err);
+    int result = rundir_make(c, err);
     int shared = -1;
 
     *out = (struct plan){.pages_fd = -1};
@@ -586,7 +358,7 @@ int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
     if (result == 0 && c->has_register) {
         struct master_child_conf *child = add_child(out, "register", 0);
 
-        child->name = PLAN_REGISTER;
+        child->name = SLOTS_REGISTER;
         child->listen = c->register_conf.listen;
         result = bind_port(
             &child->fds[0], child->listen, false, "register.listen", err);
@@ -617,66 +389,4 @@ void plan_free(struct plan *p)
         close(p->pages_fd);
     free(p->children);
     *p = (struct plan){.pages_fd = -1};
-}
-
-static void list_process(struct admin_process *out, size_t *n, const char *role,
-    unsigned slot, const char *name, const char *listen,
-    const struct counter *table)
-{
-    out[(*n)++] = (struct admin_process){.role = role,
-        .slot = slot,
-        .name = name,
-        .listen = listen ? listen : "",
-        .tables = {counters_process, table}};
-}
-
-static const char *worker_name(const struct config *c, unsigned slot)
-{
-    unsigned index = 0;
-    const struct config_workers *w = plan_workers(c, slot, &index);
-
-    return w ? w->conf.name : "";
-}
-
-/* In the order of plan_make(). */
-size_t plan_processes(const struct config *c, struct admin_process **out)
-{
-    unsigned workers = config_worker_count(c), index;
-    const struct config_gateway *g;
-    struct admin_process *list;
-    size_t n = 2 + workers + c->nprograms;
-
-    for (size_t i = 0; i < c->ngateways; i++)
-        n += c->gateways[i].count;
-    *out = list = xcalloc(n, sizeof(*list));
-    n = 0;
-    if (c->admin.listen)
-        list_process(list, &n, "admin", 0, PLAN_ADMIN, c->admin.listen, NULL);
-    if (c->has_register)
-        list_process(list, &n, "register", 0, PLAN_REGISTER,
-            c->register_conf.listen, counters_register);
-    for (unsigned i = 0; i < workers; i++)
-        list_process(
-            list, &n, "worker", i, worker_name(c, i), NULL, counters_worker);
-    for (unsigned i = 0; i < c->nprograms; i++)
-        list_process(list, &n, "program", i, c->programs[i].conf.name, NULL,
-            counters_program);
-    for (unsigned i = 0; (g = plan_gateway(c, i, &index)); i++)
-        list_process(
-            list, &n, "gateway", i, g->conf.name, g->listen, counters_gateway);
-    return n;
-}
-
-struct page *plan_page(const struct config *c, const struct pages *pages,
-    const char *role, unsigned slot)
-{
-    struct admin_process *list;
-    size_t n = plan_processes(c, &list);
-    struct page *page = NULL;
-
-    for (size_t i = 0; i < n && i < pages_count(pages); i++)
-        if (strcmp(list[i].role, role) == 0 && list[i].slot == slot)
-            page = pages_at(pages, i);
-    free(list);
-    return page;
 }

@@ -9,9 +9,9 @@
 
 #include "config/config.h"
 #include "master/master.h"
-#include "proc/claims.h"
+#include "role/rundir.h"
 
-#define PLAN_ERR_SIZE 512
+#define PLAN_ERR_SIZE RUNDIR_ERR_SIZE
 
 /* Descriptors of a child (see master_child_conf.fds). */
 enum {
@@ -42,24 +42,10 @@ struct plan {
     int pages_fd; /* owned; pages of all of them, in their order, or -1 */
 };
 
-/* What the pages of claims of this run are called (proc/claims.h). */
-void plan_claims_prefix(const struct config *c, char out[CLAIMS_PREFIX_SIZE]);
-
-/* May what lies in run_dir be trusted (daemon_check_folder())? 0, or -errno
- * with a line in err. */
-int plan_check_folder(const struct config *c, char err[PLAN_ERR_SIZE]);
-
-/* Can the files of connection ids that are there be used? The same. */
-int plan_check_ids(const struct config *c, char err[PLAN_ERR_SIZE]);
-
-/* Make run_dir and its folder of connection ids, where they are not there yet,
- * and see that they may be trusted. 0, or -errno with a line in err. */
-int plan_make_folders(const struct config *c, char err[PLAN_ERR_SIZE]);
-
-/* The same, bind all sockets and open all files; the current folder is c->root.
- * Workers get a copy of what their conf.sources_fd keeps (0: nothing).
- * Names are borrowed from c. 0, or -errno with a line in err
- * that names port and setting. plan_free() ends it. */
+/* Make run_dir, bind all sockets and open all files; the current folder is
+ * c->root. Workers get a copy of what their conf.sources_fd keeps (0: nothing).
+ * Names are borrowed from c. 0, or -errno with a line in err that names port
+ * and setting. plan_free() ends it. */
 int plan_make(
     struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE]);
 void plan_free(struct plan *p);
@@ -74,35 +60,5 @@ void plan_each_port(const struct config *c, plan_port_cb show, void *arg);
  * that holds it, or 0. */
 pid_t plan_explain(char err[PLAN_ERR_SIZE], int result, const char *setting,
     const char *address);
-
-/* The entry of c->gateways that a gateway's slot belongs to, and its index in
- * it; NULL when there is no such slot. */
-const struct config_gateway *plan_gateway(
-    const struct config *c, unsigned slot, unsigned *index);
-
-/* The same of workers. */
-struct config_workers *plan_workers(
-    const struct config *c, unsigned slot, unsigned *index);
-
-/* The same processes, in the order of their pages. How many; the caller frees
- * *out, which borrows from c. */
-size_t plan_processes(const struct config *c, struct admin_process **out);
-
-/* The page of one of them; NULL: there is none. */
-struct page *plan_page(const struct config *c, const struct pages *pages,
-    const char *role, unsigned slot);
-
-/* The gateways that are started beside workers of c, with their unix sockets;
- * the last one has port 0. The caller frees it. */
-struct worker_neighbour *plan_neighbours(const struct config *c);
-
-/* The folder of the gateways' books for this process's user: book_dir, or one
- * in /dev/shm that no other run_dir has. NULL: none are kept. The caller frees
- * it. */
-char *plan_book_folder(const struct config *c);
-
-/* run_dir and name, as a path that fits into a unix socket's address when
- * run_dir is in the root folder. The caller frees it. */
-char *plan_run_path(const struct config *c, const char *name);
 
 #endif /* GW_ROLE_PLAN_H */

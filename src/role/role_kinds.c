@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "role/counters.h"
-#include "role/plan.h"
 #include "role/role_impl.h"
+#include "role/slots.h"
 #include "util/log.h"
 
 static void on_stopped(void *arg)
@@ -57,7 +57,7 @@ static bool has_own_workers(const struct role *r)
     unsigned index;
 
     return config_works_for(
-        r->config, plan_gateway(r->config, r->slot, &index));
+        r->config, slots_gateway(r->config, r->slot, &index));
 }
 
 static void on_gateway_ready(void *arg)
@@ -89,7 +89,7 @@ static int start_gateway(
         .local_fd = slot->fds[3] > 0 ? slot->fds[3] : 0,
         .shown_port = slot->shown_port};
     const struct config_gateway *g =
-        plan_gateway(r->config, r->slot, &its.index);
+        slots_gateway(r->config, r->slot, &its.index);
     int result;
 
     if (!g) {
@@ -180,7 +180,7 @@ static int start_worker(
     static const struct worker_events goes_on = {
         on_worker_ready, on_worker_failed, on_stopped, NULL};
     unsigned index;
-    const struct config_workers *w = plan_workers(r->config, r->slot, &index);
+    const struct config_workers *w = slots_workers(r->config, r->slot, &index);
 
     if (!w) {
         snprintf(err, 256, "the configuration has no worker %u", r->slot);
@@ -327,7 +327,7 @@ static int start_admin(
         snprintf(err, 256, "the configuration has no operators' port");
         return -EINVAL;
     }
-    plan_processes(r->config, &processes);
+    slots_list(r->config, &processes);
     r->system = (struct admin_system){.pages = r->config->pages,
         .processes = processes,
         .refresh = r->events.on_look,

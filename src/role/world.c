@@ -10,7 +10,7 @@
 
 #include "net/clock.h"
 #include "proc/shared.h"
-#include "role/plan.h"
+#include "role/slots.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -82,7 +82,7 @@ static void tell(
         [ROLE_FAILED] = "failed",
         [ROLE_STOPPING] = "stopping",
         [ROLE_STOPPED] = "ended"};
-    struct page *page = plan_page(&w->config, w->pages, kind, slot);
+    struct page *page = slots_page(&w->config, w->pages, kind, slot);
     struct page_child child = {.state = "down", .began = w->began};
 
     if (!page)
@@ -117,7 +117,7 @@ static void on_look(void *arg)
 static struct page *page_of(
     const struct world *w, const char *kind, unsigned slot)
 {
-    return plan_page(&w->config, w->pages, kind, slot);
+    return slots_page(&w->config, w->pages, kind, slot);
 }
 
 /* Those that begin from now on. */
@@ -125,7 +125,7 @@ static void share_pages(struct world *w)
 {
     for (unsigned i = 0; i < w->nworkers; i++) {
         unsigned index;
-        struct config_workers *of = plan_workers(&w->config, i, &index);
+        struct config_workers *of = slots_workers(&w->config, i, &index);
 
         of->conf.measures = true;
         of->conf.series = page_series(page_of(w, "worker", i));

@@ -20,7 +20,7 @@ struct world {
     struct shared *shared;  /* owned */
     struct role *reg;       /* owned, as all roles; NULL: it does not run */
     struct role **gateways; /* by entry of the configuration */
-    struct role **workers;  /* by slot (plan_workers()) */
+    struct role **workers;  /* by slot (slots_workers()) */
     unsigned nworkers;
     struct role *admin;
     struct pages *pages; /* owned; where there is an operators' port */

@@ -13,8 +13,8 @@
 
 #include "net/listener.h"
 #include "proc/shared.h"
-#include "role/plan.h"
 #include "role/programs.h"
+#include "role/slots.h"
 #include "role/world.h"
 #include "testing/simloop.h"
 #include "util/alloc.h"
@@ -385,7 +385,7 @@ size_t sim_kinds(const struct sim *s)
 const struct worker_conf *sim_worker_conf(
     const struct sim *s, size_t i, unsigned *index)
 {
-    return &plan_workers(&s->world.config, (unsigned)i, index)->conf;
+    return &slots_workers(&s->world.config, (unsigned)i, index)->conf;
 }
 
 bool sim_has_worker(const struct sim *s, size_t i)
@@ -465,7 +465,7 @@ void sim_prepare(struct sim *s, size_t kind)
     for (size_t i = 0; i < sim_workers(s); i++) {
         if (!is_in(s, i, ROLE_READY) ||
             (kind != SIM_ALL_KINDS &&
-                plan_workers(&s->world.config, (unsigned)i, &index) !=
+                slots_workers(&s->world.config, (unsigned)i, &index) !=
                     &s->world.config.workers[kind]))
             continue;
         if (role_prepare(s->world.workers[i], NULL, err) < 0)
