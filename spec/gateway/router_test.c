@@ -1,6 +1,10 @@
+#include "../net/testloop.h"
 #include "router_fixture.h"
 
 #include <time.h>
+
+#include "net/turn.h"
+#include "wire/bigendian.h"
 
 static void names_the_client_in_the_head(void **state)
 {
@@ -859,6 +863,60 @@ static void frees_a_client_from_a_full_worker_with_its_uid(void **state)
     finish(t);
 }
 
+/* What the next packet, an ARRIVED, says. */
+static uint64_t next_arrival(struct conn *link)
+{
+    struct frame f;
+    ssize_t n = frame_measure(link->out.data, link->out.len, FRAME_MAX_LEN);
+    uint64_t arrived;
+
+    assert_true(n > 0);
+    assert_int_equal(frame_decode(&f, link->out.data, (size_t)n), 0);
+    assert_int_equal(f.cmd, FRAME_ARRIVED);
+    assert_int_equal(f.body_len, FRAME_ARRIVED_LEN);
+    arrived = get64(f.body);
+    buf_consume(&link->out, (size_t)n);
+    return arrived;
+}
+
+static void tells_when_events_came(void **state)
+{
+    struct router_conf conf = router_defaults;
+    struct testloop loop;
+    struct test *t;
+    uint64_t first, second;
+
+    testloop_open(&loop);
+    conf.turn = turn_new(&loop.loop);
+    t = start_with(conf);
+    add_worker_with(t, 0, (struct router_features){.arrived = true});
+    say(t, 0, "a");
+    say(t, 1, "b");
+    first = next_arrival(&t->links[0]);
+    assert_true(first > 0 && first <= uv_hrtime());
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 a");
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 2 b");
+    t->links[0].full = true;
+    say(t, 0, "c");
+    testloop_spin(&loop, turn_woken(conf.turn) > first);
+    say(t, 1, "d");
+    testloop_turns(&loop, 1);
+    t->links[0].full = false;
+    router_drained(t->router);
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 1 c");
+    second = next_arrival(&t->links[0]); /* not when the link had room */
+    assert_true(second > first);
+    assert_string_equal(next_event(&t->links[0]), "ON_MESSAGE 2 d");
+    assert_string_equal(next_event(&t->links[0]), "");
+    router_remove_worker(t->router, t->workers[0]);
+    add_worker(t, 1, true);
+    say(t, 0, "e"); /* to one who has not asked */
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 e");
+    finish(t);
+    turn_close(conf.turn);
+    testloop_close(&loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -866,6 +924,7 @@ int main(void)
         cmocka_unit_test(tells_types_to_those_who_want_them),
         cmocka_unit_test(gives_new_clients_to_the_least_busy_and_keeps_them),
         cmocka_unit_test(holds_events_until_a_worker_comes),
+        cmocka_unit_test(tells_when_events_came),
         cmocka_unit_test(stops_reading_while_the_link_is_full),
         cmocka_unit_test(does_not_give_new_clients_to_a_full_link),
         cmocka_unit_test(moves_the_clients_of_a_lost_worker),

@@ -269,6 +269,48 @@ static void measures_what_turns_take(void **state)
     testloop_close(t);
 }
 
+static void stay_for_a_socket(uv_async_t *handle)
+{
+    uint64_t until = uv_hrtime() + 5000000;
+
+    while (uv_hrtime() < until)
+        ;
+}
+
+/* The loop calls these before it says that it has slept. */
+static void measures_what_is_called_for_sockets(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    struct histogram turns = {0};
+    uv_async_t socket;
+
+    uv_async_init(&t->loop, &socket, stay_for_a_socket);
+    turn_measure(turn, &turns);
+    uv_async_send(&socket);
+    uv_run(&t->loop, UV_RUN_NOWAIT);
+    uv_run(&t->loop, UV_RUN_NOWAIT);
+    assert_true(turns.sum >= 4000000);
+    uv_close((uv_handle_t *)&socket, NULL);
+    turn_close(turn);
+    testloop_close(t);
+}
+
+static void tells_when_the_loop_woke(void **state)
+{
+    struct testloop *t = *state;
+    struct turn *turn = turn_new(&t->loop);
+    uint64_t first = turn_woken(turn);
+
+    assert_true(first > 0 && first <= uv_hrtime());
+    while (uv_hrtime() <= first + 1000)
+        ;
+    assert_true(turn_woken(turn) == first);
+    testloop_spin(t, turn_woken(turn) > first);
+    turn_close(turn);
+    testloop_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +324,8 @@ int main(void)
         cmocka_unit_test_setup(runs_nothing_after_it_was_closed, open_loop),
         cmocka_unit_test_setup(keeps_the_loop_awake_for_late_tasks, open_loop),
         cmocka_unit_test_setup(measures_what_turns_take, open_loop),
+        cmocka_unit_test_setup(measures_what_is_called_for_sockets, open_loop),
+        cmocka_unit_test_setup(tells_when_the_loop_woke, open_loop),
         cmocka_unit_test_setup(does_not_keep_the_loop_alive, open_loop),
         cmocka_unit_test_setup(lends_memory_of_earlier_turns, open_loop),
     };

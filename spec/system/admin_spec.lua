@@ -139,6 +139,27 @@ describe("the operators' port", function()
     c:close()
   end)
 
+  it("counts from an event's arrival in the gateway, though its worker is busy", function()
+    local c, pid = tcp.connect(app.port[2]), app:pids "worker"[1]
+    c:send "before\n"
+    c:receive "before"
+    uv.kill(pid, "sigstop")
+    local sum = value_of(metrics(), "gwrun_worker_event_time_seconds_sum")
+    c:send "wait\n"
+    wait_value("gwrun_gateway_events_unbegun", { name = "Gateway2" }, 1) -- the worker has not read it
+    local since = uv.hrtime()
+    wait_value("gwrun_process_up", { role = "worker" }, 0) -- some time goes by
+    local waited = (uv.hrtime() - since) / 1e9
+    uv.kill(pid, "sigcont")
+    c:receive "wait"
+    loop.poll("the time that it has waited", function()
+      return value_of(metrics(), "gwrun_worker_event_time_seconds_sum") >= sum + waited
+    end)
+    c:close()
+    wait_value("gwrun_process_up", { role = "worker" }, 1)
+    loop.poll("it to be ready", function() return ask(port, "/readyz") == 200 end)
+  end)
+
   it("has the shape of gwrun status --json", function()
     local function shape(value)
       if type(value) ~= "table" then return type(value) == "userdata" and "null" or "value" end

@@ -13,12 +13,14 @@ static struct fake_gateway a, b;
 /* What becomes of the events that come: their link is noted with "queue". */
 static enum acks_event fate;
 static uint32_t last_link;
+static uint64_t last_arrived;
 
 static enum acks_event on_event(const struct frame *f, uint32_t link, void *arg)
 {
     buf_printf(&fixture.notes, "%s:%u:%.*s ", frame_cmd_name(f->cmd),
         f->connection_id, (int)f->body_len, (const char *)f->body);
     last_link = link;
+    last_arrived = g->arrived;
     return fate;
 }
 
@@ -244,6 +246,44 @@ static void hands_on_events_and_skips_pings(void **state)
     run_until_noted("hello");
     assert_string_equal(notes(), "ON_CONNECT:7: ON_MESSAGE:7:hello ");
     close_all();
+}
+
+static void fake_arrived(uint64_t when)
+{
+    uint8_t body[FRAME_ARRIVED_LEN];
+    struct frame f = {.cmd = FRAME_ARRIVED, .flag = FRAME_FLAG_STRING};
+
+    put64(body, when);
+    f.body = body;
+    f.body_len = sizeof(body);
+    frame_encode(conn_out(a.events), &f);
+}
+
+/* Who does not measure has not asked. */
+static void tells_when_events_came_to_their_gateway(void **state)
+{
+    open_one();
+    assert_null(strstr(fake_got(&a), "\"arrived\""));
+    close_all();
+
+    fixture.conf.measures = true;
+    open_one();
+    run_until(both_spoke, NULL);
+    assert_non_null(strstr(fake_got(&a), "\"arrived\""));
+    fake_event(&a, FRAME_ON_CONNECT, 7, "", "");
+    run_until_noted("ON_CONNECT:7");
+    assert_int_equal(last_arrived, 0);
+    fake_arrived(5000000000);
+    fake_event(&a, FRAME_ON_MESSAGE, 7, "one", "");
+    fake_event(&a, FRAME_ON_MESSAGE, 7, "two", "");
+    run_until_noted("two");
+    assert_true(last_arrived == 5000000000);
+    fake_arrived(0);
+    fake_event(&a, FRAME_ON_MESSAGE, 7, "three", "");
+    run_until_noted("three");
+    assert_int_equal(last_arrived, 0);
+    close_all();
+    fixture.conf.measures = false;
 }
 
 static void pings_gateways_on_other_machines(void **state)
@@ -972,6 +1012,7 @@ int main(void)
         CASE(does_not_wait_for_a_gateway_that_is_away),
         CASE(shows_the_secret_key_on_both_links),
         CASE(hands_on_events_and_skips_pings),
+        CASE(tells_when_events_came_to_their_gateway),
         CASE(pings_gateways_on_other_machines),
         CASE(refuses_addresses_that_are_no_ipv4),
         CASE(finds_each_of_many_gateways),

@@ -317,7 +317,7 @@ int gateway_new(struct gateway **out, uv_loop_t *loop,
     g->arg = arg;
     g->index = slot->index;
     find_address(g, slot);
-    g->turn = turn_new(loop);
+    g->turn = g->address.turn = turn_new(loop);
     open_books(g);
     g->router = router_new(&g->address);
     g->admissions = admissions_new(g->router,

@@ -241,6 +241,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
         .bound = commands && offers(auth, "bound"),
         .book = commands && offers(auth, "book") &&
                 is_of_our_machine(&in->conf, auth),
+        .arrived =
+            offers(auth, "arrived") && is_of_our_machine(&in->conf, auth),
     };
     char host[ADDR_TEXT_SIZE];
     char quoted[LOG_QUOTE_SIZE];

@@ -11,9 +11,11 @@
 #include "clients/client_conn.h"
 #include "gateway/close_info.h"
 #include "gateway/router_impl.h"
+#include "net/turn.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/log.h"
+#include "wire/bigendian.h"
 #include "wire/frame.h"
 
 #define SCRATCH_KEEP (64 * 1024) /* bytes kept of the close-info buffer */
@@ -124,6 +126,26 @@ static bool has_ready_worker(struct router *r, const struct client *c)
     return router_ready_worker(r, c, 0) != NULL;
 }
 
+static uint64_t find_arrival(const struct router *r)
+{
+    return r->timed ? turn_woken(r->conf.turn) : 0;
+}
+
+/* w is told once of all that came in a turn. */
+__attribute__((noinline)) static void tell_arrival(
+    const struct router *r, struct router_worker *w, uint64_t arrived)
+{
+    uint8_t body[FRAME_ARRIVED_LEN];
+    struct frame f = {.cmd = FRAME_ARRIVED,
+        .flag = FRAME_FLAG_STRING,
+        .body = body,
+        .body_len = sizeof(body)};
+
+    w->arrived = arrived;
+    put64(body, arrived);
+    router_put(r, w, &f);
+}
+
 /* Append the packet to w's link, and keep it if w acknowledges. */
 static void put_event(struct router *r, struct router_worker *w,
     struct client *c, const struct frame *f)
@@ -194,6 +216,8 @@ static void send_event(struct router *r, struct router_worker *w,
     }
     if (c->worker_serial != w->serial)
         router_bind_for(r, w, c, e->cmd);
+    if (e->arrived != w->arrived && w->features.arrived)
+        tell_arrival(r, w, e->arrived);
     router_put_session(r, w, c, &f);
     if (e->cmd != FRAME_ON_MESSAGE)
         router_put_place(r, w, c, &f);
@@ -217,8 +241,11 @@ __attribute__((noinline)) static int wait_for_worker(
 int router_forward(struct router *r, struct client *c, uint8_t cmd,
     uint8_t type, const void *body, size_t len)
 {
-    const struct router_event e = {
-        .body = body, .len = len, .cmd = cmd, .type = type};
+    const struct router_event e = {.body = body,
+        .len = len,
+        .arrived = find_arrival(r),
+        .cmd = cmd,
+        .type = type};
     struct router_worker *w;
 
     if (c->gone)
@@ -235,8 +262,10 @@ int router_forward(struct router *r, struct client *c, uint8_t cmd,
 static void give_close(
     struct router *r, struct client *c, const void *body, size_t len)
 {
-    const struct router_event e = {
-        .cmd = FRAME_ON_CLOSE, .body = body, .len = len};
+    const struct router_event e = {.body = body,
+        .len = len,
+        .arrived = find_arrival(r),
+        .cmd = FRAME_ON_CLOSE};
     struct router_worker *w =
         router_first_held(c) ? NULL : router_ready_worker(r, c, len);
 

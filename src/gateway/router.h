@@ -48,6 +48,8 @@
 #define ROUTER_WORKERS_MAX 4096               /* more are refused */
 #define ROUTER_HELD_MAX    (64 * 1024 * 1024) /* bytes that wait, all clients */
 
+struct turn;
+
 struct router_conf {
     enum gateway_router mode;
     gateway_choose_cb choose; /* GATEWAY_ROUTER_FUNCTION */
@@ -63,6 +65,8 @@ struct router_conf {
     const char *claims; /* claims_prefix() of pages for workers of this machine;
                            NULL: they get none */
     struct books *books; /* borrowed */
+    struct turn *turn;   /* borrowed; tells when events came, if a worker wants
+                            to know */
 };
 
 /* What a worker understands beyond GatewayWorker's protocol. */
@@ -80,6 +84,7 @@ struct router_features {
     bool types;         /* FRAME_FLAG_TYPES, which it is told */
     bool is_local;      /* it runs on this machine: one master started both */
     bool book;          /* FRAME_FLAG_BOOK; with is_local and acks only */
+    bool arrived; /* FRAME_ARRIVED; with is_local only: it has our clock */
 };
 
 /* What a script, or a worker of ours, may have that decides who is asked. */

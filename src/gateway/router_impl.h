@@ -32,6 +32,7 @@ struct router_worker {
     size_t confirmed_bytes; /* of those since */
     bool behind;      /* it had more than it may; router_drained() is due */
     bool crowded;     /* an event did not fit; router_drained() is due, too */
+    uint64_t arrived; /* what it was told last of events behind that */
     bool hangs;       /* the event with the next number, it said at last */
     uint32_t hanging; /* as given_drop() wants it */
     struct buf left;  /* a FRAME_LEFT's body; empty: it has not said */
@@ -40,6 +41,7 @@ struct router_worker {
 struct router_event {
     const void *body; /* borrowed */
     size_t len;
+    uint64_t arrived; /* turn_woken(); 0: nobody asked, or it is not known */
     uint8_t cmd;
     uint8_t type; /* one of FRAME_FLAG_TYPES, or 0 */
     bool again;   /* was given to a worker that did not begin it */
@@ -79,6 +81,7 @@ struct router {
     size_t unbegun_bytes; /* of what workers were given */
     struct router_counters counters;
     unsigned callbacks; /* of scripts, when there were workers last */
+    bool timed;         /* there was a worker that asks when events came */
     size_t last_asked;  /* slot */
     bool orphans;       /* there may be clients whose worker is gone; … */
     size_t orphans_at;  /* … and in a pass those below this are to be seen */

@@ -138,6 +138,8 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     }
     w->conn = conn;
     w->features = features;
+    w->arrived = 0;
+    r->timed |= features.arrived;
     if (features.types)
         tell_types(r, w);
     if (features.book)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "net/clock.h"
 #include "util/alloc.h"
 
 struct turn {
@@ -13,6 +14,7 @@ struct turn {
     uv_idle_t idle;          /* active while awake: the loop does not sleep */
     uv_check_t check;        /* active while turns are measured */
     uint64_t polled;         /* ns, when the loop had slept; 0: not known */
+    uint64_t woken;          /* the same, for turn_woken() */
     struct histogram *turns; /* borrowed; NULL: nobody measures */
     struct list tasks;
     struct list later;              /* those of the turn after this one */
@@ -41,11 +43,23 @@ static void flush(struct turn *t)
     t->flushing = false;
 }
 
+/* When the loop had slept. It looks at its clock then, which has milliseconds,
+ * and what it has called since may have taken long: so now, but no later than
+ * that millisecond's end. */
+static uint64_t find_wake(const struct turn *t)
+{
+    uint64_t now = uv_hrtime();
+    uint64_t latest = (clock_now(t->check.loop) + 1) * 1000000;
+
+    return now < latest ? now : latest;
+}
+
+/* The loop has slept, and called those whose sockets had something. */
 static void on_check(uv_check_t *handle)
 {
     struct turn *t = handle->data;
 
-    t->polled = uv_hrtime();
+    t->polled = find_wake(t);
 }
 
 /* libuv calls those last that were started first. */
@@ -57,6 +71,7 @@ static void on_prepare(uv_prepare_t *handle)
         flush(t);
     if (t->turns && t->polled > 0)
         histogram_add(t->turns, uv_hrtime() - t->polled);
+    t->woken = 0;
 }
 
 /* An idle handle that is active is all that is needed: poll() does not wait. */
@@ -117,6 +132,13 @@ void turn_measure(struct turn *t, struct histogram *turns)
     }
     uv_check_start(&t->check, on_check);
     uv_unref((uv_handle_t *)&t->check);
+}
+
+uint64_t turn_woken(struct turn *t)
+{
+    if (t->woken == 0)
+        t->woken = find_wake(t);
+    return t->woken;
 }
 
 uv_loop_t *turn_loop(const struct turn *t)

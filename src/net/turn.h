@@ -36,8 +36,13 @@ void turn_close(struct turn *t);
 
 /* Count how long turns of the loop take, from the end of its sleep to the end
  * of the tasks, into a histogram, which is borrowed; NULL: not any more. Other
- * turns on the loop are counted if they were made after this one. */
+ * turns on the loop are counted if they were made after this one. Of what the
+ * loop calls for sockets up to a millisecond is left out. */
 void turn_measure(struct turn *t, struct histogram *turns);
+
+/* When the loop ended its last sleep, in ns of the machine's monotonic clock;
+ * as of the first call in a turn, if that is within a millisecond. */
+uint64_t turn_woken(struct turn *t);
 
 uv_loop_t *turn_loop(const struct turn *t);
 

@@ -9,17 +9,6 @@
 #define HEAD_LEN (2 + CROSSING_RUN_LEN + 3 * 8)
 #define SKIP_LEN 6
 
-static uint64_t get64(const uint8_t *p)
-{
-    return (uint64_t)get32(p) << 32 | get32(p + 4);
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-    put32(p, (uint32_t)(v >> 32));
-    put32(p + 4, (uint32_t)v);
-}
-
 static void put_gateway(uint8_t *p, const struct crossing_gateway *g)
 {
     put32(p, g->ip);

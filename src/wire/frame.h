@@ -35,6 +35,7 @@
  * got; then comes the session. Without it the worker has the session. */
 #define FRAME_FLAG_SESSION 0x20
 #define FRAME_CHANGES_LEN  4
+#define FRAME_ARRIVED_LEN  8 /* of the body of ARRIVED */
 /* In ON_CONNECT and ON_CLOSE, between those that offer "book": ext_data begins
  * (behind what others put there) with the place of the client's entry in a
  * book: BOOK has named that. See frame_has_place(). */
@@ -101,6 +102,8 @@ enum frame_kind {
     X(GET_SESSION_BY_CLIENT_ID, 203, QUESTION)                                \
     X(SET_SESSION, 204, ORDER)                                                \
     X(ON_WEBSOCKET_CONNECT, 205, EVENT)                                       \
+    /* "arrived": when the events behind it came; docs/protocol.md */         \
+    X(ARRIVED, 237, LINK)                                                     \
     /* "left": of which lost links more is to be told; back that: ack.h */    \
     X(LEFT, 238, LINK)                                                        \
     /* "bound": shall clients be told of; back yes or no; one is yours now */ \

@@ -35,6 +35,13 @@ static struct dispatch *dispatch_of(const struct mailbox *m)
     return LIST_ENTRY(m->all, struct dispatch, mailboxes);
 }
 
+static void measure(struct dispatch *d, uint64_t arrived)
+{
+    uint64_t now = clock_precise(turn_loop(d->turn));
+
+    histogram_add(&d->handlers->event_times, now > arrived ? now - arrived : 0);
+}
+
 static void on_handled(struct mailbox *m, const char *error)
 {
     struct dispatch *d = dispatch_of(m);
@@ -45,8 +52,7 @@ static void on_handled(struct mailbox *m, const char *error)
         handlers_fail(d->handlers, events_callback(m->cmd), id, error);
     }
     if (m->arrived)
-        histogram_add(&d->handlers->event_times,
-            clock_precise(turn_loop(d->turn)) - m->arrived);
+        measure(d, m->arrived);
     m->vm = NULL;
     m->event = NULL;
     if (m->cmd == FRAME_ON_CLOSE)
@@ -250,13 +256,21 @@ static enum acks_event handle(struct dispatch *d, const struct event *e)
     return ACKS_ENDED;
 }
 
+/* In its gateway, if that tells; else here. */
+static uint64_t find_arrival(const struct dispatch *d)
+{
+    if (d->gateways->arrived > 0)
+        return d->gateways->arrived;
+    return clock_precise(turn_loop(d->turn));
+}
+
 enum acks_event dispatch_event(
     struct dispatch *d, const struct frame *f, uint32_t link)
 {
     struct event e = {.f = *f, .link = link};
 
     if (d->handlers->measures)
-        e.arrived = clock_precise(turn_loop(d->turn));
+        e.arrived = find_arrival(d);
     if (events_callback(f->cmd))
         return handle(d, &e);
     log_debug("not a client event cmd=%u", f->cmd);

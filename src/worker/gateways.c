@@ -73,6 +73,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
         return;
     }
     p->watches = 0;
+    p->arrived = 0;
     offers_put(p, p->events, FRAME_WORKER_CONNECT);
     if (p->held || p->g->stopped)
         conn_pause(p->events);
@@ -237,6 +238,7 @@ void peer_lose_links(struct peer *p, int err)
     list_connected(g);
     log_loss(p, err, now - p->connected_at);
     p->watches = 0;
+    p->arrived = 0;
     p->types = false;
     p->labels = false;
     p->wants_left = false;

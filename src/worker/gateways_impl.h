@@ -111,6 +111,7 @@ struct peer {
     bool types;          /* it takes FRAME_FLAG_TYPES … */
     bool labels;         /* … and FRAME_FLAG_LABEL */
     bool has_spoken;     /* its first event is here: what it takes is known */
+    uint64_t arrived;    /* when its next events came to it; 0: not known */
     bool keeps_book;     /* so no onClose is made up for its clients … */
     bool marks_failed;   /* … but its books cannot be opened here */
     struct marks *marks; /* owned; NULL: it has told of none */
@@ -139,6 +140,8 @@ struct gateways {
     struct list peers;
     struct peer *by_address; /* the same, by key */
     struct acks acks;
+    uint64_t arrived; /* ns, of uv_hrtime(): when the event that on_event() gets
+                         came to its gateway; 0: not known */
     size_t npeers;
     struct gateways_address *connected; /* owned */
     size_t nconnected;

@@ -7,7 +7,7 @@
 #include "wire/cmdjson.h"
 #include "worker/gateways_impl.h"
 
-#define FEATURES_MAX 20 /* with the NULL */
+#define FEATURES_MAX 24 /* with the NULL */
 
 /* Does nobody get events here? Then there are no event links. */
 static bool is_program(const struct gateways *g)
@@ -28,6 +28,8 @@ static void list_features(const struct peer *p, const char *out[FEATURES_MAX])
         out[count++] = "claims";
     if (marks_may_be_asked(p))
         out[count++] = "book";
+    if (p->g->conf->measures)
+        out[count++] = "arrived";
     if (p->g->callbacks & GATEWAYS_DECIDES)
         out[count++] = "on_handshake";
     if (p->g->callbacks & GATEWAYS_ANSWERS)

@@ -85,6 +85,7 @@ static void hand_on(struct peer *p, const struct frame *f)
         idmap_add(&p->clients, f->connection_id);
     if (p->acks.number != 0)
         acks_take(&p->acks);
+    p->g->arrived = p->arrived;
     if (!is_known_loss(p, f))
         became = p->g->ops->on_event(f, p->acks.number, p->g->arg);
     if (p->acks.number != 0)
@@ -118,6 +119,7 @@ static void on_bound(struct peer *p, const struct frame *f)
     if (!p->keeps_book)
         idmap_add(&p->clients, f->connection_id);
     (void)is_known_loss(p, f); /* it lives */
+    p->g->arrived = p->arrived;
     p->g->ops->on_event(f, 0, p->g->arg);
 }
 
@@ -171,6 +173,12 @@ static void on_name(struct peer *p, const struct frame *f)
     p->listener = xstrndup((const char *)f->body, f->body_len);
 }
 
+static void on_arrived(struct peer *p, const struct frame *f)
+{
+    if (f->body_len == FRAME_ARRIVED_LEN)
+        p->arrived = get64(f->body);
+}
+
 static void on_ping(struct peer *p, const struct frame *f)
 {
 }
@@ -195,6 +203,7 @@ static void on_handled(struct peer *p, const struct frame *f)
 static void (*const link_commands[UINT8_MAX + 1])(
     struct peer *p, const struct frame *f) = {
     [FRAME_PING] = on_ping,
+    [FRAME_ARRIVED] = on_arrived,
     [FRAME_HANDSHAKE_WATCH] = watches_take,
     [FRAME_HANDSHAKE] = on_handshake,
     [FRAME_REQUEST_WATCH] = watches_take,
