@@ -24,10 +24,14 @@ local function check_timeout(timeout)
 end
 
 -- Put one command to all gateways and hand every answer of the right type to
--- add(value, prefix). Returns result, which add fills.
-local function gather(result, kind, add, cmd, ext, timeout, mine)
+-- add(value, prefix). Returns result, which add fills. With about (and names) the
+-- command concerns only gateways that have uids ("u") or groups ("g") of these
+-- names; only_whether: that there is one elsewhere counts as an answer with one id.
+local function gather(result, kind, add, cmd, ext, timeout, about, names, only_whether)
   check_timeout(timeout)
-  local answers, message, code = core.ask(cmd, ext, nil, timeout, mine)
+  local mine = about == "mine"
+  local answers, message, code =
+    core.ask(cmd, ext, nil, timeout, mine, not mine and about or nil, names, only_whether)
   for _, answer in ipairs(answers) do
     if type(answer.value) == kind then
       add(answer.value, answer.prefix)
@@ -59,10 +63,11 @@ local function count_each(t)
 end
 
 -- The sum of the gateways' counts.
-local function sum(cmd, ext, timeout)
+local function sum(cmd, ext, timeout, about, names)
   local total = 0
   local function add(count) total = total + count end
-  return map_result(function() return total end, gather(total, "number", add, cmd, ext, timeout))
+  return map_result(function() return total end,
+    gather(total, "number", add, cmd, ext, timeout, about, names))
 end
 
 -- Ask the gateway of one client: true, value | nil, message, code.
@@ -78,7 +83,8 @@ local function select_rows(result, see, fields, groups, timeout)
   local function add(rows, prefix)
     for connection_id, row in pairs(rows) do see(row, client_id(prefix, connection_id)) end
   end
-  return gather(result, "table", add, core.SELECT, core.select(fields, groups), timeout)
+  return gather(result, "table", add, core.SELECT, core.select(fields, groups), timeout,
+    groups and "g", groups)
 end
 
 -- Select fields of one client: row | nil when it is offline | nil, message, code.
@@ -144,12 +150,13 @@ end
 
 -- uids
 
-local function find_uid(name, timeout)
+local function find_uid(name, timeout, only_whether)
   local ids = {}
   local function add(list, prefix)
     for _, connection_id in ipairs(list) do ids[#ids + 1] = client_id(prefix, connection_id) end
   end
-  return gather(ids, "table", add, core.GET_CLIENT_ID_BY_UID, name, timeout)
+  return gather(ids, "table", add, core.GET_CLIENT_ID_BY_UID, name, timeout,
+    "u", name, only_whether)
 end
 
 function Gateway.getClientIdByUid(uid, timeout)
@@ -157,7 +164,8 @@ function Gateway.getClientIdByUid(uid, timeout)
 end
 
 function Gateway.isUidOnline(uid, timeout)
-  local ids, message, code, partial = find_uid(check(core.name, uid, 1, "isUidOnline"), timeout)
+  local name = check(core.name, uid, 1, "isUidOnline")
+  local ids, message, code, partial = find_uid(name, timeout, true)
   if next(ids or partial) then return true end
   if message then return nil, message, code, false end
   return false
@@ -199,7 +207,7 @@ end
 
 -- Ask about many names at once, the keys of result: add(answer for the name,
 -- prefix, name).
-local function batch(result, add, cmd, json, timeout)
+local function batch(result, add, cmd, json, timeout, about, names)
   return gather(result, "table", function(value, prefix)
     local by_text = {}
     for key, answer in pairs(value) do by_text[tostring(key)] = answer end
@@ -207,7 +215,7 @@ local function batch(result, add, cmd, json, timeout)
       local answer = by_text[core.name(name)]
       if answer ~= nil then add(answer, prefix, name) end
     end
-  end, cmd, json, timeout)
+  end, cmd, json, timeout, about, names)
 end
 
 local function find_uids(uids, json, timeout)
@@ -216,7 +224,7 @@ local function find_uids(uids, json, timeout)
   return batch(result, function(list, prefix, uid)
     local ids = result[uid]
     for _, connection_id in ipairs(list) do ids[#ids + 1] = client_id(prefix, connection_id) end
-  end, core.BATCH_GET_CLIENT_ID_BY_UID, json, timeout)
+  end, core.BATCH_GET_CLIENT_ID_BY_UID, json, timeout, "u", uids)
 end
 
 function Gateway.batchGetClientIdByUid(uids, timeout)
@@ -274,7 +282,7 @@ function Gateway.getMyClients(timeout)
   local function add(rows, prefix)
     for connection_id in pairs(rows) do ids[#ids + 1] = client_id(prefix, connection_id) end
   end
-  return gather(ids, "table", add, core.SELECT, core.select("", nil, nil, true), timeout, true)
+  return gather(ids, "table", add, core.SELECT, core.select("", nil, nil, true), timeout, "mine")
 end
 
 function Gateway.closeGroup(group, message, options)
@@ -290,7 +298,7 @@ end
 function Gateway.getClientIdCountByGroup(group, timeout)
   if group == nil or group == "" then return Gateway.getAllClientIdCount(timeout) end
   local name = check(core.name, group, 1, "getClientIdCountByGroup")
-  return sum(core.GET_CLIENT_COUNT_BY_GROUP, name, timeout)
+  return sum(core.GET_CLIENT_COUNT_BY_GROUP, name, timeout, "g", name)
 end
 
 Gateway.getAllClientCount = Gateway.getAllClientIdCount
@@ -302,17 +310,17 @@ function Gateway.batchGetClientIdCountByGroup(groups, timeout)
   for _, group in pairs(type(groups) == "table" and groups or { groups }) do result[group] = 0 end
   return batch(result, function(count, _, group)
     result[group] = result[group] + count
-  end, core.BATCH_GET_CLIENT_COUNT_BY_GROUP, json, timeout)
+  end, core.BATCH_GET_CLIENT_COUNT_BY_GROUP, json, timeout, "g", groups)
 end
 
-local function list_sessions(cmd, ext, timeout)
+local function list_sessions(cmd, ext, timeout, group)
   local sessions = {}
   local function add(map, prefix)
     for connection_id, text in pairs(map) do
       sessions[client_id(prefix, connection_id)] = core.unserialize(text) or {}
     end
   end
-  return gather(sessions, "table", add, cmd, ext, timeout)
+  return gather(sessions, "table", add, cmd, ext, timeout, group and "g", group)
 end
 
 function Gateway.getAllClientSessions(group, timeout)
@@ -320,12 +328,12 @@ function Gateway.getAllClientSessions(group, timeout)
     return list_sessions(core.GET_ALL_CLIENT_SESSIONS, "", timeout)
   end
   local name = check(core.name, group, 1, "getAllClientSessions")
-  return list_sessions(core.GET_CLIENT_SESSIONS_BY_GROUP, name, timeout)
+  return list_sessions(core.GET_CLIENT_SESSIONS_BY_GROUP, name, timeout, name)
 end
 
 function Gateway.getClientSessionsByGroup(group, timeout)
   local name = check(core.name, group, 1, "getClientSessionsByGroup")
-  return list_sessions(core.GET_CLIENT_SESSIONS_BY_GROUP, name, timeout)
+  return list_sessions(core.GET_CLIENT_SESSIONS_BY_GROUP, name, timeout, name)
 end
 
 -- all groups

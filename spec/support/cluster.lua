@@ -78,14 +78,15 @@ function M.exact_sum(cell, role, name)
   return total
 end
 
--- All gateways together hear so many uids and groups.
+-- All gateways together hear so many uids and groups, and have written them.
 function M.wait_names(redis, count)
   loop.poll(count .. " names", function()
     local heard = 0
     for _, kind in ipairs { "u", "g" } do
       for _ in redis:cli("pubsub", "channels", "chat:" .. kind .. ":*"):gmatch "[^\n]+" do heard = heard + 1 end
     end
-    return heard == count
+    local written = redis:cli("eval", "return #redis.call('KEYS', 'chat:u:*') + #redis.call('KEYS', 'chat:g:*')", 0)
+    return heard == count and tonumber(written) == count
   end, 60)
 end
 

@@ -76,6 +76,7 @@ describe("two cells", function()
     local eve = person(b)
     local id = eve:run "return ..."
     bob:run "return Gateway.joinGroup(..., 'seconds')"
+    wait_names(redis, 3)
     eve:run "return Gateway.joinGroup(..., { 'seconds', 'thirds' })"
     wait_names(redis, 4)
     ann:run "return Gateway.sendToGroup({ 'room', 'seconds', 'thirds', 'nobody' }, 'few')"
@@ -126,6 +127,36 @@ describe("two cells", function()
     assert.same({ name = "Bob" }, ann:run("return Gateway.getSession('%s')", id))
     assert.equal(1, ann:run "return Gateway.getClientIdCountByGroup 'room'")
     assert.same({ room = "room" }, ann:run "return Gateway.getAllGroupIdList()")
+  end)
+
+  it("ask about a name only the gateways that have it", function()
+    local id = bob:run "return ..."
+    local function asked(text)
+      local before = exact_sum(b, "gateway", "engine_taken")
+      local result = ann:run(text)
+      return exact_sum(b, "gateway", "engine_taken") - before, result
+    end
+    assert.same({ 1, { id } }, { asked "return Gateway.getClientIdByUid 'bob'" })
+    assert.same({ 1, { bob = { id }, nobody = {} } }, { asked "return Gateway.batchGetClientIdByUid { 'bob', 'nobody' }" })
+    assert.same({ 1, 1 }, { asked "return Gateway.getClientIdCountByGroup 'room'" })
+    assert.same({ 1, { [id] = id } }, { asked "return Gateway.getClientIdListByGroup 'room'" })
+    assert.same({ 1, { bob = "bob" } }, { asked "return Gateway.getUidListByGroup 'room'" })
+    assert.same({ 1, { [id] = { name = "Bob" } } }, { asked "return Gateway.getClientSessionsByGroup 'room'" })
+    assert.same({ 0, 0 }, { asked "return Gateway.getClientIdCountByGroup 'nobody'" })
+    assert.same({ 0, {} }, { asked "return Gateway.getClientIdByUid 'nobody'" })
+    -- all are asked for what is about all
+    assert.same({ 2, 2 }, { asked "return Gateway.getAllClientIdCount()" })
+    -- whether a uid is online is one look-up
+    assert.same({ 0, true }, { asked "return Gateway.isUidOnline 'bob'" })
+    assert.same({ 0, false }, { asked "return Gateway.isUidOnline 'nobody'" })
+  end)
+
+  it("believe nothing of gateways that are gone", function()
+    local here = redis:cli("hgetall", "chat:u:bob"):match "[^\n]+"
+    redis:cli("hset", "chat:u:ghost", "10.0.0.99:2900", "x", here, "its former token")
+    assert.is_false(ann:run "return Gateway.isUidOnline 'ghost'")
+    assert.same({}, ann:run "return Gateway.getClientIdByUid 'ghost'")
+    assert.equal("0\n", redis:cli("exists", "chat:u:ghost"))
   end)
 
   it("order what is to become of the other's clients", function()

@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "net/turn.h"
+#include "wire/cmdjson.h"
 
 #define ENGINE_EXPIRY      15 /* seconds that a claim holds, refreshed each … */
 #define ENGINE_REFRESH     5    /* … so many */
@@ -38,6 +39,7 @@
 #define ENGINE_RUN_SIZE    33  /* bytes of a run's number, with the NUL */
 #define ENGINE_ERROR_SIZE  256
 #define ENGINE_WORD_MAX    320  /* bytes of a uid or group with its kind */
+#define ENGINE_FIND_MAX    1024 /* names in one engine_find() */
 #define ENGINE_MEMBERS_MAX 4096 /* gateways of a cluster; more are ignored */
 
 /* What the configuration says of the cluster. Borrowed; outlives the engine. */
@@ -57,6 +59,16 @@ struct engine_member {
     char cell[ENGINE_NAME_MAX + 1];
     char run[ENGINE_RUN_SIZE]; /* of its cell */
 };
+
+/* Where a gateway is. */
+struct engine_place {
+    uint32_t ip; /* host order */
+    uint16_t port;
+};
+
+/* err 0: the places, borrowed. Else -errno. */
+typedef void (*engine_found_cb)(
+    int err, const struct engine_place *places, size_t count, void *arg);
 
 /* What has members. */
 enum engine_name { ENGINE_UID = 'u', ENGINE_GROUP = 'g' };
@@ -122,6 +134,12 @@ void engine_add_name(
     struct engine *e, enum engine_name kind, const void *name, size_t len);
 void engine_remove_name(
     struct engine *e, enum engine_name kind, const void *name, size_t len);
+
+/* Which gateways, our own cell's too, have one of the names, as the store knows
+ * them: those whose subscriptions are confirmed. 0: found runs later, unless
+ * the engine is closed; -ENOTCONN, -ENOBUFS, or -E2BIG. */
+int engine_find(struct engine *e, enum engine_name kind,
+    const struct cmdjson_names *names, engine_found_cb found, void *arg);
 
 void engine_count(const struct engine *e, struct engine_counts *out);
 

@@ -19,6 +19,7 @@
 
 #include "engine/cells.h"
 #include "engine/directory.h"
+#include "engine/finding.h"
 #include "engine/server.h"
 #include "net/addr.h"
 #include "net/clock.h"
@@ -27,6 +28,7 @@
 #include "upstream/rediscommand.h"
 #include "util/alloc.h"
 #include "util/hash.h"
+#include "util/list.h"
 #include "util/log.h"
 
 #define RETRY_MIN_MS 100
@@ -53,8 +55,17 @@ struct engine {
     unsigned tries;      /* since it was there last */
     uint64_t away_since; /* ms */
     uint64_t heard_at;   /* ms; the last probe that came back */
+    struct list findings;
     struct buf commands_scratch;
     struct engine_counts counts;
+};
+
+/* A call of engine_find(). */
+struct finding {
+    struct list node; /* in engine->findings */
+    struct engine *e;
+    engine_found_cb found;
+    void *arg; /* borrowed */
 };
 
 static void begin(struct engine *e);
@@ -511,6 +522,7 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
         free(e);
         return NULL;
     }
+    list_init(&e->findings);
     e->turn = turn;
     e->conf = conf;
     e->part = *part;
@@ -541,6 +553,12 @@ static void release(struct engine *e)
     redis_flush(e->commands);
 }
 
+static void end_finding(struct finding *f)
+{
+    list_remove(&f->node);
+    free(f);
+}
+
 void engine_close(struct engine *e)
 {
     if (e->state == UP)
@@ -549,6 +567,8 @@ void engine_close(struct engine *e)
         redis_close(e->pushes);
     redis_close(e->commands);
     directory_free(e->directory);
+    while (!list_empty(&e->findings))
+        end_finding(LIST_ENTRY(e->findings.next, struct finding, node));
     server_fini(&e->server);
     for (size_t i = 0; i < CHANNELS; i++)
         free(e->channels[i]);
@@ -643,6 +663,53 @@ void engine_remove_name(
     struct engine *e, enum engine_name kind, const void *name, size_t len)
 {
     directory_remove(e->directory, kind, name, len);
+}
+
+static void on_found(
+    int err, const struct redisvalue *replies, size_t count, void *arg)
+{
+    struct finding *f = arg;
+    struct engine_place *places = NULL;
+    size_t n = 0;
+
+    if (err == 0 && replies->type != REDIS_ARRAY)
+        err = -EPROTO;
+    if (err == 0) {
+        places = xcalloc(replies->len + 1, sizeof(*places));
+        for (size_t i = 0; i < replies->len; i++)
+            n += finding_read(&places[n], &replies->items[i]);
+    }
+    f->found(err, places, n, f->arg);
+    free(places);
+    end_finding(f);
+}
+
+int engine_find(struct engine *e, enum engine_name kind,
+    const struct cmdjson_names *names, engine_found_cb found, void *arg)
+{
+    struct buf *out = scratch(e);
+    struct redis_request request = {.commands = out,
+        .count = 1,
+        .timeout_ms = ENGINE_CALL_MS,
+        .done = on_found};
+    struct redis_call *unused;
+    struct finding *f;
+    int err;
+
+    if (names->count > ENGINE_FIND_MAX)
+        return -E2BIG;
+    if (e->state != UP)
+        return -ENOTCONN;
+    finding_put(out, e->conf->name, kind, names);
+    f = xcalloc(1, sizeof(*f));
+    *f = (struct finding){.e = e, .found = found, .arg = arg};
+    list_init(&f->node);
+    list_push_back(&e->findings, &f->node);
+    request.arg = f;
+    err = redis_send(e->commands, &request, &unused);
+    if (err < 0)
+        end_finding(f);
+    return err;
 }
 
 void engine_count(const struct engine *e, struct engine_counts *out)

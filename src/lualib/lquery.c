@@ -74,8 +74,11 @@ static int finish_ask(lua_State *L, int status, lua_KContext ctx)
 
     lua_createtable(L, (int)w->count, 0);
     for (size_t i = 0; i < w->count; i++) {
-        int e = push_answer(L, &w->answers[i], w->session);
+        int e;
 
+        if (w->answers[i].err == 0 && !w->answers[i].data)
+            continue; /* it was not asked */
+        e = push_answer(L, &w->answers[i], w->session);
         if (e == 0) {
             lua_rawseti(L, -2, ++n);
         } else if (!failed) {
@@ -85,7 +88,7 @@ static int finish_ask(lua_State *L, int status, lua_KContext ctx)
     }
     if (failed) {
         lsend_fail(L, err, &failed->from);
-    } else if (w->count == 0) {
+    } else if (n == 0) {
         lua_pushliteral(L, "no gateway connected");
         lvalue_fail_with(L, -ENOTCONN);
     } else {
@@ -105,6 +108,23 @@ static double check_timeout(lua_State *L, int arg)
     return timeout;
 }
 
+/* The uids or groups that a question is about. */
+static struct query *put_question_about(
+    lua_State *L, const struct frame *f, double timeout, struct lquery_wait *w)
+{
+    int top = lua_gettop(L);
+    struct cmdjson_names list;
+    struct departures_names names = {
+        *luaL_checkstring(L, 6) == 'u' ? ENGINE_UID : ENGINE_GROUP, &list};
+    struct query *query;
+
+    largs_names(L, 7, &list);
+    query = asks_put_about(vm_gateways(vm_of(L)), f, &names,
+        lua_toboolean(L, 8), timeout, on_answers, w);
+    lua_settop(L, top); /* what the names stood in */
+    return query;
+}
+
 static struct query *put_question(lua_State *L, const struct frame *f,
     const struct gateways_address *target, double timeout,
     struct lquery_wait *w)
@@ -113,12 +133,16 @@ static struct query *put_question(lua_State *L, const struct frame *f,
 
     if (lua_toboolean(L, 5))
         return asks_put_mine(g, f, timeout, on_answers, w);
+    if (!lua_isnil(L, 6) && gateways_has_beyond(g))
+        return put_question_about(L, f, timeout, w);
     return asks_put(g, target, target ? 1 : 0, f, timeout, on_answers, w);
 }
 
-/* ask(cmd, ext, client_id, timeout, mine): all gateways, or that of the client,
- * or (mine) all that know which clients are bound to this worker -> list of
- * answers[, message, code of the first failure]. Yields. */
+/* ask(cmd, ext, client_id, timeout, mine, kind, names, whether): all gateways,
+ * or that of the client, or (mine) all that know which clients are bound to
+ * this worker, or of other cells those that have one of the names, of kind "u"
+ * or "g" (and whether there is one) -> list of answers[, message, code of the
+ * first failure]. Yields. */
 static int lquery_ask(lua_State *L)
 {
     struct frame f = {.flag = FRAME_FLAG_STRING};
@@ -128,7 +152,7 @@ static int lquery_ask(lua_State *L)
     bool one = !lua_isnoneornil(L, 3);
     double timeout;
 
-    lua_settop(L, 5);
+    lua_settop(L, 8);
     f.cmd = (uint8_t)luaL_checkinteger(L, 1);
     f.ext = (const uint8_t *)luaL_optlstring(L, 2, "", &f.ext_len);
     if (one) {

@@ -56,8 +56,11 @@ int lsend_fail(lua_State *L, int err, const struct gateways_address *from)
     default:
         what = "sent an answer that cannot be read";
     }
-    lua_pushfstring(L, "gateway %s:%d %s",
-        inet_ntop(AF_INET, &addr, ip, sizeof(ip)), from->port, what);
+    if (from->ip == 0 && from->port == 0)
+        lua_pushfstring(L, "the cluster's directory %s", what);
+    else
+        lua_pushfstring(L, "gateway %s:%d %s",
+            inet_ntop(AF_INET, &addr, ip, sizeof(ip)), from->port, what);
     if (err != -ENXIO)
         return lvalue_fail_with(L, err);
     lua_pushnil(L);

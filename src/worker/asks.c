@@ -58,6 +58,24 @@ struct query *asks_put(struct gateways *g,
     return begin_wait(g, q);
 }
 
+struct query *asks_put_about(struct gateways *g, const struct frame *f,
+    const struct departures_names *names, bool only_whether, double timeout,
+    queries_cb cb, void *arg)
+{
+    size_t beyond = departures_count(g->departures);
+    /* one more for where the others are */
+    struct query *q = queries_new(&g->queries,
+        g->npeers + (beyond > 0 ? beyond + 1 : 0), timeout, cb, arg);
+    struct list *node;
+    size_t i = 0;
+
+    LIST_FOREACH (node, &g->peers)
+        ask(g, q, i++, LIST_ENTRY(node, struct peer, node)->at, f);
+    if (beyond > 0)
+        departures_ask_about(g->departures, f, names, only_whether, q, i);
+    return begin_wait(g, q);
+}
+
 struct query *asks_put_mine(struct gateways *g, const struct frame *f,
     double timeout, queries_cb cb, void *arg)
 {

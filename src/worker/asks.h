@@ -21,6 +21,13 @@ struct query *asks_put(struct gateways *g,
     const struct gateways_address *targets, size_t count, const struct frame *f,
     double timeout, queries_cb cb, void *arg);
 
+/* Ask all gateways of this cell, and of other cells those that have one of the
+ * names. only_whether: that another cell has one is answer enough, a list that
+ * is not empty. */
+struct query *asks_put_about(struct gateways *g, const struct frame *f,
+    const struct departures_names *names, bool only_whether, double timeout,
+    queries_cb cb, void *arg);
+
 /* Ask all about the clients that are bound to this worker. Of a gateway that
  * does not know them, as PHP's, the answer is -ENOSYS. */
 struct query *asks_put_mine(struct gateways *g, const struct frame *f,

@@ -33,6 +33,15 @@ struct awaited {
     struct queries_link link;
 };
 
+/* A question whose gateways are looked for. */
+struct search {
+    struct list node; /* in departures->searches */
+    struct departures *d;
+    bool only_whether;
+    struct queries_link link;
+    struct buf packet; /* the question; owned */
+};
+
 struct departures {
     struct turn *turn; /* borrowed */
     const struct engine_conf *conf;
@@ -43,6 +52,7 @@ struct departures {
     struct gateways_address *others; /* owned; gateways of other cells */
     size_t nothers;
     struct awaited *awaited;
+    struct list searches;
     struct buf envelope, packet;
     bool waiting; /* since departures_are_waiting() */
 };
@@ -52,6 +62,13 @@ static void drop(struct departures *d, struct awaited *a, int err)
     HASH_DEL(d->awaited, a);
     queries_fail_all(&a->link, err);
     free(a);
+}
+
+static void end_search(struct search *s)
+{
+    list_remove(&s->node);
+    buf_fini(&s->packet);
+    free(s);
 }
 
 static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
@@ -140,6 +157,7 @@ struct departures *departures_open(
     d = xcalloc(1, sizeof(*d));
     secret_new_token(token);
     memcpy(&d->sender, token, sizeof(d->sender));
+    list_init(&d->searches);
     d->turn = turn;
     d->conf = conf;
     d->reply = xasprintf("by:%s", inbox);
@@ -162,6 +180,12 @@ void departures_close(struct departures *d)
     engine_close(d->engine);
     while (d->awaited)
         drop(d, d->awaited, -ECANCELED);
+    while (!list_empty(&d->searches)) {
+        struct search *s = LIST_ENTRY(d->searches.next, struct search, node);
+
+        queries_fail_all(&s->link, -ECANCELED);
+        end_search(s);
+    }
     free(d->others);
     free(d->reply);
     buf_fini(&d->envelope);
@@ -324,6 +348,97 @@ void departures_ask_all(
         else
             await(d, c.question, d->others[k], q, i + k);
     }
+}
+
+/* None of them can be asked; the i-th of q is not theirs. */
+static void refuse_all(struct departures *d, struct query *q, size_t i, int err)
+{
+    for (size_t k = 0; k < d->nothers && i + 1 + k < queries_count(q); k++)
+        queries_refuse(q, i + 1 + k, d->others[k], err);
+}
+
+/* Ask those of the places that are other cells' gateways, as many as q has
+ * room for: it was made when there may have been fewer. */
+static size_t ask_places(struct search *s, const struct engine_place *places,
+    size_t count, struct query *q, size_t i)
+{
+    struct departures *d = s->d;
+    struct crossing c = new_question(d);
+    struct frame f;
+    size_t n = 0;
+
+    frame_decode(&f, s->packet.data, s->packet.len);
+    for (size_t k = 0; k < count && i + 1 + n < queries_count(q); k++) {
+        struct gateways_address at = {places[k].ip, places[k].port};
+        int err = 0;
+
+        if (!is_known(d, at))
+            continue;
+        n++;
+        if (!s->only_whether)
+            err = publish(d, &c, NULL, &at, &f);
+        if (err < 0)
+            queries_refuse(q, i + n, at, err);
+        else if (!s->only_whether)
+            await(d, c.question, at, q, i + n);
+    }
+    return n;
+}
+
+/* One id, whichever. */
+static void answer_yes(struct search *s)
+{
+    static const char list[] = "a:1:{i:0;i:0;}";
+    struct buf packet = {0};
+
+    framing_reply_encode(&packet, list, sizeof(list) - 1);
+    queries_take_answer(&s->link, packet.data, packet.len);
+    buf_fini(&packet);
+}
+
+static void on_found(
+    int err, const struct engine_place *places, size_t count, void *arg)
+{
+    struct search *s = arg;
+    size_t i, n = 0;
+    struct query *q = queries_asker(&s->link, &i);
+
+    if (q && err < 0)
+        refuse_all(s->d, q, i, err);
+    else if (q)
+        n = ask_places(s, places, count, q, i);
+    if (n > 0 && s->only_whether)
+        answer_yes(s);
+    else
+        queries_pass(&s->link);
+    end_search(s);
+}
+
+void departures_ask_about(struct departures *d, const struct frame *f,
+    const struct departures_names *names, bool only_whether, struct query *q,
+    size_t i)
+{
+    struct search *s;
+    int err;
+
+    if (names->list->count > ENGINE_FIND_MAX) {
+        departures_ask_all(d, f, q, i + 1);
+        return;
+    }
+    s = xcalloc(1, sizeof(*s));
+    s->d = d;
+    s->only_whether = only_whether;
+    list_init(&s->node);
+    list_push_back(&d->searches, &s->node);
+    queries_link_init(&s->link);
+    frame_encode(&s->packet, f);
+    err = engine_find(d->engine, names->kind, names->list, on_found, s);
+    if (err == 0) {
+        queries_expect(q, i, (struct gateways_address){0}, &s->link);
+        return;
+    }
+    refuse_all(d, q, i, err);
+    end_search(s);
 }
 
 int departures_ask(struct departures *d, struct gateways_address at,

@@ -69,6 +69,13 @@ size_t departures_count(const struct departures *d);
 void departures_ask_all(
     struct departures *d, const struct frame *f, struct query *q, size_t i);
 
+/* Ask those of them that have one of the names; the i-th of q is for where they
+ * are, and behind it stand as many as departures_count() said. only_whether:
+ * that there is one is the answer, which is a list with something in it. */
+void departures_ask_about(struct departures *d, const struct frame *f,
+    const struct departures_names *names, bool only_whether, struct query *q,
+    size_t i);
+
 /* Ask one. 0: its answer is the i-th of q; or as departures_send(). */
 int departures_ask(struct departures *d, struct gateways_address at,
     const struct frame *f, struct query *q, size_t i);

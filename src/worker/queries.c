@@ -128,6 +128,27 @@ void queries_fail_all(struct queries_link *link, int err)
     }
 }
 
+struct query *queries_asker(const struct queries_link *link, size_t *i)
+{
+    const struct pending *next;
+
+    if (list_empty(&link->pending))
+        return NULL;
+    next = LIST_ENTRY(link->pending.next, struct pending, node);
+    *i = next->index;
+    return next->query;
+}
+
+size_t queries_count(const struct query *q)
+{
+    return q->count;
+}
+
+void queries_pass(struct queries_link *link)
+{
+    queries_fail_all(link, 0);
+}
+
 static void expire(struct query *q)
 {
     for (size_t i = 0; i < q->count; i++) {

@@ -20,7 +20,8 @@
 struct queries_answer {
     struct gateways_address from;
     int err; /* 0, -ENOTCONN, -ENOBUFS, -ENOSYS, -ETIMEDOUT, -ECONNRESET */
-    const uint8_t *data; /* serialized value; borrowed during the callback */
+    const uint8_t *data; /* serialized value; borrowed during the callback;
+                            NULL without err: it was not asked */
     size_t len;
 };
 
@@ -58,6 +59,16 @@ void queries_expect(struct query *q, size_t i, struct gateways_address from,
     struct queries_link *link);
 void queries_refuse(
     struct query *q, size_t i, struct gateways_address from, int err);
+
+/* Who waits for the next answer on link, and the index of it; NULL: nobody
+ * does. More may be expected of it then. */
+struct query *queries_asker(const struct queries_link *link, size_t *i);
+
+/* How many gateways there may be answers of. */
+size_t queries_count(const struct query *q);
+
+/* Nothing comes on link that would be an answer, and nothing is wrong. */
+void queries_pass(struct queries_link *link);
 
 /* All have been asked. Whether there is anything to wait for; if not, the
  * callback runs at the end of the turn. */
