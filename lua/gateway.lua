@@ -29,7 +29,7 @@ end
 -- names; only_whether: that there is one elsewhere counts as an answer with one id.
 local function gather(result, kind, add, cmd, ext, timeout, about, names, only_whether)
   check_timeout(timeout)
-  local mine = about == "mine"
+  local mine = about == "mine" or nil
   local answers, message, code =
     core.ask(cmd, ext, nil, timeout, mine, not mine and about or nil, names, only_whether)
   for _, answer in ipairs(answers) do

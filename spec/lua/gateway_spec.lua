@@ -8,8 +8,9 @@ describe("lua/gateway.lua", function()
   before_each(function()
     answers, failure, asked, closed = {}, nil, nil, {}
     core = {
-      ask = function(cmd, ext, id, timeout, mine)
-        asked = { cmd = cmd, ext = ext, id = id, timeout = timeout, mine = mine }
+      ask = function(cmd, ext, id, timeout, mine, about, names, only_whether)
+        asked = { cmd = cmd, ext = ext, id = id, timeout = timeout, mine = mine, about = about, names = names,
+          only_whether = only_whether }
         if failure then return answers, failure, "etimedout" end
         return answers
       end,
@@ -95,6 +96,26 @@ describe("lua/gateway.lua", function()
     assert.same({ nil, failure, "etimedout", { P .. "00000001" }, n = 4 }, table.pack(Gateway.getMyClients()))
     Gateway.getAllClientIdList()
     assert.is_nil(asked.mine)
+  end)
+
+  it("tells about which uids or groups it asks, for cells without them need not answer", function()
+    local function check(about, names, call, ...)
+      Gateway[call](...)
+      assert.same({ about, names }, { asked.about, asked.names }, call)
+    end
+    check("u", "ann", "isUidOnline", "ann")
+    assert.is_true(asked.only_whether)
+    check("u", "ann", "getClientIdByUid", "ann")
+    assert.is_nil(asked.only_whether)
+    check("u", { "ann", "bob" }, "isUidsOnline", { "ann", "bob" })
+    check("g", "7", "getClientIdCountByGroup", 7)
+    check("g", { "a", "b" }, "batchGetClientIdCountByGroup", { "a", "b" })
+    check("g", "room", "getClientIdListByGroup", "room")
+    check("g", "room", "getUidListByGroup", "room")
+    check("g", "room", "getAllClientSessions", "room")
+    for _, call in ipairs { "getAllUidList", "getAllGroupIdList", "getAllClientIdCount", "getAllClientSessions", "getMyClients" } do
+      check(nil, nil, call)
+    end
   end)
 
   it("adds up batches under the names that were asked, whatever their type", function()
