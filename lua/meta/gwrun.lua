@@ -98,6 +98,7 @@ _SERVER = {}
 
 ---@class close_info
 ---@field session? session as it was saved last
+---@field certain boolean false: the gateway cannot be reached, so the client may be there still; one that is gone for certain has another onClose then (docs/guarantees.md)
 ---@field uid? string what was bound
 ---@field groups? string[] what it was in
 ---@field by? "client"|"script"|"server"|"lost" who ended it; "lost": its gateway is gone

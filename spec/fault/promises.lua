@@ -3,7 +3,6 @@
 -- a figure, with what is missing. When a feature lands its `except` goes.
 local M = {}
 
-local BOOK = "one source of onClose for workers of other machines"
 local RING = "an index of what has begun that outlives its worker"
 local DEAD = "a counter of what a dead worker had sent that outlives it"
 
@@ -11,13 +10,9 @@ local DEAD = "a counter of what a dead worker had sent that outlives it"
 M.rows = {
   { finding = "close_missing", promise = "P1",
     text = "onClose begins for every onConnect" },
-  { finding = "close_twice", promise = "P1",
-    except = { link_cut = true, machine_off = true, partition = true, far_worker_killed = true },
-    text = "onClose begins once", missing = BOOK },
+  { finding = "close_twice", promise = "P1", text = "onClose begins once" },
   { finding = "close_without_connect", promise = "P1", text = "onClose comes for who has connected" },
-  { finding = "message_after_close", promise = "P1",
-    except = { link_cut = true, near_link_cut = true, machine_off = true, partition = true },
-    text = "nothing comes after onClose", missing = BOOK },
+  { finding = "message_after_close", promise = "P1", text = "nothing comes after onClose" },
   { finding = "close_info_wrong", promise = "P1", text = "onClose knows session and cause" },
   { finding = "connect_missing", promise = "P1", text = "onConnect begins for everybody" },
   { finding = "connect_twice", promise = "P2",

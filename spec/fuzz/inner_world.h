@@ -648,7 +648,7 @@ static void link_introduce(
     static const char *const offer[] = {"close_info", "client_addr",
         "handshake", "ack", "session", "name", "handshake_answer",
         "on_handshake", "limits", "types", "request", "on_request", "receipts",
-        "bound", "on_bound", "api", NULL};
+        "bound", "on_bound", "api", "far_book", NULL};
     static const char *const nothing[] = {NULL};
     char pair[16];
     struct cmdjson_tokens tokens = {

@@ -40,9 +40,9 @@ static void give(uint32_t id, const char *text)
     buf_fini(&packet);
 }
 
-static void note_gone(uint32_t id, size_t len, void *arg)
+static void note_gone(const uint8_t *packet, size_t len, void *arg)
 {
-    buf_printf(&gone, "%u:%zu ", id, len);
+    buf_printf(&gone, "%u:%zu ", frame_connection_id(packet), len);
 }
 
 static const char *gone_text(void)

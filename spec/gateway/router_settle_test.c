@@ -317,6 +317,109 @@ static void gives_nobody_what_the_book_says_has_begun(void **state)
     strike_with_book(t);
 }
 
+/* ---- with a book that the worker cannot ask ---- */
+
+/* Worker 0, on another machine, has got the same. */
+static struct test *set_far_scene(void)
+{
+    const struct router_features far = {.acks = true, .far_book = true};
+    struct router_conf conf = router_defaults;
+    struct test *t;
+
+    tempdir_make(prefix);
+    books = books_new(&(struct books_conf){.folder = prefix, .slot = "x"});
+    conf.books = books;
+    t = start_with(conf);
+    add_worker_with(t, 0, far);
+    assert_int_equal(strncmp(next_event(&t->links[0]), "KEEPS 0 ", 8), 0);
+    assert_string_equal(next_event(&t->links[0]), "ACK 0 ");
+    books_enter(books, t->client[0]);
+    place = t->client[0]->place;
+    assert_int_equal(
+        router_forward(t->router, t->client[0], FRAME_ON_CONNECT, 0, NULL, 0),
+        0);
+    assert_true(next_flag(&t->links[0]) & FRAME_FLAG_BOOK);
+    say(t, 0, "a");
+    leave(t, 0);
+    return t;
+}
+
+static void strike_far(struct test *t)
+{
+    finish(t);
+    books_free(books);
+}
+
+static uint64_t far_bits(void)
+{
+    return bookmark_get(book_mark(books_number(books, BOOKS_OWN), place)) &
+           BOOKMARK_BITS;
+}
+
+static void marks_what_a_far_worker_says_to_have_begun(void **state)
+{
+    struct test *t = set_far_scene();
+
+    assert_int_equal(far_bits(), 0);
+    assert_int_equal(acknowledge(t, 0, 1, 0), 0);
+    assert_int_equal(far_bits(), BOOKMARK_CONNECTED);
+    assert_int_equal(acknowledge(t, 0, 2, 3), 0);
+    assert_int_equal(far_bits(), BOOKMARK_BITS);
+    books_tend(books);
+    assert_int_equal(books_counts(books).entries, 0);
+    strike_far(t);
+}
+
+static void expect_orphan(bool certain)
+{
+    struct books_orphan orphan;
+
+    assert_int_equal(books_counts(books).orphans, 1);
+    assert_true(books_take_orphan(books, &orphan));
+    assert_int_equal(orphan.number, BOOKS_OWN);
+    assert_int_equal(orphan.place, place);
+    assert_int_equal(orphan.id, 1);
+    assert_int_equal(orphan.certain, certain);
+    assert_true(books_awaits(books, &orphan));
+    assert_false(books_take_orphan(books, &orphan));
+}
+
+static void puts_a_close_aside_that_a_far_worker_may_have_begun(void **state)
+{
+    struct test *t = set_far_scene();
+
+    lose(t, 0, false);
+    expect_orphan(false);
+    expect_kinds(t, "");
+    assert_int_equal(far_bits(), BOOKMARK_CONNECTED); /* counts as begun */
+    assert_int_equal(router_counters(t->router)->lost, 2);
+    strike_far(t);
+}
+
+/* What it says may not be all, if the way broke. */
+static void puts_a_close_aside_that_a_far_worker_has_not_begun(void **state)
+{
+    struct test *t = set_far_scene();
+
+    acknowledge(t, 0, 2, 2);
+    lose(t, 0, true);
+    expect_orphan(true);
+    expect_kinds(t, "");
+    assert_int_equal(router_counters(t->router)->again, 1);
+    strike_far(t);
+}
+
+static void keeps_a_close_behind_what_has_not_begun_for_certain(void **state)
+{
+    struct test *t = set_far_scene();
+
+    acknowledge(t, 0, 1, 1);
+    lose(t, 0, true);
+    assert_int_equal(books_counts(books).orphans, 0);
+    expect_kinds(t, "ON_MESSAGE 1 ON_CLOSE 1 ");
+    strike_far(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +433,10 @@ int main(void)
         cmocka_unit_test(keeps_back_what_a_page_has_no_room_for),
         cmocka_unit_test(gives_again_what_was_claimed_and_is_not_in_the_book),
         cmocka_unit_test(gives_nobody_what_the_book_says_has_begun),
+        cmocka_unit_test(marks_what_a_far_worker_says_to_have_begun),
+        cmocka_unit_test(puts_a_close_aside_that_a_far_worker_may_have_begun),
+        cmocka_unit_test(puts_a_close_aside_that_a_far_worker_has_not_begun),
+        cmocka_unit_test(keeps_a_close_behind_what_has_not_begun_for_certain),
     };
 
     return cmocka_run_group_tests_name(

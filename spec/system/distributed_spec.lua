@@ -13,7 +13,9 @@ function Events.onMessage(client_id, message)
   if message == "who" then return Gateway.sendToCurrentClient(client_id .. " " .. _SERVER.REMOTE_ADDR) end
   Gateway.sendToAll(message)
 end
-function Events.onClose(client_id) Log.notice("left " .. client_id) end
+function Events.onClose(client_id, info)
+  Log.notice("left " .. client_id .. (info.certain and " for certain" or " perhaps"))
+end
 ]]
 
 local ip = "/usr/sbin/ip"
@@ -93,7 +95,7 @@ describe("several machines", function()
     end)
     third = system(3, function(t)
       t.gateways = nil
-      t.workers.count = 2
+      t.workers.count, t.workers.gateway_lost_timeout = 2, 3
     end)
     for _, app in ipairs { third, second, first } do
       app.master = process.spawn(app:command "start", { cwd = app.dir })
@@ -184,7 +186,7 @@ describe("several machines", function()
     local a, b = connect(1), connect(2)
     local id = who(b)
     plug(2, "down")
-    third:wait_log("left " .. id, 60)
+    third:wait_log("left " .. id .. " perhaps", 60)
     a:send "still here"
     a:receive "still here"
     plug(2, "up")
@@ -192,8 +194,9 @@ describe("several machines", function()
     b:terminate()
     b = connect(2)
     chat(a, b, "there again")
+    third:wait_log("left " .. id .. " for certain", 60)
     local _, times = third:log():gsub("left " .. id, "")
-    assert.equal(1, times)
+    assert.equal(2, times)
   end)
 
   test("close nobody when only the way between a worker and a gateway is broken", function()
@@ -206,7 +209,7 @@ describe("several machines", function()
     local before = failures()
     local wall = { ip, "-n", name .. "m2", "route", "add", "blackhole", "10.77.0.3/32" }
     run(table.unpack(wall))
-    -- A try takes 3 s: that is longer than a gateway that nobody lists is waited for.
+    -- A try takes 3 s: that is as long as a gateway is waited for whose machine is gone.
     loop.poll("both workers to try in vain", function() return failures() >= before + 2 end, 60)
     wall[5] = "del"
     run(table.unpack(wall))

@@ -23,9 +23,9 @@ static void on_link_lost(struct gateways_address from, void *arg)
     dispatch_link_lost(d, from);
 }
 
-static void on_client_lost(const struct client_id *id, void *arg)
+static void on_client_lost(const struct client_id *id, bool certain, void *arg)
 {
-    dispatch_lost(d, id);
+    dispatch_lost(d, id, certain);
 }
 
 static const struct gateways_ops ops = {

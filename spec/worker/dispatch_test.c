@@ -302,7 +302,7 @@ static void a_lost_gateway_closes_its_clients(void **state)
     serve("Events = { onClose = function(id, info)"
           " note(id) note(info.cause) note(info.by) note(info.reason or 'none')"
           " end }");
-    dispatch_lost(d, &id);
+    dispatch_lost(d, &id, true);
     assert_string_equal(
         notes(), "7f0000010b5400000005 gateway_lost lost none ");
     unserve();
@@ -351,7 +351,7 @@ static void tells_a_waiting_handler_that_its_client_is_gone(void **state)
     assert_true(wake("x"));
     assert_string_equal(notes(), "next closed ");
     message(2, "b");
-    dispatch_lost(d, &second);
+    dispatch_lost(d, &second, true);
     run_turns(2);
     assert_string_equal(notes(), "b gone b closed ");
     assert_int_equal(dispatch_counts(d).clients, 0);

@@ -29,7 +29,7 @@ static void on_link_lost(struct gateways_address from, void *arg)
     buf_append_str(&fixture.notes, "link-lost ");
 }
 
-static void on_client_lost(const struct client_id *id, void *arg)
+static void on_client_lost(const struct client_id *id, bool certain, void *arg)
 {
     buf_printf(&fixture.notes, "lost:%u ", id->connection_id);
 }
@@ -141,7 +141,8 @@ static void says_who_it_is_on_both_links(void **state)
         "WORKER_CONNECT::{\"worker_key\":\"W:2\",\"secret_key\":\"\","
         "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\","
         "\"handshake\",\"ack\",\"session\",\"limits\",\"name\",\"types\","
-        "\"handshake_answer\",\"request\",\"api\",\"receipts\",\"bound\",\"left\"],"
+        "\"handshake_answer\",\"request\",\"api\",\"receipts\",\"bound\",\"left\","
+        "\"far_book\"],"
         "\"process\":\"%s\",\"pair\":\"%s\",\"machine\":\"here\"}} ",
         g->process, pair_of(&a));
     assert_int_equal(strlen(g->process), 32);

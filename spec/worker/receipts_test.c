@@ -21,7 +21,7 @@ static void on_link_lost(struct gateways_address from, void *arg)
 {
 }
 
-static void on_client_lost(const struct client_id *id, void *arg)
+static void on_client_lost(const struct client_id *id, bool certain, void *arg)
 {
 }
 

@@ -213,6 +213,8 @@ static const struct config_field worker_fields[] = {
     {WORKER("slow_handler", CONFIG_SECONDS, slow_handler, 0, SECONDS_MAX)},
     {WORKER("queue_limit", CONFIG_SIZE, queue_max, 65536, BYTES_MAX)},
     {WORKER("drain_time", CONFIG_SECONDS, drain_time, 0, SECONDS_MAX)},
+    {WORKER(
+        "gateway_lost_timeout", CONFIG_SECONDS, gateway_lost, 1, SECONDS_MAX)},
     {WORKER("shared_keys", CONFIG_SIZE, shared_keys, 1, SHARED_KEYS_MAX)},
     {WORKER("gateway_high_water", CONFIG_SIZE, gateway_high_water, 65536,
         BYTES_MAX)},
@@ -315,6 +317,7 @@ static const struct worker_conf worker_defaults = {
     .slow_handler = WORKER_SLOW_HANDLER,
     .queue_max = WORKER_QUEUE_MAX,
     .drain_time = WORKER_DRAIN_TIME,
+    .gateway_lost = WORKER_GATEWAY_LOST,
     .gateway_high_water = WORKER_GATEWAY_HIGH_WATER,
     .shared_keys = SHARED_KEYS,
     .open_libs = linit_open_libs,

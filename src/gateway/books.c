@@ -44,6 +44,8 @@ struct books {
     size_t session_max;
     struct book *book[BOOKS_MAX]; /* owned; NULL: none with that number */
     struct ring closing;
+    struct books_orphan *orphans; /* owned; a queue with its first one at … */
+    size_t first_orphan, norphans, orphans_cap;
     size_t given;     /* inherited ones in it */
     struct buf names; /* scratch */
     unsigned serial;
@@ -105,6 +107,11 @@ struct books *books_new(const struct books_conf *conf)
 bool books_are_kept(const struct books *b)
 {
     return b->folder >= 0;
+}
+
+uint64_t books_where(const struct books *b)
+{
+    return book_where(b->folder, b->path);
 }
 
 /* ---- what is written ---- */
@@ -195,11 +202,11 @@ void books_cancel(struct books *b, struct client *c)
 }
 
 void books_bind(
-    struct books *b, const struct client *c, uint64_t key_hash, bool gives)
+    struct books *b, const struct client *c, uint64_t key_hash, unsigned flags)
 {
     if (c->place != 0 && b->book[c->book])
         book_bind(b->book[c->book], c->place,
-            gives ? key_hash | BOOKS_GIVES : key_hash & ~(uint64_t)BOOKS_GIVES);
+            (key_hash & ~(uint64_t)BOOKS_FLAGS) | flags);
 }
 
 /* ---- the end of entries ---- */
@@ -274,6 +281,7 @@ void books_free(struct books *b)
         rmdir(b->path); /* unless others are in it */
     }
     free(b->closing.items);
+    free(b->orphans);
     buf_fini(&b->names);
     free(b);
 }
@@ -300,31 +308,52 @@ static enum bookmark bit_of(uint8_t cmd)
     return cmd == FRAME_ON_CLOSE ? BOOKMARK_CLOSED : BOOKMARK_CONNECTED;
 }
 
-void books_put(
-    struct books *b, const struct client *c, struct frame *f, bool asks)
+void books_put(struct books *b, const struct client *c, struct frame *f,
+    enum books_worker worker)
 {
+    uint64_t *mark;
+
     if (c->place == 0 || !b->book[c->book])
         return;
-    if (!asks) { /* what has left counts as begun */
-        bookmark_begin(
-            book_mark(b->book[c->book], c->place), c->id, bit_of(f->cmd));
+    mark = book_mark(b->book[c->book], c->place);
+    if (worker == BOOKS_IS_SILENT) {
+        bookmark_begin(mark, c->id, bit_of(f->cmd));
         return;
     }
     f->flag |= FRAME_FLAG_BOOK;
     f->book = c->book;
     f->place = c->place;
+    if (worker == BOOKS_WILL_TELL && c->book != BOOKS_OWN &&
+        !(bookmark_get(mark) & BOOKMARK_CONNECTED))
+        f->book |= FRAME_BOOK_MAYBE;
+}
+
+/* The entry of f, or NULL: it is over. */
+static uint64_t *mark_of(const struct books *b, const struct frame *f)
+{
+    const struct book *book = b->book[f->book % BOOKS_MAX];
+
+    return book && book_has(book, f->place, f->connection_id)
+               ? book_mark(book, f->place)
+               : NULL;
+}
+
+void books_begun(struct books *b, const struct frame *f)
+{
+    uint64_t *mark = frame_has_place(f) ? mark_of(b, f) : NULL;
+
+    if (mark)
+        bookmark_begin(mark, f->connection_id, bit_of(f->cmd));
 }
 
 bool books_have_begun(const struct books *b, const struct frame *f)
 {
-    const struct book *book;
+    const uint64_t *mark;
 
     if (!frame_has_place(f))
         return false;
-    book = b->book[f->book % BOOKS_MAX];
-    if (!book || !book_has(book, f->place, f->connection_id))
-        return true; /* the entry is over */
-    return bookmark_get(book_mark(book, f->place)) & bit_of(f->cmd);
+    mark = mark_of(b, f);
+    return !mark || bookmark_get(mark) & bit_of(f->cmd);
 }
 
 void books_take_back(
@@ -337,7 +366,52 @@ void books_take_back(
         book_mark(b->book[BOOKS_OWN], c->place), BOOKMARK_CONNECTED);
 }
 
+/* ---- orphans ---- */
+
+static void grow_orphans(struct books *b)
+{
+    size_t cap = b->orphans_cap > 0 ? b->orphans_cap * 2 : 64;
+    struct books_orphan *items = xcalloc(cap, sizeof(*items));
+
+    for (size_t i = 0; i < b->norphans; i++)
+        items[i] = b->orphans[(b->first_orphan + i) & (b->orphans_cap - 1)];
+    free(b->orphans);
+    b->orphans = items;
+    b->orphans_cap = cap;
+    b->first_orphan = 0;
+}
+
+void books_put_orphan(struct books *b, const struct books_orphan *o)
+{
+    if (b->norphans == b->orphans_cap)
+        grow_orphans(b);
+    b->orphans[(b->first_orphan + b->norphans++) & (b->orphans_cap - 1)] = *o;
+}
+
+bool books_take_orphan(struct books *b, struct books_orphan *out)
+{
+    if (b->norphans == 0)
+        return false;
+    *out = b->orphans[b->first_orphan];
+    b->first_orphan = (b->first_orphan + 1) & (b->orphans_cap - 1);
+    b->norphans--;
+    return true;
+}
+
+bool books_awaits(const struct books *b, const struct books_orphan *o)
+{
+    const struct book *book = b->book[o->number];
+
+    return book && book_has(book, o->place, o->id) &&
+           !(bookmark_get(book_mark(book, o->place)) & BOOKMARK_CLOSED);
+}
+
 /* ---- books ---- */
+
+struct book *books_number(const struct books *b, unsigned number)
+{
+    return b->book[number];
+}
 
 void books_each(const struct books *b, books_name_cb each, void *arg)
 {
@@ -429,8 +503,10 @@ size_t books_inherit(struct books *b, bool *wait)
 
 struct books_counts books_counts(const struct books *b)
 {
-    struct books_counts counts = {
-        .given = b->given, .left_out = b->left_out, .cut = b->cut};
+    struct books_counts counts = {.given = b->given,
+        .orphans = b->norphans,
+        .left_out = b->left_out,
+        .cut = b->cut};
 
     for (size_t i = 0; i < BOOKS_MAX; i++) {
         if (!b->book[i])

@@ -3,9 +3,9 @@
  *
  * A client has an entry from before its ON_CONNECT leaves until a worker has
  * begun its ON_CLOSE. Both events tell workers of this machine where the entry
- * is, and they ask it before they begin (FRAME_FLAG_BOOK). With others an event
- * counts as begun when it leaves. Those of gwrun on other machines know
- * themselves whom they have when a gateway is lost, PHP's do not.
+ * is, and they ask it before they begin (FRAME_FLAG_BOOK). Those of gwrun on
+ * other machines tell what they have begun; with PHP's an event counts as begun
+ * when it leaves.
  *
  * Where no book can be kept all of this does nothing.
  *
@@ -26,7 +26,13 @@
 #define BOOKS_OWN    0    /* number of the process's own book; */
 #define BOOKS_MAX    32   /* books at a time, with inherited ones */
 #define BOOKS_GROUPS 4096 /* bytes of a client's groups; no more are kept */
-#define BOOKS_GIVES  1    /* bit of book_entry.worker: see books_bind() */
+
+/* Bits of book_entry.worker, see books_bind(). */
+#define BOOKS_GIVES                                                            \
+    1                 /* should this process be killed, the next one gives the \
+                         client's ON_CLOSE */
+#define BOOKS_TELLS 2 /* what the worker has begun shows when it says so */
+#define BOOKS_FLAGS 3
 
 struct books;
 
@@ -44,6 +50,9 @@ void books_free(struct books *b);
 /* NULL when no book can be kept. */
 bool books_are_kept(const struct books *b);
 
+/* The number that tells whose books lie together: book_where(). */
+uint64_t books_where(const struct books *b);
+
 /* c has come; what it has already (uid, session) is written, too. */
 void books_enter(struct books *b, struct client *c);
 
@@ -53,22 +62,47 @@ void books_cancel(struct books *b, struct client *c);
 /* Write changes of c's names or session from now on. */
 void books_watch(struct books *b, struct roster *roster);
 
-/* c is bound to a worker: the hash of its key; gives: should this process be
- * killed the next one gives c's ON_CLOSE, for that worker does not know itself
- * whom it has. */
+/* c is bound to a worker: the hash of its key, and bits of BOOKS_FLAGS. */
 void books_bind(
-    struct books *b, const struct client *c, uint64_t key_hash, bool gives);
+    struct books *b, const struct client *c, uint64_t key_hash, unsigned flags);
 
 /* c has ended like that; end is as close_info_put_end() writes it. */
 void books_end(struct books *b, struct client *c, const struct buf *end);
 
-/* f, ON_CONNECT or ON_CLOSE of c, is about to leave for a worker that asks, or
- * does not. */
-void books_put(
-    struct books *b, const struct client *c, struct frame *f, bool asks);
+/* How it becomes known that a worker has begun such an event. */
+enum books_worker {
+    BOOKS_IS_SILENT, /* not at all: what has left counts as begun */
+    BOOKS_MAY_ASK,   /* it changes the word of the entry itself */
+    BOOKS_WILL_TELL, /* it says so: books_begun() */
+};
+
+/* f, ON_CONNECT or ON_CLOSE of c, is about to leave for a worker. */
+void books_put(struct books *b, const struct client *c, struct frame *f,
+    enum books_worker worker);
+
+/* f has begun, says the worker that was given it. */
+void books_begun(struct books *b, const struct frame *f);
 
 /* f, which a lost worker was given, has begun there. */
 bool books_have_begun(const struct books *b, const struct frame *f);
+
+/* An ON_CLOSE was given to a worker that tells, which was lost before it did:
+ * it is to be given again. */
+struct books_orphan {
+    uint8_t number; /* of the book */
+    bool certain;   /* it has not begun */
+    uint32_t place;
+    uint32_t id;
+    uint64_t since; /* the taker's own */
+};
+void books_put_orphan(struct books *b, const struct books_orphan *o);
+
+/* The one that was put first; false: there is none. */
+bool books_take_orphan(struct books *b, struct books_orphan *out);
+
+/* Whether its entry is still there, and nothing has begun its ON_CLOSE. */
+bool books_awaits(const struct books *b, const struct books_orphan *o);
+struct book *books_number(const struct books *b, unsigned number);
 
 /* c's event f has not begun, and goes to another worker than the lost one. */
 void books_take_back(
@@ -100,6 +134,7 @@ struct books_counts {
     size_t entries;    /* own and inherited */
     size_t inherited;  /* of them; … */
     size_t given;      /* … and of those, by books_given() */
+    size_t orphans;    /* own and inherited, by books_put_orphan() */
     size_t bytes;      /* of the files */
     uint64_t left_out; /* clients that there was no room for, … */
     uint64_t cut;      /* … and what did not fit of others */

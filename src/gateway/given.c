@@ -161,7 +161,7 @@ static size_t take(struct given *g, uint32_t count,
             continue;
         }
         g->bytes -= len;
-        gone(frame_connection_id(packet), len, arg);
+        gone(packet, len, arg);
     }
     if (at > 0)
         buf_consume(&g->log, at);
@@ -187,12 +187,13 @@ ssize_t given_take(
     for (size_t i = 0; i < ack->begins.count; i++) {
         uint32_t id = ack_number(&ack->begins, i);
         struct queue *q = find_queue(g, id);
-        size_t bytes = g->bytes;
+        struct waiting *first;
 
         if (!q)
             return -EPROTO;
-        drop_first(g, q);
-        gone(id, bytes - g->bytes, arg);
+        first = LIST_ENTRY(q->packets.next, struct waiting, node);
+        gone(first->packet, first->len, arg);
+        drop(g, q, first);
     }
     begun = (uint32_t)(ack->taken - aside + ack->begins.count);
     g->begun += begun;

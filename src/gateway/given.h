@@ -32,8 +32,8 @@ bool given_has_room(const struct given *g, size_t high_water);
 /* A packet went out; copied. */
 void given_add(struct given *g, const uint8_t *packet, size_t len);
 
-/* An event of that client, a packet of len bytes, is not here any more. */
-typedef void (*given_gone_cb)(uint32_t connection_id, size_t len, void *arg);
+/* This packet is about to be here no more. Borrowed. */
+typedef void (*given_gone_cb)(const uint8_t *packet, size_t len, void *arg);
 
 /* The number of events that begin, each told to gone; or -EPROTO: it speaks of
  * others than those that are here. */

@@ -2,10 +2,14 @@
  * these states, and goes down the table:
  *
  *   its onClose has begun            | the entry is over
- *   its onConnect has not begun      | it is revoked, and the entry over
  *   its worker knows itself whom it  | that worker makes up the onClose when it
  *   has: gwrun's of another machine  | misses the gateway; the entry is over
- *   else                             | ON_CLOSE is given, once by this process
+ *   that has no "far_book"           |
+ *   its onConnect has not begun      | it is revoked, and the entry over; but
+ *                                    | where its worker, on another machine,
+ * has | only not told so, that is asked, by an | ON_CLOSE that it may know
+ * better about else                             | ON_CLOSE is given, once by
+ * this process
  *
  * A note in the entry says that this process has given it. Few are given at a
  * time, so that a hundred thousand of them do not lie in memory. */
@@ -30,14 +34,15 @@
 struct outbox {
     struct outbox_conf conf;
     uv_timer_t timer;
-    uint64_t opened_at; /* ms, clock_now, as all times */
-    uint64_t looked_at; /* for books */
-    uint64_t passed_at; /* the end of the last book was reached */
-    unsigned number;    /* of the book to go on with … */
-    uint32_t place;     /* … behind this place */
-    uint32_t tag;       /* of this process, for notes */
-    bool waits;         /* an earlier process still lives */
-    bool settled;       /* on_settled() was called, or need not be */
+    uint64_t opened_at;  /* ms, clock_now, as all times */
+    uint64_t looked_at;  /* for books */
+    uint64_t passed_at;  /* the end of the last book was reached */
+    uint64_t orphans_at; /* they were gone through */
+    unsigned number;     /* of the book to go on with … */
+    uint32_t place;      /* … behind this place */
+    uint32_t tag;        /* of this process, for notes */
+    bool waits;          /* an earlier process still lives */
+    bool settled;        /* on_settled() was called, or need not be */
     uint64_t given;
     struct buf body; /* scratch */
 };
@@ -49,7 +54,12 @@ static uint64_t now(const struct outbox *o)
 
 size_t outbox_pending(const struct outbox *o)
 {
-    return o ? books_counts(o->conf.books).inherited : 0;
+    struct books_counts counts;
+
+    if (!o)
+        return 0;
+    counts = books_counts(o->conf.books);
+    return counts.inherited + counts.orphans;
 }
 
 uint64_t outbox_given(const struct outbox *o)
@@ -84,26 +94,91 @@ static void read_record(
             e->id);
 }
 
-/* It goes to the worker that had the client, or, when that has not come for so
- * long, to any. False: not yet. */
-static bool give(struct outbox *o, unsigned number, struct book *book,
-    const struct book_entry *e)
+static struct client *revive(unsigned number, const struct book_entry *e)
 {
     struct client *c = roster_revive(e->id, &e->peer);
 
     c->book = (uint8_t)(number & (BOOKS_MAX - 1));
     c->place = e->place;
+    return c;
+}
+
+static bool is_past(const struct outbox *o, uint64_t since, double seconds)
+{
+    return now(o) - since >= (uint64_t)(seconds * 1000);
+}
+
+/* Only its worker knows whether its onConnect has begun. */
+static bool is_unknown(struct book *book, const struct book_entry *e)
+{
+    return e->worker & BOOKS_TELLS &&
+           !(bookmark_get(book_mark(book, e->place)) & BOOKMARK_CONNECTED);
+}
+
+/* Only its worker knows whether its onClose has: it was given to it. */
+static bool was_given(struct book *book, const struct book_entry *e)
+{
+    return e->worker & BOOKS_TELLS &&
+           (e->record.part[2].len > 0 || book_noted(book, e->place) != 0);
+}
+
+/* It goes to the worker that had the client, or, when that has not come for so
+ * long, to any; or to nobody. */
+static void give(struct outbox *o, unsigned number, struct book *book,
+    const struct book_entry *e)
+{
+    bool unknown = is_unknown(book, e);
+    double patience =
+        unknown || was_given(book, e) ? OUTBOX_FAR_PATIENCE : OUTBOX_PATIENCE;
+    struct client *c = revive(number, e);
+
     if (e->worker != 0 && !router_bind(o->conf.router, c, e->worker) &&
-        now(o) - o->opened_at < (uint64_t)(OUTBOX_PATIENCE * 1000)) {
+        (unknown || !is_past(o, o->opened_at, patience))) {
         roster_release(c);
-        return false;
+        if (is_past(o, o->opened_at, patience))
+            books_over(o->conf.books, number, e->place);
+        return;
     }
     read_record(o, c, e);
     book_note(book, e->place, o->tag);
     books_given(o->conf.books, number, e->place);
     o->given++;
     router_close_inherited(o->conf.router, c, o->body.data, o->body.len);
+}
+
+/* The same once more, since its worker was lost. False: not yet. */
+static bool give_orphan(struct outbox *o, struct books_orphan *orphan)
+{
+    struct book *book = books_number(o->conf.books, orphan->number);
+    double patience = orphan->certain ? OUTBOX_PATIENCE : OUTBOX_FAR_PATIENCE;
+    struct book_entry e;
+    struct client *c;
+
+    if (!books_awaits(o->conf.books, orphan))
+        return true;
+    if (orphan->since == 0)
+        orphan->since = now(o);
+    book_read(book, orphan->place, &e);
+    c = revive(orphan->number, &e);
+    if (!router_bind(o->conf.router, c, e.worker) &&
+        !is_past(o, orphan->since, patience)) {
+        roster_release(c);
+        return false;
+    }
+    read_record(o, c, &e);
+    router_close_inherited(o->conf.router, c, o->body.data, o->body.len);
     return true;
+}
+
+static void give_orphans(struct outbox *o)
+{
+    struct books_orphan orphan;
+
+    o->orphans_at = now(o);
+    for (size_t n = books_counts(o->conf.books).orphans; n > 0; n--)
+        if (books_take_orphan(o->conf.books, &orphan) &&
+            !give_orphan(o, &orphan))
+            books_put_orphan(o->conf.books, &orphan);
 }
 
 static bool is_over(struct book *book, const struct book_entry *e)
@@ -112,7 +187,7 @@ static bool is_over(struct book *book, const struct book_entry *e)
 
     return bookmark_get(mark) & BOOKMARK_CLOSED ||
            (e->worker != 0 && !(e->worker & BOOKS_GIVES)) ||
-           bookmark_revoke(mark, e->id);
+           (!(e->worker & BOOKS_TELLS) && bookmark_revoke(mark, e->id));
 }
 
 /* ---- all of them ---- */
@@ -185,6 +260,9 @@ static void on_tick(uv_timer_t *timer)
     if (router_worker_count(o->conf.router) > 0 && outbox_pending(o) > 0 &&
         (o->passed_at == 0 || now(o) - o->passed_at >= PASS_MS))
         pass(o);
+    if (router_worker_count(o->conf.router) > 0 &&
+        now(o) - o->orphans_at >= PASS_MS)
+        give_orphans(o);
     settle(o);
     uv_timer_start(timer, on_tick, is_busy(o) ? BUSY_MS : IDLE_MS, 0);
 }

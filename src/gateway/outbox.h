@@ -5,6 +5,10 @@
  * ordinary links and routing; to the worker that the client had, if that is
  * there soon. What has not begun when this process ends is inherited once more.
  *
+ * A worker on another machine may have begun an ON_CLOSE that nobody heard of.
+ * It knows that itself, so it is given it again, and waited for longer. This
+ * holds for this process's own clients, too.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_GATEWAY_OUTBOX_H
@@ -19,7 +23,9 @@
 #include "net/turn.h"
 
 #define OUTBOX_PATIENCE 2.0 /* seconds that a client's own worker may take */
-#define OUTBOX_FIRST    5.0 /* seconds that new clients wait for its end */
+#define OUTBOX_FAR_PATIENCE \
+    60.0 /* … and one that may have begun its onClose already */
+#define OUTBOX_FIRST 5.0 /* seconds that new clients wait for its end */
 
 struct outbox;
 
@@ -43,7 +49,8 @@ void outbox_close(struct outbox *o);
  * longer than OUTBOX_FIRST. */
 bool outbox_is_first(const struct outbox *o);
 
-/* Clients of earlier processes whose onClose has not begun. */
+/* Clients of earlier processes whose onClose has not begun; and own ones that
+ * wait for a worker on another machine. */
 size_t outbox_pending(const struct outbox *o);
 
 /* How many clients it has given an ON_CLOSE. */

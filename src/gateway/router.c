@@ -179,8 +179,8 @@ __attribute__((noinline)) void router_bind_for(
     bool moves = c->worker_serial != 0;
 
     bind_client(r, w, c);
-    if (moves && w->features.callbacks & ROUTER_ON_BOUND &&
-        cmd != FRAME_ON_CONNECT && cmd != FRAME_ON_CLOSE)
+    if (moves && router_wants_bound(w) && cmd != FRAME_ON_CONNECT &&
+        cmd != FRAME_ON_CLOSE)
         router_tell_bound(r, w, c);
 }
 
@@ -260,22 +260,19 @@ int router_forward(struct router *r, struct client *c, uint8_t cmd,
 
 /* The last event of c goes to its worker, or waits for one. */
 static void give_close(
-    struct router *r, struct client *c, const void *body, size_t len)
+    struct router *r, struct client *c, const struct router_event *e)
 {
-    const struct router_event e = {.body = body,
-        .len = len,
-        .arrived = find_arrival(r),
-        .cmd = FRAME_ON_CLOSE};
+    size_t len = e->len;
     struct router_worker *w =
         router_first_held(c) ? NULL : router_ready_worker(r, c, len);
 
     c->gone = true;
     router_share_end(r, c);
     if (!w) {
-        router_hold(r, c, &e);
+        router_hold(r, c, e);
         return;
     }
-    send_event(r, w, c, &e);
+    send_event(r, w, c, e);
     unbind(r, c);
     if (c->wait)
         router_end_wait(r, c->wait);
@@ -306,7 +303,11 @@ void router_close(
     if (c->gone)
         return;
     put_close_info(r, c, end);
-    give_close(r, c, r->scratch.data, r->scratch.len);
+    give_close(r, c,
+        &(struct router_event){.cmd = FRAME_ON_CLOSE,
+            .body = r->scratch.data,
+            .len = r->scratch.len,
+            .arrived = find_arrival(r)});
     buf_clear(&r->scratch);
     buf_shrink(&r->scratch, SCRATCH_KEEP);
     buf_clear(&r->ends);
@@ -316,7 +317,12 @@ void router_close(
 void router_close_inherited(
     struct router *r, struct client *c, const void *body, size_t len)
 {
-    give_close(r, c, body, len);
+    give_close(r, c,
+        &(struct router_event){.cmd = FRAME_ON_CLOSE,
+            .body = body,
+            .len = len,
+            .arrived = find_arrival(r),
+            .again = true});
     roster_release(c); /* unless it waits */
 }
 
@@ -324,8 +330,10 @@ bool router_bind(struct router *r, struct client *c, uint64_t key_hash)
 {
     for (size_t i = 0; i < r->nslots; i++) {
         if (!r->workers[i] ||
-            ((r->workers[i]->key_hash ^ key_hash) | BOOKS_GIVES) != BOOKS_GIVES)
+            ((r->workers[i]->key_hash ^ key_hash) | BOOKS_FLAGS) != BOOKS_FLAGS)
             continue;
+        if (!router_has_room(r, r->workers[i]))
+            return false;
         bind_client(r, r->workers[i], c);
         return true;
     }
@@ -405,12 +413,14 @@ struct taking {
 };
 
 /* Clients that have left have no share any more. */
-static void on_begun(uint32_t connection_id, size_t len, void *arg)
+static void on_begun(const uint8_t *packet, size_t len, void *arg)
 {
     struct taking *t = arg;
-    struct client *c = roster_find(t->roster, connection_id);
+    struct client *c = roster_find(t->roster, frame_connection_id(packet));
 
     t->r->unbegun_bytes -= len;
+    if (t->w->features.far_book)
+        router_note_begun(t->r, packet, len);
     if (!c)
         return;
     router_share_leave(t->r, t->w, c, len);
@@ -465,12 +475,14 @@ int router_acknowledge(struct router *r, struct router_worker *w,
 
 void router_uid_bound(struct router *r, struct client *c)
 {
-    const struct router_worker *w = router_bound_worker(r, c);
+    struct router_worker *w = router_bound_worker(r, c);
     bool had_one = c->worker_serial != 0;
 
     if (r->conf.mode != GATEWAY_ROUTER_HASH_UID ||
         (w && router_choose(r, c) == w))
         return;
+    if (w)
+        router_tell_left(r, w, c);
     unbind(r, c);
     if (had_one)
         c->worker_serial = ROUTER_UNBOUND;

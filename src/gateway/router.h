@@ -84,7 +84,8 @@ struct router_features {
     bool types;         /* FRAME_FLAG_TYPES, which it is told */
     bool is_local;      /* it runs on this machine: one master started both */
     bool book;          /* FRAME_FLAG_BOOK; with is_local and acks only */
-    bool arrived; /* FRAME_ARRIVED; with is_local only: it has our clock */
+    bool arrived;  /* FRAME_ARRIVED; with is_local only: it has our clock */
+    bool far_book; /* FRAME_KEEPS; with acks and without book only */
 };
 
 /* What a script, or a worker of ours, may have that decides who is asked. */

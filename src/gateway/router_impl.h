@@ -123,6 +123,9 @@ void router_bind_for(
 void router_note_orphans(struct router *r);
 void router_tick_orphans(struct router *r);
 
+/* router_orphans.c: is w told of clients that it gets from others? */
+bool router_wants_bound(const struct router_worker *w);
+
 /* router_orphans.c: w, to which c is bound, hears so, behind all that it was
  * given. */
 void router_tell_bound(
@@ -174,8 +177,17 @@ void router_forget_session(
     const struct router *r, struct router_worker *w, struct client *c);
 void router_forget_sessions(struct router_worker *w);
 
-/* router_books.c: before w's first event: which books there are. */
+/* router_books.c: before w's first event: which books there are, or that there
+ * is one. */
 void router_begin_books(const struct router *r, struct router_worker *w);
+
+/* router_books.c: a worker with far_book tells that it has begun this one. */
+void router_note_begun(
+    const struct router *r, const uint8_t *packet, size_t len);
+
+/* router_books.c: c is w's no longer, which lives. */
+void router_tell_left(
+    const struct router *r, struct router_worker *w, const struct client *c);
 
 /* router_books.c: c is bound to w; an event of c is about to leave for w. */
 void router_book_worker(const struct router *r, const struct router_worker *w,

@@ -25,9 +25,16 @@ void router_tick_orphans(struct router *r)
     r->orphans_wait -= r->orphans_wait > 0;
 }
 
+/* One on another machine has to know whom it has, should this one be gone. */
+bool router_wants_bound(const struct router_worker *w)
+{
+    return w->features.callbacks & ROUTER_ON_BOUND || w->features.far_book;
+}
+
 void router_tell_bound(
     struct router *r, struct router_worker *w, struct client *c)
 {
+    static const uint8_t quiet[1];
     struct frame f = {
         .cmd = FRAME_BOUND,
         .flag = FRAME_FLAG_STRING,
@@ -42,15 +49,19 @@ void router_tell_bound(
         f.flag |= FRAME_FLAG_IPV6;
         memcpy(f.client_ip6, &c->peer.in6.sin6_addr, FRAME_IPV6_LEN);
     }
-    router_put_session(r, w, c, &f);
+    if (w->features.callbacks & ROUTER_ON_BOUND) {
+        router_put_session(r, w, c, &f);
+    } else { /* its script does not hear of it */
+        f.body = quiet;
+        f.body_len = sizeof(quiet);
+    }
     router_put(r, w, &f);
 }
 
 static bool is_wanted(const struct router *r)
 {
     for (size_t i = 0; i < r->nslots; i++)
-        if (r->workers[i] &&
-            r->workers[i]->features.callbacks & ROUTER_ON_BOUND)
+        if (r->workers[i] && router_wants_bound(r->workers[i]))
             return true;
     return false;
 }
@@ -69,7 +80,7 @@ static bool bind_orphan(struct router *r, struct client *c)
         r->orphans = true; /* for another pass */
         return false;
     }
-    if (!(w->features.callbacks & ROUTER_ON_BOUND))
+    if (!router_wants_bound(w))
         return false;
     router_bind_for(r, w, c, FRAME_BOUND);
     return true;

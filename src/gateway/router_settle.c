@@ -24,6 +24,7 @@ struct regiving {
     struct departed *departed;    /* owned; by id */
     struct router_worker *worker; /* the lost one */
     bool certain; /* it is known what began; else only a book knows */
+    bool left;    /* … since the worker itself has said so */
     size_t begun; /* of its events, though it could not say so any more */
     size_t lost;  /* nobody knows whether they began */
 };
@@ -94,6 +95,26 @@ static void forget(const uint8_t *packet, size_t len, void *arg)
         router_share_leave(g->r, g->worker, c, len);
 }
 
+/* An ON_CLOSE that a worker of another machine had is for the same one, should
+ * it come again: whatever has been heard of it, it knows what it began. But
+ * behind an event of the client that has not begun for certain it has not,
+ * either. */
+static bool is_orphan(const struct regiving *g, const struct frame *f)
+{
+    return !g->left && g->worker->features.far_book &&
+           f->cmd == FRAME_ON_CLOSE && frame_has_place(f) &&
+           !find_departed(g, f->connection_id);
+}
+
+static void put_orphan(const struct regiving *g, const struct frame *f)
+{
+    books_put_orphan(
+        g->r->conf.books, &(struct books_orphan){.number = f->book % BOOKS_MAX,
+                              .certain = g->certain,
+                              .place = f->place,
+                              .id = f->connection_id});
+}
+
 static void hold_again(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
@@ -107,7 +128,12 @@ static void hold_again(const uint8_t *packet, size_t len, void *arg)
         g->begun++;
         return;
     }
-    if (!g->certain && !frame_has_place(&f)) {
+    if (is_orphan(g, &f)) {
+        put_orphan(g, &f);
+        return;
+    }
+    if (!g->certain && (!frame_has_place(&f) || g->worker->features.far_book)) {
+        books_begun(g->r->conf.books, &f);
         g->lost++;
         return;
     }
@@ -193,7 +219,9 @@ static bool note_begun(const uint8_t *packet, size_t len, void *arg)
     struct frame f;
 
     frame_decode(&f, packet, len);
-    if (frame_has_place(&f) && !books_have_begun(g->r->conf.books, &f))
+    if (g->worker->features.far_book)
+        books_begun(g->r->conf.books, &f);
+    else if (frame_has_place(&f) && !books_have_begun(g->r->conf.books, &f))
         return false;
     forget(packet, len, arg);
     g->worker->running++;
@@ -228,7 +256,8 @@ static bool find_begun(struct regiving *g, bool said)
     struct router_worker *w = g->worker;
     int err;
 
-    if (believe_left(g))
+    g->left = believe_left(g);
+    if (g->left)
         return true;
     if (w->hangs && given_drop(w->given, w->hanging, drop_hanging, g))
         w->running++; /* else it is among them already */

@@ -140,10 +140,9 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     w->features = features;
     w->arrived = 0;
     r->timed |= features.arrived;
+    router_begin_books(r, w);
     if (features.types)
         tell_types(r, w);
-    if (features.book)
-        router_begin_books(r, w);
     if (features.acks)
         ask_for_acks(r, w);
     if (features.session)

@@ -32,6 +32,10 @@ struct book;
  * -errno; -EPERM when it is another user's, or others may write to it. */
 int book_folder(const char *path);
 
+/* A number of that folder: which boot of the machine, which file system, which
+ * path. Books in folders with the same one lie together. */
+uint64_t book_where(int folder, const char *path);
+
 /* Is name that of a book of this gateway? (slot: a word without dots.) */
 bool book_is_of(const char *name, const char *slot);
 

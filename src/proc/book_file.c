@@ -14,6 +14,7 @@
 
 #include "proc/book_impl.h"
 #include "util/alloc.h"
+#include "util/hash.h"
 #include "util/secret.h"
 
 #define TRIES 10 /* to make a file */
@@ -58,6 +59,23 @@ int book_folder(const char *path)
         return -EPERM;
     }
     return fd;
+}
+
+uint64_t book_where(int folder, const char *path)
+{
+    static const uint8_t key[16];
+    char boot[sizeof(((struct book_head *)0)->boot)];
+    struct stat st = {0};
+    char *text;
+    uint64_t where;
+
+    read_boot(boot);
+    (void)fstat(folder, &st);
+    text = xasprintf(
+        "%.*s %ju %s", (int)sizeof(boot), boot, (uintmax_t)st.st_dev, path);
+    where = hash_siphash(text, strlen(text), key);
+    free(text);
+    return where;
 }
 
 bool book_is_of(const char *name, const char *slot)

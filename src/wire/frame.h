@@ -41,6 +41,9 @@
  * book: BOOK has named that. See frame_has_place(). */
 #define FRAME_FLAG_BOOK 0x02
 #define FRAME_BOOK_LEN  5
+/* Beside the book's number, in ON_CLOSE, between those that offer "far_book":
+ * whether the client's ON_CONNECT has begun only its worker knows. */
+#define FRAME_BOOK_MAYBE 0x80
 /* Between those that offer "types", or take them: the type of a message. In
  * ON_MESSAGE what it came as, text being UTF-8; in commands what it shall leave
  * as. Neither: there are no types, or the client's port decides. */
@@ -102,6 +105,9 @@ enum frame_kind {
     X(GET_SESSION_BY_CLIENT_ID, 203, QUESTION)                                \
     X(SET_SESSION, 204, ORDER)                                                \
     X(ON_WEBSOCKET_CONNECT, 205, EVENT)                                       \
+    /* "far_book": where the gateway's book is, 8 bytes; or a client: it is   \
+     * another worker's now */                                                \
+    X(KEEPS, 236, LINK)                                                       \
     /* "arrived": when the events behind it came; docs/protocol.md */         \
     X(ARRIVED, 237, LINK)                                                     \
     /* "left": of which lost links more is to be told; back that: ack.h */    \

@@ -50,7 +50,7 @@ static void lose_absent(struct peer *p, const struct queries_answer *answer)
         if (!idmap_has(&p->clients, id))
             continue; /* closed meanwhile */
         idmap_remove(&p->clients, id);
-        peer_lose_client(p, id);
+        peer_lose_client(p, id, true);
     }
     idmap_fini(&gone);
 }

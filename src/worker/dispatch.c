@@ -171,10 +171,8 @@ static bool can_go_on(const struct mailbox *m)
 /* Others have it: its gateway has taken it back. */
 static void leave_to_others(struct dispatch *d, const struct event *e)
 {
-    const struct client_id id = frame_client(&e->f);
-
-    if (e->f.cmd == FRAME_ON_CLOSE && !frame_has_place(&e->f))
-        gateways_keep_client(d->gateways, &id);
+    if (e->f.cmd == FRAME_ON_CLOSE)
+        gateways_keep_client(d->gateways, &e->f);
     d->forgotten++;
 }
 
@@ -324,7 +322,7 @@ void dispatch_session(
         settle(m);
 }
 
-void dispatch_lost(struct dispatch *d, const struct client_id *id)
+void dispatch_lost(struct dispatch *d, const struct client_id *id, bool certain)
 {
     struct event e = {
         .f = {.cmd = FRAME_ON_CLOSE,
@@ -333,6 +331,7 @@ void dispatch_lost(struct dispatch *d, const struct client_id *id)
             .local_port = id->local_port,
             .connection_id = id->connection_id},
         .lost = true,
+        .uncertain = !certain,
     };
 
     handle(d, &e);

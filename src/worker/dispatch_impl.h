@@ -65,8 +65,10 @@ enum acks_event dispatch_event(
 /* That gateway's link is lost: forget its events that have not begun. */
 void dispatch_link_lost(struct dispatch *d, struct gateways_address from);
 
-/* The client's gateway is gone and will not send its ON_CLOSE. */
-void dispatch_lost(struct dispatch *d, const struct client_id *id);
+/* The client's gateway is gone and will not send its ON_CLOSE; certain: it says
+ * so itself. */
+void dispatch_lost(
+    struct dispatch *d, const struct client_id *id, bool certain);
 
 /* Whoever gave the event that runs shall not give it to another worker: it does
  * not come back. For a signal handler that ends the process. */

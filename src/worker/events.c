@@ -82,6 +82,8 @@ static void push_close_info(lua_State *L, const struct mailbox *m)
         set_word(L, "by", "lost");
         set_word(L, "cause", "gateway_lost");
     }
+    lua_pushboolean(L, !e->uncertain);
+    lua_setfield(L, -2, "certain");
     push_session(L, m);
     lua_setfield(L, -2, "session");
 }

@@ -81,7 +81,7 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
     log_info("connected to gateway %s%s", p->name,
         conn_peer(p->events)->sa.sa_family == AF_UNIX ? " by its unix socket"
                                                       : "");
-    if (p->lost_at != 0)
+    if (p->lost_at != 0 && p->keeper == 0)
         census_take(p);
     p->lost_at = 0;
     p->gone_logged = false;
@@ -196,6 +196,7 @@ static void free_peer(struct peer *p)
     idmap_fini(&p->clients);
     marks_drop(p);
     remains_drop(p);
+    keepers_drop(p);
     list_remove(&p->node);
     peer_unfile(p);
     g->npeers--;
@@ -243,11 +244,12 @@ void peer_lose_links(struct peer *p, int err)
     p->labels = false;
     p->wants_left = false;
     p->keeps_book = false;
+    p->is_kept = false;
     p->has_spoken = false;
     if (p->lost_at == 0 && g->ops->on_event)
         p->lost_at = now;
     queries_fail_all(&p->answers, -ECONNRESET);
-    if (!p->listed && p->clients.count == 0) {
+    if (!p->listed && p->clients.count + p->gone.count == 0) {
         free_peer(p);
         return;
     }
@@ -255,27 +257,31 @@ void peer_lose_links(struct peer *p, int err)
     dialer_retry(p->dialer);
 }
 
-void gateways_keep_client(struct gateways *g, const struct client_id *id)
+/* Those in a book that this worker asks, it need not know. */
+void gateways_keep_client(struct gateways *g, const struct frame *f)
 {
-    struct peer *p = gateways_find(g, id->local_ip, id->local_port);
+    struct peer *p = gateways_find(g, f->local_ip, f->local_port);
 
-    if (p)
-        idmap_add(&p->clients, id->connection_id);
+    if (p && !(p->keeps_book && frame_has_place(f)))
+        idmap_add(&p->clients, f->connection_id);
 }
 
-void peer_lose_client(struct peer *p, uint32_t id)
+/* A gateway with a book gives the ON_CLOSE as well, should it come again: that
+ * one counts. */
+void peer_lose_client(struct peer *p, uint32_t id, bool certain)
 {
     struct client_id client = {p->at.ip, p->at.port, id};
 
-    losses_add(&p->g->losses, &client, clock_now(turn_loop(p->g->turn)));
-    p->g->ops->on_client_lost(&client, p->g->arg);
+    if (p->keeper == 0)
+        losses_add(&p->g->losses, &client, clock_now(turn_loop(p->g->turn)));
+    p->g->ops->on_client_lost(&client, certain, p->g->arg);
 }
 
-static void report_lost_clients(struct peer *p)
+void peer_lose_some(struct peer *p, struct idmap *ids)
 {
-    for (int i = 0; i < GATEWAYS_LOST_SLICE && p->clients.count > 0; i++)
-        peer_lose_client(p, idmap_pop(&p->clients));
-    if (p->clients.count > 0)
+    for (int i = 0; i < GATEWAYS_LOST_SLICE && ids->count > 0; i++)
+        peer_lose_client(p, idmap_pop(ids), false);
+    if (ids->count > 0)
         p->g->lost_more = true;
 }
 
@@ -287,9 +293,16 @@ static void check_lost(struct peer *p, uint64_t now, uint64_t late)
     uint64_t grace =
         p->listed ? GATEWAYS_LISTED_GRACE_MS : GATEWAYS_LOST_GRACE_MS;
 
+    peer_lose_some(p, &p->gone);
     if (p->lost_at == 0)
         return;
     p->lost_at = p->lost_at + late < now ? p->lost_at + late : now;
+    if (p->keeper != 0) {
+        keepers_check_lost(p, now);
+        if (!p->commands && !p->listed && p->clients.count + p->gone.count == 0)
+            free_peer(p);
+        return;
+    }
     if (p->commands || now - p->lost_at < grace) {
         if (!p->listed)
             gateways_tick_within(p->g, GATEWAYS_TICK_BUSY_MS);
@@ -300,7 +313,7 @@ static void check_lost(struct peer *p, uint64_t now, uint64_t late)
             "gateway %s is gone, its clients get their onClose clients=%zu",
             p->name, p->clients.count);
     p->gone_logged = true;
-    report_lost_clients(p);
+    peer_lose_some(p, &p->clients);
     if (!p->listed && p->clients.count == 0)
         free_peer(p);
 }
@@ -484,7 +497,7 @@ void gateways_set_addresses(
     LIST_FOREACH_SAFE (node, tmp, &g->peers) {
         struct peer *p = LIST_ENTRY(node, struct peer, node);
 
-        if (!p->listed && !p->commands && p->clients.count == 0)
+        if (!p->listed && !p->commands && p->clients.count + p->gone.count == 0)
             free_peer(p);
         else if (!p->listed)
             gateways_tick_within(g, GATEWAYS_TICK_BUSY_MS);

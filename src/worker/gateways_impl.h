@@ -50,8 +50,9 @@ struct gateways_ops {
      * not begin any more: if it lives it gives them to others. Of each ON_CLOSE
      * among them tell gateways_keep_client(). */
     void (*on_link_lost)(struct gateways_address from, void *arg);
-    /* A client of a gateway that is gone for good: no ON_CLOSE will come. */
-    void (*on_client_lost)(const struct client_id *id, void *arg);
+    /* A client whose gateway is gone, so that no ON_CLOSE will come; certain:
+     * the gateway is there, and does not have it. */
+    void (*on_client_lost)(const struct client_id *id, bool certain, void *arg);
     /* The session of this client that waiting events must see (with
      * FRAME_FLAG_SESSION), or the gateway counts on none being kept. */
     void (*on_session)(
@@ -115,6 +116,11 @@ struct peer {
     bool keeps_book;     /* so no onClose is made up for its clients … */
     bool marks_failed;   /* … but its books cannot be opened here */
     struct marks *marks; /* owned; NULL: it has told of none */
+    uint64_t keeper; /* where its book is, if that cannot be asked; 0: nowhere,
+                        as far as is known … */
+    bool is_kept;    /* … which it has said on these links */
+    struct keepers_begun *begun; /* owned; NULL: nothing; see keepers.c */
+    struct idmap gone;           /* clients of another boot of its machine */
     struct receipts receipts;
     struct acks_link acks; /* of its links */
     bool wants_left;       /* it asks what was left of links that end … */
@@ -219,7 +225,11 @@ void peer_lose_links(struct peer *p, int err);
 void gateways_tell(struct turn_task *task);
 
 /* This client of p ended without an ON_CLOSE: tell the script. */
-void peer_lose_client(struct peer *p, uint32_t id);
+void peer_lose_client(struct peer *p, uint32_t id, bool certain);
+
+/* Tell it of some of them, the set gets fewer; the rest is due at the next
+ * tick. */
+void peer_lose_some(struct peer *p, struct idmap *ids);
 
 /* Put f into p's command link, without a look at its queue. */
 void peer_put(struct peer *p, const struct frame *f);
@@ -267,8 +277,23 @@ void remains_end_acks(struct peer *p);
 void remains_take(struct peer *p, const struct frame *f);
 void remains_drop(struct peer *p);
 
-/* This client of p ended, but nobody knows it: that is for p to tell. */
-void gateways_keep_client(struct gateways *g, const struct client_id *id);
+/* The client of f, an ON_CLOSE that did not begin: its gateway gives it again.
+ */
+void gateways_keep_client(struct gateways *g, const struct frame *f);
+
+/* keepers.c: p says where its book is, or whom this worker has no longer. */
+void keepers_take(struct peer *p, const struct frame *f);
+
+/* keepers.c: p has introduced itself; has it still a book? */
+void keepers_settle(struct peer *p);
+
+/* keepers.c: may f, which says where its client is in a book that cannot be
+ * asked, begin? To be asked once, right before it does. */
+bool keepers_may_begin(struct peer *p, const struct frame *f);
+
+/* keepers.c: p, which keeps a book, is away since lost_at. */
+void keepers_check_lost(struct peer *p, uint64_t now);
+void keepers_drop(struct peer *p);
 
 /* beats.c: what is due about once a second. */
 void beats_tick(struct gateways *g, uint64_t now);

@@ -27,7 +27,8 @@ struct event {
     struct frame f;
     uint32_t link;    /* that brought it; 0: none that is told about it */
     uint32_t number;  /* of one that was queued: acks_number() */
-    bool lost;        /* ON_CLOSE made up because the gateway is gone */
+    bool lost;        /* ON_CLOSE made up because the gateway is gone, … */
+    bool uncertain;   /* … or cannot be reached */
     uint64_t arrived; /* ns; 0: nobody measures */
     size_t size;      /* bytes counted for the queue limit */
     uint8_t data[];

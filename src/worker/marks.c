@@ -97,12 +97,14 @@ void marks_take(struct peer *p, const struct frame *f)
 
 static struct bookmarks *find(const struct peer *p, const struct frame *f)
 {
-    return p->marks && f->book < BOOKS ? p->marks->of[f->book] : NULL;
+    unsigned number = f->book & ~(unsigned)FRAME_BOOK_MAYBE;
+
+    return p->marks && number < BOOKS ? p->marks->of[number] : NULL;
 }
 
 int marks_check(struct peer *p, const struct frame *f)
 {
-    if (!frame_has_place(f) || find(p, f))
+    if (!frame_has_place(f) || p->is_kept || find(p, f))
         return 0;
     do_without(p, "", -ENOENT);
     end_links(p, -ENOENT);
@@ -120,12 +122,14 @@ void marks_drop(struct peer *p)
 
 bool gateways_may_begin(const struct gateways *g, const struct frame *f)
 {
-    const struct peer *p;
+    struct peer *p;
     struct bookmarks *m;
 
     if (!frame_has_place(f))
         return true;
     p = gateways_find(g, f->local_ip, f->local_port);
+    if (p && p->keeper != 0)
+        return keepers_may_begin(p, f);
     m = p ? find(p, f) : NULL;
     return m &&
            bookmarks_begin(m, f->place, f->connection_id,

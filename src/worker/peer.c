@@ -119,6 +119,8 @@ static void on_bound(struct peer *p, const struct frame *f)
     if (!p->keeps_book)
         idmap_add(&p->clients, f->connection_id);
     (void)is_known_loss(p, f); /* it lives */
+    if (f->body_len > 0)       /* that was for us, not for the script */
+        return;
     p->g->arrived = p->arrived;
     p->g->ops->on_event(f, 0, p->g->arg);
 }
@@ -136,6 +138,7 @@ static void on_request(struct peer *p, const struct frame *f)
 static void on_limits(struct peer *p, const struct frame *f)
 {
     allowed_take(p, f->body, f->body_len);
+    keepers_settle(p);
 }
 
 static void on_ack(struct peer *p, const struct frame *f)
@@ -217,6 +220,7 @@ static void (*const link_commands[UINT8_MAX + 1])(
     [FRAME_HANDLED] = on_handled,
     [FRAME_BOUND] = on_bound,
     [FRAME_LEFT] = remains_take,
+    [FRAME_KEEPS] = keepers_take,
     [FRAME_CLAIMS] = on_claims,
 };
 

@@ -236,9 +236,9 @@ static void on_session(
     dispatch_session(((struct worker *)arg)->dispatch, id, f);
 }
 
-static void on_client_lost(const struct client_id *id, void *arg)
+static void on_client_lost(const struct client_id *id, bool certain, void *arg)
 {
-    dispatch_lost(((struct worker *)arg)->dispatch, id);
+    dispatch_lost(((struct worker *)arg)->dispatch, id, certain);
 }
 
 static void on_handshake(

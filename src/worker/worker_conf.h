@@ -17,10 +17,11 @@
 #define WORKER_HANDLER_TIMEOUT 10.0 /* CPU seconds without a wait */
 #define WORKER_SLOW_HANDLER    0.1  /* seconds without a wait */
 #define WORKER_QUEUE_MAX       (64 * 1024 * 1024) /* of a gateway's events */
-#define WORKER_GATEWAY_HIGH_WATER                       \
-    (10 * 1024 * 1024)         /* bytes queued per link \
-                                */
-#define WORKER_DRAIN_TIME 30.0 /* seconds an old script may finish in */
+#define WORKER_GATEWAY_HIGH_WATER                         \
+    (10 * 1024 * 1024)           /* bytes queued per link \
+                                  */
+#define WORKER_DRAIN_TIME   30.0 /* seconds an old script may finish in */
+#define WORKER_GATEWAY_LOST 60.0 /* seconds without a gateway's machine */
 
 struct faults;
 struct series;
@@ -57,7 +58,8 @@ struct worker_conf {
     double slow_handler; /* longer is a line in the log; 0: never */
     size_t queue_max;    /* bytes that wait, of each gateway */
     double drain_time;
-    size_t packet_max; /* bytes, from and to gateways; 0: FRAME_MAX_LEN */
+    double gateway_lost; /* seconds; then a gateway's clients are given up */
+    size_t packet_max;   /* bytes, from and to gateways; 0: FRAME_MAX_LEN */
     size_t gateway_high_water; /* bytes queued per gateway link */
     /* NULL, or the words that a program gets as its arguments:
      * worker/program.h; NULL-terminated */

@@ -1,0 +1,176 @@
+/* Gateways of other machines that keep a book of their clients (proc/book.h).
+ * They give every onClose themselves, or the next process of theirs does: this
+ * worker makes up none when links are away. Two things are left to it.
+ *
+ * Should their machine be gone, with the book, each worker gives up the clients
+ * that it had last: their onClose is not certain. The machine is there as long
+ * as any gateway is whose book lies in the same place, and as all registers can
+ * be reached and list the gateway. It is another one where a gateway comes
+ * again with its book in another place: then it was booted anew, or its books
+ * were moved.
+ *
+ * And it remembers which onConnect and onClose it has begun lately. What the
+ * gateway was told of that may have been lost with the link or the gateway;
+ * then it gives the event again (FRAME_FLAG_AGAIN), and it does not begin. The
+ * gateway is told before the handler begins, so that, whatever ends this
+ * process, one that has begun is known to have. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "net/clock.h"
+#include "util/alloc.h"
+#include "util/log.h"
+#include "wire/bigendian.h"
+#include "worker/gateways_impl.h"
+
+/* A link brings so many at most that are not known to have begun. */
+#define BEGUN_MAX 16384
+
+/* The last ones, in a ring. */
+struct keepers_begun {
+    size_t count;
+    struct {
+        uint32_t id;
+        uint8_t cmd;
+    } events[BEGUN_MAX];
+};
+
+/* ---- what has begun ---- */
+
+static bool has_begun(const struct peer *p, uint32_t id, uint8_t cmd)
+{
+    const struct keepers_begun *b = p->begun;
+    size_t count = !b ? 0 : b->count < BEGUN_MAX ? b->count : BEGUN_MAX;
+
+    for (size_t i = 0; i < count; i++)
+        if (b->events[i].id == id && b->events[i].cmd == cmd)
+            return true;
+    return false;
+}
+
+static void note(struct peer *p, uint32_t id, uint8_t cmd)
+{
+    struct keepers_begun *b = p->begun;
+
+    if (!b)
+        b = p->begun = xcalloc(1, sizeof(*b));
+    b->events[b->count % BEGUN_MAX].id = id;
+    b->events[b->count % BEGUN_MAX].cmd = cmd;
+    b->count++;
+}
+
+bool keepers_may_begin(struct peer *p, const struct frame *f)
+{
+    uint32_t id = f->connection_id;
+
+    if (f->flag & FRAME_FLAG_AGAIN && has_begun(p, id, f->cmd))
+        return false;
+    if (f->book & FRAME_BOOK_MAYBE && !has_begun(p, id, FRAME_ON_CONNECT))
+        return false;
+    note(p, id, f->cmd);
+    gateways_send_done(p->g);
+    return true;
+}
+
+static void forget_begun(struct peer *p)
+{
+    free(p->begun);
+    p->begun = NULL;
+}
+
+/* ---- where the book is ---- */
+
+/* Of a machine that is gone nobody else knows. */
+static void give_up(struct peer *p)
+{
+    uint32_t id;
+
+    if (p->clients.count > 0)
+        log_warn("the machine of gateway %s was started anew, its clients get "
+                 "an onClose that is not certain clients=%zu",
+            p->name, p->clients.count);
+    while ((id = idmap_pop(&p->clients)) != 0)
+        idmap_add(&p->gone, id);
+    if (p->gone.count > 0)
+        gateways_tick_within(p->g, 0);
+}
+
+void keepers_take(struct peer *p, const struct frame *f)
+{
+    uint64_t keeper;
+
+    if (f->connection_id != 0) {
+        idmap_remove(&p->clients, f->connection_id);
+        return;
+    }
+    if (f->body_len != sizeof(keeper))
+        return; /* of a later version; it says nothing that is known here */
+    keeper = (uint64_t)get32(f->body) << 32 | get32(f->body + 4);
+    if (p->keeper == keeper) {
+        /* All are bound anew, and this worker hears whom it has. */
+        idmap_fini(&p->clients);
+    } else if (p->keeper != 0) {
+        give_up(p);
+        forget_begun(p);
+    }
+    p->keeper = keeper;
+    p->is_kept = true;
+}
+
+void keepers_settle(struct peer *p)
+{
+    if (p->keeper == 0 || p->is_kept)
+        return;
+    p->keeper = 0;
+    census_take(p);
+}
+
+/* ---- while it is away ---- */
+
+static bool is_machine_there(const struct peer *p)
+{
+    const struct list *node;
+
+    LIST_FOREACH (node, &p->g->peers) {
+        const struct peer *other = LIST_ENTRY(node, struct peer, node);
+
+        if (other->is_kept && other->keeper == p->keeper)
+            return true;
+    }
+    return false;
+}
+
+/* Only the way to it is broken: a register reaches it. */
+static bool is_seen_by_others(const struct peer *p)
+{
+    const struct gateways *g = p->g;
+
+    return p->listed && g->discovery && g->conf->discovery.registers &&
+           discovery_missing(g->discovery) == 0;
+}
+
+void keepers_check_lost(struct peer *p, uint64_t now)
+{
+    uint64_t grace = (uint64_t)(p->g->conf->gateway_lost * 1000);
+
+    if (!p->commands && is_seen_by_others(p))
+        p->lost_at = now;
+    if (p->commands || now - p->lost_at < grace)
+        return;
+    if (is_machine_there(p)) { /* and gives what is in the book */
+        idmap_fini(&p->clients);
+        return;
+    }
+    if (p->clients.count > 0 && !p->gone_logged)
+        log_warn("gateway %s and its machine are gone, its clients get an "
+                 "onClose that is not certain clients=%zu",
+            p->name, p->clients.count);
+    p->gone_logged = true;
+    peer_lose_some(p, &p->clients);
+}
+
+void keepers_drop(struct peer *p)
+{
+    forget_begun(p);
+    idmap_fini(&p->gone);
+}
