@@ -1,5 +1,5 @@
-/* The table is read without metamethods, so no code of the script's runs while
- * it is. */
+/* Session, uid and groups, each held against what the gateway takes: a script
+ * hears of a mistake, no client is half begun. */
 #include "lualib/lbegin.h"
 
 #include <lauxlib.h>
@@ -8,33 +8,15 @@
 #include "lualib/lvalue.h"
 #include "wire/answer.h"
 
-/* What is being read: the table is at index t. */
-struct reading {
-    lua_State *L;
-    int t;
-    const struct handshakes_rules *rules;
-    struct buf *out;
-};
-
-/* What is wrong, as text on top of the stack. */
-#define WRONG(r, ...) lua_pushfstring((r)->L, __VA_ARGS__)
-
-/* Push the value of a key. */
-static int get(const struct reading *r, const char *key)
-{
-    lua_pushstring(r->L, key);
-    return lua_rawget(r->L, r->t);
-}
-
-static const char *put_session(struct reading *r)
+static const char *put_session(const struct lreading *r)
 {
     const char *wrong;
     size_t start, size;
 
-    if (get(r, "session") == LUA_TNIL)
+    if (lreading_get(r, "session") == LUA_TNIL)
         return NULL;
     if (!lua_istable(r->L, -1))
-        return WRONG(
+        return LREADING_WRONG(
             r, "session is a %s; give a table", luaL_typename(r->L, -1));
     start = answer_begin(r->out, ANSWER_SESSION);
     wrong = lvalue_put(r->L, lua_gettop(r->L), r->out, "session");
@@ -42,7 +24,7 @@ static const char *put_session(struct reading *r)
         return wrong;
     size = answer_end(r->out, start);
     if (size > r->rules->session_max)
-        return WRONG(r,
+        return LREADING_WRONG(r,
             "session would be %I bytes, more than the %I that its "
             "gateway takes (max_session)",
             (LUAI_UACINT)size, (LUAI_UACINT)r->rules->session_max);
@@ -51,29 +33,31 @@ static const char *put_session(struct reading *r)
 
 /* The uid or group on top. place: it is so far down the list; 0: in none. */
 static const char *put_name(
-    struct reading *r, enum answer_kind kind, size_t place)
+    const struct lreading *r, enum answer_kind kind, size_t place)
 {
     const char *error, *name;
     size_t len;
 
     name = largs_to_name(r->L, lua_gettop(r->L), &len, &error);
     if (!name && place > 0)
-        return WRONG(r, "groups[%I]: %s", (LUAI_UACINT)place, error);
+        return LREADING_WRONG(r, "groups[%I]: %s", (LUAI_UACINT)place, error);
     if (!name)
-        return WRONG(r, "%s: %s", kind == ANSWER_UID ? "uid" : "groups", error);
+        return LREADING_WRONG(
+            r, "%s: %s", kind == ANSWER_UID ? "uid" : "groups", error);
     answer_put(r->out, kind, name, len);
     return NULL;
 }
 
-static const char *put_uid(struct reading *r)
+static const char *put_uid(const struct lreading *r)
 {
-    return get(r, "uid") == LUA_TNIL ? NULL : put_name(r, ANSWER_UID, 0);
+    return lreading_get(r, "uid") == LUA_TNIL ? NULL
+                                              : put_name(r, ANSWER_UID, 0);
 }
 
 /* One group, or a list of them. */
-static const char *put_groups(struct reading *r)
+static const char *put_groups(const struct lreading *r)
 {
-    int type = get(r, "groups");
+    int type = lreading_get(r, "groups");
     int groups = lua_gettop(r->L);
     size_t count;
 
@@ -82,9 +66,10 @@ static const char *put_groups(struct reading *r)
     if (type != LUA_TTABLE)
         return put_name(r, ANSWER_GROUP, 0);
     if (!lvalue_is_list(r->L, groups, &count))
-        return WRONG(r, "groups is a table with keys; give a list of names");
+        return LREADING_WRONG(
+            r, "groups is a table with keys; give a list of names");
     if (count > r->rules->groups_max)
-        return WRONG(r,
+        return LREADING_WRONG(r,
             "groups has %I names, more than the %I that its "
             "gateway allows a client (max_groups)",
             (LUAI_UACINT)count, (LUAI_UACINT)r->rules->groups_max);
@@ -100,15 +85,11 @@ static const char *put_groups(struct reading *r)
     return NULL;
 }
 
-const char *lbegin_put(
-    lua_State *L, int t, const struct handshakes_rules *rules, struct buf *out)
+const char *lbegin_put(const struct lreading *r)
 {
-    static const char *(*const puts[])(struct reading * r) = {
-        put_session, put_uid, put_groups};
-    struct reading r = {.L = L, .t = t, .rules = rules, .out = out};
-    const char *wrong = NULL;
+    const char *wrong = put_session(r);
 
-    for (size_t i = 0; !wrong && i < sizeof(puts) / sizeof(puts[0]); i++)
-        wrong = puts[i](&r);
-    return wrong;
+    if (!wrong)
+        wrong = put_uid(r);
+    return wrong ? wrong : put_groups(r);
 }

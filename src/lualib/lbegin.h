@@ -6,14 +6,10 @@
 #ifndef GW_LUALIB_LBEGIN_H
 #define GW_LUALIB_LBEGIN_H
 
-#include <lua.h>
+#include "lualib/lreading.h"
 
-#include "util/buf.h"
-#include "worker/handshakes.h"
-
-/* Append session, uid and groups of the table at index t, a positive one, to
- * out (wire/answer.h). NULL, or what is wrong: then the text is pushed. */
-const char *lbegin_put(
-    lua_State *L, int t, const struct handshakes_rules *rules, struct buf *out);
+/* Append session, uid and groups of the table to out (wire/answer.h). NULL, or
+ * what is wrong: then the text is pushed. */
+const char *lbegin_put(const struct lreading *r);
 
 #endif /* GW_LUALIB_LBEGIN_H */
