@@ -11,17 +11,10 @@ local uv = require "luv"
 describe("gwrun.http", function()
   local server, bed, dir, secure
 
-  local function make_certificates()
-    openssl.run(dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=spec CA", "-days", "2")
-    openssl.run(dir, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
-    testbed.write_file(dir .. "/ext", "subjectAltName=DNS:localhost\n")
-    openssl.run(dir, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem",
-      "-extfile", "ext", "-days", "2")
-  end
-
   setup(function()
     dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-http-XXXXXX"))
-    make_certificates()
+    openssl.authority(dir, "ca")
+    openssl.signed(dir, "server", "DNS:localhost", "2", "ca")
     server = httpserver.start()
     secure = httpserver.start(dir .. "/server.pem", dir .. "/server.key")
     bed = scripting.start { prefix = ("url = %q assert(require 'gwrun.http' == Http and gwrun.http == Http)\n"):format(server.url) }
@@ -33,13 +26,6 @@ describe("gwrun.http", function()
     secure:stop()
     process.run { "rm", "-rf", dir }
   end)
-
-  local function fails(code, pattern, text, ...)
-    local none, message, got = bed:run("return " .. text, ...)
-    assert.equal(cjson.null, none)
-    assert.matches(pattern, message)
-    assert.equal(code, got)
-  end
 
   it("gets a page with status, headers and body", function()
     local status, ok, two, cookies, blank, body, final = bed:run [[
@@ -118,37 +104,37 @@ describe("gwrun.http", function()
       local r = Http.get(url .. "/redirect?n=5")
       return r.status, r.headers["x-old"], r:json().url
     ]] })
-    fails("eloop", "redirects", "Http.get(url .. '/redirect?n=6')")
+    bed:fails("eloop", "redirects", "Http.get(url .. '/redirect?n=6')")
     assert.equal(302, bed:run "return Http.get(url .. '/redirect?n=1', { max_redirects = 0 }).status")
     assert.equal("GET", bed:run "return Http.post(url .. '/redirect?n=1', 'x'):json().method")
   end)
 
   it("speaks nothing but http and https", function()
-    fails("eprotonosupport", "rotocol", "Http.get 'file:///etc/passwd'")
-    fails("eprotonosupport", "rotocol", "Http.get 'gopher://127.0.0.1/'")
-    fails("eprotonosupport", "rotocol", "Http.get(url .. '/to?url=file:///etc/passwd')")
+    bed:fails("eprotonosupport", "rotocol", "Http.get 'file:///etc/passwd'")
+    bed:fails("eprotonosupport", "rotocol", "Http.get 'gopher://127.0.0.1/'")
+    bed:fails("eprotonosupport", "rotocol", "Http.get(url .. '/to?url=file:///etc/passwd')")
   end)
 
   it("ends a request at its deadline", function()
-    fails("etimedout", "timed out", "Http.get(url .. '/silent', { timeout = 0.05 })")
-    fails("etimedout", "timed out", "Http.get(url .. '/slowly', { timeout = 0.05 })")
+    bed:fails("etimedout", "timed out", "Http.get(url .. '/silent', { timeout = 0.05 })")
+    bed:fails("etimedout", "timed out", "Http.get(url .. '/slowly', { timeout = 0.05 })")
   end)
 
   it("refuses responses that are too large", function()
     assert.equal(1000, bed:run "return #Http.get(url .. '/big?n=1000', { max_size = 1000 }).body")
-    fails("emsgsize", "too large", "Http.get(url .. '/big?n=1001', { max_size = 1000 })")
+    bed:fails("emsgsize", "too large", "Http.get(url .. '/big?n=1001', { max_size = 1000 })")
     assert.equal(1000, bed:run "return #Http.get(url .. '/gzip?n=1000', { max_size = 1000 }).body")
-    fails("emsgsize", "too large", "Http.get(url .. '/gzip?n=1000000', { max_size = 1000 })")
-    fails("emsgsize", "too large", "Http.get(url .. '/headers')")
+    bed:fails("emsgsize", "too large", "Http.get(url .. '/gzip?n=1000000', { max_size = 1000 })")
+    bed:fails("emsgsize", "too large", "Http.get(url .. '/headers')")
   end)
 
   it("tells what went wrong", function()
-    fails("econnrefused", "onnect", "Http.get 'http://127.0.0.1:1/'")
-    fails("eai_noname", "resolve", "Http.get 'http://no-such-host.invalid/'")
-    fails("econnreset", ".", "Http.get(url .. '/gone')")
-    fails("econnreset", ".", "Http.get(url .. '/cut')")
-    fails("einval", "URL", "Http.get 'http://'")
-    fails("eproto", "no JSON", "Http.get(url .. '/big?n=3'):json()")
+    bed:fails("econnrefused", "onnect", "Http.get 'http://127.0.0.1:1/'")
+    bed:fails("eai_noname", "resolve", "Http.get 'http://no-such-host.invalid/'")
+    bed:fails("econnreset", ".", "Http.get(url .. '/gone')")
+    bed:fails("econnreset", ".", "Http.get(url .. '/cut')")
+    bed:fails("einval", "URL", "Http.get 'http://'")
+    bed:fails("eproto", "no JSON", "Http.get(url .. '/big?n=3'):json()")
   end)
 
   it("raises for wrong arguments, in the script's line", function()
@@ -174,9 +160,9 @@ describe("gwrun.http", function()
 
   it("trusts no certificate but those of known authorities, for their name", function()
     local localhost = "https://localhost:" .. secure.port
-    fails("eacces", "certificate", "Http.get '%s/echo'", localhost)
+    bed:fails("eacces", "certificate", "Http.get '%s/echo'", localhost)
     assert.equal(200, bed:run("return Http.get('%s/echo', { ca_file = '%s/ca.pem' }).status", localhost, dir))
-    fails("eacces", "name", "Http.get('%s/echo', { ca_file = '%s/ca.pem' })", secure.url, dir)
+    bed:fails("eacces", "name", "Http.get('%s/echo', { ca_file = '%s/ca.pem' })", secure.url, dir)
     assert.is_string((select(2, bed:run("return Http.get '%s/'", server.url:gsub("^http", "https")))))
   end)
 
@@ -218,7 +204,7 @@ describe("gwrun.http", function()
         assert(r:read():find '"GET"')
         return r.status, posted:read():match '"(POST)"', none.status, none:read()
       ]] })
-      fails("eloop", "redirects", "Http.get(url .. '/redirect?n=9', { stream = true, max_redirects = 2 })")
+      bed:fails("eloop", "redirects", "Http.get(url .. '/redirect?n=9', { stream = true, max_redirects = 2 })")
     end)
 
     it("reads no more from the server than is taken", function()
@@ -241,8 +227,8 @@ describe("gwrun.http", function()
         for chunk in r:chunks() do last = chunk end
         return last, r.ended.code
       ]] })
-      fails("econnreset", "^http: ", "Http.get(url .. '/drip?n=3&end=cut', { onData = function() end })")
-      fails("emsgsize", "too large", "Http.get(url .. '/drip?n=100', { onData = function() end, max_size = 300 })")
+      bed:fails("econnreset", "^http: ", "Http.get(url .. '/drip?n=3&end=cut', { onData = function() end })")
+      bed:fails("emsgsize", "too large", "Http.get(url .. '/drip?n=100', { onData = function() end, max_size = 300 })")
     end)
 
     it("refuses what is too large when it is taken late", function()
@@ -256,8 +242,8 @@ describe("gwrun.http", function()
     end)
 
     it("waits as long as it is told, for the head and for each piece", function()
-      fails("etimedout", "no response within timeout", "Http.get(url .. '/silent', { stream = true, timeout = 0.05 })")
-      fails("etimedout", "nothing came in time", "Http.get(url .. '/drip?n=2&end=wait', { onData = function() end, idle_timeout = 0.05 })")
+      bed:fails("etimedout", "no response within timeout", "Http.get(url .. '/silent', { stream = true, timeout = 0.05 })")
+      bed:fails("etimedout", "nothing came in time", "Http.get(url .. '/drip?n=2&end=wait', { onData = function() end, idle_timeout = 0.05 })")
       assert.same({ "etimedout", "deadline" }, { bed:run [[
         local r = assert(Http.get(url .. "/head", { stream = true }))
         local code = select(3, r:read(0.02))

@@ -1,6 +1,5 @@
 -- gwrun.socket in a real worker against a server that does what it is told.
 -- luacheck: no max line length
-local cjson = require "cjson"
 local openssl = require "openssl"
 local process = require "process"
 local scripting = require "scripting"
@@ -27,13 +26,6 @@ describe("gwrun.socket", function()
     server:stop()
     process.run { "rm", "-rf", dir }
   end)
-
-  local function fails(code, pattern, text, ...)
-    local none, message, got = bed:run("return " .. text, ...)
-    assert.equal(cjson.null, none)
-    assert.matches(pattern, message)
-    assert.equal(code, got)
-  end
 
   it("reads lines, bytes and what there is", function()
     assert.same({ "one", "two", "", "xxxx", "xx" }, { bed:run [[
@@ -96,12 +88,12 @@ describe("gwrun.socket", function()
       t:write "drop\n"
       return a, code, b, (select(3, t:read(1)))
     ]] })
-    fails("eof", "^socket: 127.0.0.1:%d+: the peer has closed the connection$", "(function() local s = dial() s:write 'close\\n' return s:read(1) end)()")
+    bed:fails("eof", "^socket: 127.0.0.1:%d+: the peer has closed the connection$", "(function() local s = dial() s:write 'close\\n' return s:read(1) end)()")
   end)
 
   it("waits as long as it is told, and loses nothing", function()
-    fails("etimedout", "not enough came in time", "dial():read(1, { timeout = 0.02 })")
-    fails("etimedout", "not enough came in time", "dial({ timeout = 0.02 }):read 'line'")
+    bed:fails("etimedout", "not enough came in time", "dial():read(1, { timeout = 0.02 })")
+    bed:fails("etimedout", "not enough came in time", "dial({ timeout = 0.02 }):read 'line'")
     assert.same({ "etimedout", "half and half" }, { bed:run [[
       local s = dial()
       s:write 'say "half "\n'
@@ -214,11 +206,11 @@ describe("gwrun.socket", function()
   end)
 
   it("tells what is wrong", function()
-    fails("econnrefused", "^socket: 127.0.0.1:1: nobody answers there$", "Socket.connect('127.0.0.1', 1)")
-    fails("eai_noname", "^socket: no.such.invalid:25: ", "Socket.connect('no.such.invalid', 25)")
-    fails("enoent", "^socket: /nowhere/socket: ", "Socket.connect '/nowhere/socket'")
-    fails("eproto", "TLS failed", "Socket.connect('127.0.0.1', port, { tls = true, connect_timeout = 20 })")
-    fails("enoent", "no certificate can be read", "Socket.connect('127.0.0.1', port, { tls = true, ca_file = '/nowhere.pem' })")
+    bed:fails("econnrefused", "^socket: 127.0.0.1:1: nobody answers there$", "Socket.connect('127.0.0.1', 1)")
+    bed:fails("eai_noname", "^socket: no.such.invalid:25: ", "Socket.connect('no.such.invalid', 25)")
+    bed:fails("enoent", "^socket: /nowhere/socket: ", "Socket.connect '/nowhere/socket'")
+    bed:fails("eproto", "TLS failed", "Socket.connect('127.0.0.1', port, { tls = true, connect_timeout = 20 })")
+    bed:fails("enoent", "no certificate can be read", "Socket.connect('127.0.0.1', port, { tls = true, ca_file = '/nowhere.pem' })")
   end)
 
   it("raises for what a script gives wrongly", function()
@@ -317,13 +309,13 @@ describe("gwrun.socket", function()
         other = "IP address mismatch", old = "certificate has expired", foreign = "unable to get local issuer certificate",
       } do
         with_server(name, false, function(secure)
-          fails("eacces", "^socket: 127.0.0.1:%d+: the certificate is not accepted: " .. why .. "$",
+          bed:fails("eacces", "^socket: 127.0.0.1:%d+: the certificate is not accepted: " .. why .. "$",
             "Socket.connect('127.0.0.1', %d, { tls = true, ca_file = %q })", secure.port, dir .. "/ca.pem")
         end)
       end
       with_server("good", false, function(secure)
-        fails("eacces", "the certificate is not accepted", "Socket.connect('127.0.0.1', %d, { tls = true })", secure.port)
-        fails("eacces", "[Hh]ostname mismatch", "Socket.connect('127.0.0.1', %d, { tls = true, ca_file = %q, server_name = 'example.com' })",
+        bed:fails("eacces", "the certificate is not accepted", "Socket.connect('127.0.0.1', %d, { tls = true })", secure.port)
+        bed:fails("eacces", "[Hh]ostname mismatch", "Socket.connect('127.0.0.1', %d, { tls = true, ca_file = %q, server_name = 'example.com' })",
           secure.port, dir .. "/ca.pem")
       end)
     end)
@@ -357,7 +349,7 @@ describe("gwrun.socket", function()
           u:read "line"
           return code, (select(3, u:starttls()))
         ]], secure.port, dir .. "/ca.pem", secure.port) })
-        fails("eproto", "TLS failed", "(function() local s = assert(Socket.connect('localhost', %d)) s:write 'notls\\n' s:read 'line' return s:starttls() end)()",
+        bed:fails("eproto", "TLS failed", "(function() local s = assert(Socket.connect('localhost', %d)) s:write 'notls\\n' s:read 'line' return s:starttls() end)()",
           secure.port)
         assert.matches("has TLS already", (bed:run([[
           local s = assert(Socket.connect("localhost", %d))

@@ -1,7 +1,6 @@
 -- gwrun.websocket in a real worker against real servers: npm's ws, and gwrun itself.
 -- luacheck: no max line length
 local bridge = require "bridge"
-local cjson = require "cjson"
 local openssl = require "openssl"
 local process = require "process"
 local scripting = require "scripting"
@@ -39,13 +38,6 @@ describe("gwrun.websocket", function()
       if missing then return pending(missing) end
       return f()
     end)
-  end
-
-  local function fails(code, pattern, text, ...)
-    local none, message, got = bed:run("return " .. text, ...)
-    assert.equal(cjson.null, none)
-    assert.matches(pattern, message)
-    assert.equal(code, got)
   end
 
   test("sends and receives text and bytes", function()
@@ -128,8 +120,8 @@ describe("gwrun.websocket", function()
   end)
 
   test("waits as long as it is told", function()
-    fails("etimedout", "no message came in time", "talk('/silent'):receive(0.02)")
-    fails("etimedout", "no message came in time", "talk('/silent', { timeout = 0.02 }):receive()")
+    bed:fails("etimedout", "no message came in time", "talk('/silent'):receive(0.02)")
+    bed:fails("etimedout", "no message came in time", "talk('/silent', { timeout = 0.02 }):receive()")
     assert.same({ "etimedout", "now" }, { bed:run [[
       local ws = talk "/echo"
       local code = select(3, ws:receive(0))
@@ -183,21 +175,21 @@ describe("gwrun.websocket", function()
 
   test("pings, and gives up who gives no sign of life", function()
     assert.equal("ping", (bed:run "return (talk('/pings', { ping_interval = 0.02 }):receive())"))
-    fails("etimedout", "nothing came for too long", "talk('/silent', { ping_interval = 0, idle_timeout = 0.05 }):receive()")
+    bed:fails("etimedout", "nothing came for too long", "talk('/silent', { ping_interval = 0, idle_timeout = 0.05 }):receive()")
   end)
 
   test("tells what is wrong, without the query", function()
     local port = server.port
-    fails("eproto", "^websocket: ws://127.0.0.1:" .. port .. "/none: the server does not speak websocket there: it answers 404$",
+    bed:fails("eproto", "^websocket: ws://127.0.0.1:" .. port .. "/none: the server does not speak websocket there: it answers 404$",
       "Websocket.connect(url .. '/none?token=secret')")
-    fails("econnrefused", "^websocket: ws://127.0.0.1:1/: nobody answers there$", "Websocket.connect 'ws://127.0.0.1:1?token=secret'")
-    fails("etimedout", "no websocket within connect_timeout", "Websocket.connect(url .. '/stall', { connect_timeout = 0.05 })")
-    fails("eai_noname", "/: ", "Websocket.connect 'ws://no.such.invalid'")
-    fails("eprotonosupport", "neither ws:// nor wss://", "Websocket.connect 'http://127.0.0.1/'")
-    fails("eproto", "TLS failed", "Websocket.connect('wss://127.0.0.1:%s/')", port)
-    fails("enoent", "ca_file cannot be read", "Websocket.connect(url, { ca_file = '/nowhere.pem' })")
+    bed:fails("econnrefused", "^websocket: ws://127.0.0.1:1/: nobody answers there$", "Websocket.connect 'ws://127.0.0.1:1?token=secret'")
+    bed:fails("etimedout", "no websocket within connect_timeout", "Websocket.connect(url .. '/stall', { connect_timeout = 0.05 })")
+    bed:fails("eai_noname", "/: ", "Websocket.connect 'ws://no.such.invalid'")
+    bed:fails("eprotonosupport", "neither ws:// nor wss://", "Websocket.connect 'http://127.0.0.1/'")
+    bed:fails("eproto", "TLS failed", "Websocket.connect('wss://127.0.0.1:%s/')", port)
+    bed:fails("enoent", "ca_file cannot be read", "Websocket.connect(url, { ca_file = '/nowhere.pem' })")
     for _, bad in ipairs { "nonsense", "ws://", "ws://a b/", "ws://u:p@host/", "ws://host:99999/", "ws://host/#x", "ws://host/\\r\\nX: y" } do
-      fails("einval", "url", "Websocket.connect '%s'", bad)
+      bed:fails("einval", "url", "Websocket.connect '%s'", bad)
     end
   end)
 
@@ -374,12 +366,12 @@ describe("gwrun.websocket", function()
         other = "[Hh]ostname mismatch", old = "certificate has expired", foreign = "unable to get local issuer certificate",
       } do
         with_server(name, function(secure)
-          fails("eacces", "^websocket: wss://127.0.0.1:%d+/echo: the certificate is not accepted: " .. why .. "$",
+          bed:fails("eacces", "^websocket: wss://127.0.0.1:%d+/echo: the certificate is not accepted: " .. why .. "$",
             "Websocket.connect(%q, { ca_file = %q })", secure.url .. "/echo?token=1", dir .. "/ca.pem")
         end)
       end
       with_server("good", function(secure)
-        fails("eacces", "the certificate is not accepted", "Websocket.connect(%q)", secure.url .. "/echo")
+        bed:fails("eacces", "the certificate is not accepted", "Websocket.connect(%q)", secure.url .. "/echo")
       end)
     end)
 

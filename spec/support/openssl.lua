@@ -22,7 +22,8 @@ function M.expired_certificate(dir)
   M.run(dir, "x509", "-req", "-in", "cert.csr", "-signkey", "key.pem", "-days", "-1", "-out", "cert.pem")
 end
 
-local function signed(dir, name, alt, days, ca)
+--- NAME.pem and NAME.key, with these names and days, signed by an authority.
+function M.signed(dir, name, alt, days, ca)
   M.run(dir, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", name .. ".key", "-out", name .. ".csr",
     "-subj", "/CN=" .. name)
   local file = assert(io.open(dir .. "/ext", "w"))
@@ -32,7 +33,8 @@ local function signed(dir, name, alt, days, ca)
     "-CAcreateserial", "-out", name .. ".pem", "-extfile", "ext", "-days", days)
 end
 
-local function authority(dir, name)
+--- NAME.pem and NAME.key that may sign others.
+function M.authority(dir, name)
   M.run(dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", name .. ".key",
     "-out", name .. ".pem", "-subj", "/CN=" .. name, "-days", "2")
 end
@@ -40,12 +42,12 @@ end
 --- What a server may show, each a .pem and a .key: good, of this machine and signed by ca;
 --- other, of another host; old, whose time is over; foreign, signed by a stranger.
 function M.certificates(dir)
-  authority(dir, "ca")
-  authority(dir, "stranger")
-  signed(dir, "good", "DNS:localhost,IP:127.0.0.1", "2", "ca")
-  signed(dir, "other", "DNS:example.com", "2", "ca")
-  signed(dir, "old", "DNS:localhost,IP:127.0.0.1", "-1", "ca")
-  signed(dir, "foreign", "DNS:localhost,IP:127.0.0.1", "2", "stranger")
+  M.authority(dir, "ca")
+  M.authority(dir, "stranger")
+  M.signed(dir, "good", "DNS:localhost,IP:127.0.0.1", "2", "ca")
+  M.signed(dir, "other", "DNS:example.com", "2", "ca")
+  M.signed(dir, "old", "DNS:localhost,IP:127.0.0.1", "-1", "ca")
+  M.signed(dir, "foreign", "DNS:localhost,IP:127.0.0.1", "2", "stranger")
 end
 
 return M

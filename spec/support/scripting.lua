@@ -1,5 +1,6 @@
 -- A gwrun system whose clients send Lua text: it runs in the worker, and what it
 -- returns comes back.
+local assert = require "luassert"
 local cjson = require "cjson"
 local tcp = require "tcp"
 local testbed = require "testbed"
@@ -60,6 +61,14 @@ end
 
 --- Run the text and return what it returns.
 function M:run(text, ...) return self:begin(text, ...)() end
+
+--- Run the expression, which gives nil, a message that matches pattern, and code.
+function M:fails(code, pattern, text, ...)
+  local none, message, got = self:run("return " .. text, ...)
+  assert.equal(cjson.null, none)
+  assert.matches(pattern, message)
+  assert.equal(code, got)
+end
 
 function M:stop()
   for _, client in ipairs(self.clients) do client:close() end
