@@ -722,8 +722,8 @@ function Log.debug(...) end
 ---and _.
 ---```lua
 ---local log = Log.with { order = 7 }
----log.info "paid"                          -- … script: paid order=7
----log.with({ by = "ann" }).warn "refused"  -- … script: refused order=7 by=ann
+---log.info "paid"                          -- … script: paid order=7 …
+---log.with({ by = "ann" }).warn "refused"  -- … script: refused order=7 by=ann …
 ---```
 ---@param fields table<string, any>
 ---@return Log

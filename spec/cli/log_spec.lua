@@ -86,10 +86,13 @@ describe("the log", function()
     assert.is_true(lines < 25, lines)
   end)
 
-  it("has a logger's fields behind the text", function()
+  it("has a logger's fields behind the text, and who it is about", function()
     start "text"
     client:send "7 up\n"
-    app:wait_log ' warn script: begun n=7 service="a b"\n'
-    app:wait_log ' warn script: paid k=v\tsaid "x" n=7 service="a b" order="7 up"\n'
+    app:wait_log ' warn script: begun n=7 service="a b" event="onWorkerStart"\n'
+    app:wait_log ' warn script: paid k=v\tsaid "x" n=7 service="a b" order="7 up" client='
+    app:wait_log ' notice script: later event="a timer"\n'
+    assert.matches(' order="7 up" client=%x+ event="onMessage"\n', app:log())
+    assert.matches(' notice print: printed\t7 up client=%x+ event="onMessage"\n', app:log())
   end)
 end)

@@ -191,7 +191,7 @@ describe("Events.onHandshake", function()
       { headers = { Cookie = "a=1; b=two", ["X-Token"] = "t" } })
     local said
     loop.wait("the request", function()
-      said = app:log():match "looked ({.-})\n"
+      said = app:log():match "looked ({[^\n]*}) event="
       return said
     end)
     for _, text in ipairs {

@@ -78,7 +78,7 @@ describe("a program", function()
     app:up()
     app:wait_log "begun\tEUR\tx"
     app:wait_log "[OK]"
-    assert.matches("%d%d:%d%d:%d%d%.%d+ %[%d+ program/0%] notice print: begun\tEUR\tx\n", app:log())
+    assert.matches("%d%d:%d%d:%d%d%.%d+ %[%d+ program/0%] notice print: begun\tEUR\tx event=\"[^\n\"]+\"\n", app:log())
     app:wait_log "\nplain\n"
     local client = tcp.connect(app.port[1])
     client:send "join\n"

@@ -388,7 +388,8 @@ void log_say(enum log_level level, const char *who, const char *text,
     if (!log_enabled(level))
         return;
     if (!sink.json || sink.function) {
-        log_write(level, who, "%s%s", text, fields); /* and no context */
+        log_write(
+            level, who, "%s%s%s", text, fields, sink.function ? "" : context);
         return;
     }
     all = xasprintf("%s%s", context, fields);

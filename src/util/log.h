@@ -80,8 +80,8 @@ void log_write(enum log_level level, const char *file, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* A line of a script's: text, on one line, as it is, with no fields in it.
- * fields, " key=value …" or "", belong to it; context, the same, is what JSON
- * has besides. */
+ * fields, " key=value …" or "", belong to it; context, the same, stands behind
+ * them, but for a sink. */
 void log_say(enum log_level level, const char *who, const char *text,
     const char *fields, const char *context);
 
