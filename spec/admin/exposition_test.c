@@ -26,6 +26,8 @@ static const struct counter own[] = {
     {"took", "how long it took", COUNTERS_HISTOGRAM, "seconds", 0,
         sizeof(struct histogram)},
     {"queued", "bytes that wait", COUNTERS_GAUGE, "bytes", 0, 8},
+    {"sampled", "how many", COUNTERS_HISTOGRAM, "bytes", 0,
+        sizeof(struct histogram)},
     {NULL, NULL, 0, NULL, 0, 0},
 };
 
@@ -78,6 +80,8 @@ static void numbers_have_names_units_and_labels(void **state)
     numbers[2 + HISTOGRAM_BOUNDS] = 2; /* longer than all */
     numbers[3 + HISTOGRAM_BOUNDS] = 30000050000;
     numbers[4 + HISTOGRAM_BOUNDS] = 9;
+    numbers[5 + HISTOGRAM_BOUNDS + 1] = 4; /* up to 4 KiB */
+    numbers[6 + 2 * HISTOGRAM_BOUNDS] = 9000;
     page_write(pages_at(system.pages, 0), numbers, PAGES_NUMBERS);
     page_write_child(pages_at(system.pages, 0), &child);
     text = tell(&system);
@@ -98,6 +102,13 @@ static void numbers_have_names_units_and_labels(void **state)
     assert_has(
         text, "gwrun_worker_took_seconds_sum{" LABELS "} 30.000050000\n");
     assert_has(text, "gwrun_worker_took_seconds_count{" LABELS "} 3\n");
+    assert_has(
+        text, "gwrun_worker_sampled_bytes_bucket{" LABELS ",le=\"1024\"} 0\n");
+    assert_has(
+        text, "gwrun_worker_sampled_bytes_bucket{" LABELS ",le=\"4096\"} 4\n");
+    assert_has(text, "gwrun_worker_sampled_bytes_bucket{" LABELS
+                     ",le=\"1099511627776\"} 4\n");
+    assert_has(text, "gwrun_worker_sampled_bytes_sum{" LABELS "} 9000\n");
     assert_has(text, "# TYPE gwrun_worker_queued_bytes gauge\n"
                      "gwrun_worker_queued_bytes{" LABELS "} 9\n");
     assert_has(text, "gwrun_process_up{" LABELS "} 1\n");

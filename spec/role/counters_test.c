@@ -56,23 +56,24 @@ static void what_was_counted_before_is_added(void **state)
         .clients = 3, .accepting = true, .port.bytes_in = 10};
     size_t n = counters_width(counters_gateway);
     uint64_t before[PAGES_NUMBERS], after[PAGES_NUMBERS];
+    size_t at = 0;
 
     assert_true(counters_width(counters_process) + n <= PAGES_NUMBERS);
     for (size_t i = 0; i < PAGES_NUMBERS; i++)
         before[i] = 100;
     counters_fill(after, counters_gateway, &gateway, before);
-    for (size_t i = 0; i < n; i++) {
-        const struct counter *row = &counters_gateway[i];
-
+    for (const struct counter *row = counters_gateway; row->name; row++) {
         if (strcmp(row->name, "clients") == 0)
-            assert_int_equal(3, after[i]);
+            assert_int_equal(3, after[at]);
         else if (strcmp(row->name, "accepting") == 0)
-            assert_int_equal(1, after[i]);
+            assert_int_equal(1, after[at]);
         else if (strcmp(row->name, "bytes_in") == 0)
-            assert_int_equal(110, after[i]);
+            assert_int_equal(110, after[at]);
         else
-            assert_int_equal(row->kind == COUNTERS_COUNTER ? 100 : 0, after[i]);
+            assert_int_equal(row->kind == COUNTERS_GAUGE ? 0 : 100, after[at]);
+        at += row->kind == COUNTERS_HISTOGRAM ? HISTOGRAM_BOUNDS + 2 : 1;
     }
+    assert_int_equal(n, at);
 }
 
 static void a_histogram_takes_a_number_a_bucket(void **state)
@@ -108,8 +109,8 @@ static void every_number_has_a_kind_and_a_unit(void **state)
             const char *const *unit = units;
 
             assert_true(row->help && *row->help);
-            assert_int_equal(row->kind == COUNTERS_HISTOGRAM,
-                strcmp(row->unit, "seconds") == 0);
+            assert_true(row->kind == COUNTERS_HISTOGRAM ||
+                        strcmp(row->unit, "seconds") != 0);
             assert_int_equal(row->kind == COUNTERS_HISTOGRAM,
                 row->size == sizeof(struct histogram));
             while (*unit && strcmp(*unit, row->unit) != 0)

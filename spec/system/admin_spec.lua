@@ -139,6 +139,16 @@ describe("the operators' port", function()
     c:close()
   end)
 
+  it("looks once a second at what waits and at Lua's memory", function()
+    for _, name in ipairs { "gateway_queued", "gateway_held", "worker_lua_memory" } do
+      name = "gwrun_" .. name .. "_sampled_bytes"
+      local count = value_of(metrics(), name .. "_count")
+      loop.poll(name .. " to go on", function() return value_of(metrics(), name .. "_count") > count end)
+      assert.equal(value_of(metrics(), name .. "_bucket", { le = "+Inf" }) > 0, true)
+    end
+    assert.is_true(value_of(metrics(), "gwrun_worker_lua_memory_sampled_bytes_sum") > 100000)
+  end)
+
   it("counts from an event's arrival in the gateway, though its worker is busy", function()
     local c, pid = tcp.connect(app.port[2]), app:pids "worker"[1]
     c:send "before\n"
@@ -184,7 +194,7 @@ describe("the operators' port", function()
     assert.matches("content%-type: application/json", head)
     for _, s in ipairs { theirs, ours } do
       for _, p in ipairs(s.processes) do -- null or not
-        p.pid, p.last_end = 1, 1
+        p.pid, p.last_end, p.links = 1, 1, nil -- links: of the command only
         s.problems = {}
         if p.role == "program" then p.counters = {} end -- it may have ended
       end

@@ -98,7 +98,16 @@ static void name_metric(char out[EXPOSITION_NAME_SIZE], const char *prefix,
         row->name, unit, row->kind == COUNTERS_COUNTER ? "_total" : "");
 }
 
-static void put_histogram(struct buf *out, const char *name,
+static void put_bytes_bound(char out[EXPOSITION_LE_SIZE], size_t i)
+{
+    if (i < HISTOGRAM_BOUNDS)
+        snprintf(out, EXPOSITION_LE_SIZE, "%" PRIu64, HISTOGRAM_SIZE(i));
+    else
+        exposition_bound(out, i);
+}
+
+/* Of times or, if sizes, of bytes. */
+static void put_histogram(struct buf *out, const char *name, bool sizes,
     const struct admin_process *p, const uint64_t *numbers)
 {
     uint64_t count = 0;
@@ -108,13 +117,19 @@ static void put_histogram(struct buf *out, const char *name,
         char le[EXPOSITION_LE_SIZE];
 
         count += numbers[i];
-        exposition_bound(le, i);
+        if (sizes)
+            put_bytes_bound(le, i);
+        else
+            exposition_bound(le, i);
         exposition_series(out, name, "_bucket", p, "", le);
         buf_printf(out, "%" PRIu64 "\n", count);
     }
     exposition_series(out, name, "_sum", p, "", NULL);
-    buf_printf(
-        out, "%" PRIu64 ".%09" PRIu64 "\n", sum / 1000000000, sum % 1000000000);
+    if (sizes)
+        buf_printf(out, "%" PRIu64 "\n", sum);
+    else
+        buf_printf(out, "%" PRIu64 ".%09" PRIu64 "\n", sum / 1000000000,
+            sum % 1000000000);
     exposition_series(out, name, "_count", p, "", NULL);
     buf_printf(out, "%" PRIu64 "\n", count);
 }
@@ -155,7 +170,8 @@ static void put_row(struct buf *out, const struct snapshot *s,
             (row->kind == COUNTERS_GAUGE && !p->child.runs))
             continue;
         if (row->kind == COUNTERS_HISTOGRAM) {
-            put_histogram(out, name, what, p->numbers + at);
+            put_histogram(out, name, strcmp(row->unit, "bytes") == 0, what,
+                p->numbers + at);
             continue;
         }
         exposition_series(out, name, "", what, "", NULL);

@@ -17,6 +17,7 @@
 #include "clients/port.h"
 #include "gateway/arrivals.h"
 #include "gateway/gateway_conf.h"
+#include "util/histogram.h"
 #include "wire/client_id.h"
 
 /* One gateway process of a group. */
@@ -53,8 +54,11 @@ struct gateway_status {
     size_t clients_over_share; /* … or, so many of them, over their share */
     uint64_t over_share;       /* times that a client went over its share */
     struct port_counters port;
-    uint64_t events_out;   /* events given to workers */
-    size_t events_held;    /* events that wait for a worker */
+    uint64_t events_out; /* events given to workers */
+    size_t events_held;  /* events that wait for a worker */
+    size_t held_bytes;   /* of them */
+    /* Filled by whoever looks once a second: of port.queued and held_bytes. */
+    struct histogram queued_sampled, held_sampled;
     size_t events_unbegun; /* given to workers, not begun as far as is known */
     uint64_t events_again; /* given to a second worker: the first was lost */
     uint64_t events_cut_off;   /* begun by a worker that was lost meanwhile */

@@ -26,6 +26,7 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .port = *port_counters(g->port),
         .events_out = routed->events,
         .events_held = router_held_count(g->router),
+        .held_bytes = router_held_bytes(g->router),
         .events_unbegun = router_unbegun_count(g->router),
         .events_again = routed->again,
         .events_cut_off = routed->cut_off,

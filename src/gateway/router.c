@@ -514,6 +514,11 @@ size_t router_held_count(const struct router *r)
     return r->nheld;
 }
 
+size_t router_held_bytes(const struct router *r)
+{
+    return r->held_bytes;
+}
+
 const struct router_counters *router_counters(const struct router *r)
 {
     return &r->counters;

@@ -265,8 +265,9 @@ size_t router_paused_count(const struct router *r);
 /* Clients not read from because they are over their share. */
 size_t router_over_count(const struct router *r);
 
-/* Events that wait here. */
+/* Events that wait here, and the bytes that they take. */
 size_t router_held_count(const struct router *r);
+size_t router_held_bytes(const struct router *r);
 
 /* Events that workers were given and have not begun, as far as they tell. */
 size_t router_unbegun_count(const struct router *r);

@@ -21,6 +21,10 @@
 #define TIMES(type, name, field, help) \
     ROW(type, name, HISTOGRAM, "seconds", field, help)
 
+/* How much there was of something, looked at once a second. */
+#define SAMPLES(type, name, field, help) \
+    ROW(type, name, HISTOGRAM, "bytes", field, help)
+
 #define NUMBER       ""
 #define BYTES        "bytes"
 #define MILLISECONDS "milliseconds"
@@ -178,6 +182,10 @@ const struct counter counters_gateway[] = {
         "times that numbers of another cell's process left some out"),
     GATEWAY("engine_faulty", COUNTER, NUMBER, arrivals.faulty,
         "messages of other cells that were not understood"),
+    SAMPLES(struct gateway_status, "queued_sampled", queued_sampled,
+        "bytes that waited for clients, looked at once a second"),
+    SAMPLES(struct gateway_status, "held_sampled", held_sampled,
+        "bytes of events that waited for a worker, looked at once a second"),
     {NULL, NULL, 0, NULL, 0, 0},
 };
 
@@ -224,6 +232,8 @@ const struct counter counters_worker[] = {
         "calls of its script refused because the shared table was full"),
     TIMES(struct worker_status, "event_time", event_times,
         "from the arrival of a client's event to the end of its handler"),
+    SAMPLES(struct worker_status, "lua_memory_sampled", memory_sampled,
+        "bytes of its Lua state, looked at once a second"),
     WORKER("engine_up", GAUGE, BOOLEAN, engine.up,
         "whether what joins cells is there"),
     WORKER("engine_left", GAUGE, BOOLEAN, engine.left,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "net/handle.h"
 #include "role/counters.h"
 #include "role/role_impl.h"
@@ -229,6 +230,18 @@ void role_measure(struct role *r, struct turn *turn)
     turn_measure(turn, &r->turns);
 }
 
+static void sample(struct role *r)
+{
+    uint64_t now = clock_now(r->loop);
+    union role_numbers own;
+
+    if (!r->ops->sample || now - r->sampled_at < ROLE_SAMPLE_MS)
+        return;
+    r->sampled_at = now;
+    r->ops->count(r, &own);
+    r->ops->sample(r, &own);
+}
+
 void role_tell(struct role *r)
 {
     uint64_t numbers[PAGES_NUMBERS];
@@ -241,6 +254,7 @@ void role_tell(struct role *r)
     count_process(r, &process);
     counters_fill(numbers, counters_process, &process, r->before);
     if (r->ops->table) {
+        sample(r);
         r->ops->count(r, &own);
         counters_fill(numbers + n, r->ops->table, &own, r->before + n);
         n += counters_width(r->ops->table);

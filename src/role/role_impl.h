@@ -18,6 +18,9 @@ union role_numbers {
     struct program_status program;
 };
 
+#define ROLE_SAMPLES   2
+#define ROLE_SAMPLE_MS 900 /* between two of them, at least */
+
 /* What one kind does; a NULL member: nothing. role.c has checked and keeps the
  * state. */
 struct role_ops {
@@ -30,6 +33,8 @@ struct role_ops {
     void (*abort_reload)(struct role *r);
     const struct counter *table; /* of its numbers, or NULL */
     void (*count)(const struct role *r, union role_numbers *out);
+    /* about once a second: what there is of what goes up and down */
+    void (*sample)(struct role *r, const union role_numbers *numbers);
     /* each link that is not as it should be; NULL: it has none */
     void (*report)(const struct role *r, reach_link_cb each, void *arg);
 };
@@ -59,7 +64,9 @@ struct role {
     struct page *page;      /* borrowed; where it tells its numbers, or NULL */
     uint64_t *before;       /* owned; what the page had then */
     struct histogram turns; /* of its loop, if somebody measures them */
-    uv_timer_t later;       /* for events that the role does not send itself */
+    struct histogram samples[ROLE_SAMPLES]; /* what they are: by ops */
+    uint64_t sampled_at;                    /* loop time, ms */
+    uv_timer_t later; /* for events that the role does not send itself */
 };
 
 /* What a kind tells: the state changes and the owner hears of it. */

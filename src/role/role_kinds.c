@@ -146,6 +146,14 @@ static void abort_gateway(struct role *r)
 static void count_gateway(const struct role *r, union role_numbers *out)
 {
     gateway_status(r->gateway, &out->gateway);
+    out->gateway.queued_sampled = r->samples[0];
+    out->gateway.held_sampled = r->samples[1];
+}
+
+static void sample_gateway(struct role *r, const union role_numbers *numbers)
+{
+    histogram_add_size(&r->samples[0], numbers->gateway.port.queued);
+    histogram_add_size(&r->samples[1], numbers->gateway.held_bytes);
 }
 
 static void report_gateway(const struct role *r, reach_link_cb each, void *arg)
@@ -229,6 +237,12 @@ static void abort_worker(struct role *r)
 static void count_worker(const struct role *r, union role_numbers *out)
 {
     worker_status(r->worker, &out->worker);
+    out->worker.memory_sampled = r->samples[0];
+}
+
+static void sample_worker(struct role *r, const union role_numbers *numbers)
+{
+    histogram_add_size(&r->samples[0], numbers->worker.memory);
 }
 
 static void report_worker(const struct role *r, reach_link_cb each, void *arg)
@@ -356,17 +370,18 @@ static void stop_admin(struct role *r, bool graceful, double drain_time)
 
 const struct role_ops role_kinds[ROLE_KINDS] = {
     {"register", start_register, free_register, stop_register, NULL, NULL, NULL,
-        counters_register, count_register, NULL},
+        counters_register, count_register, NULL, NULL},
     {"gateway", start_gateway, free_gateway, stop_gateway, prepare_gateway,
         commit_gateway, abort_gateway, counters_gateway, count_gateway,
-        report_gateway},
+        sample_gateway, report_gateway},
     {"worker", start_worker, free_worker, stop_worker, prepare_worker,
         commit_worker, abort_worker, counters_worker, count_worker,
-        report_worker},
+        sample_worker, report_worker},
     {"program", start_program, free_program, stop_program, prepare_program,
-        commit_program, NULL, counters_program, count_program, report_program},
+        commit_program, NULL, counters_program, count_program, NULL,
+        report_program},
     {"admin", start_admin, free_admin, stop_admin, NULL, NULL, NULL, NULL, NULL,
-        NULL},
+        NULL, NULL},
 };
 
 /* ---- what only one kind has ---- */

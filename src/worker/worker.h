@@ -51,8 +51,9 @@ struct worker_status {
     unsigned generation;  /* of the script, 1 + reloads */
     size_t shared_keys;   /* in the table of conf->shared; 0 without one */
     uint64_t shared_full; /* calls that it had no room for */
-    struct histogram event_times; /* if conf->measures */
-    struct engine_counts engine;  /* to other cells */
+    struct histogram event_times;    /* if conf->measures */
+    struct histogram memory_sampled; /* filled by whoever looks once a second */
+    struct engine_counts engine;     /* to other cells */
 };
 
 struct vm;
