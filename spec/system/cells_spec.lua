@@ -3,6 +3,7 @@ local cjson = require "cjson"
 local cluster = require "cluster"
 local loop = require "loop"
 local redisserver = require "redisserver"
+local tcp = require "tcp"
 local testbed = require "testbed"
 local uv = require "luv"
 
@@ -184,5 +185,36 @@ describe("a start", function()
       return (testbed.read_file(app.dir .. "/gwrun.log") or ""):find(
         "the cluster is away, this cell goes on by itself: READONLY", 1, true)
     end)
+  end)
+end)
+
+describe("/readyz of a cell", function()
+  it("stays green without the cluster and says so, and is red for who asks for the cluster", function()
+    local redis = redisserver.start()
+    local port = testbed.ports()
+    local a = cluster.start(redis, "a", { config = function(c) c.admin = "127.0.0.1:" .. port end })
+    finally(function()
+      a:stop()
+      redis:stop()
+    end)
+    local function ask(path)
+      local c = tcp.connect(port)
+      c:send(("GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):format(path))
+      local status, body = c:wait_end():match "^HTTP/1.1 (%d+).-\r\n\r\n(.*)$"
+      c:close()
+      return status .. " " .. body
+    end
+    for _, path in ipairs { "/readyz", "/readyz?cluster" } do
+      loop.poll(path, function() return ask(path) == "200 ok\n" end)
+    end
+    redis:kill()
+    loop.poll("it to be told", function()
+      local said = ask "/readyz"
+      return said:find "^200 ok\n" and said:find("\ndegraded: gateway/0 Gateway1: the cluster is away\n", 1, true)
+        and select(2, said:gsub("away", "")) == 4
+    end)
+    assert.matches("^503 worker/0 ChatWorker: the cluster is away\n", ask "/readyz?cluster")
+    redis:up()
+    loop.poll("it to be joined again", function() return ask "/readyz?cluster" == "200 ok\n" end)
   end)
 end)

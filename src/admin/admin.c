@@ -55,7 +55,8 @@ struct admin {
     struct desk *desk;        /* owned; NULL: there is no master to ask */
     struct live *live;        /* owned */
     struct log_share guesses; /* of the key */
-    size_t scraped;           /* bytes of scrapes that leave with this turn */
+    bool has_cluster;
+    size_t scraped; /* bytes of scrapes that leave with this turn */
 };
 
 /* A request, until it is answered. */
@@ -164,21 +165,37 @@ static void answer_livez(struct call *call, const struct httpcall *request)
     put_text(call, 200, "ok\n");
 }
 
-static void answer_readyz(struct call *call, const struct httpcall *request)
+static void put_lines(struct buf *text, const char *before, const json_t *lines)
 {
-    struct buf text = {0};
-    json_t *status = make_status(call->admin);
-    json_t *why = verdict_refusals(status);
     const json_t *line;
     size_t i;
 
-    json_array_foreach(why, i, line)
-        buf_printf(&text, "%s\n", json_string_value(line));
-    if (text.len == 0)
+    json_array_foreach(lines, i, line)
+        buf_printf(text, "%s%s\n", before, json_string_value(line));
+}
+
+/* A cell without its cluster serves its clients: whoever would rather send them
+ * to another cell asks for /readyz?cluster. */
+static void answer_readyz(struct call *call, const struct httpcall *request)
+{
+    bool strict = strcmp(request->head.target, "/readyz?cluster") == 0;
+    struct buf text = {0};
+    json_t *status = make_status(call->admin);
+    json_t *why = verdict_refusals(status);
+    json_t *alone =
+        call->admin->has_cluster ? verdict_alone(status) : json_array();
+    bool ready = json_array_size(why) == 0;
+
+    if (ready && !(strict && json_array_size(alone) > 0))
         buf_append_str(&text, "ok\n");
-    put_answer(call, json_array_size(why) > 0 ? 503 : 200,
-        "text/plain; charset=utf-8", text.data, text.len);
+    else
+        ready = false;
+    put_lines(&text, "", why);
+    put_lines(&text, strict ? "" : "degraded: ", alone);
+    put_answer(call, ready ? 200 : 503, "text/plain; charset=utf-8", text.data,
+        text.len);
     buf_fini(&text);
+    json_decref(alone);
     json_decref(why);
     json_decref(status);
 }
@@ -589,6 +606,7 @@ int admin_new(struct admin **out, uv_loop_t *loop,
     a->loop = loop;
     a->system = system;
     a->turn = turn_new(loop);
+    a->has_cluster = conf->has_cluster;
     a->guard = guard_new(conf);
     a->live = live_new(loop, make_event, a);
     result = port_new(&a->port, a->turn, fd, &conf->port, &ops, a, err);

@@ -5,6 +5,7 @@
 #ifndef GW_ADMIN_ADMIN_CONF_H
 #define GW_ADMIN_ADMIN_CONF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "clients/port_conf.h"
@@ -27,6 +28,7 @@ struct admin_conf {
                                  the address and localhost; or NULL */
     const char *const *trusted_proxies; /* networks whose X-Forwarded-For and
                                            X-Forwarded-Proto count; or NULL */
+    bool has_cluster;                   /* the system is one cell of several */
 };
 
 /* One process, in the order of the pages. */

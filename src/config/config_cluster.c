@@ -98,6 +98,7 @@ void config_check_cluster(struct config_load *l)
         e->ca_file = full_path(l, e->ca_file);
     l->c.engine = config_alloc(l->memory, sizeof(*e));
     *l->c.engine = *e;
+    l->c.admin.has_cluster = true;
     if (l->listed)
         config_complain(l, "cluster",
             "stands beside discovery.gateways; a cell has a register");

@@ -121,6 +121,25 @@ static bool is_served(const json_t *m, const json_t *process)
     return false;
 }
 
+json_t *verdict_alone(const json_t *status)
+{
+    json_t *lines = json_array();
+    const json_t *process, *up;
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "processes"), i, process)
+    {
+        up = json_object_get(json_object_get(process, "counters"), "engine_up");
+        if (json_is_false(up))
+            json_array_append_new(
+                lines, json_sprintf("%s/%lld %s: the cluster is away",
+                           ctlmsg_string(process, "role", "?"),
+                           (long long)ctlmsg_int(process, "slot", 0),
+                           ctlmsg_string(process, "name", "")));
+    }
+    return lines;
+}
+
 json_t *verdict_refusals(const json_t *status)
 {
     json_t *lines = json_array();

@@ -29,4 +29,8 @@ size_t verdict_add_problems(json_t *status);
  * lines, empty when clients are welcome. */
 json_t *verdict_refusals(const json_t *status);
 
+/* Which processes of a cell are not joined to the others: a new list of lines.
+ * Only of a system that has a cluster. */
+json_t *verdict_alone(const json_t *status);
+
 #endif /* GW_PROC_VERDICT_H */
