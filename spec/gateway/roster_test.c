@@ -381,6 +381,54 @@ static void tells_of_first_members_and_of_last(void **state)
     roster_free(roster);
 }
 
+static void count_low(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void takes_ids_of_lent_blocks_and_its_own_beside_them(void **state)
+{
+    struct roster *roster = make(open_file("77\n"));
+    int low = 0;
+    uint32_t own;
+
+    roster_borrow_ids(roster, count_low, &low);
+    own = add(roster)->id; /* nothing was lent yet */
+    assert_true(own >= IDS_OWN);
+    assert_true(roster_ids_are_low(roster));
+    roster_lend_ids(roster, 1000, 2);
+    assert_int_equal(low, 1);
+    assert_int_equal(add(roster)->id, 1000);
+    roster_lend_ids(roster, 5000, 1);
+    assert_false(roster_ids_are_low(roster));
+    assert_int_equal(add(roster)->id, 1001);
+    assert_int_equal(low, 2);
+    assert_int_equal(add(roster)->id, 5000);
+    assert_int_equal(low, 3);
+    assert_int_equal(add(roster)->id, own + 1); /* nobody lends any more */
+    roster_borrow_ids(roster, NULL, NULL);
+    roster_lend_ids(roster, 9000, 1);
+    assert_int_equal(add(roster)->id, 9000);
+    assert_int_equal(low, 3);
+    roster_free(roster);
+}
+
+static void remembers_its_own_ids_beside_lent_ones(void **state)
+{
+    int fd = open_file("4294967290\n"), copy = dup(fd), low = 0;
+    struct roster *roster = make(fd);
+    char text[16] = "";
+
+    roster_borrow_ids(roster, count_low, &low);
+    for (uint32_t id = 4294967290u; id != 0; id++)
+        assert_int_equal(add(roster)->id, id);
+    assert_int_equal(add(roster)->id, IDS_OWN);
+    assert_true(pread(copy, text, 10, 0) == 10);
+    assert_int_equal(strtoul(text, NULL, 10), IDS_OWN + IDS_BLOCK);
+    close(copy);
+    roster_free(roster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +436,8 @@ int main(void)
         cmocka_unit_test(goes_on_above_after_a_restart),
         cmocka_unit_test(wraps_after_the_last_id),
         cmocka_unit_test(refuses_a_damaged_file),
+        cmocka_unit_test(takes_ids_of_lent_blocks_and_its_own_beside_them),
+        cmocka_unit_test(remembers_its_own_ids_beside_lent_ones),
         cmocka_unit_test(keeps_one_uid_a_client),
         cmocka_unit_test(refuses_names_that_php_calls_empty_and_long_ones),
         cmocka_unit_test(bounds_the_groups_of_a_client),

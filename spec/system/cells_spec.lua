@@ -49,11 +49,11 @@ describe("the record of a cell", function()
     assert.equal(1, #cells.b.gateways)
     assert.is_false(cells.a.here)
     assert.is_true(cells.b.here)
-    assert.equal("127.0.0.1:" .. b.config.gateways[1].start_port, cells.b.gateways[1].address)
+    assert.matches("^2[45]%d%.%d+%.%d+%.%d+:" .. b.config.gateways[1].start_port .. "$", cells.b.gateways[1].address)
     assert.is_true(cells.a.since <= cells.a.heard and cells.a.since > 1.7e9)
     local code, out = a:cli("status", "--cluster")
     assert.equal(0, code)
-    assert.matches("\na %* +up +%d+m%d%ds +" .. cells.a.version:gsub("%p", "%%%0") .. " +2 +2 +1 +127%.0%.0%.1:", out)
+    assert.matches("\na %* +up +%d+m%d%ds +" .. cells.a.version:gsub("%p", "%%%0") .. " +2 +2 +1 +2[45]%d%.", out)
     assert.matches("\n2 cells, 2 up; 1 clients\n", out)
     ann.client:close()
   end)
@@ -216,5 +216,100 @@ describe("/readyz of a cell", function()
     assert.matches("^503 worker/0 ChatWorker: the cluster is away\n", ask "/readyz?cluster")
     redis:up()
     loop.poll("it to be joined again", function() return ask "/readyz?cluster" == "200 ok\n" end)
+  end)
+end)
+
+-- The gateway's address and the connection id of a client.
+local function id_of(someone)
+  local id = someone:run "return ..."
+  local a, b, c, d, port, number = id:match("^" .. ("(%x%x)"):rep(4) .. "(%x%x%x%x)(%x+)$")
+  local address = ("%d.%d.%d.%d:%d"):format(tonumber(a, 16), tonumber(b, 16), tonumber(c, 16), tonumber(d, 16), tonumber(port, 16))
+  return address, tonumber(number, 16), id
+end
+
+describe("ids of clients", function()
+  local OWN, BLOCK = 0x80000000, 65536
+
+  -- A newcomer whose id is Redis'.
+  local function lent(cell)
+    return loop.poll("an id of Redis", function()
+      local address, number = id_of(cluster.person(cell))
+      return number < OWN and { address = address, number = number }
+    end)
+  end
+
+  it("name a cell that has only loopback by a number of its own, by which all reach them", function()
+    local redis = redisserver.start()
+    local a, b = cluster.start(redis, "a"), cluster.start(redis, "b")
+    finally(function()
+      a:stop()
+      b:stop()
+      redis:stop()
+    end)
+    cluster.wait_up(a)
+    cluster.wait_up(b)
+    local ann, bob = cluster.person(a), cluster.person(b)
+    local of_a, of_b, id = id_of(ann), id_of(bob), select(3, id_of(bob))
+    assert.matches("^2[45]%d%.", of_a)
+    assert.matches("^2[45]%d%.", of_b)
+    assert.not_equal(of_a:match "^[%d.]+", of_b:match "^[%d.]+")
+    assert.is_true(loop.poll("b's gateways to be known", function()
+      return ann:run("return Gateway.sendToClient('%s', 'from a')", id)
+    end))
+    assert.equal("from a", bob:hear())
+    assert.is_true(bob:run("return Gateway.sendToClient('%s', 'from b')", id))
+    assert.equal("from b", bob:hear())
+    local code, out = b:cli("exec", "-e", ("print(Gateway.sendToClient('%s', 'from exec'))"):format(id))
+    assert.equal(0, code, out)
+    assert.equal("from exec", bob:hear())
+  end)
+
+  it("come from Redis, so that a machine with the address of another one repeats none", function()
+    local redis = redisserver.start()
+    local a = cluster.start(redis, "a", { gateways = { { listen = "text" } } })
+    finally(function()
+      a:stop()
+      redis:stop()
+    end)
+    cluster.wait_up(a, 1)
+    local first = lent(a)
+    a.master:kill "sigint"
+    assert.equal(0, a.master:wait())
+    os.execute("rm -r '" .. a.dir .. "/run'") -- as with a new container
+    a:up()
+    cluster.wait_up(a, 1)
+    local second = lent(a)
+    assert.equal(first.address, second.address)
+    assert.is_true(second.number // BLOCK > first.number // BLOCK)
+    redis:kill()
+    loop.poll("the gateway to notice", function() return cluster.sum(a, "gateway", "engine_up") == 0 end)
+    local third = select(2, id_of(cluster.person(a)))
+    assert.equal(second.number // BLOCK, third // BLOCK)
+    redis:up()
+  end)
+
+  it("begin with the address of one cell only: a second claimant is refused with both named", function()
+    local redis = redisserver.start()
+    local port
+    local function start(cell, listen)
+      return cluster.start(redis, cell, {
+        gateways = { { listen = "text" } },
+        config = function(c)
+          port = port or c.gateways[1].start_port
+          c.gateways[1].start_port, c.gateways[1].lan_ip, c.gateways[1].inner_listen = port, "10.77.0.1", listen
+          c.secret_key = "the same in both"
+        end,
+      })
+    end
+    local a = start("a", "127.0.0.1")
+    local cells = { a }
+    finally(function()
+      for _, cell in ipairs(cells) do cell:stop() end
+      redis:stop()
+    end)
+    cluster.wait_up(a, 1)
+    cells[2] = start("b", "127.0.0.2")
+    cells[2]:wait_log("10.77.0.1:" .. port .. " is a gateway of cell a already, and this is cell b")
+    assert.matches("^10%.77%.0%.1:", (id_of(cluster.person(a))))
   end)
 end)

@@ -245,6 +245,7 @@ static char *try_script(const struct worker_conf *configured, bool check)
     uv_loop_t loop;
 
     conf.discovery = (struct discovery_conf){0};
+    conf.engine = NULL; /* it is no process of the cell */
     if (check)
         conf.inspect = misspelt_warn;
     clock_loop_init(&loop);

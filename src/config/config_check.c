@@ -238,6 +238,7 @@ void config_check(struct config_load *l)
     config_check_discovery(l);
     if (l->program) {
         config_check_program(l);
+        config_number_cell(l);
         free(ranges);
         return;
     }

@@ -206,6 +206,9 @@ size_t config_check_admin(struct config_load *l, struct config_ports *ranges);
  * have been looked at. */
 void config_check_cluster(struct config_load *l);
 
+/* The part of it that programs beside the system need. */
+void config_number_cell(struct config_load *l);
+
 /* config_api.c: the push API of gateways[i]. */
 void config_check_api(struct config_load *l, size_t i);
 

@@ -48,6 +48,8 @@ struct engine_conf {
     const char *ca_file; /* PEM, with TLS; NULL: the system's authorities */
     const char *name;    /* of the cluster: in front of keys and channels */
     const char *cell;    /* this one */
+    uint32_t number; /* of this cell, in 240.0.0.0/4: the address in client ids
+                        of its gateways that have none but loopback */
     const char *run; /* of this cell, a number at random; the same in all its
                         processes */
 };
@@ -113,7 +115,8 @@ const char *engine_check(const char *url, char err[ENGINE_ERROR_SIZE]);
 struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
     const struct engine_part *part, char err[ENGINE_ERROR_SIZE]);
 
-/* Give up the claims, as far as the socket takes that now, and close. */
+/* Give up the claims and close, at once for the caller; the loop has the rest,
+ * for 2 seconds at most. */
 void engine_close(struct engine *e);
 
 /* Is it there? */

@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cells.h"
 #include "engine/directory.h"
+#include "engine/engine_redis.h"
 #include "engine/finding.h"
 #include "engine/server.h"
 #include "net/addr.h"
@@ -88,7 +88,7 @@ static void address_of(const struct engine *e, char out[ADDR_TEXT_SIZE])
 }
 
 /* What this process claims; address is its memory. */
-static struct cells_self self_of(
+struct cells_self engine_self(
     const struct engine *e, char address[ADDR_TEXT_SIZE])
 {
     address_of(e, address);
@@ -137,18 +137,24 @@ static void lose(struct engine *e, const char *why)
 
 /* ---- the way up ---- */
 
+int engine_call(
+    struct engine *e, const struct buf *command, redis_reply_cb done, void *arg)
+{
+    struct redis_request request = {.commands = command,
+        .count = 1,
+        .timeout_ms = ENGINE_CALL_MS,
+        .done = done,
+        .arg = arg};
+    struct redis_call *unused;
+
+    return redis_send(e->commands, &request, &unused);
+}
+
 /* Commands are counted for what they are: a server that takes none is away. */
 static int call(
     struct engine *e, const struct buf *commands, redis_reply_cb done)
 {
-    struct redis_request request = {.commands = commands,
-        .count = 1,
-        .timeout_ms = ENGINE_CALL_MS,
-        .done = done,
-        .arg = e};
-    struct redis_call *unused;
-
-    return redis_send(e->commands, &request, &unused);
+    return engine_call(e, commands, done, e);
 }
 
 static struct buf *scratch(struct engine *e)
@@ -347,7 +353,7 @@ static void on_claimed(
 {
     struct engine *e = arg;
     char address[ADDR_TEXT_SIZE], why[ENGINE_ERROR_SIZE];
-    struct cells_self self = self_of(e, address);
+    struct cells_self self = engine_self(e, address);
     enum cells_claim claim = CELLS_REFUSED;
 
     e->asking = false;
@@ -369,7 +375,7 @@ static void claim(struct engine *e)
 {
     struct buf *out = scratch(e);
     char address[ADDR_TEXT_SIZE];
-    struct cells_self self = self_of(e, address);
+    struct cells_self self = engine_self(e, address);
 
     cells_put_claim(out, &self);
     e->asking = true;
@@ -543,14 +549,13 @@ static void release(struct engine *e)
 {
     struct buf *out = scratch(e);
     char address[ADDR_TEXT_SIZE];
-    struct cells_self self = self_of(e, address);
+    struct cells_self self = engine_self(e, address);
 
     cells_put_release(out, &self);
     call(e, out, on_told);
     if (e->directory)
         directory_leave(e->directory);
     tell_news(e);
-    redis_flush(e->commands);
 }
 
 static void end_finding(struct finding *f)
@@ -565,7 +570,7 @@ void engine_close(struct engine *e)
         release(e);
     if (e->pushes)
         redis_close(e->pushes);
-    redis_close(e->commands);
+    redis_close_flushed(e->commands);
     directory_free(e->directory);
     while (!list_empty(&e->findings))
         end_finding(LIST_ENTRY(e->findings.next, struct finding, node));

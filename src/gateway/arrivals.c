@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/numbers.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/secret.h"
@@ -28,6 +29,7 @@ struct sender {
 struct arrivals {
     struct arrivals_conf conf;
     struct engine *engine;
+    struct numbers numbers; /* of its ids */
     struct sender *senders; /* by id, the longest known first */
     uint64_t sender;        /* we are one, of answers */
     uint64_t answers;
@@ -157,10 +159,29 @@ static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
     run(a, &c);
 }
 
+static void on_ids_low(void *arg)
+{
+    struct arrivals *a = arg;
+
+    numbers_ask(&a->numbers, a->engine);
+}
+
+static void on_ids(uint32_t first, uint32_t count, void *arg)
+{
+    struct arrivals *a = arg;
+
+    if (first != 0)
+        roster_lend_ids(a->conf.commands->roster, first, count);
+}
+
 /* What came meanwhile is lost, as the engine has counted: not once more. */
 static void on_up(void *arg)
 {
-    forget_all(arg);
+    struct arrivals *a = arg;
+
+    forget_all(a);
+    if (roster_ids_are_low(a->conf.commands->roster))
+        on_ids_low(a);
 }
 
 static uint64_t count_clients(void *arg)
@@ -215,6 +236,8 @@ struct arrivals *arrivals_open(
         return NULL;
     }
     roster_watch_names(conf->commands->roster, &names_watch, a);
+    a->numbers = (struct numbers){.done = on_ids, .arg = a};
+    roster_borrow_ids(conf->commands->roster, on_ids_low, a);
     return a;
 }
 
@@ -223,6 +246,7 @@ void arrivals_close(struct arrivals *a)
     if (!a)
         return;
     roster_watch_names(a->conf.commands->roster, NULL, NULL);
+    roster_borrow_ids(a->conf.commands->roster, NULL, NULL);
     engine_close(a->engine);
     forget_all(a);
     buf_fini(&a->answer);

@@ -181,6 +181,8 @@ static void find_address(struct gateway *g, const struct gateway_slot *slot)
     socklen_t len = sizeof(bound);
 
     addr_parse_ipv4(&g->address.local_ip, g->conf->lan_ip);
+    if (g->conf->id_ip != 0)
+        g->address.local_ip = g->conf->id_ip;
     g->address.local_port = (uint16_t)(g->conf->start_port + slot->index);
     g->address.claims = g->conf->claims;
     if (slot->shown_port > 0)
@@ -214,6 +216,9 @@ static int copy_fd(int fd)
 
 static struct inner_conf inner_conf_of(struct gateway *g)
 {
+    uint32_t lan_ip = 0;
+
+    addr_parse_ipv4(&lan_ip, g->conf->lan_ip);
     return (struct inner_conf){
         .turn = g->turn,
         .router = g->router,
@@ -223,7 +228,7 @@ static struct inner_conf inner_conf_of(struct gateway *g)
         .secret_key = g->conf->secret_key,
         .secret_key_also = g->conf->secret_key_also,
         .machine = g->conf->machine,
-        .local_ip = g->address.local_ip,
+        .local_ip = lan_ip,
         .high_water = g->address.high_water,
         .packet_max = g->conf->packet_max,
         .session_max = session_max(g->conf),

@@ -60,6 +60,7 @@ struct gateway_conf {
     const char *name;
     struct port_conf clients;
     const char *lan_ip;  /* IPv4 announced to workers */
+    uint32_t id_ip;      /* in client ids; 0: lan_ip, too */
     uint16_t start_port; /* inner port of index 0 */
     struct discovery_conf discovery;
     const struct engine_conf *engine; /* the cluster; NULL: there is none */

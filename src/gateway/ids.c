@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "util/log.h"
+#include "util/secret.h"
 
 /* "4294967295\n"; always this long, so that no old digit stays behind. */
 #define IDS_TEXT_LEN 11
@@ -47,7 +49,7 @@ int ids_check(int fd)
 
 int ids_init(struct ids *ids, int fd)
 {
-    *ids = (struct ids){.fd = fd, .next = 1};
+    *ids = (struct ids){.fd = fd, .first = 1, .next = 1};
     return fd < 0 ? 0 : read_next(&ids->next, fd);
 }
 
@@ -69,7 +71,7 @@ static void reserve(struct ids *ids)
     if (ids->fd < 0)
         return;
     snprintf(text, sizeof(text), "%010u\n",
-        last < IDS_BLOCK ? 1 : ids->next + ids->left);
+        last < IDS_BLOCK ? ids->first : ids->next + ids->left);
     n = pwrite(ids->fd, text, IDS_TEXT_LEN, 0);
     if (n != IDS_TEXT_LEN)
         log_error("cannot remember connection ids, they may repeat after a "
@@ -77,14 +79,73 @@ static void reserve(struct ids *ids)
             n < 0 ? strerror(errno) : "short write");
 }
 
+/* Where no file says where to go on. */
+static uint32_t draw(void)
+{
+    char token[SECRET_TOKEN_SIZE];
+
+    secret_new_token(token);
+    token[8] = '\0';
+    return (uint32_t)strtoul(token, NULL, 16);
+}
+
+void ids_borrow(struct ids *ids, void (*on_low)(void *arg), void *arg)
+{
+    ids->on_low = on_low;
+    ids->arg = arg;
+    if (!on_low || ids->first == IDS_OWN)
+        return;
+    ids->first = IDS_OWN;
+    if (ids->next >= IDS_OWN)
+        return;
+    ids->left = 0;
+    ids->next = IDS_OWN + draw() % (IDS_OWN / 2);
+}
+
+bool ids_are_low(const struct ids *ids)
+{
+    return ids->spare.left == 0;
+}
+
+/* The spare block takes the place of one that is used up. */
+static void renew(struct ids *ids)
+{
+    ids->lent = ids->spare;
+    ids->spare.left = 0;
+    if (ids->on_low)
+        ids->on_low(ids->arg);
+}
+
+void ids_lend(struct ids *ids, uint32_t first, uint32_t count)
+{
+    ids->spare = (struct ids_block){first, count};
+    if (ids->lent.left == 0)
+        renew(ids);
+}
+
+/* 0: there is none. */
+static uint32_t take_lent(struct ids *ids)
+{
+    uint32_t id = ids->lent.next;
+
+    if (ids->lent.left == 0)
+        return 0;
+    ids->lent.next++;
+    if (--ids->lent.left == 0)
+        renew(ids);
+    return id;
+}
+
 uint32_t ids_take(struct ids *ids)
 {
-    uint32_t id;
+    uint32_t id = take_lent(ids);
 
+    if (id != 0)
+        return id;
     if (ids->left == 0)
         reserve(ids);
     id = ids->next;
     ids->left--;
-    ids->next = id == UINT32_MAX ? 1 : id + 1;
+    ids->next = id == UINT32_MAX ? ids->first : id + 1;
     return id;
 }

@@ -129,6 +129,22 @@ struct client *roster_add(struct roster *roster, struct client_conn *conn,
     return c;
 }
 
+void roster_borrow_ids(
+    struct roster *roster, void (*on_low)(void *arg), void *arg)
+{
+    ids_borrow(&roster->ids, on_low, arg);
+}
+
+bool roster_ids_are_low(const struct roster *roster)
+{
+    return ids_are_low(&roster->ids);
+}
+
+void roster_lend_ids(struct roster *roster, uint32_t first, uint32_t count)
+{
+    ids_lend(&roster->ids, first, count);
+}
+
 struct client *roster_find(const struct roster *roster, uint32_t id)
 {
     return idmap_get(&roster->by_id, id);

@@ -110,6 +110,12 @@ struct roster;
  * when the file is damaged, or -errno. */
 int roster_new(struct roster **out, int ids_fd);
 
+/* Connection ids come in blocks that somebody lends: see ids.h. */
+void roster_borrow_ids(
+    struct roster *roster, void (*on_low)(void *arg), void *arg);
+bool roster_ids_are_low(const struct roster *roster);
+void roster_lend_ids(struct roster *roster, uint32_t first, uint32_t count);
+
 /* Told whenever names (uid or groups) or session of a client have changed. */
 struct roster_watch {
     void (*names)(const struct client *c, void *arg);

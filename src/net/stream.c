@@ -211,6 +211,16 @@ void stream_close(struct stream *s)
         release(s);
 }
 
+void stream_close_flushed(struct stream *s)
+{
+    if (!s->closed && !s->busy && s->conn) {
+        stream_send(s);
+        conn_close_flushed(s->conn);
+        s->conn = NULL;
+    }
+    stream_close(s);
+}
+
 struct buf *stream_out(struct stream *s)
 {
     if (!s->ssl)

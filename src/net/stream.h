@@ -44,6 +44,11 @@ struct stream *stream_open(struct turn *turn, int fd,
 /* Close now; what is queued is lost. No callback will run any more. */
 void stream_close(struct stream *s);
 
+/* Send what was appended, then close, when the peer has read it; waits at most
+ * as conn_close_flushed() does. No callback will run any more. Not inside one.
+ */
+void stream_close_flushed(struct stream *s);
+
 /* What the caller appends leaves at the end of this turn, or once TLS is agreed
  * on. Valid until the next call of anything. */
 struct buf *stream_out(struct stream *s);

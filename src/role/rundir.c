@@ -179,6 +179,8 @@ struct worker_neighbour *rundir_neighbours(const struct config *c)
 
             if (addr_parse_ipv4(&n->ip, g->conf.lan_ip) == 0 &&
                 strlen(path) < sizeof(n->path)) {
+                if (g->conf.id_ip != 0)
+                    n->ip = g->conf.id_ip;
                 memcpy(n->path, path, strlen(path) + 1);
                 n->port = (uint16_t)(g->conf.start_port + k);
                 count++;

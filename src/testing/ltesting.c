@@ -174,6 +174,7 @@ static void take_texts(
         conf->open_libs = lscript_open_libs;
         conf->slow_handler = 0; /* its clock is not the real one */
         conf->engine = NULL;    /* there is no network */
+        conf->loopback_ip = 0;
         if (lua_rawgeti(L, texts, (lua_Integer)i + 1) == LUA_TSTRING) {
             t->texts[i] = xstrdup(lua_tostring(L, -1));
             conf->script_text = t->texts[i];
@@ -181,10 +182,14 @@ static void take_texts(
         }
         lua_pop(L, 1);
     }
-    for (size_t i = 0; i < c->ngateways; i++)
+    for (size_t i = 0; i < c->ngateways; i++) {
         c->gateways[i].conf.engine = NULL;
-    for (size_t i = 0; i < c->nprograms; i++)
+        c->gateways[i].conf.id_ip = 0;
+    }
+    for (size_t i = 0; i < c->nprograms; i++) {
         c->programs[i].conf.open_libs = lscript_open_libs;
+        c->programs[i].conf.loopback_ip = 0;
+    }
 }
 
 /* sim:start(configuration, wall, texts) -> true | nil, message */

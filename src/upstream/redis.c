@@ -547,12 +547,6 @@ int redis_send(struct redis *r, const struct redis_request *request,
     return 0;
 }
 
-void redis_flush(struct redis *r)
-{
-    if (r->conn)
-        stream_send(r->conn);
-}
-
 static void on_cancelled(
     int err, const struct redisvalue *replies, size_t count, void *arg)
 {
@@ -604,6 +598,14 @@ struct redis *redis_open(struct turn *turn, const struct redis_conf *conf)
     uv_timer_init(turn_loop(turn), &r->timer);
     r->timer.data = r;
     return r;
+}
+
+void redis_close_flushed(struct redis *r)
+{
+    if (r->conn)
+        stream_close_flushed(r->conn);
+    r->conn = NULL;
+    redis_close(r);
 }
 
 void redis_close(struct redis *r)

@@ -78,9 +78,9 @@ struct redis_request {
 int redis_send(struct redis *r, const struct redis_request *request,
     struct redis_call **out);
 
-/* Hand the kernel now what has collected, as far as it takes that: nothing
- * comes after the end of this turn. */
-void redis_flush(struct redis *r);
+/* The same, but what was sent is read by the server before its connection ends:
+ * a close with a reply under way would have it drop the rest. */
+void redis_close_flushed(struct redis *r);
 
 /* done will not run. The commands may be carried out nevertheless. */
 void redis_cancel(struct redis_call *call);

@@ -90,8 +90,14 @@ static void on_events_connected(struct dialer *d, int fd, void *arg)
 static struct dialer *dial(struct peer *p, dialer_connect_cb connected)
 {
     const struct worker_neighbour *n = p->g->conf->neighbours;
-    struct dialer *d =
-        dialer_open(turn_loop(p->g->turn), p->name, connected, p);
+    char address[ADDR_TEXT_SIZE];
+    struct dialer *d;
+
+    if (p->at.ip == p->g->conf->loopback_ip)
+        snprintf(address, sizeof(address), "127.0.0.1:%u", p->at.port);
+    else
+        snprintf(address, sizeof(address), "%s", p->name);
+    d = dialer_open(turn_loop(p->g->turn), address, connected, p);
 
     dialer_limit_wait(d, GATEWAYS_RETRY_MS);
     for (; n && n->port != 0; n++) {
@@ -457,7 +463,8 @@ bool gateways_are_settled(const struct gateways *g)
 }
 
 /* "host:port" to an address. false: not IPv4, which the frame cannot name. */
-static bool parse_address(struct gateways_address *out, const char *text)
+static bool parse_address(struct gateways_address *out, const char *text,
+    const struct worker_conf *conf)
 {
     union addr addr;
     char quoted[LOG_QUOTE_SIZE];
@@ -469,6 +476,8 @@ static bool parse_address(struct gateways_address *out, const char *text)
     }
     out->ip = addr_ipv4(&addr);
     out->port = addr_port(&addr);
+    if (conf->loopback_ip != 0 && addr_is_loopback(&addr))
+        out->ip = conf->loopback_ip;
     return true;
 }
 
@@ -486,7 +495,7 @@ void gateways_set_addresses(
         struct gateways_address at;
         struct peer *p;
 
-        if (!parse_address(&at, addresses[i]))
+        if (!parse_address(&at, addresses[i], g->conf))
             continue;
         p = gateways_find(g, at.ip, at.port);
         if (!p)

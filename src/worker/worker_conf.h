@@ -44,7 +44,9 @@ struct worker_conf {
     const char *event_handler; /* global table with the callbacks: "Events" */
     struct discovery_conf discovery;
     const struct engine_conf *engine; /* the cluster; NULL: there is none */
-    const char *secret_key;           /* "" for none */
+    uint32_t loopback_ip;   /* what gateways with a loopback address have in
+                               client ids instead; 0: that address */
+    const char *secret_key; /* "" for none */
     const char
         *machine;       /* at random; those that say the same run on one
                            machine, started by one master. NULL: nobody knows */

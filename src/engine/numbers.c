@@ -1,0 +1,42 @@
+/* One INCRBY a block. A block whose answer is lost is given to nobody. */
+#include "engine/numbers.h"
+
+#include "engine/engine_redis.h"
+#include "upstream/rediscommand.h"
+
+static void on_reply(
+    int err, const struct redisvalue *replies, size_t count, void *arg)
+{
+    struct numbers *n = arg;
+    const uint32_t blocks = NUMBERS_END / NUMBERS_BLOCK;
+    uint32_t first;
+
+    n->asking = false;
+    if (err < 0 || replies->type != REDIS_INTEGER ||
+        replies->integer < NUMBERS_BLOCK) {
+        n->done(0, 0, n->arg);
+        return;
+    }
+    first = (uint32_t)(replies->integer / NUMBERS_BLOCK - 1) % blocks *
+            NUMBERS_BLOCK;
+    if (first == 0) /* there is no id 0 */
+        n->done(1, NUMBERS_BLOCK - 1, n->arg);
+    else
+        n->done(first, NUMBERS_BLOCK, n->arg);
+}
+
+void numbers_ask(struct numbers *n, struct engine *e)
+{
+    char address[ADDR_TEXT_SIZE];
+    struct cells_self self = engine_self(e, address);
+    struct buf command = {0};
+
+    if (n->asking || !engine_is_up(e))
+        return;
+    rediscommand_begin(&command, 3);
+    cells_put_word(&command, "INCRBY");
+    cells_put_key(&command, self.conf, "ids:", self.address);
+    cells_put_number(&command, NUMBERS_BLOCK);
+    n->asking = engine_call(e, &command, on_reply, n) == 0;
+    buf_fini(&command);
+}
