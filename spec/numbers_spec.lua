@@ -91,6 +91,8 @@ local sentences = {
   { "deployment.md", "the workers run `onClose` for each of them after %s s", "GATEWAYS_LOST_GRACE_MS / 1000" },
   { "deployment.md", "as long as the register has the gateway in its list, for %d s at most", "GATEWAYS_LISTED_GRACE_MS // 1000" },
   { "deployment.md", "`gateway_lost_timeout` (%d s) later the workers", "WORKER_GATEWAY_LOST" },
+  { "guarantees.md", "is inherited from by another one of the machine after %d s", "BOOKS_ADOPT_MS // 1000" },
+  { "deployment.md", "does not come again within %d s has another gateway", "BOOKS_ADOPT_MS // 1000" },
   { "guarantees.md", "remembers the last %d of these events", "BEGUN_MAX" },
   { "guarantees.md", "worker, which is waited for up to %d s", "OUTBOX_FAR_PATIENCE" },
   { "guarantees.md", "that the client had if that is there within %d s, else", "OUTBOX_PATIENCE" },

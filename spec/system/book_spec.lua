@@ -56,10 +56,10 @@ describe("a book of clients", function()
   end
 
   -- The ids of new clients whose onConnect has ended.
-  local function connect()
+  local function connect(port)
     local ids, people = {}, {}
     for i = 1, CLIENTS do
-      people[i] = tcp.connect(app.port[1])
+      people[i] = tcp.connect(port or app.port[1])
       ids[i] = people[i]:receive("\n"):sub(1, -2)
     end
     return ids, people
@@ -157,6 +157,33 @@ describe("a book of clients", function()
     logs[#logs + 1] = app:log()
     power_on()
     assert_once(ids, "by=server cause=restart")
+  end)
+
+  -- The whole system is killed, and started without the gateway that had the clients.
+  it("tells it of clients of a gateway that is in the configuration no more", function()
+    local port = testbed.ports()
+    app.config.gateways[2] = { name = "Two", listen = "text://127.0.0.1:" .. port, start_port = testbed.ports() }
+    app:save_config()
+    power_on()
+    local ids = connect(port)
+    local pids = {}
+    for _, p in ipairs(app:status().processes) do pids[#pids + 1] = p.pid end
+    kill({ app.master.pid }, "STOP") -- it does nothing about the others' end
+    kill(pids)
+    kill { app.master.pid }
+    app.master:wait()
+    logs[#logs + 1] = app:log()
+    app.config.gateways[2] = nil
+    app:save_config()
+    power_on()
+    app:wait_log("adopted the book of a gateway that does not come again", 60)
+    loop.poll("every onClose", function()
+      for _, id in ipairs(ids) do
+        if count(id) == 0 then return false end
+      end
+      return app:counters("gateway", 0).closes_inherited == 0
+    end, 60)
+    assert_ended(ids, LOST)
   end)
 
   it("goes with the clients in an orderly stop", function()

@@ -29,6 +29,11 @@ local function kill(pids)
   assert.equal(0, process.run(words))
 end
 
+local function power_on(app)
+  app.master = process.spawn(app:command "start", { cwd = app.dir })
+  app.master:wait_output("Press Ctrl+C", 60)
+end
+
 describe("a book of clients of workers on another machine", function()
   local first, second, link
 
@@ -52,10 +57,8 @@ describe("a book of clients of workers on another machine", function()
     }
     local port = first.config.gateways[1].start_port
     link = proxy.new("127.0.0.2", port, "127.0.0.1", port)
-    for _, app in ipairs { first, second } do
-      app.master = process.spawn(app:command "start", { cwd = app.dir })
-      app.master:wait_output("Press Ctrl+C", 60)
-    end
+    power_on(first)
+    power_on(second)
   end)
 
   after_each(function()
@@ -71,11 +74,11 @@ describe("a book of clients of workers on another machine", function()
   end
 
   -- The ids of new clients whose onConnect has ended.
-  local function connect()
+  local function connect(port)
     local ids, people = {}, {}
     wait_ready()
     for i = 1, CLIENTS do
-      people[i] = tcp.connect(first.port[1])
+      people[i] = tcp.connect(port or first.port[1])
       ids[i] = people[i]:receive("\n"):sub(1, -2)
     end
     return ids, people
@@ -132,6 +135,29 @@ describe("a book of clients of workers on another machine", function()
     end, 60)
     wait_ready()
     kill(first:pids "gateway")
+    assert_once(ids, "by=lost cause=gateway_lost")
+  end)
+
+  it("tells it of clients of a gateway that is in the configuration no more", function()
+    local port = testbed.ports()
+    first.master:kill "sigint"
+    assert.equal(0, first.master:wait(60))
+    first.config.gateways[2] = { name = "Two", listen = "text://127.0.0.1:" .. port,
+      start_port = testbed.ports(), lan_ip = "127.0.0.3" }
+    first:save_config()
+    power_on(first)
+    wait_ready()
+    local ids = connect(port)
+    local pids = {}
+    for _, p in ipairs(first:status().processes) do pids[#pids + 1] = p.pid end
+    first.master:kill "sigstop" -- it does nothing about the others' end
+    kill(pids)
+    first.master:kill "sigkill"
+    first.master:wait(60)
+    first.config.gateways[2] = nil
+    first:save_config()
+    power_on(first)
+    first:wait_log("adopted the book of a gateway that does not come again", 60)
     assert_once(ids, "by=lost cause=gateway_lost")
   end)
 

@@ -224,7 +224,7 @@ static bool may_begin(uint8_t cmd, uint32_t id, uint8_t flag, uint8_t book)
         .local_port = addr_port(&a.addr),
         .connection_id = id};
 
-    return gateways_may_begin(g, &f);
+    return gateways_may_begin(g, &f, 1);
 }
 
 static void begins_nothing_that_it_has_begun(void **state)

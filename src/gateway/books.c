@@ -7,7 +7,7 @@
  *
  * Nobody tells when an ON_CLOSE begins; the entry's word says so. Entries that
  * wait for that stand in a ring, and are looked at by turns. */
-#include "gateway/books.h"
+#include "gateway/books_impl.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,33 +25,6 @@
 _Static_assert(BOOKS_MAX <= 32, "client.book holds its number");
 
 enum part { SESSION, NAMES, END };
-
-/* An entry whose ON_CLOSE is on its way. */
-struct closing {
-    uint32_t place;
-    unsigned number; /* of the book */
-};
-
-struct ring {
-    struct closing *items; /* owned; a power of two of them */
-    size_t first, count, cap;
-};
-
-struct books {
-    int folder;       /* below 0: no book is kept */
-    const char *path; /* borrowed, of the folder */
-    char slot[BOOK_NAME_MAX];
-    size_t session_max;
-    struct book *book[BOOKS_MAX]; /* owned; NULL: none with that number */
-    struct ring closing;
-    struct books_orphan *orphans; /* owned; a queue with its first one at … */
-    size_t first_orphan, norphans, orphans_cap;
-    size_t given;     /* inherited ones in it */
-    struct buf names; /* scratch */
-    unsigned serial;
-    uint64_t left_out, cut;
-    struct log_share full;
-};
 
 static void fail(struct books *b, uint64_t *count, const char *what, int err)
 {
@@ -80,8 +53,10 @@ static void make_own(struct books *b)
     if (err < 0 && log_may(&b->full, "clients not in the book", 1, FULL_LOG_MS))
         log_error("cannot make a book of clients (book_dir) err=\"%s\"",
             strerror(-err));
-    if (err == 0)
+    if (err == 0) {
+        book_sign(b->book[BOOKS_OWN], b->family, b->gateway_port);
         b->serial++;
+    }
 }
 
 struct books *books_new(const struct books_conf *conf)
@@ -94,6 +69,8 @@ struct books *books_new(const struct books_conf *conf)
     if (wanted)
         open_folder(b);
     b->session_max = conf->session_max;
+    b->family = conf->family;
+    b->gateway_port = conf->gateway_port;
     snprintf(b->slot, sizeof(b->slot), "%.60s", conf->slot);
     if (wanted && b->folder < 0)
         log_error("no book of clients can be kept in %s (book_dir), should "
@@ -211,11 +188,11 @@ void books_bind(
 
 /* ---- the end of entries ---- */
 
-static void push(struct ring *r, struct closing item)
+static void push(struct books_ring *r, struct books_closing item)
 {
     if (r->count == r->cap) {
         size_t cap = r->cap > 0 ? r->cap * 2 : 64;
-        struct closing *items = xcalloc(cap, sizeof(*items));
+        struct books_closing *items = xcalloc(cap, sizeof(*items));
 
         for (size_t i = 0; i < r->count; i++)
             items[i] = r->items[(r->first + i) & (r->cap - 1)];
@@ -227,9 +204,9 @@ static void push(struct ring *r, struct closing item)
     r->items[(r->first + r->count++) & (r->cap - 1)] = item;
 }
 
-static struct closing pop(struct ring *r)
+static struct books_closing pop(struct books_ring *r)
 {
-    struct closing item = r->items[r->first];
+    struct books_closing item = r->items[r->first];
 
     r->first = (r->first + 1) & (r->cap - 1);
     r->count--;
@@ -251,7 +228,7 @@ void books_over(struct books *b, unsigned number, uint32_t place)
 static void sweep(struct books *b, size_t count)
 {
     for (; count > 0 && b->closing.count > 0; count--) {
-        struct closing item = pop(&b->closing);
+        struct books_closing item = pop(&b->closing);
 
         if (!(bookmark_get(book_mark(b->book[item.number], item.place)) &
                 BOOKMARK_CLOSED)) {
@@ -291,13 +268,13 @@ void books_end(struct books *b, struct client *c, const struct buf *end)
     if (!is_in(b, c))
         return;
     write_part(b, c, END, (struct book_bytes){end->data, end->len}, "causes");
-    push(&b->closing, (struct closing){c->place, BOOKS_OWN});
+    push(&b->closing, (struct books_closing){c->place, BOOKS_OWN});
     sweep(b, SWEEP_STEP);
 }
 
 void books_given(struct books *b, unsigned number, uint32_t place)
 {
-    push(&b->closing, (struct closing){place, number});
+    push(&b->closing, (struct books_closing){place, number});
     b->given++;
 }
 
@@ -308,6 +285,14 @@ static enum bookmark bit_of(uint8_t cmd)
     return cmd == FRAME_ON_CLOSE ? BOOKMARK_CLOSED : BOOKMARK_CONNECTED;
 }
 
+static void put_home(
+    const struct books *b, const struct client *c, struct frame *f)
+{
+    f->local_ip = b->home[c->book].ip;
+    f->local_port = b->home[c->book].port;
+    f->gateway_port = book_gateway_port(b->book[c->book]);
+}
+
 void books_put(struct books *b, const struct client *c, struct frame *f,
     enum books_worker worker)
 {
@@ -315,6 +300,8 @@ void books_put(struct books *b, const struct client *c, struct frame *f,
 
     if (c->place == 0 || !b->book[c->book])
         return;
+    if (books_is_adopted(c->book))
+        put_home(b, c, f);
     mark = book_mark(b->book[c->book], c->place);
     if (worker == BOOKS_IS_SILENT) {
         bookmark_begin(mark, c->id, bit_of(f->cmd));
@@ -323,6 +310,8 @@ void books_put(struct books *b, const struct client *c, struct frame *f,
     f->flag |= FRAME_FLAG_BOOK;
     f->book = c->book;
     f->place = c->place;
+    if (books_is_adopted(c->book))
+        f->book |= FRAME_BOOK_OTHER;
     if (worker == BOOKS_WILL_TELL && c->book != BOOKS_OWN &&
         !(bookmark_get(mark) & BOOKMARK_CONNECTED))
         f->book |= FRAME_BOOK_MAYBE;
@@ -430,7 +419,7 @@ struct book *books_inherited(const struct books *b, unsigned number)
     return number != BOOKS_OWN ? b->book[number] : NULL;
 }
 
-static bool has_book(const struct books *b, const char *name)
+bool books_have(const struct books *b, const char *name)
 {
     for (size_t i = 0; i < BOOKS_MAX; i++)
         if (b->book[i] && strcmp(book_name(b->book[i]), name) == 0)
@@ -438,18 +427,19 @@ static bool has_book(const struct books *b, const char *name)
     return false;
 }
 
-static struct book **free_number(struct books *b)
+/* From first on and below end; NULL: all are taken. */
+struct book **books_free_number(struct books *b, size_t first, size_t end)
 {
-    for (size_t i = BOOKS_OWN + 1; i < BOOKS_MAX; i++)
+    for (size_t i = first; i < end; i++)
         if (!b->book[i])
             return &b->book[i];
     return NULL;
 }
 
 /* 1: it is new and has entries. */
-static size_t inherit(struct books *b, const char *name, bool *wait)
+size_t books_take_over(
+    struct books *b, struct book **book, const char *name, bool *wait)
 {
-    struct book **book = free_number(b);
     int err;
 
     if (!book)
@@ -465,9 +455,14 @@ static size_t inherit(struct books *b, const char *name, bool *wait)
     if (err < 0)
         return 0;
     if (book_count(*book) > 0) {
-        log_notice("inherited the book of an earlier process file=%s "
-                   "clients=%zu",
-            name, book_count(*book));
+        if (books_is_adopted((unsigned)(book - b->book)))
+            log_notice("adopted the book of a gateway that does not come again "
+                       "file=%s clients=%zu",
+                name, book_count(*book));
+        else
+            log_notice("inherited the book of an earlier process file=%s "
+                       "clients=%zu",
+                name, book_count(*book));
         return 1;
     }
     book_close(*book);
@@ -475,27 +470,33 @@ static size_t inherit(struct books *b, const char *name, bool *wait)
     return 0;
 }
 
+/* NULL: there are no books. */
+DIR *books_list(const struct books *b)
+{
+    int fd = books_are_kept(b) ? dup(b->folder) : -1;
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (dir)
+        rewinddir(dir);
+    else if (fd >= 0)
+        close(fd);
+    return dir;
+}
+
 size_t books_inherit(struct books *b, bool *wait)
 {
     const struct dirent *entry;
     size_t count = 0;
-    DIR *dir;
-    int fd;
+    DIR *dir = books_list(b);
 
     *wait = false;
-    if (!books_are_kept(b))
+    if (!dir)
         return 0;
-    fd = dup(b->folder);
-    dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
-        return 0;
-    }
-    rewinddir(dir);
     while ((entry = readdir(dir)))
-        if (book_is_of(entry->d_name, b->slot) && !has_book(b, entry->d_name))
-            count += inherit(b, entry->d_name, wait);
+        if (book_is_of(entry->d_name, b->slot) && !books_have(b, entry->d_name))
+            count += books_take_over(b,
+                books_free_number(b, BOOKS_OWN + 1, BOOKS_ADOPTED),
+                entry->d_name, wait);
     closedir(dir);
     b->serial += count > 0;
     return count;

@@ -7,6 +7,9 @@
  * other machines tell what they have begun; with PHP's an event counts as begun
  * when it leaves.
  *
+ * A gateway that does not come again is inherited from by another one of the
+ * same machine, if its clients may have the same workers (books_adopt()).
+ *
  * Where no book can be kept all of this does nothing.
  *
  * SPDX-License-Identifier: MIT
@@ -23,9 +26,11 @@
 #include "proc/book.h"
 #include "wire/frame.h"
 
-#define BOOKS_OWN    0    /* number of the process's own book; */
-#define BOOKS_MAX    32   /* books at a time, with inherited ones */
-#define BOOKS_GROUPS 4096 /* bytes of a client's groups; no more are kept */
+#define BOOKS_OWN      0    /* number of the process's own book; */
+#define BOOKS_MAX      32   /* books at a time, with inherited ones */
+#define BOOKS_ADOPTED  16   /* from this number on they were other gateways' */
+#define BOOKS_ADOPT_MS 2000 /* that a gateway has to come again */
+#define BOOKS_GROUPS   4096 /* bytes of a client's groups; no more are kept */
 
 /* Bits of book_entry.worker, see books_bind(). */
 #define BOOKS_GIVES                                                            \
@@ -40,6 +45,8 @@ struct books_conf {
     const char *folder; /* borrowed; NULL or "": no book is kept */
     const char *slot;   /* whose books are inherited; copied */
     size_t session_max; /* bytes of a session that is kept; larger: none is */
+    uint64_t family;    /* gateways with the same one adopt; 0: none does */
+    uint16_t gateway_port; /* that clients know */
 };
 
 struct books *books_new(const struct books_conf *conf);
@@ -120,6 +127,16 @@ unsigned books_serial(const struct books *b);
 /* Inherit what earlier processes left: how many are new. *wait is set when
  * there is one whose process still lives. */
 size_t books_inherit(struct books *b, bool *wait);
+
+/* Inherit what gateways left that have been away for BOOKS_ADOPT_MS, by the
+ * caller's clock: how many are new. To be called once in a while. */
+size_t books_adopt(struct books *b, uint64_t now);
+
+/* The number is that of a book which was another gateway's. */
+static inline bool books_is_adopted(unsigned number)
+{
+    return number >= BOOKS_ADOPTED;
+}
 
 /* An inherited book, or NULL. */
 struct book *books_inherited(const struct books *b, unsigned number);

@@ -16,6 +16,7 @@
 #include "net/clock.h"
 #include "net/handle.h"
 #include "util/alloc.h"
+#include "util/hash.h"
 #include "wire/frame.h"
 
 #define STOP_TICK_MS   100
@@ -285,6 +286,18 @@ fail:
     return code;
 }
 
+/* Gateways of one system whose clients may have the same workers. */
+static uint64_t family_of(const struct gateway_conf *conf)
+{
+    static const uint8_t key[16];
+    char *text = xasprintf("%s %s", conf->claims ? conf->claims : "",
+        conf->workers ? conf->workers : "");
+    uint64_t family = hash_siphash(text, strlen(text), key) | 1;
+
+    free(text);
+    return conf->claims ? family : 0;
+}
+
 /* In the files' names as in that of connection ids. */
 static void open_books(struct gateway *g)
 {
@@ -294,8 +307,11 @@ static void open_books(struct gateway *g)
         slot, sizeof(slot), "%s-%u", g->conf->lan_ip, g->address.local_port);
     for (char *p = slot; (p = strchr(p, '.'));)
         *p = '_';
-    g->books = books_new(&(struct books_conf){
-        g->conf->book_folder, slot, g->conf->book_session});
+    g->books = books_new(&(struct books_conf){.folder = g->conf->book_folder,
+        .slot = slot,
+        .session_max = g->conf->book_session,
+        .family = family_of(g->conf),
+        .gateway_port = g->address.gateway_port});
     g->address.books = g->books;
 }
 
@@ -427,6 +443,7 @@ static void on_stop_tick(uv_timer_t *timer)
 static void begin_stop(struct gateway *g, enum gateway_state state)
 {
     port_stop_listening(g->port);
+    outbox_stop_adopting(g->outbox);
     g->state = state;
     if (!g->stop_timer) {
         g->stop_timer = xcalloc(1, sizeof(*g->stop_timer));

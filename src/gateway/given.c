@@ -123,11 +123,22 @@ static size_t packet_len(const uint8_t *at, size_t len)
     return (size_t)n;
 }
 
+/* Only an ON_CLOSE may be of another gateway's client. */
+static uint32_t ack_id(const uint8_t *packet, size_t len)
+{
+    struct frame f;
+
+    if (frame_cmd(packet) != FRAME_ON_CLOSE ||
+        frame_decode(&f, packet, len) < 0)
+        return frame_connection_id(packet);
+    return frame_ack_id(&f);
+}
+
 static void put_aside(
     struct given *g, uint32_t number, const uint8_t *packet, size_t len)
 {
     struct waiting *w = xmalloc(sizeof(*w) + len);
-    uint32_t id = frame_connection_id(packet);
+    uint32_t id = ack_id(packet, len);
     struct queue *q = find_queue(g, id);
 
     if (!q) {

@@ -244,6 +244,7 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
         .arrived =
             offers(auth, "arrived") && is_of_our_machine(&in->conf, auth),
         .far_book = commands && offers(auth, "far_book"),
+        .others = commands && offers(auth, "far_book"),
     };
     char host[ADDR_TEXT_SIZE];
     char quoted[LOG_QUOTE_SIZE];

@@ -28,21 +28,25 @@
 #define IDLE_MS   1000 /* between looks for books … */
 #define BUSY_MS   20   /* … and while something is to be given */
 #define LOOK_MS   100  /* between looks for a book whose process still lives */
+#define ADOPT_MS  1000 /* between looks for those of other gateways */
 #define PASS_MS   200  /* between looks at those that wait for their worker */
 #define GIVEN_MAX 2000 /* given, and not begun yet */
 
 struct outbox {
     struct outbox_conf conf;
     uv_timer_t timer;
-    uint64_t opened_at;  /* ms, clock_now, as all times */
-    uint64_t looked_at;  /* for books */
-    uint64_t passed_at;  /* the end of the last book was reached */
-    uint64_t orphans_at; /* they were gone through */
-    unsigned number;     /* of the book to go on with … */
-    uint32_t place;      /* … behind this place */
-    uint32_t tag;        /* of this process, for notes */
-    bool waits;          /* an earlier process still lives */
-    bool settled;        /* on_settled() was called, or need not be */
+    uint64_t opened_at;        /* ms, clock_now, as all times */
+    uint64_t looked_at;        /* for books */
+    uint64_t passed_at;        /* the end of the last book was reached */
+    uint64_t orphans_at;       /* they were gone through */
+    unsigned number;           /* of the book to go on with … */
+    uint32_t place;            /* … behind this place */
+    uint32_t tag;              /* of this process, for notes */
+    bool waits;                /* an earlier process still lives */
+    uint64_t adopts_at;        /* the next look for books of other gateways */
+    uint64_t since[BOOKS_MAX]; /* each book was here; 0: there is none */
+    bool stopped;              /* nothing is adopted any more */
+    bool settled;              /* on_settled() was called, or need not be */
     uint64_t given;
     struct buf body; /* scratch */
 };
@@ -133,9 +137,9 @@ static void give(struct outbox *o, unsigned number, struct book *book,
     struct client *c = revive(number, e);
 
     if (e->worker != 0 && !router_bind(o->conf.router, c, e->worker) &&
-        (unknown || !is_past(o, o->opened_at, patience))) {
+        (unknown || !is_past(o, o->since[number], patience))) {
         roster_release(c);
-        if (is_past(o, o->opened_at, patience))
+        if (is_past(o, o->since[number], patience))
             books_over(o->conf.books, number, e->place);
         return;
     }
@@ -198,6 +202,11 @@ static bool step(struct outbox *o)
     struct book *book = books_inherited(o->conf.books, o->number);
     struct book_entry e;
 
+    if (!book)
+        o->since[o->number] = 0;
+    else if (o->since[o->number] == 0)
+        o->since[o->number] =
+            books_is_adopted(o->number) ? now(o) : o->opened_at;
     o->place = book ? book_next(book, o->place) : 0;
     if (o->place == 0)
         return ++o->number < BOOKS_MAX;
@@ -229,6 +238,21 @@ static void look(struct outbox *o)
         o->passed_at = 0;
 }
 
+static void adopt(struct outbox *o)
+{
+    if (o->stopped || now(o) < o->adopts_at)
+        return;
+    o->adopts_at = now(o) + ADOPT_MS;
+    if (books_adopt(o->conf.books, now(o)) > 0)
+        o->passed_at = 0;
+}
+
+void outbox_stop_adopting(struct outbox *o)
+{
+    if (o)
+        o->stopped = true;
+}
+
 static bool is_busy(const struct outbox *o)
 {
     return outbox_pending(o) > 0 || o->waits;
@@ -255,6 +279,7 @@ static void on_tick(uv_timer_t *timer)
     books_tend(o->conf.books);
     if (o->waits && now(o) - o->looked_at >= LOOK_MS)
         look(o);
+    adopt(o);
     if (books_serial(o->conf.books) != serial)
         router_tell_books(o->conf.router);
     if (router_worker_count(o->conf.router) > 0 && outbox_pending(o) > 0 &&

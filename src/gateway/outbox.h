@@ -5,6 +5,9 @@
  * ordinary links and routing; to the worker that the client had, if that is
  * there soon. What has not begun when this process ends is inherited once more.
  *
+ * Books of gateways of this machine that do not come again are given, too, by
+ * the first gateway that takes one: until outbox_stop_adopting().
+ *
  * A worker on another machine may have begun an ON_CLOSE that nobody heard of.
  * It knows that itself, so it is given it again, and waited for longer. This
  * holds for this process's own clients, too.
@@ -44,6 +47,9 @@ struct outbox *outbox_open(const struct outbox_conf *conf);
 
 /* Asynchronous; nothing of books or router is used any more. o may be NULL. */
 void outbox_close(struct outbox *o);
+
+/* What other gateways leave from now on is left to others. o may be NULL. */
+void outbox_stop_adopting(struct outbox *o);
 
 /* Shall new clients wait until the last run's have had their onClose? Not for
  * longer than OUTBOX_FIRST. */

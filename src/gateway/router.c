@@ -416,7 +416,10 @@ struct taking {
 static void on_begun(const uint8_t *packet, size_t len, void *arg)
 {
     struct taking *t = arg;
-    struct client *c = roster_find(t->roster, frame_connection_id(packet));
+    struct client *c =
+        frame_cmd(packet) == FRAME_ON_CLOSE
+            ? NULL
+            : roster_find(t->roster, frame_connection_id(packet));
 
     t->r->unbegun_bytes -= len;
     if (t->w->features.far_book)

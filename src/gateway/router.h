@@ -86,6 +86,7 @@ struct router_features {
     bool book;          /* FRAME_FLAG_BOOK; with is_local and acks only */
     bool arrived;  /* FRAME_ARRIVED; with is_local only: it has our clock */
     bool far_book; /* FRAME_KEEPS; with acks and without book only */
+    bool others;   /* FRAME_BOOK_OTHER */
 };
 
 /* What a script, or a worker of ours, may have that decides who is asked. */

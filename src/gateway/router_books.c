@@ -96,6 +96,8 @@ void router_put_place(const struct router *r, const struct router_worker *w,
                                : w->features.far_book ? BOOKS_WILL_TELL
                                                       : BOOKS_IS_SILENT;
 
+    if (books_is_adopted(c->book) && !w->features.others)
+        worker = BOOKS_IS_SILENT;
     if (c->place != 0 && f->cmd != FRAME_ON_WEBSOCKET_CONNECT)
         books_put(r->conf.books, c, f, worker);
 }

@@ -13,7 +13,7 @@
 /* A client that is in no index any more. */
 struct departed {
     UT_hash_handle hh;
-    uint32_t id;
+    uint32_t id;           /* as frame_ack_id() has it */
     struct client *client; /* kept alive by client->wait */
     bool revived;          /* made from its events: they hold its session */
 };
@@ -41,7 +41,8 @@ static struct departed *add_departed(struct regiving *g, struct client *c)
 {
     struct departed *d = xcalloc(1, sizeof(*d));
 
-    d->id = c->id;
+    d->id =
+        books_is_adopted(c->book) ? frame_id_of_other(c->book, c->id) : c->id;
     d->client = c;
     HASH_ADD(hh, g->departed, id, sizeof(d->id), d);
     return d;
@@ -51,6 +52,7 @@ static struct departed *revive(struct regiving *g, const struct frame *f)
 {
     union addr peer = {0};
     struct departed *d;
+    struct client *c;
 
     if (f->flag & FRAME_FLAG_IPV6) {
         peer.in6.sin6_family = AF_INET6;
@@ -61,22 +63,25 @@ static struct departed *revive(struct regiving *g, const struct frame *f)
         peer.in.sin_port = htons(f->client_port);
         peer.in.sin_addr.s_addr = htonl(f->client_ip);
     }
-    d = add_departed(g, roster_revive(f->connection_id, &peer));
-    d->client->book = f->book;
-    d->client->place = f->place;
+    c = roster_revive(f->connection_id, &peer);
+    c->book = f->book % BOOKS_MAX;
+    c->place = f->place;
+    c->streams = f->flag & FRAME_FLAG_STREAM;
+    d = add_departed(g, c);
     d->revived = true;
-    d->client->streams = f->flag & FRAME_FLAG_STREAM;
     return d;
 }
 
 static struct client *client_of(struct regiving *g, const struct frame *f)
 {
-    struct client *c = roster_find(g->roster, f->connection_id);
+    struct client *c = f->cmd == FRAME_ON_CLOSE
+                           ? NULL
+                           : roster_find(g->roster, f->connection_id);
     struct departed *d;
 
     if (c)
         return c;
-    d = find_departed(g, f->connection_id);
+    d = find_departed(g, frame_ack_id(f));
     if (!d)
         d = revive(g, f);
     if (d->revived)
@@ -88,7 +93,10 @@ static struct client *client_of(struct regiving *g, const struct frame *f)
 static void forget(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
-    struct client *c = roster_find(g->roster, frame_connection_id(packet));
+    struct client *c =
+        frame_cmd(packet) == FRAME_ON_CLOSE
+            ? NULL
+            : roster_find(g->roster, frame_connection_id(packet));
 
     g->r->unbegun_bytes -= len;
     if (c)
@@ -103,7 +111,7 @@ static bool is_orphan(const struct regiving *g, const struct frame *f)
 {
     return !g->left && g->worker->features.far_book &&
            f->cmd == FRAME_ON_CLOSE && frame_has_place(f) &&
-           !find_departed(g, f->connection_id);
+           !find_departed(g, frame_ack_id(f));
 }
 
 static void put_orphan(const struct regiving *g, const struct frame *f)

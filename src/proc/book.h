@@ -42,6 +42,16 @@ bool book_is_of(const char *name, const char *slot);
 /* A new book in that folder, with the lock. 0 or -errno. */
 int book_create(struct book **out, int folder, const char *slot);
 
+/* Who may take it over, should its gateway not come again: those with the same
+ * number, not 0. And the port that its clients know. */
+void book_sign(struct book *b, uint64_t family, uint16_t gateway_port);
+uint64_t book_family(const struct book *b);
+uint16_t book_gateway_port(const struct book *b);
+
+/* Has no process that book, and which family may take it over? 0; -EAGAIN: its
+ * process lives; another -errno: it is none, or gone. */
+int book_probe(int folder, const char *name, uint64_t *family);
+
 /* Inherit a book. 0; -EAGAIN: its process lives; -ENOENT: it is gone; -ESTALE:
  * it is of another boot of the machine, -EPROTO: it is garbled; of both the
  * file is removed. */

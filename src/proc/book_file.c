@@ -212,6 +212,27 @@ int book_create(struct book **out, int folder, const char *slot)
     return err;
 }
 
+static struct book_head *head_of(const struct book *b)
+{
+    return (struct book_head *)b->base;
+}
+
+void book_sign(struct book *b, uint64_t family, uint16_t gateway_port)
+{
+    head_of(b)->gateway_port = gateway_port;
+    __atomic_store_n(&head_of(b)->family, family, __ATOMIC_RELEASE);
+}
+
+uint64_t book_family(const struct book *b)
+{
+    return head_of(b)->family;
+}
+
+uint16_t book_gateway_port(const struct book *b)
+{
+    return head_of(b)->gateway_port;
+}
+
 /* Its name is still there: it was not removed while this process waited. */
 static bool has_name(const struct book *b, const struct stat *st)
 {
@@ -247,6 +268,29 @@ static int check(struct book *b, const struct stat *st)
     if (memcmp(head.boot, own.boot, sizeof(head.boot)) != 0)
         return -ESTALE;
     return book_is_valid(b) ? 0 : -EPROTO;
+}
+
+/* The lock is held for a moment: whoever wants it then tries again. */
+int book_probe(int folder, const char *name, uint64_t *family)
+{
+    struct book_head head;
+    int err = 0;
+    int fd;
+
+    if (is_fresh(name))
+        return -ENOENT;
+    fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        err = errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    else if (pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+             memcmp(head.magic, BOOK_MAGIC, sizeof(head.magic)) != 0)
+        err = -EPROTO;
+    else
+        *family = head.family;
+    close(fd);
+    return err;
 }
 
 int book_inherit(struct book **out, int folder, const char *name)

@@ -22,6 +22,8 @@ struct book_head {
     char magic[8];
     char boot[48]; /* of the machine, NUL-terminated */
     uint32_t block, place;
+    uint64_t family; /* of book_sign(); 0: nobody's */
+    uint16_t gateway_port;
 };
 
 /* One client. Free: mark is 0. */

@@ -44,6 +44,9 @@
 /* Beside the book's number, in ON_CLOSE, between those that offer "far_book":
  * whether the client's ON_CONNECT has begun only its worker knows. */
 #define FRAME_BOOK_MAYBE 0x80
+/* Likewise: the client was another gateway's, which is gone. The head has its
+ * address; the book is of those that BOOK has named on this link. */
+#define FRAME_BOOK_OTHER 0x40
 /* Between those that offer "types", or take them: the type of a message. In
  * ON_MESSAGE what it came as, text being UTF-8; in commands what it shall leave
  * as. Neither: there are no types, or the client's port decides. */
@@ -179,6 +182,26 @@ static inline bool frame_has_place(const struct frame *f)
 {
     return f->flag & FRAME_FLAG_BOOK &&
            (f->cmd == FRAME_ON_CONNECT || f->cmd == FRAME_ON_CLOSE);
+}
+
+/* Whether its client was another gateway's than the one that gives it. */
+static inline bool frame_is_of_other(const struct frame *f)
+{
+    return frame_has_place(f) && f->book & FRAME_BOOK_OTHER;
+}
+
+/* What an ACK calls a client: its connection id, or of one of another gateway
+ * what is no own client's, whose ids count from 1. book: a number below 32. */
+static inline uint32_t frame_id_of_other(unsigned book, uint32_t connection_id)
+{
+    return ~(connection_id + ((uint32_t)book << 24));
+}
+
+static inline uint32_t frame_ack_id(const struct frame *f)
+{
+    return frame_is_of_other(f)
+               ? frame_id_of_other(f->book % 32, f->connection_id)
+               : f->connection_id;
 }
 
 /* The length of the packet at data: > 0, 0 need more bytes, -EPROTO claimed

@@ -111,7 +111,7 @@ static void run(struct mailbox *m, const struct event *e)
 {
     struct dispatch *d = dispatch_of(m);
 
-    if (!gateways_may_begin(d->gateways, &e->f)) {
+    if (!gateways_may_begin(d->gateways, &e->f, e->link)) {
         skip(m, e);
         return;
     }
@@ -183,7 +183,7 @@ static void run_next(struct mailbox *m)
     struct event *e = mailboxes_next(m);
 
     if (acks_may_begin_queued(
-            d->acks, e->link, e->number, m->key.connection_id)) {
+            d->acks, e->link, e->number, frame_ack_id(&e->f))) {
         run(m, e);
         if (!m->vm)
             acks_ended(d->acks, e->link);

@@ -569,6 +569,7 @@ void gateways_close(struct gateways *g)
     }
     acks_close(&g->acks);
     losses_fini(&g->losses);
+    keepers_close(g);
     free(g->connected);
     free(g->worker_key);
     handle_close(&g->tick, g);

@@ -119,8 +119,7 @@ struct peer {
     uint64_t keeper; /* where its book is, if that cannot be asked; 0: nowhere,
                         as far as is known … */
     bool is_kept;    /* … which it has said on these links */
-    struct keepers_begun *begun; /* owned; NULL: nothing; see keepers.c */
-    struct idmap gone;           /* clients of another boot of its machine */
+    struct idmap gone; /* clients of another boot of its machine */
     struct receipts receipts;
     struct acks_link acks; /* of its links */
     bool wants_left;       /* it asks what was left of links that end … */
@@ -162,7 +161,8 @@ struct gateways {
     bool stopped;                /* the event links are not read any more */
     unsigned callbacks; /* of enum gateways_callback, that the script has */
     struct losses losses;
-    bool lost_more; /* made-up events wait for the next tick */
+    struct keepers_begun *begun; /* owned; NULL: nothing; see keepers.c */
+    bool lost_more;              /* made-up events wait for the next tick */
     uint64_t sends;
     uint64_t sends_failed;
     uint64_t sends_lost;
@@ -258,9 +258,10 @@ void gateways_tell_hanging_request(
 /* peer.c: what hears the two links of a gateway. */
 extern const struct conn_ops peer_command_ops, peer_event_ops;
 
-/* marks.c: may that event of a client begin? Its book says so, if there is one;
- * to be asked once, right before it does. */
-bool gateways_may_begin(const struct gateways *g, const struct frame *f);
+/* marks.c: may that event of a client, which that link has brought, begin? Its
+ * book says so, if there is one; to be asked once, right before it does. */
+bool gateways_may_begin(
+    struct gateways *g, const struct frame *f, uint32_t link);
 
 /* marks.c: may p keep a book that this worker asks? Take one that it names; p's
  * links end, and it goes without, when that cannot be opened, or is not there
@@ -289,11 +290,12 @@ void keepers_settle(struct peer *p);
 
 /* keepers.c: may f, which says where its client is in a book that cannot be
  * asked, begin? To be asked once, right before it does. */
-bool keepers_may_begin(struct peer *p, const struct frame *f);
+bool keepers_may_begin(struct gateways *g, const struct frame *f);
 
 /* keepers.c: p, which keeps a book, is away since lost_at. */
 void keepers_check_lost(struct peer *p, uint64_t now);
 void keepers_drop(struct peer *p);
+void keepers_close(struct gateways *g);
 
 /* beats.c: what is due about once a second. */
 void beats_tick(struct gateways *g, uint64_t now);

@@ -23,59 +23,67 @@
 #include "wire/bigendian.h"
 #include "worker/gateways_impl.h"
 
-/* A link brings so many at most that are not known to have begun. */
-#define BEGUN_MAX 16384
+#define BEGUN_MAX 16384 /* more than gateways have not heard of at a time */
 
 /* The last ones, in a ring. */
 struct keepers_begun {
     size_t count;
-    struct {
+    struct begun {
+        uint32_t ip; /* of the client's gateway */
+        uint16_t port;
+        uint8_t cmd; /* 0: forgotten */
         uint32_t id;
-        uint8_t cmd;
     } events[BEGUN_MAX];
 };
 
 /* ---- what has begun ---- */
 
-static bool has_begun(const struct peer *p, uint32_t id, uint8_t cmd)
+static size_t count_begun(const struct keepers_begun *b)
 {
-    const struct keepers_begun *b = p->begun;
-    size_t count = !b ? 0 : b->count < BEGUN_MAX ? b->count : BEGUN_MAX;
+    if (!b)
+        return 0;
+    return b->count < BEGUN_MAX ? b->count : BEGUN_MAX;
+}
 
-    for (size_t i = 0; i < count; i++)
-        if (b->events[i].id == id && b->events[i].cmd == cmd)
+static bool has_begun(
+    const struct keepers_begun *b, const struct frame *f, uint8_t cmd)
+{
+    for (size_t i = 0; i < count_begun(b); i++) {
+        const struct begun *e = &b->events[i];
+
+        if (e->id == f->connection_id && e->cmd == cmd &&
+            e->ip == f->local_ip && e->port == f->local_port)
             return true;
+    }
     return false;
 }
 
-static void note(struct peer *p, uint32_t id, uint8_t cmd)
+static void note(struct gateways *g, const struct frame *f)
 {
-    struct keepers_begun *b = p->begun;
-
-    if (!b)
-        b = p->begun = xcalloc(1, sizeof(*b));
-    b->events[b->count % BEGUN_MAX].id = id;
-    b->events[b->count % BEGUN_MAX].cmd = cmd;
-    b->count++;
+    if (!g->begun)
+        g->begun = xcalloc(1, sizeof(*g->begun));
+    g->begun->events[g->begun->count++ % BEGUN_MAX] =
+        (struct begun){f->local_ip, f->local_port, f->cmd, f->connection_id};
 }
 
-bool keepers_may_begin(struct peer *p, const struct frame *f)
+bool keepers_may_begin(struct gateways *g, const struct frame *f)
 {
-    uint32_t id = f->connection_id;
-
-    if (f->flag & FRAME_FLAG_AGAIN && has_begun(p, id, f->cmd))
+    if (f->flag & FRAME_FLAG_AGAIN && has_begun(g->begun, f, f->cmd))
         return false;
-    if (f->book & FRAME_BOOK_MAYBE && !has_begun(p, id, FRAME_ON_CONNECT))
+    if (f->book & FRAME_BOOK_MAYBE && !has_begun(g->begun, f, FRAME_ON_CONNECT))
         return false;
-    note(p, id, f->cmd);
-    gateways_send_done(p->g);
+    note(g, f);
+    gateways_send_done(g);
     return true;
 }
 
-static void forget_begun(struct peer *p)
+static void forget_begun(const struct peer *p)
 {
-    free(p->begun);
-    p->begun = NULL;
+    struct keepers_begun *b = p->g->begun;
+
+    for (size_t i = 0; i < count_begun(b); i++)
+        if (b->events[i].ip == p->at.ip && b->events[i].port == p->at.port)
+            b->events[i].cmd = 0;
 }
 
 /* ---- where the book is ---- */
@@ -171,6 +179,10 @@ void keepers_check_lost(struct peer *p, uint64_t now)
 
 void keepers_drop(struct peer *p)
 {
-    forget_begun(p);
     idmap_fini(&p->gone);
+}
+
+void keepers_close(struct gateways *g)
+{
+    free(g->begun);
 }

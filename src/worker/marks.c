@@ -97,9 +97,7 @@ void marks_take(struct peer *p, const struct frame *f)
 
 static struct bookmarks *find(const struct peer *p, const struct frame *f)
 {
-    unsigned number = f->book & ~(unsigned)FRAME_BOOK_MAYBE;
-
-    return p->marks && number < BOOKS ? p->marks->of[number] : NULL;
+    return p->marks ? p->marks->of[f->book % BOOKS] : NULL;
 }
 
 int marks_check(struct peer *p, const struct frame *f)
@@ -120,16 +118,32 @@ void marks_drop(struct peer *p)
     p->marks = NULL;
 }
 
-bool gateways_may_begin(const struct gateways *g, const struct frame *f)
+/* The gateway whose link it is; NULL: that has ended. */
+static const struct peer *find_link(const struct gateways *g, uint32_t link)
 {
-    struct peer *p;
+    const struct list *node;
+
+    LIST_FOREACH (node, &g->peers) {
+        const struct peer *p = LIST_ENTRY(node, struct peer, node);
+
+        if (link != 0 && p->acks.number == link)
+            return p;
+    }
+    return NULL;
+}
+
+bool gateways_may_begin(
+    struct gateways *g, const struct frame *f, uint32_t link)
+{
+    const struct peer *p;
     struct bookmarks *m;
 
     if (!frame_has_place(f))
         return true;
-    p = gateways_find(g, f->local_ip, f->local_port);
+    p = frame_is_of_other(f) ? find_link(g, link)
+                             : gateways_find(g, f->local_ip, f->local_port);
     if (p && p->keeper != 0)
-        return keepers_may_begin(p, f);
+        return keepers_may_begin(g, f);
     m = p ? find(p, f) : NULL;
     return m &&
            bookmarks_begin(m, f->place, f->connection_id,

@@ -52,7 +52,7 @@ static void check_address(struct peer *p, const struct frame *f)
     char text[ADDR_TEXT_SIZE];
 
     if ((f->local_ip == p->at.ip && f->local_port == p->at.port) ||
-        p->address_logged)
+        p->address_logged || frame_is_of_other(f))
         return;
     p->address_logged = true;
     log_warn("gateway %s calls itself %s in its events: its clients cannot be "
@@ -66,6 +66,8 @@ static bool is_known_loss(struct peer *p, const struct frame *f)
 {
     struct client_id id = {p->at.ip, p->at.port, f->connection_id};
 
+    if (frame_is_of_other(f))
+        id = frame_client(f);
     return losses_strike(&p->g->losses, &id) && f->cmd == FRAME_ON_CLOSE;
 }
 
@@ -75,12 +77,21 @@ static bool is_left_out(const struct frame *f)
     return f->cmd == FRAME_ON_CONNECT && !frame_has_place(f);
 }
 
+/* It may be one of a gateway that is gone. */
+static void forget_client(struct peer *p, const struct frame *f)
+{
+    if (frame_is_of_other(f))
+        p = gateways_find(p->g, f->local_ip, f->local_port);
+    if (p)
+        idmap_remove(&p->clients, f->connection_id);
+}
+
 static void hand_on(struct peer *p, const struct frame *f)
 {
     enum acks_event became = ACKS_ENDED;
 
     if (f->cmd == FRAME_ON_CLOSE)
-        idmap_remove(&p->clients, f->connection_id);
+        forget_client(p, f);
     else if (!p->keeps_book || is_left_out(f))
         idmap_add(&p->clients, f->connection_id);
     if (p->acks.number != 0)
