@@ -186,6 +186,116 @@ static void notices_talk_of_other_events(void **state)
     assert_int_equal(take(2), -EPROTO);
 }
 
+/* ---- with a window ---- */
+
+/* What the next grant says: "limit id id …"; "" when there is none. */
+static const char *grant(void)
+{
+    static char text[64];
+    struct buf body = {0};
+    size_t n = 0;
+
+    text[0] = '\0';
+    if (given_grant(given, &body)) {
+        const struct ack_numbers numbers = {body.data, body.len / 4};
+
+        for (size_t i = 0; i < numbers.count; i++)
+            n += (size_t)snprintf(
+                text + n, sizeof(text) - n, "%u ", ack_number(&numbers, i));
+    }
+    buf_fini(&body);
+    return text;
+}
+
+static void lets_a_line_be_taken_at_a_time(void **state)
+{
+    assert_string_equal(grant(), "");
+    given_set_window(given, 8, 2);
+    assert_string_equal(grant(), "");
+    for (uint32_t i = 1; i <= 30; i++)
+        give(i, "x");
+    assert_int_equal(take(9), -EPROTO);
+    assert_int_equal(take(2), 2);
+    assert_string_equal(grant(), ""); /* it is not worth a packet */
+    assert_int_equal(take(7), -EPROTO);
+    assert_int_equal(take(6), 6);
+    assert_string_equal(grant(), "16 ");
+    assert_string_equal(grant(), "");
+    assert_int_equal(take(3), 3);
+    assert_string_equal(grant(), "19 ");
+}
+
+/* Client 1's "b" and "c", 2's "d", 3's "e" wait. */
+static void set_waiting(void)
+{
+    given_set_window(given, 8, 2);
+    give(1, "a");
+    give(1, "b");
+    give(1, "c");
+    give(2, "d");
+    give(3, "e");
+    for (uint32_t i = 1; i < 5; i++)
+        ack_put_number(&waits, i);
+    assert_int_equal(take(5), 1);
+    assert_string_equal(grant(), "13 ");
+}
+
+static ssize_t begin(uint32_t id)
+{
+    ack_put_number(&begins, id);
+    return take(0);
+}
+
+static void lets_begin_what_waits_a_few_at_a_time(void **state)
+{
+    set_waiting();
+    assert_int_equal(begin(1), -EPROTO);
+    assert_int_equal(given_want(given, 7), -EPROTO);
+    assert_int_equal(given_want(given, 2), 0);
+    assert_int_equal(given_want(given, 2), -EPROTO);
+    assert_string_equal(grant(), "13 2 ");
+    assert_int_equal(given_want(given, 2), -EPROTO);
+    assert_int_equal(given_want(given, 3), 0);
+    assert_int_equal(given_want(given, 1), 0);
+    assert_string_equal(grant(), "13 3 ");
+    assert_string_equal(grant(), "");
+    assert_int_equal(begin(2), 1);
+    assert_string_equal(grant(), "13 1 ");
+    assert_int_equal(begin(1), 1);
+    assert_int_equal(begin(1), -EPROTO);
+    assert_int_equal(given_want(given, 1), 0);
+    assert_string_equal(grant(), "13 1 ");
+    assert_int_equal(begin(3), 1);
+    assert_int_equal(begin(1), 1);
+    expect("");
+}
+
+static void close_window_with(const char *want)
+{
+    struct buf text = {0};
+
+    given_close_window(given, note, &text);
+    buf_append_byte(&text, 0);
+    assert_string_equal(text.data, want);
+    buf_fini(&text);
+}
+
+/* What the worker was let begin it may have begun, or begins yet. */
+static void keeps_what_cannot_have_begun(void **state)
+{
+    set_waiting();
+    assert_int_equal(given_want(given, 1), 0);
+    assert_string_equal(grant(), "13 1 ");
+    assert_int_equal(given_want(given, 2), 0); /* it was not heard */
+    give(2, "f");                              /* waits behind "d" */
+    for (int i = 0; i < 9; i++)
+        give(4, i < 7 ? "g" : "h");
+    close_window_with("1:b 4:g 4:g 4:g 4:g 4:g 4:g 4:g ");
+    expect("1:c 2:d 3:e 2:f 4:h 4:h ");
+    assert_int_equal(given_count(given), 6);
+    assert_int_equal(given_bytes(given), 6 * (FRAME_HEAD_LEN + 1));
+}
+
 /* ---- with the word of the worker ---- */
 
 static void leave_with(
@@ -236,6 +346,16 @@ static void believes_no_word_about_what_was_not_given(void **state)
     expect("1:b ");
     leaves(0, 1, "");
     expect("1:b ");
+}
+
+static void believes_no_word_beyond_the_window(void **state)
+{
+    given_set_window(given, 3, 1);
+    for (int i = 0; i < 6; i++)
+        give(1, i < 3 ? "a" : "b");
+    leaves(-EPROTO, 4, "");
+    leaves(0, 3, "1:a 1:a 1:a ");
+    expect("1:b 1:b 1:b ");
 }
 
 /* ---- with a page ---- */
@@ -473,6 +593,10 @@ int main(void)
         TEST(drops_one_event_by_its_number),
         TEST(notices_talk_of_other_events),
         TEST(stays_small_over_many_events),
+        TEST(lets_a_line_be_taken_at_a_time),
+        TEST(lets_begin_what_waits_a_few_at_a_time),
+        TEST(keeps_what_cannot_have_begun),
+        TEST(believes_no_word_beyond_the_window),
         TEST(keeps_what_the_worker_says_it_has_not_begun),
         TEST(believes_no_word_about_what_was_not_given),
         TEST(knows_nothing_more_without_a_page),

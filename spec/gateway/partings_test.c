@@ -43,10 +43,9 @@ static const char *expect_link(struct peer *p, uint8_t cmd)
 }
 
 /* Worker "w:0" of that process; it is asked what asked says. */
-static struct acking join_of(
-    struct test *t, const char *process, const char *pair, const char *asked)
+static struct acking join_with(struct test *t, const char *process,
+    const char *pair, const char *asked, const char *const *offers)
 {
-    static const char *const offers[] = {"ack", "left", NULL};
     const struct cmdjson_tokens tokens = {.process = process, .pair = pair};
     struct acking w = {dial(t, &t->inner), dial(t, &t->inner), pair};
 
@@ -55,6 +54,14 @@ static struct acking join_of(
     assert_string_equal(expect_link(w.events, FRAME_LEFT), asked);
     expect_link(w.events, FRAME_ACK);
     return w;
+}
+
+static struct acking join_of(
+    struct test *t, const char *process, const char *pair, const char *asked)
+{
+    static const char *const offers[] = {"ack", "left", NULL};
+
+    return join_with(t, process, pair, asked, offers);
 }
 
 static void acknowledge(struct acking *w, uint32_t taken, uint32_t ended)
@@ -266,6 +273,119 @@ static void believes_no_word_that_cannot_be_true(void **state)
     strike(&s, &again);
 }
 
+/* ---- with a window ---- */
+
+/* The same with one of 8, of which 2 are for events that waited; the client has
+ * said "1" to "9". */
+static struct scene set_window_scene(void)
+{
+    static const char *const offers[] = {"ack", "left", "window", NULL};
+    struct scene s = {.t = prepare(&proto_text)};
+    char want[32];
+
+    s.t->conf.begin_window = 8;
+    start(s.t);
+    s.a = join_with(s.t, "A", "p1", "", offers);
+    UNTIL(s.t, packet_len(s.a.events) > 0);
+    assert_memory_equal(s.a.events->in.data + FRAME_HEAD_LEN, "\0\0\0\6", 4);
+    expect_link(s.a.events, FRAME_WINDOW);
+    UNTIL(s.t, s.t->ready);
+    s.client = dial(s.t, &s.t->outer);
+    put_str(s.client, "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+    expect_event(s.a.events, "ON_CONNECT 1 ");
+    for (int i = 1; i <= 9; i++) {
+        snprintf(want, sizeof(want), "ON_MESSAGE 1 %d", i);
+        expect_event(s.a.events, want);
+    }
+    return s;
+}
+
+static void expect_grant(struct acking *w, const char *numbers, size_t len)
+{
+    struct buf body = {0}, packet = {0};
+
+    buf_append_byte(&body, FRAME_GRANT);
+    buf_append(&body, numbers, len);
+    framing_reply_encode(&packet, body.data, body.len);
+    expect_bytes(w->commands, packet.data, packet.len);
+    buf_fini(&body);
+    buf_fini(&packet);
+}
+
+/* It is gone, or comes back in an hour; what it was not let begin is given
+ * again, and the rest is what the window costs. */
+static void loses_no_more_than_the_window(void **state)
+{
+    struct scene s = set_window_scene();
+    struct acking other;
+
+    acknowledge(&s.a, 2, 2);
+    expect_grant(&s.a, "\0\0\0\10", 4); /* up to number 8, "7" */
+    leave(&s.a);
+    UNTIL(s.t, status(s.t).workers == 0);
+    other = join_of(s.t, "B", "q1", "");
+    expect_event(other.events, "ON_MESSAGE 1 8");
+    expect_event(other.events, "ON_MESSAGE 1 9");
+    expect_counts(s.t, 2, 0, 6);
+    assert_int_equal(status(s.t).events_unknown, 6);
+    strike(&s, &other);
+}
+
+static void loses_nothing_of_a_window_when_the_worker_comes_again(void **state)
+{
+    struct scene s = set_window_scene();
+    struct acking again;
+
+    leave(&s.a);
+    UNTIL(s.t, status(s.t).workers == 0);
+    again = join_of(s.t, "A", "p2", "p1,");
+    LEAVE_WORD(again.commands, "p1", 6, 6, 0);
+    for (int i = 5; i <= 9; i++) {
+        char want[32];
+
+        snprintf(want, sizeof(want), "ON_MESSAGE 1 %d", i);
+        expect_event(again.events, want);
+    }
+    expect_counts(s.t, 5, 5, 0);
+    strike(&s, &again);
+}
+
+static void want(struct acking *w, const char *ids, size_t len)
+{
+    struct buf packet = {0};
+    struct frame f = {
+        .cmd = FRAME_WANTS, .body = (const uint8_t *)ids, .body_len = len};
+
+    frame_encode(&packet, &f);
+    put(w->commands, packet.data, packet.len);
+    buf_fini(&packet);
+}
+
+static void grants_what_waits_when_it_is_wanted(void **state)
+{
+    struct scene s = set_window_scene();
+    struct buf waits = {0}, none = {0}, body = {0}, packet = {0};
+    struct frame f = {.cmd = FRAME_ACK};
+
+    ack_put_number(&waits, 1);
+    ack_put(&body, 2, 0, &waits, &none);
+    f.body = body.data;
+    f.body_len = body.len;
+    frame_encode(&packet, &f);
+    put(s.a.commands, packet.data, packet.len);
+    expect_grant(&s.a, "\0\0\0\10", 4);
+    want(&s.a, "\0\0\0\1", 4);
+    expect_grant(&s.a, "\0\0\0\10\0\0\0\1", 8);
+    want(&s.a, "\0\0\0\1", 4); /* it has that */
+    UNTIL(s.t, has_ended(s.a.commands));
+    leave(&s.a);
+    buf_fini(&waits);
+    buf_fini(&body);
+    buf_fini(&packet);
+    hang_up(s.client);
+    finish(s.t);
+}
+
 static void ends_links_that_leave_what_nobody_asks_for(void **state)
 {
     struct test *t = serve(&proto_text);
@@ -287,6 +407,9 @@ int main(void)
         cmocka_unit_test(waits_for_nobody_whose_name_another_process_has),
         cmocka_unit_test(does_not_wait_for_ever),
         cmocka_unit_test(believes_no_word_that_cannot_be_true),
+        cmocka_unit_test(loses_no_more_than_the_window),
+        cmocka_unit_test(loses_nothing_of_a_window_when_the_worker_comes_again),
+        cmocka_unit_test(grants_what_waits_when_it_is_wanted),
         cmocka_unit_test(ends_links_that_leave_what_nobody_asks_for),
     };
 

@@ -319,13 +319,15 @@ static void gives_nobody_what_the_book_says_has_begun(void **state)
 
 /* ---- with a book that the worker cannot ask ---- */
 
-/* Worker 0, on another machine, has got the same. */
-static struct test *set_far_scene(void)
+/* Worker 0, on another machine, has got the same, with so many messages. */
+static struct test *set_far_scene_with(uint32_t window, int messages)
 {
-    const struct router_features far = {.acks = true, .far_book = true};
+    const struct router_features far = {
+        .acks = true, .far_book = true, .window = window > 0};
     struct router_conf conf = router_defaults;
     struct test *t;
 
+    conf.begin_window = window;
     tempdir_make(prefix);
     books = books_new(&(struct books_conf){.folder = prefix, .slot = "x"});
     conf.books = books;
@@ -333,15 +335,23 @@ static struct test *set_far_scene(void)
     add_worker_with(t, 0, far);
     assert_int_equal(strncmp(next_event(&t->links[0]), "KEEPS 0 ", 8), 0);
     assert_string_equal(next_event(&t->links[0]), "ACK 0 ");
+    if (window > 0)
+        assert_string_equal(next_event(&t->links[0]), "WINDOW 0 ");
     books_enter(books, t->client[0]);
     place = t->client[0]->place;
     assert_int_equal(
         router_forward(t->router, t->client[0], FRAME_ON_CONNECT, 0, NULL, 0),
         0);
     assert_true(next_flag(&t->links[0]) & FRAME_FLAG_BOOK);
-    say(t, 0, "a");
+    while (messages-- > 0)
+        say(t, 0, "a");
     leave(t, 0);
     return t;
+}
+
+static struct test *set_far_scene(void)
+{
+    return set_far_scene_with(0, 1);
 }
 
 static void strike_far(struct test *t)
@@ -409,6 +419,32 @@ static void puts_a_close_aside_that_a_far_worker_has_not_begun(void **state)
     strike_far(t);
 }
 
+static void puts_a_close_aside_that_a_window_has_let_begin(void **state)
+{
+    struct test *t = set_far_scene_with(8, 1);
+
+    lose(t, 0, true);
+    expect_orphan(false);
+    expect_kinds(t, "");
+    assert_int_equal(far_bits(), BOOKMARK_CONNECTED);
+    assert_int_equal(router_counters(t->router)->unknown, 2);
+    assert_int_equal(router_counters(t->router)->again, 1);
+    assert_int_equal(router_counters(t->router)->lost, 0);
+    strike_far(t);
+}
+
+static void gives_a_close_again_that_cannot_have_begun(void **state)
+{
+    struct test *t = set_far_scene_with(8, 6);
+
+    lose(t, 0, false);
+    assert_int_equal(books_counts(books).orphans, 0);
+    expect_kinds(t, "ON_MESSAGE 1 ON_CLOSE 1 ");
+    assert_int_equal(router_counters(t->router)->unknown, 6);
+    assert_int_equal(router_counters(t->router)->again, 2);
+    strike_far(t);
+}
+
 static void keeps_a_close_behind_what_has_not_begun_for_certain(void **state)
 {
     struct test *t = set_far_scene();
@@ -436,6 +472,8 @@ int main(void)
         cmocka_unit_test(marks_what_a_far_worker_says_to_have_begun),
         cmocka_unit_test(puts_a_close_aside_that_a_far_worker_may_have_begun),
         cmocka_unit_test(puts_a_close_aside_that_a_far_worker_has_not_begun),
+        cmocka_unit_test(puts_a_close_aside_that_a_window_has_let_begin),
+        cmocka_unit_test(gives_a_close_again_that_cannot_have_begun),
         cmocka_unit_test(keeps_a_close_behind_what_has_not_begun_for_certain),
     };
 

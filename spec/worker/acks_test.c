@@ -28,7 +28,13 @@ static void on_client_lost(const struct client_id *id, bool certain, void *arg)
     dispatch_lost(d, id, certain);
 }
 
+static void on_granted(const struct client_id *id, void *arg)
+{
+    dispatch_granted(d, id);
+}
+
 static const struct gateways_ops ops = {
+    .on_granted = on_granted,
     .on_event = on_event,
     .on_link_lost = on_link_lost,
     .on_client_lost = on_client_lost,
@@ -446,7 +452,7 @@ static void keeps_no_more_than_a_few(void **state)
     struct frame f = {.cmd = FRAME_LEFT, .flag = FRAME_FLAG_STRING};
 
     serve(false);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 6; i++) {
         f.body = pairs.data;
         f.body_len = pairs.len;
         frame_encode(conn_out(gate.events), &f);
@@ -465,9 +471,89 @@ static void keeps_no_more_than_a_few(void **state)
     f.body_len = pairs.len;
     frame_encode(conn_out(gate.events), &f);
     expect(buf_text(&want));
-    assert_int_equal(peer()->nremains, 8);
+    assert_int_equal(peer()->nremains, 4);
     buf_fini(&pairs);
     buf_fini(&want);
+    unserve();
+}
+
+/* ---- with a window ---- */
+
+static void serve_with_window(uint8_t limit)
+{
+    serve_leaving();
+    fake_set_window(&gate, limit);
+}
+
+static void takes_no_more_than_it_is_let(void **state)
+{
+    serve_with_window(2);
+    message(1, "a");
+    message(2, "b");
+    message(3, "c");
+    message(4, "d");
+    expect("[2 taken, 0 ended] SEND_TO_ALL::a SEND_TO_ALL::b "
+           "[0 taken, 2 ended] ");
+    run_turns(5);
+    assert_string_equal(fake_got(&gate), "");
+    fake_grant(&gate, 3, 0);
+    expect("[1 taken, 0 ended] SEND_TO_ALL::c [0 taken, 1 ended] ");
+    run_turns(5);
+    gateways_hold_events(gateways, peer()->at, true);
+    fake_grant(&gate, 9, 0);
+    run_turns(5);
+    assert_string_equal(fake_got(&gate), "");
+    gateways_hold_events(gateways, peer()->at, false);
+    expect("[1 taken, 0 ended] SEND_TO_ALL::d [0 taken, 1 ended] ");
+    unserve();
+}
+
+static void begins_what_waited_only_when_it_is_let(void **state)
+{
+    serve_with_window(100);
+    message(1, "wait");
+    message(1, "b");
+    message(1, "c");
+    expect("[3 taken, 0 ended waits 1 waits 2] ");
+    wake("wait");
+    expect("[wants 1] SEND_TO_ALL::wait [0 taken, 1 ended] ");
+    message(1, "d");
+    expect("[1 taken, 0 ended waits 0] ");
+    fake_grant(&gate, 100, 2); /* of somebody who wants nothing */
+    run_turns(5);
+    assert_string_equal(fake_got(&gate), "");
+    fake_grant(&gate, 100, 1);
+    expect("[0 taken, 0 ended begins 1] [wants 1] SEND_TO_ALL::b "
+           "[0 taken, 1 ended] ");
+    fake_grant(&gate, 100, 1);
+    expect("[0 taken, 0 ended begins 1] [wants 1] SEND_TO_ALL::c "
+           "[0 taken, 1 ended] ");
+    fake_grant(&gate, 100, 1);
+    expect("[0 taken, 0 ended begins 1] SEND_TO_ALL::d [0 taken, 1 ended] ");
+    unserve();
+}
+
+static bool has_new_events(void *arg)
+{
+    return gate.accepted > 2 && gate.events;
+}
+
+/* A link that broke is read to its end, whoever does not want that. */
+static void begins_nothing_beyond_of_a_link_that_broke(void **state)
+{
+    char pair[SECRET_TOKEN_SIZE];
+
+    serve_with_window(1);
+    memcpy(pair, peer()->pair, sizeof(pair));
+    message(1, "a");
+    message(2, "b");
+    expect("[1 taken, 0 ended] SEND_TO_ALL::a [0 taken, 1 ended] ");
+    conn_resume(peer()->events);
+    run_until(has_new_events, NULL);
+    fake_got(&gate);
+    assert_int_equal(fixture.handlers.begun, 1);
+    fake_want_left(&gate, pair);
+    expect("[left of 1] ");
     unserve();
 }
 
@@ -707,6 +793,9 @@ int main(void)
         CASE(tells_the_same_gateway_what_was_left),
         CASE(tells_what_is_left_before_it_leaves),
         CASE(keeps_no_more_than_a_few),
+        CASE(takes_no_more_than_it_is_let),
+        CASE(begins_what_waited_only_when_it_is_let),
+        CASE(begins_nothing_beyond_of_a_link_that_broke),
         CASE(tells_once_and_last_what_it_has_claimed),
         CASE(claims_what_nobody_handles),
         CASE(begins_nothing_that_was_taken_back),

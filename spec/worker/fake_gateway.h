@@ -87,6 +87,14 @@ static inline void fake_on_packet(
         buf_printf(&g->got, "[hangs in %u] ", get32(f.body));
         return;
     }
+    if (f.cmd == FRAME_WANTS) {
+        const struct ack_numbers ids = {f.body, f.body_len / 4};
+
+        buf_append_str(&g->got, "[wants");
+        fake_note_numbers(&g->got, &ids, "");
+        buf_append_str(&g->got, "] ");
+        return;
+    }
     if (f.cmd == FRAME_LEFT) {
         fake_note_left(&g->got, &f);
         return;
@@ -253,6 +261,26 @@ static inline void fake_want_left(struct fake_gateway *g, const char *pair)
         .body_len = strlen(pair) + 1};
 
     frame_encode(conn_out(g->events), &f);
+}
+
+/* Let so many events be taken, before the first one; then up to that number,
+ * and the first that waits of that client (0: of none) begin. */
+static inline void fake_set_window(struct fake_gateway *g, uint8_t limit)
+{
+    const uint8_t body[] = {0, 0, 0, limit};
+    struct frame f = {.cmd = FRAME_WINDOW,
+        .flag = FRAME_FLAG_STRING,
+        .body = body,
+        .body_len = sizeof(body)};
+
+    frame_encode(conn_out(g->events), &f);
+}
+
+static inline void fake_grant(struct fake_gateway *g, uint8_t limit, uint8_t id)
+{
+    const uint8_t body[] = {FRAME_GRANT, 0, 0, 0, limit, 0, 0, 0, id};
+
+    framing_reply_encode(conn_out(g->commands), body, id > 0 ? 9 : 5);
 }
 
 static inline void fake_answer(struct fake_gateway *g, const char *text)

@@ -141,7 +141,7 @@ static void says_who_it_is_on_both_links(void **state)
         "WORKER_CONNECT::{\"worker_key\":\"W:2\",\"secret_key\":\"\","
         "\"gwrun\":{\"version\":1,\"features\":[\"close_info\",\"client_addr\","
         "\"handshake\",\"ack\",\"session\",\"limits\",\"name\",\"types\","
-        "\"handshake_answer\",\"request\",\"api\",\"receipts\",\"bound\",\"left\","
+        "\"handshake_answer\",\"request\",\"api\",\"receipts\",\"bound\",\"left\",\"window\","
         "\"far_book\"],"
         "\"process\":\"%s\",\"pair\":\"%s\",\"machine\":\"here\"}} ",
         g->process, pair_of(&a));

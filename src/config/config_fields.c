@@ -134,6 +134,8 @@ static const struct config_field gateway_fields[] = {
     {GATEWAY("session_cache", CONFIG_SIZE, conf.session_cache, 0, BYTES_MAX)},
     {GATEWAY("max_session", CONFIG_SIZE, conf.session_max, 1024, SESSION_MAX)},
     {GATEWAY("client_share", CONFIG_SIZE, conf.client_share, 1, SHARE_MAX)},
+    {GATEWAY("begin_window", CONFIG_COUNT, conf.begin_window,
+        GATEWAY_BEGIN_WINDOW_MIN, GATEWAY_BEGIN_WINDOW_MAX)},
     {GATEWAY(
         "max_groups", CONFIG_COUNT, conf.groups_max, 1, ROSTER_GROUPS_LIMIT)},
     {GATEWAY(
@@ -299,6 +301,7 @@ static const struct config_gateway gateway_defaults = {
             .worker_high_water = GATEWAY_WORKER_HIGH_WATER,
             .session_max = GATEWAY_SESSION_MAX,
             .client_share = GATEWAY_CLIENT_SHARE,
+            .begin_window = GATEWAY_BEGIN_WINDOW,
             .session_cache = GATEWAY_SESSION_CACHE,
             .groups_max = GATEWAY_GROUPS_MAX,
             .response_max = GATEWAY_RESPONSE_MAX,

@@ -161,6 +161,11 @@ static size_t high_water(const struct gateway_conf *conf)
                                        : GATEWAY_WORKER_HIGH_WATER;
 }
 
+static uint32_t begin_window(const struct gateway_conf *conf)
+{
+    return conf->begin_window > 0 ? conf->begin_window : GATEWAY_BEGIN_WINDOW;
+}
+
 static size_t client_share(const struct gateway_conf *conf)
 {
     return conf->client_share > 0 ? conf->client_share : GATEWAY_CLIENT_SHARE;
@@ -195,6 +200,7 @@ static void find_address(struct gateway *g, const struct gateway_slot *slot)
     g->address.choose_arg = g->conf->choose_arg;
     g->address.high_water = high_water(g->conf);
     g->address.client_share = client_share(g->conf);
+    g->address.begin_window = begin_window(g->conf);
     g->address.session_max = session_max(g->conf);
     g->address.session_cache = g->conf->session_cache;
 }

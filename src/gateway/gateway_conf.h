@@ -19,6 +19,10 @@
 #define GATEWAY_WORKER_HIGH_WATER (10 * 1024 * 1024)
 #define GATEWAY_SESSION_MAX       (1024 * 1024) /* bytes; more is refused */
 #define GATEWAY_CLIENT_SHARE      (64 * 1024) /* bytes of one client in that */
+/* Events that a worker of another machine may have begun and not told. */
+#define GATEWAY_BEGIN_WINDOW     256
+#define GATEWAY_BEGIN_WINDOW_MIN 8
+#define GATEWAY_BEGIN_WINDOW_MAX 65536
 /* Bytes of sessions that one worker keeps; the others travel with each event.
  */
 #define GATEWAY_SESSION_CACHE (64 * 1024 * 1024)
@@ -77,14 +81,15 @@ struct gateway_conf {
     gateway_choose_cb choose; /* with GATEWAY_ROUTER_FUNCTION, else NULL */
     void *choose_arg;
     size_t worker_high_water;
-    size_t session_max;   /* bytes of a client's; 0: GATEWAY_SESSION_MAX */
-    size_t client_share;  /* bytes of that for one client; 0:
-                             GATEWAY_CLIENT_SHARE */
-    size_t session_cache; /* bytes */
-    size_t packet_max;    /* bytes, from and to workers; 0: FRAME_MAX_LEN */
-    unsigned groups_max;  /* groups of one client; 0: GATEWAY_GROUPS_MAX */
-    size_t response_max;  /* bytes of the body that onRequest returns; 0:
-                             GATEWAY_RESPONSE_MAX */
+    size_t session_max;    /* bytes of a client's; 0: GATEWAY_SESSION_MAX */
+    size_t client_share;   /* bytes of that for one client; 0:
+                              GATEWAY_CLIENT_SHARE */
+    unsigned begin_window; /* events; 0: GATEWAY_BEGIN_WINDOW */
+    size_t session_cache;  /* bytes */
+    size_t packet_max;     /* bytes, from and to workers; 0: FRAME_MAX_LEN */
+    unsigned groups_max;   /* groups of one client; 0: GATEWAY_GROUPS_MAX */
+    size_t response_max;   /* bytes of the body that onRequest returns; 0:
+                              GATEWAY_RESPONSE_MAX */
     /* Heartbeat. ping_data NULL: websocket PING every ping_interval. Not NULL,
      * or ping_not_response_limit > 0: as GatewayWorker's pingData and
      * pingNotResponseLimit. Dead after idle_timeout without a byte; negative:

@@ -31,6 +31,8 @@ struct queue {
     UT_hash_handle hh;
     uint32_t connection_id;
     struct list packets; /* struct waiting */
+    struct list wants;   /* in given->wants while its first packet is wanted */
+    bool granted;        /* its first packet may begin */
 };
 
 struct given {
@@ -43,8 +45,12 @@ struct given {
     struct claims *page;  /* owned; or NULL */
     size_t max;           /* packets in log and queues at a time */
     uint32_t begun;       /* packets that the worker has said to have begun */
-    bool has_dropped;     /* by given_drop(): … */
-    uint32_t dropped;     /* … the packet with that number */
+    uint32_t line;        /* packets in log that may begin; 0: no window */
+    uint32_t limit;       /* … those up to this number, the worker was told */
+    uint32_t granted_max, granted; /* … and queues whose first one may */
+    struct list wants;             /* struct queue, who wants longest first */
+    bool has_dropped;              /* by given_drop(): … */
+    uint32_t dropped;              /* … the packet with that number */
 };
 
 struct given *given_new(struct claims *page)
@@ -53,12 +59,22 @@ struct given *given_new(struct claims *page)
 
     g->page = page;
     g->max = page ? CLAIMS_EVENTS : SIZE_MAX;
+    list_init(&g->wants);
     return g;
+}
+
+/* Its first packet goes. */
+static void end_grant(struct given *g, struct queue *q)
+{
+    g->granted -= q->granted;
+    q->granted = false;
+    list_remove(&q->wants);
 }
 
 static void end_queue(struct given *g, struct queue *q)
 {
     assert(g->queues);
+    end_grant(g, q);
     HASH_DEL(g->queues, q);
     free(q);
 }
@@ -73,6 +89,8 @@ static void forget(struct given *g, struct waiting *w)
 
 static void drop(struct given *g, struct queue *q, struct waiting *w)
 {
+    if (q->packets.next == &w->node)
+        end_grant(g, q);
     forget(g, w);
     if (list_empty(&q->packets))
         end_queue(g, q);
@@ -145,6 +163,7 @@ static void put_aside(
         q = xcalloc(1, sizeof(*q));
         q->connection_id = id;
         list_init(&q->packets);
+        list_init(&q->wants);
         HASH_ADD(hh, g->queues, connection_id, sizeof(q->connection_id), q);
     }
     w->number = number;
@@ -183,13 +202,20 @@ static size_t take(struct given *g, uint32_t count,
     return aside;
 }
 
+/* Whether the worker can have taken all up to that number. */
+static bool may_take(const struct given *g, uint32_t number)
+{
+    return number - g->taken <= g->logged &&
+           (g->line == 0 || (int32_t)(g->limit - number) >= 0);
+}
+
 ssize_t given_take(
     struct given *g, const struct ack *ack, given_gone_cb gone, void *arg)
 {
     uint32_t begun;
     size_t aside;
 
-    if (ack->taken > g->logged)
+    if (!may_take(g, g->taken + ack->taken))
         return -EPROTO;
     /* Of two to a message, one only says what has ended. */
     aside = ack->taken > 0 ? take(g, ack->taken, &ack->waits, gone, arg) : 0;
@@ -200,7 +226,7 @@ ssize_t given_take(
         struct queue *q = find_queue(g, id);
         struct waiting *first;
 
-        if (!q)
+        if (!q || (g->line > 0 && !q->granted))
             return -EPROTO;
         first = LIST_ENTRY(q->packets.next, struct waiting, node);
         gone(first->packet, first->len, arg);
@@ -209,6 +235,47 @@ ssize_t given_take(
     begun = (uint32_t)(ack->taken - aside + ack->begins.count);
     g->begun += begun;
     return (ssize_t)begun;
+}
+
+/* ---- what may begin ---- */
+
+void given_set_window(struct given *g, uint32_t line, uint32_t queued)
+{
+    g->line = line;
+    g->limit = g->taken + line;
+    g->granted_max = queued;
+}
+
+int given_want(struct given *g, uint32_t connection_id)
+{
+    struct queue *q = find_queue(g, connection_id);
+
+    if (g->line == 0 || !q || q->granted || !list_empty(&q->wants))
+        return -EPROTO;
+    list_push_back(&g->wants, &q->wants);
+    return 0;
+}
+
+/* A quarter of the line at a time, so that a message has next to nothing of it.
+ */
+bool given_grant(struct given *g, struct buf *out)
+{
+    bool moves = g->taken + g->line - g->limit > g->line / 4;
+
+    if (g->line == 0 ||
+        (!moves && (list_empty(&g->wants) || g->granted >= g->granted_max)))
+        return false;
+    g->limit = g->taken + g->line;
+    ack_put_number(out, g->limit);
+    while (!list_empty(&g->wants) && g->granted < g->granted_max) {
+        struct queue *q = LIST_ENTRY(g->wants.next, struct queue, wants);
+
+        list_remove(&q->wants);
+        q->granted = true;
+        g->granted++;
+        ack_put_number(out, q->connection_id);
+    }
+    return true;
 }
 
 static void drop_logged(
@@ -414,7 +481,7 @@ static bool is_possible(const struct given *g, const struct numbers *unbegun,
     size_t found = 0;
     const struct list *node;
 
-    if (taken - g->taken > g->logged)
+    if (!may_take(g, taken))
         return false;
     for (uint32_t number = g->taken; number != taken;)
         found += has(unbegun, ++number);
@@ -442,6 +509,44 @@ int given_leave(struct given *g, const struct ack_left *left,
         err = strike_all(&s);
     idmap_fini(&s.numbers.map);
     return err;
+}
+
+struct closing {
+    const struct given *g;
+    given_each_cb gone;
+    void *arg;
+};
+
+/* Behind what waits of its client it waits as well. */
+static bool close_packet(const uint8_t *packet, size_t len, void *arg)
+{
+    const struct closing *closing = arg;
+
+    if (find_queue(closing->g, frame_connection_id(packet)))
+        return false;
+    closing->gone(packet, len, closing->arg);
+    return true;
+}
+
+void given_close_window(struct given *g, given_each_cb gone, void *arg)
+{
+    struct closing closing = {g, gone, arg};
+    struct striking line = {.g = g,
+        .unbegun = true,
+        .taken = g->limit,
+        .begun = close_packet,
+        .arg = &closing};
+    struct queue *q, *tmp;
+
+    MAP_FOREACH (hh, g->queues, q, tmp) {
+        struct waiting *w = LIST_ENTRY(q->packets.next, struct waiting, node);
+
+        if (!q->granted)
+            continue;
+        gone(w->packet, w->len, arg);
+        drop(g, q, w);
+    }
+    strike_logged(&line);
 }
 
 size_t given_count(const struct given *g)

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "proc/claims.h"
+#include "util/buf.h"
 #include "wire/ack.h"
 
 struct given;
@@ -39,6 +40,19 @@ typedef void (*given_gone_cb)(const uint8_t *packet, size_t len, void *arg);
  * others than those that are here. */
 ssize_t given_take(
     struct given *g, const struct ack *ack, given_gone_cb gone, void *arg);
+
+/* Between machines: the worker may take events of which at most line are not
+ * known to be taken, and begin them; of those that waited so many as queued may
+ * begin and not be known to have begun. Before the first one. */
+void given_set_window(struct given *g, uint32_t line, uint32_t queued);
+
+/* The first event of that client that waits could begin. 0, or -EPROTO: none
+ * does, or it has been said. */
+int given_want(struct given *g, uint32_t connection_id);
+
+/* Whether the worker is to be told that more may begin: then the body of a
+ * FRAME_GRANT is appended to out. */
+bool given_grant(struct given *g, struct buf *out);
 
 typedef void (*given_each_cb)(const uint8_t *packet, size_t len, void *arg);
 
@@ -68,6 +82,11 @@ int given_close(struct given *g, given_begun_cb begun, void *arg);
  * will; -EPROTO: it speaks of others than those that are here. */
 int given_leave(struct given *g, const struct ack_left *left,
     given_begun_cb begun, void *arg);
+
+/* Nothing was or will be said, and the worker has a window: forget all that it
+ * may have begun, or still may, which gone gets before. What is left here has
+ * not begun and never will. */
+void given_close_window(struct given *g, given_each_cb gone, void *arg);
 
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);

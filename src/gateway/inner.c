@@ -169,6 +169,16 @@ static void acknowledge(struct link *l, const uint8_t *packet, size_t len)
     else if (router_acknowledge(conf->router, l->acking, conf->commands->roster,
                  body, body_len) < 0)
         inner_refuse(l, "acknowledges what it was not given", FRAME_ACK);
+    else
+        router_grant(conf->router, l->acking, l->conn);
+}
+
+static void hear_wants(struct link *l, const struct frame *f)
+{
+    if (!l->acking || router_want(l->acking, f->body, f->body_len) < 0)
+        inner_refuse(l, "wants to begin what it was not given", f->cmd);
+    else
+        router_grant(l->in->conf.router, l->acking, l->conn);
 }
 
 static void note_hanging(struct link *l, const struct frame *f)
@@ -245,6 +255,8 @@ static void on_packet(
         inner_refuse(l, "acknowledges what it was not given", f.cmd);
     else if (f.cmd == FRAME_HANGS)
         note_hanging(l, &f);
+    else if (f.cmd == FRAME_WANTS)
+        hear_wants(l, &f);
     else if (f.cmd == FRAME_LEFT)
         partings_hear(l, &f);
     else if (f.cmd != FRAME_PING)

@@ -237,6 +237,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
         .is_local = is_of_our_machine(&in->conf, auth),
         .claims = commands && offers(auth, "claims") &&
                   is_of_our_machine(&in->conf, auth),
+        .window = commands && offers(auth, "window") &&
+                  !is_of_our_machine(&in->conf, auth),
         .requests = takes_requests(auth, commands),
         .bound = commands && offers(auth, "bound"),
         .book = commands && offers(auth, "book") &&

@@ -17,6 +17,7 @@
 #include "util/log.h"
 #include "wire/bigendian.h"
 #include "wire/frame.h"
+#include "wire/framing.h"
 
 #define SCRATCH_KEEP (64 * 1024) /* bytes kept of the close-info buffer */
 
@@ -474,6 +475,28 @@ int router_acknowledge(struct router *r, struct router_worker *w,
         router_drained(r);
     }
     return 0;
+}
+
+int router_want(struct router_worker *w, const void *body, size_t len)
+{
+    const struct ack_numbers ids = {body, len / sizeof(uint32_t)};
+    int err = len % sizeof(uint32_t) == 0 ? 0 : -EPROTO;
+
+    for (size_t i = 0; i < ids.count && err == 0; i++)
+        err = given_want(w->given, ack_number(&ids, i));
+    return err;
+}
+
+void router_grant(
+    struct router *r, struct router_worker *w, struct conn *commands)
+{
+    if (!w->windowed || !w->conn)
+        return;
+    buf_append_byte(&r->scratch, FRAME_GRANT);
+    if (given_grant(w->given, &r->scratch))
+        framing_reply_encode(
+            conn_out(commands), r->scratch.data, r->scratch.len);
+    buf_clear(&r->scratch);
 }
 
 void router_uid_bound(struct router *r, struct client *c)

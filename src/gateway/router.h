@@ -67,6 +67,8 @@ struct router_conf {
     struct books *books; /* borrowed */
     struct turn *turn;   /* borrowed; tells when events came, if a worker wants
                             to know */
+    uint32_t begin_window; /* events that a worker of another machine may have
+                              begun and not told; 0: any number */
 };
 
 /* What a worker understands beyond GatewayWorker's protocol. */
@@ -80,6 +82,7 @@ struct router_features {
     bool answers;       /* wire/answer.h, in FRAME_HANDSHAKE */
     bool acks;          /* FRAME_ACK; it ends with router_settle() */
     bool claims;        /* FRAME_CLAIMS; with acks only */
+    bool window;        /* FRAME_WINDOW; with acks and without claims only */
     bool session;       /* FRAME_SESSION; with acks only */
     bool types;         /* FRAME_FLAG_TYPES, which it is told */
     bool is_local;      /* it runs on this machine: one master started both */
@@ -104,8 +107,8 @@ struct router_counters {
                          worker of which nobody knows what it began */
     uint64_t again;   /* given to another worker than the first */
     uint64_t cut_off; /* begun by a worker that died before it was through */
-    uint64_t unknown; /* given to a worker that does not acknowledge and was
-                         lost; perhaps run */
+    uint64_t unknown; /* given to a worker that was lost and does not
+                         acknowledge, or may have begun them; perhaps run */
     uint64_t over;    /* times that a client was over its share */
 };
 
@@ -136,6 +139,12 @@ void router_remove_worker(struct router *r, struct router_worker *w);
 /* What w says of its events (wire/ack.h). 0, or -EPROTO: it lies. */
 int router_acknowledge(struct router *r, struct router_worker *w,
     const struct roster *roster, const void *body, size_t len);
+
+/* Its FRAME_WANTS: 0, or -EPROTO. Put what more may begin, if it is to be told,
+ * into its other link. */
+int router_want(struct router_worker *w, const void *body, size_t len);
+void router_grant(
+    struct router *r, struct router_worker *w, struct conn *commands);
 
 /* The body of a FRAME_HANGS of w. 0, or -EPROTO. */
 int router_note_hanging(struct router_worker *w, const void *body, size_t len);

@@ -35,6 +35,7 @@ struct router_worker {
     uint64_t arrived; /* what it was told last of events behind that */
     bool hangs;       /* the event with the next number, it said at last */
     uint32_t hanging; /* as given_drop() wants it */
+    bool windowed;    /* it begins only what is granted, given_grant() */
     struct buf left;  /* a FRAME_LEFT's body; empty: it has not said */
 };
 
@@ -87,7 +88,7 @@ struct router {
     size_t orphans_at;  /* … and in a pass those below this are to be seen */
     unsigned orphans_wait; /* ticks; it may be there again by then */
     uint64_t random;
-    struct buf scratch, ends; /* of router_close() */
+    struct buf scratch, ends; /* of router_close(); the first one of others */
 };
 
 /* router_held.c: keep a copy behind what waits of c; e->again: behind all of

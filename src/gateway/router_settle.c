@@ -23,10 +23,11 @@ struct regiving {
     const struct roster *roster;
     struct departed *departed;    /* owned; by id */
     struct router_worker *worker; /* the lost one */
-    bool certain; /* it is known what began; else only a book knows */
-    bool left;    /* … since the worker itself has said so */
-    size_t begun; /* of its events, though it could not say so any more */
-    size_t lost;  /* nobody knows whether they began */
+    bool certain;   /* it is known what began; else only a book knows */
+    bool exact;     /* … of each event, and the worker begins nothing more */
+    size_t begun;   /* of its events, though it could not say so any more */
+    size_t lost;    /* nobody knows whether they began */
+    size_t unknown; /* likewise, but they are few and may have */
 };
 
 static struct departed *find_departed(const struct regiving *g, uint32_t id)
@@ -109,7 +110,7 @@ static void forget(const uint8_t *packet, size_t len, void *arg)
  * either. */
 static bool is_orphan(const struct regiving *g, const struct frame *f)
 {
-    return !g->left && g->worker->features.far_book &&
+    return !g->exact && g->worker->features.far_book &&
            f->cmd == FRAME_ON_CLOSE && frame_has_place(f) &&
            !find_departed(g, frame_ack_id(f));
 }
@@ -236,6 +237,24 @@ static bool note_begun(const uint8_t *packet, size_t len, void *arg)
     return true;
 }
 
+/* The window is so small that this is no great loss. */
+static void note_unknown(const uint8_t *packet, size_t len, void *arg)
+{
+    struct regiving *g = arg;
+    struct frame f;
+
+    frame_decode(&f, packet, len);
+    forget(packet, len, arg);
+    if (is_orphan(g, &f)) {
+        put_orphan(g, &f);
+        g->r->counters.again++;
+        return;
+    }
+    if (g->worker->features.far_book)
+        books_begun(g->r->conf.books, &f);
+    g->unknown++;
+}
+
 /* Whether the worker itself has said what it left, and that can be true. */
 static bool believe_left(struct regiving *g)
 {
@@ -264,11 +283,16 @@ static bool find_begun(struct regiving *g, bool said)
     struct router_worker *w = g->worker;
     int err;
 
-    g->left = believe_left(g);
-    if (g->left)
+    g->exact = believe_left(g);
+    if (g->exact)
         return true;
     if (w->hangs && given_drop(w->given, w->hanging, drop_hanging, g))
         w->running++; /* else it is among them already */
+    if (w->windowed) {
+        given_close_window(w->given, note_unknown, g);
+        g->exact = true;
+        return true;
+    }
     err = given_close(w->given, note_begun, g);
     if (err == -EPROTO)
         log_error("a page of claims is not valid, nobody knows what its worker "
@@ -295,10 +319,13 @@ void router_settle(struct router *r, struct router_worker *w,
     r->counters.again += unbegun - g.lost;
     r->counters.cut_off += g.begun;
     r->counters.lost += g.lost;
-    if (unbegun > 0 || running > 0)
-        log_warn("worker lost key=%s not_begun=%zu (%s) cut_off=%llu", w->key,
-            unbegun, g.certain ? "others get them" : "lost, nobody knows",
-            (unsigned long long)running);
+    r->counters.unknown += g.unknown;
+    if (unbegun > 0 || running > 0 || g.unknown > 0)
+        log_warn(
+            "worker lost key=%s not_begun=%zu (%s) cut_off=%llu unknown=%zu",
+            w->key, unbegun,
+            g.certain ? "others get them" : "lost, nobody knows",
+            (unsigned long long)running, g.unknown);
     router_free_worker(w);
     router_drained(r);
 }

@@ -9,6 +9,7 @@
 #include "gateway/router_impl.h"
 #include "util/alloc.h"
 #include "util/log.h"
+#include "wire/bigendian.h"
 #include "wire/frame.h"
 
 void router_free_worker(struct router_worker *w)
@@ -81,6 +82,24 @@ static struct claims *offer_page(
     return page;
 }
 
+/* A quarter of the window is for events that waited behind others: they begin
+ * in an order that nobody knows before, and are granted one by one. */
+static void set_window(const struct router *r, struct router_worker *w)
+{
+    uint32_t queued = r->conf.begin_window / 4;
+    uint32_t line = r->conf.begin_window - queued;
+    uint8_t body[4];
+    struct frame f = {.cmd = FRAME_WINDOW,
+        .flag = FRAME_FLAG_STRING,
+        .body = body,
+        .body_len = sizeof(body)};
+
+    put32(body, line);
+    router_put(r, w, &f);
+    given_set_window(w->given, line, queued);
+    w->windowed = true;
+}
+
 /* Ask w, before its first event, to say what it begins, and to claim it. */
 static void ask_for_acks(struct router *r, struct router_worker *w)
 {
@@ -88,6 +107,8 @@ static void ask_for_acks(struct router *r, struct router_worker *w)
 
     router_put(r, w, &f);
     w->given = given_new(offer_page(r, w));
+    if (w->features.window && r->conf.begin_window > 0)
+        set_window(r, w);
 }
 
 /* What the scripts of those that are here have; or had, while none is. */

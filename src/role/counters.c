@@ -71,8 +71,8 @@ const struct counter counters_gateway[] = {
     GATEWAY("events_cut_off", COUNTER, NUMBER, events_cut_off,
         "events begun by a worker that was lost meanwhile"),
     GATEWAY("events_unknown", COUNTER, NUMBER, events_unknown,
-        "events given to workers that acknowledge nothing and were lost: they "
-        "may have run"),
+        "events given to workers that were lost and could not tell of them: "
+        "they may have run"),
     GATEWAY("events_dropped", COUNTER, NUMBER, events_dropped,
         "events that no worker got"),
     GATEWAY("closes_given", COUNTER, NUMBER, closes_given,

@@ -8,6 +8,13 @@
  * were taken on the link, as four bytes. It is the last word of a worker that
  * is killed because the handler of that event does not come back.
  *
+ * With a window an event may begin only if the gateway has let it. The body of
+ * FRAME_WINDOW is a number, four bytes: the events up to this one may be taken,
+ * and begin then. One that waited may begin when its client, whose id the
+ * worker has put into FRAME_WANTS, comes in a FRAME_GRANT. Such a grant has the
+ * number of the last event that may be taken now and connection ids, four bytes
+ * each.
+ *
  * The body of FRAME_LEFT is what a worker says of a link that has ended: its
  * pair and a NUL; then, unless it knows no such link, how many events it had
  * taken on it and which of them have not begun and never will, by their number,

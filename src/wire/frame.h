@@ -108,6 +108,12 @@ enum frame_kind {
     X(GET_SESSION_BY_CLIENT_ID, 203, QUESTION)                                \
     X(SET_SESSION, 204, ORDER)                                                \
     X(ON_WEBSOCKET_CONNECT, 205, EVENT)                                       \
+    /* "window": clients whose first event that waits could begin */          \
+    X(WANTS, 233, LINK)                                                       \
+    /* "window": how many events may begin at first: ack.h */                 \
+    X(WINDOW, 234, LINK)                                                      \
+    /* "window": what more may; an answer that begins with that byte */       \
+    X(GRANT, 235, LINK)                                                       \
     /* "far_book": where the gateway's book is, 8 bytes; or a client: it is   \
      * another worker's now */                                                \
     X(KEEPS, 236, LINK)                                                       \

@@ -44,15 +44,15 @@ static void put(struct acks_link *l, struct buf *out, uint32_t ended)
     buf_clear(&l->begins);
 }
 
-static void put_requests(struct acks_link *l)
+static void put_numbers(struct acks_link *l, uint8_t cmd, struct buf *numbers)
 {
-    struct frame f = {.cmd = FRAME_REQUEST_BEGUN,
+    struct frame f = {.cmd = cmd,
         .flag = FRAME_FLAG_STRING,
-        .body = l->requests.data,
-        .body_len = l->requests.len};
+        .body = numbers->data,
+        .body_len = numbers->len};
 
     frame_encode(conn_out_first(l->commands), &f);
-    buf_clear(&l->requests);
+    buf_clear(numbers);
 }
 
 void acks_put_begun(struct acks_link *l)
@@ -60,7 +60,9 @@ void acks_put_begun(struct acks_link *l)
     if (!l->page && !is_empty(l))
         put(l, conn_out_first(l->commands), 0);
     if (l->requests.len > 0)
-        put_requests(l);
+        put_numbers(l, FRAME_REQUEST_BEGUN, &l->requests);
+    if (l->wants.len > 0) /* behind the ACK that says that they wait */
+        put_numbers(l, FRAME_WANTS, &l->wants);
 }
 
 /* Behind the commands of these handlers. */
@@ -136,6 +138,12 @@ int acks_join(
                : claims_open(&l->page, prefix, name, len);
 }
 
+void acks_set_limit(struct acks_link *l, uint32_t limit)
+{
+    l->windowed = true;
+    l->limit = limit;
+}
+
 void acks_cut(struct acks_link *l)
 {
     l->commands = NULL;
@@ -154,6 +162,7 @@ void acks_end(struct acks_link *l)
     buf_fini(&l->waits);
     buf_fini(&l->begins);
     buf_fini(&l->requests);
+    buf_fini(&l->wants);
     idmap_fini(&l->queued);
     *l = (struct acks_link){0};
 }
@@ -230,6 +239,23 @@ bool acks_may_begin(struct acks *all, uint32_t link)
         return true;
     l->claimed = claim(l, l->told + l->taken);
     return l->claimed;
+}
+
+bool acks_is_windowed(const struct acks *all, uint32_t link)
+{
+    const struct acks_link *l = idmap_get(&all->links, link);
+
+    return l && l->windowed;
+}
+
+void acks_want(struct acks *all, uint32_t link, uint32_t connection_id)
+{
+    struct acks_link *l = idmap_get(&all->links, link);
+
+    if (!l)
+        return;
+    ack_put_number(&l->wants, connection_id);
+    schedule(all);
 }
 
 bool acks_may_begin_queued(

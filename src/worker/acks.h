@@ -54,8 +54,11 @@ struct acks_link {
     uint32_t told;            /* events taken before that; a count for ever */
     struct buf waits, begins; /* as ack_put_number() writes them */
     struct buf requests;      /* numbers of those that began, likewise */
-    bool keeps;               /* acks_put_left() is wanted at the end: … */
-    struct idmap queued;      /* … the numbers of events that wait */
+    bool windowed;            /* only what the gateway has let begins: … */
+    uint32_t limit;           /* … events up to this one, by number, … */
+    struct buf wants;    /* … and that waited of clients that are wanted */
+    bool keeps;          /* acks_put_left() is wanted at the end: … */
+    struct idmap queued; /* … the numbers of events that wait */
 };
 
 /* run: at the end of a turn, it calls acks_put_begun() and acks_put_ended(). */
@@ -70,6 +73,17 @@ void acks_begin(struct acks *all, struct acks_link *l, struct conn *commands);
  * claims_open(). */
 int acks_join(
     struct acks_link *l, const char *prefix, const void *name, size_t len);
+
+/* The gateway of l lets events begin up to the one with this number, from the
+ * first one on; and those that it grants. Then acks_want() is to be asked for
+ * each that was queued before it begins. */
+void acks_set_limit(struct acks_link *l, uint32_t limit);
+
+/* Whether no event may be taken, until the limit is another one. */
+static inline bool acks_is_full(const struct acks_link *l)
+{
+    return l->windowed && (int32_t)(l->limit - l->told - l->taken) <= 0;
+}
 
 /* The link with commands has ended by itself; acks_end() follows. */
 void acks_cut(struct acks_link *l);
@@ -91,6 +105,11 @@ void acks_note(struct acks_link *l, enum acks_event became);
 /* Whether the event that was just taken may begin. False: others have it, and
  * it became ACKS_QUEUED. */
 bool acks_may_begin(struct acks *all, uint32_t link);
+
+/* Whether an event that was queued may begin only when it is granted: then its
+ * gateway is to be asked for that, of each client one at a time. */
+bool acks_is_windowed(const struct acks *all, uint32_t link);
+void acks_want(struct acks *all, uint32_t link, uint32_t connection_id);
 
 /* Whether an event of that client that was queued may. number: acks_number()
  * when it was. */

@@ -168,6 +168,24 @@ static bool can_go_on(const struct mailbox *m)
     return !m->vm && dispatch_of(m)->vm && !list_empty(&m->queue);
 }
 
+static struct event *first_queued(const struct mailbox *m)
+{
+    return LIST_ENTRY(m->queue.next, struct event, node);
+}
+
+/* Whether its gateway lets the first of what is queued begin; else it is asked.
+ */
+static bool has_leave(struct mailbox *m)
+{
+    struct event *e = first_queued(m);
+
+    if (e->leave == EVENT_ASKS) {
+        acks_want(dispatch_of(m)->acks, e->link, m->key.connection_id);
+        e->leave = EVENT_ASKED;
+    }
+    return e->leave == EVENT_MAY;
+}
+
 /* Others have it: its gateway has taken it back. */
 static void leave_to_others(struct dispatch *d, const struct event *e)
 {
@@ -203,7 +221,7 @@ static bool is_late(const struct dispatch *d)
 /* Run what is queued, one after the other, until one waits. */
 static void drain(struct mailbox *m)
 {
-    while (can_go_on(m)) {
+    while (can_go_on(m) && has_leave(m)) {
         if (is_late(dispatch_of(m))) {
             make_ready(m);
             return;
@@ -217,12 +235,21 @@ static void drain(struct mailbox *m)
 /* Run one, then it is for others to have a turn. */
 static void take_turn(struct mailbox *m)
 {
-    if (can_go_on(m))
+    if (can_go_on(m) && has_leave(m))
         run_next(m);
-    if (can_go_on(m))
+    if (can_go_on(m) && has_leave(m))
         make_ready(m);
     else if (is_idle(m))
         settle(m);
+}
+
+static void enqueue(struct mailbox *m, const struct event *e)
+{
+    const struct acks *acks = dispatch_of(m)->acks;
+
+    mailboxes_enqueue(m, e, acks_number(acks, e->link));
+    if (acks_is_windowed(acks, e->link))
+        LIST_ENTRY(m->queue.prev, struct event, node)->leave = EVENT_ASKS;
 }
 
 static enum acks_event handle(struct dispatch *d, const struct event *e)
@@ -236,7 +263,7 @@ static enum acks_event handle(struct dispatch *d, const struct event *e)
     session_arrive(m, &e->f);
     waits = m->vm || !d->vm || !list_empty(&m->queue);
     if (waits || is_late(d)) {
-        mailboxes_enqueue(m, e, acks_number(d->acks, e->link));
+        enqueue(m, e);
         /* Not now: the gateway must hear that it waits before it begins. */
         if (!waits || (e->f.cmd == FRAME_ON_CLOSE && !list_empty(&m->watches)))
             make_ready(m);
@@ -305,6 +332,18 @@ void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
         if (is_idle(m))
             settle(m);
     }
+}
+
+/* Its link may have ended meanwhile, and what was queued with it. */
+void dispatch_granted(struct dispatch *d, const struct client_id *id)
+{
+    struct mailbox *m = mailboxes_find(&d->mailboxes, id);
+
+    if (!m || list_empty(&m->queue) || first_queued(m)->leave != EVENT_ASKED)
+        return;
+    first_queued(m)->leave = EVENT_MAY;
+    if (can_go_on(m))
+        make_ready(m);
 }
 
 void dispatch_session(

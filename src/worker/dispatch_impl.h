@@ -65,6 +65,9 @@ enum acks_event dispatch_event(
 /* That gateway's link is lost: forget its events that have not begun. */
 void dispatch_link_lost(struct dispatch *d, struct gateways_address from);
 
+/* What is queued of that client may go on: acks_want(). */
+void dispatch_granted(struct dispatch *d, const struct client_id *id);
+
 /* The client's gateway is gone and will not send its ON_CLOSE; certain: it says
  * so itself. */
 void dispatch_lost(

@@ -523,7 +523,7 @@ void gateways_hold_events(
     p->held = hold;
     if (p->events && hold)
         conn_pause(p->events);
-    else if (p->events && !g->stopped)
+    else if (p->events && !g->stopped && !acks_is_full(&p->acks))
         conn_resume(p->events);
 }
 

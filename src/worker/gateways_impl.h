@@ -50,6 +50,8 @@ struct gateways_ops {
      * not begin any more: if it lives it gives them to others. Of each ON_CLOSE
      * among them tell gateways_keep_client(). */
     void (*on_link_lost)(struct gateways_address from, void *arg);
+    /* The first event of this client that waits may begin: acks_want(). */
+    void (*on_granted)(const struct client_id *id, void *arg);
     /* A client whose gateway is gone, so that no ON_CLOSE will come; certain:
      * the gateway is there, and does not have it. */
     void (*on_client_lost)(const struct client_id *id, bool certain, void *arg);

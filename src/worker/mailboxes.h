@@ -21,12 +21,20 @@
 struct session_record;
 struct sessions;
 
+/* Whether an event that was queued may begin, once it is the first one. */
+enum event_leave {
+    EVENT_MAY,
+    EVENT_ASKS, /* not before its gateway grants it, which is to be asked, … */
+    EVENT_ASKED /* … and has been */
+};
+
 /* One event: as it came, or (in a queue) with its bytes behind it. */
 struct event {
     struct list node;
     struct frame f;
-    uint32_t link;    /* that brought it; 0: none that is told about it */
-    uint32_t number;  /* of one that was queued: acks_number() */
+    uint32_t link;   /* that brought it; 0: none that is told about it */
+    uint32_t number; /* of one that was queued: acks_number() */
+    enum event_leave leave;
     bool lost;        /* ON_CLOSE made up because the gateway is gone, … */
     bool uncertain;   /* … or cannot be reached */
     uint64_t arrived; /* ns; 0: nobody measures */

@@ -21,7 +21,7 @@ static void list_features(const struct peer *p, const char *out[FEATURES_MAX])
     static const char *const always[] = {"close_info", "client_addr",
         "handshake", "ack", "session", "limits", "name", "types",
         "handshake_answer", "request", "api", "receipts", "bound", "left",
-        "far_book"};
+        "window", "far_book"};
     size_t count = sizeof(always) / sizeof(always[0]);
 
     memcpy(out, always, sizeof(always));

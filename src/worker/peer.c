@@ -11,6 +11,24 @@
 #include "wire/framing.h"
 #include "worker/gateways_impl.h"
 
+/* Whether it is a grant, which no answer looks like. */
+static bool take_grant(struct peer *p, const uint8_t *packet, size_t len)
+{
+    struct framing_message m = framing_reply_message(packet, len);
+    size_t count = m.len / sizeof(uint32_t);
+
+    if (m.len % sizeof(uint32_t) != 1 || count == 0 || m.data[0] != FRAME_GRANT)
+        return false;
+    acks_set_limit(&p->acks, get32(m.data + 1));
+    for (size_t i = 1; i < count; i++) {
+        const struct client_id id = {
+            p->at.ip, p->at.port, get32(m.data + 1 + i * sizeof(uint32_t))};
+
+        p->g->ops->on_granted(&id, p->g->arg);
+    }
+    return true;
+}
+
 static void on_answer(
     struct conn *c, const uint8_t *packet, size_t len, void *arg)
 {
@@ -18,6 +36,8 @@ static void on_answer(
 
     if (p->greets)
         allowed_hear(p, packet, len);
+    else if (p->acks.windowed && take_grant(p, packet, len))
+        gateways_hold_events(p->g, p->at, p->held);
     else if (queries_take_answer(&p->answers, packet, len) < 0)
         log_warn("answer to no question gateway=%s", p->name);
 }
@@ -99,8 +119,11 @@ static void hand_on(struct peer *p, const struct frame *f)
     p->g->arrived = p->arrived;
     if (!is_known_loss(p, f))
         became = p->g->ops->on_event(f, p->acks.number, p->g->arg);
-    if (p->acks.number != 0)
-        acks_note(&p->acks, became);
+    if (p->acks.number == 0)
+        return;
+    acks_note(&p->acks, became);
+    if (acks_is_full(&p->acks))
+        conn_pause(p->events);
 }
 
 /* What may be done with sessions, or what may not be counted on any more. */
@@ -176,6 +199,14 @@ static void on_claims(struct peer *p, const struct frame *f)
             p->name, strerror(-err));
 }
 
+/* From the first event on; else there is no window. */
+static void on_window(struct peer *p, const struct frame *f)
+{
+    if (p->acks.number != 0 && !p->has_spoken && !p->acks.page &&
+        f->body_len == sizeof(uint32_t))
+        acks_set_limit(&p->acks, get32(f->body));
+}
+
 static void on_types(struct peer *p, const struct frame *f)
 {
     p->types = true;
@@ -232,6 +263,7 @@ static void (*const link_commands[UINT8_MAX + 1])(
     [FRAME_BOUND] = on_bound,
     [FRAME_LEFT] = remains_take,
     [FRAME_KEEPS] = keepers_take,
+    [FRAME_WINDOW] = on_window,
     [FRAME_CLAIMS] = on_claims,
 };
 
@@ -248,6 +280,10 @@ static void on_event(
     }
     if (link_commands[f.cmd]) {
         link_commands[f.cmd](p, &f);
+        return;
+    }
+    if (acks_is_full(&p->acks)) { /* read because the link is broken */
+        refuse(p, -EPIPE);
         return;
     }
     if (marks_check(p, &f) < 0)

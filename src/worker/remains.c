@@ -12,7 +12,7 @@
 #include "wire/ack.h"
 #include "worker/gateways_impl.h"
 
-#define REMAINS_MAX 8 /* of one gateway; the oldest goes for one more */
+#define REMAINS_MAX 4 /* of one gateway; the oldest goes for one more */
 
 struct remain {
     struct list node;

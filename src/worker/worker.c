@@ -230,6 +230,11 @@ static void on_link_lost(struct gateways_address from, void *arg)
     dispatch_link_lost(((struct worker *)arg)->dispatch, from);
 }
 
+static void on_granted(const struct client_id *id, void *arg)
+{
+    dispatch_granted(((struct worker *)arg)->dispatch, id);
+}
+
 static void on_session(
     const struct client_id *id, const struct frame *f, void *arg)
 {
@@ -258,6 +263,7 @@ static const struct gateways_ops gateways_ops = {
     .on_handshake = on_handshake,
     .on_event = on_event,
     .on_link_lost = on_link_lost,
+    .on_granted = on_granted,
     .on_client_lost = on_client_lost,
     .on_session = on_session,
 };
