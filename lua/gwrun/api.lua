@@ -3,12 +3,14 @@
 --
 -- Loaded by lualib/linit.c, at the first call, with Gateway and what gwrun's
 -- modules share.
--- Returns answer(request, rights), which returns what Events.onRequest may.
+-- Returns answer(path, body, rights), all of them texts, which returns a status and
+-- what is answered, in JSON: from 400 on a problem.
 -- docs/openapi.json is made of the annotations and of these tables (make docs).
 local Gateway, common = ...
 local crypto, json = common.crypto, common.json
 
 local BATCH_MAX = 1000
+local DONE = '{"result":true}' -- of all that sends
 
 -- Who has no list of calls may make those of these kinds.
 local granted = { send = true, join = true, query = true }
@@ -104,10 +106,16 @@ end
 
 -- ---- parameters ----
 
+-- null is the same as nothing.
+local function get(params, name)
+  local value = params[name]
+  if value ~= json.null then return value end
+end
+
 local function read_message(params)
-  local text = params.message_base64
-  if text == nil then return params.message end
-  if params.message ~= nil then
+  local text = get(params, "message_base64")
+  if text == nil then return get(params, "message") end
+  if get(params, "message") ~= nil then
     return nil, problem(400, "einval", "give one of message and message_base64, not both")
   end
   local message = type(text) == "string" and crypto.base64Decode(text)
@@ -118,9 +126,10 @@ end
 local function read_options(params, keys)
   local table
   for _, key in ipairs(keys) do
-    if params[key] ~= nil then
+    local value = get(params, key)
+    if value ~= nil then
       table = table or {}
-      table[key] = params[key]
+      table[key] = value
     end
   end
   return table
@@ -135,16 +144,14 @@ local function is_named(value)
 end
 
 -- The arguments of the call: a list and its length, or nil and a problem.
-local function read_params(name, call, given)
-  local params = {}
-  for key, value in pairs(given) do
+local function read_params(name, call, params)
+  for key, value in pairs(params) do
     if not call.known[key] then
       return nil, problem(400, "einval", "%s has no parameter %s", name, json.encode(tostring(key)))
     end
     if is_named(value) and not objects[key] then
       return nil, problem(400, "einval", "%s: an object; several go into an array", key)
     end
-    if value ~= json.null then params[key] = value end
   end
   local args, n = {}, #call.params
   for i, param in ipairs(call.params) do
@@ -154,7 +161,7 @@ local function read_params(name, call, given)
     elseif param.name == "message" then
       value, wrong = read_message(params)
     else
-      value = params[param.name]
+      value = get(params, param.name)
     end
     if wrong then return nil, wrong end
     if value == nil and not param.optional then
@@ -253,26 +260,30 @@ local function run_batch(given, caller)
   return nil, { result = results }
 end
 
+-- By their texts; there are as many as keys, and not those of a file that was read
+-- again for ever.
+local callers, ncallers = {}, 0
+local CALLERS_MAX = 1000
+
 -- "name", or "name call,call"
 local function read_rights(text)
+  if callers[text] then return callers[text] end
+  if ncallers == CALLERS_MAX then
+    callers, ncallers = {}, 0
+  end
   local name, list = text:match "^(%S+) ?(.*)$"
   local caller = { name = name }
   for call in list:gmatch "[^,]+" do
     caller.calls = caller.calls or {}
     caller.calls[call] = true
   end
+  callers[text], ncallers = caller, ncallers + 1
   return caller
 end
 
-local function send(status, content_type, value)
-  local headers = { ["Content-Type"] = content_type, ["Cache-Control"] = "no-store" }
-  if status == 503 then headers["Retry-After"] = "1" end
-  return status, headers, json.encode(value)
-end
-
-return function(request, rights)
-  local name = request.path:match "[^/]*$"
-  local given, message = json.decode(request.body)
+return function(path, body, rights)
+  local name = path:match "[^/]*$"
+  local given, message = json.decode(body)
   local wrong, answer
   if message then
     wrong = problem(400, "einval", "the body is not valid, " .. message)
@@ -281,6 +292,7 @@ return function(request, rights)
   else
     wrong, answer = run(name, given, read_rights(rights))
   end
-  if wrong then return send(wrong.status, "application/problem+json", wrong) end
-  return send(200, "application/json", answer)
+  if wrong then return wrong.status, json.encode(wrong) end
+  if answer.result == true then return 200, DONE end
+  return 200, json.encode(answer)
 end

@@ -93,6 +93,7 @@ static uint32_t get_request(const struct worker *w)
     size_t len = next(w->events, FRAME_REQUEST, &f);
     uint32_t number = f.connection_id;
 
+    assert_int_equal(f.flag, FRAME_FLAG_STRING | FRAME_FLAG_BEHIND);
     assert_int_equal(f.ext_len, 4);
     assert_int_equal(get32(f.ext), 100);
     assert_int_equal(httpcall_read(&call, f.body, f.body_len), 0);
@@ -196,6 +197,25 @@ static void one_worker_answers(void **state)
     UNTIL(t, (take(client), has_text("\r\n\r\nagain")));
     assert_false(has_text("late"));
     assert_int_equal(status(t).port.requests, 2);
+    leave(&w);
+    end_all();
+}
+
+static void an_answer_may_come_behind_the_commands(void **state)
+{
+    struct buf said = {0};
+    struct worker w;
+    uint32_t number;
+
+    serve_calls();
+    w = join_acking("w:0", answers);
+    ask(GET);
+    number = get_request(&w);
+    begin(&w, number);
+    answer_put_status(&said, 202);
+    put_frame(w.commands, FRAME_REQUEST, number, said.data, said.len);
+    buf_fini(&said);
+    expect_status(202);
     leave(&w);
     end_all();
 }
@@ -439,6 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_worker_answers),
+        cmocka_unit_test(an_answer_may_come_behind_the_commands),
         cmocka_unit_test(what_has_not_begun_goes_to_another),
         cmocka_unit_test(what_has_begun_does_not),
         cmocka_unit_test(without_another_worker_it_is_503),

@@ -437,10 +437,12 @@ static void give(struct client_conn *c)
         .body = body->data,
         .body_len = body->len};
 
-    if (e->rights != NULL)
+    if (e->rights != NULL) {
+        what.head.nfields = 0; /* the key is nobody's any more */
         shared->counters.api_calls++;
-    else
+    } else {
         shared->counters.requests++;
+    }
     e->call =
         shared->ops->on_request(c, &e->peer, &what, e->rights, shared->arg);
     if (e->call != NULL)

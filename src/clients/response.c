@@ -4,7 +4,6 @@
 #include "clients/response.h"
 
 #include <ctype.h>
-#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -207,6 +206,35 @@ static void put_stream_headers(struct buf *out, const struct answer *said)
         buf_append_str(out, "x-accel-buffering: no\r\n");
 }
 
+/* What every answer has is written without printf(). */
+static void put_number(struct buf *out, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    buf_append(out, digits + at, sizeof(digits) - at);
+}
+
+static void put_status_line(
+    struct buf *out, unsigned status, const char *phrase)
+{
+    buf_append_str(out, "HTTP/1.1 ");
+    put_number(out, status);
+    buf_append_byte(out, ' ');
+    buf_append_str(out, phrase);
+    buf_append_str(out, "\r\n");
+}
+
+static void put_length(struct buf *out, uint64_t len)
+{
+    buf_append_str(out, "content-length: ");
+    put_number(out, len);
+    buf_append_str(out, "\r\n");
+}
+
 void response_put_reply(struct buf *out, const struct answer *said,
     unsigned status, const struct response_form *form)
 {
@@ -215,7 +243,7 @@ void response_put_reply(struct buf *out, const struct answer *said,
 
     if (said != NULL && !answer_find(said, ANSWER_BODY, &body))
         body.len = 0;
-    buf_printf(out, "HTTP/1.1 %u %s\r\n", status, phrase);
+    put_status_line(out, status, phrase);
     if (said == NULL || !answer_has_header(said, "server"))
         buf_append_str(out, "server: gwrun\r\n");
     if (said == NULL || !answer_has_header(said, "date"))
@@ -238,8 +266,7 @@ void response_put_reply(struct buf *out, const struct answer *said,
     if (form->streams)
         put_stream_headers(out, said);
     else if (response_has_body(status))
-        buf_printf(
-            out, "content-length: %" PRIu64 "\r\n", body.len + form->follows);
+        put_length(out, body.len + form->follows);
     buf_append_str(out, "\r\n");
     if (!form->is_head && response_has_body(status))
         buf_append(out, body.data, body.len);

@@ -71,7 +71,7 @@ static bool give(struct calls *cs, struct call *call)
         cs->conf.router, call->ext.len > 0 ? ROUTER_API : ROUTER_ON_REQUEST);
     uint8_t max[4];
     struct frame f = {.cmd = FRAME_REQUEST,
-        .flag = FRAME_FLAG_STRING,
+        .flag = FRAME_FLAG_STRING | FRAME_FLAG_BEHIND,
         .connection_id = call->number,
         .ext = max,
         .ext_len = sizeof(max),

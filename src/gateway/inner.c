@@ -187,11 +187,19 @@ static void note_hanging(struct link *l, const struct frame *f)
         inner_refuse(l, "hangs in what it was not given", f->cmd);
 }
 
-static void hear_begun(const struct link *l, const struct frame *f)
+/* What a worker says of requests, on the link of its commands. False: something
+ * else. */
+static bool hear_request(const struct link *l, const struct frame *f)
 {
     const struct inner_conf *conf = &l->in->conf;
 
-    conf->on_request_begun(f, router_serial(l->acking), conf->arg);
+    if (f->cmd == FRAME_REQUEST_BEGUN)
+        conf->on_request_begun(f, router_serial(l->acking), conf->arg);
+    else if (f->cmd == FRAME_REQUEST)
+        conf->on_reply(f, router_serial(l->acking), conf->arg);
+    else
+        return false;
+    return true;
 }
 
 /* What a worker says of itself, on the link of its events. False: something
@@ -247,10 +255,9 @@ static void on_packet(
         introductions_take(l, &f);
     else if (!l->trusted)
         inner_refuse(l, "no secret key", f.cmd);
-    else if (l->worker && hear_worker(l, &f))
+    else if ((l->worker && hear_worker(l, &f)) ||
+             (l->acking && hear_request(l, &f)))
         return;
-    else if (l->acking && f.cmd == FRAME_REQUEST_BEGUN)
-        hear_begun(l, &f);
     else if (f.cmd == FRAME_ACK)
         inner_refuse(l, "acknowledges what it was not given", f.cmd);
     else if (f.cmd == FRAME_HANGS)

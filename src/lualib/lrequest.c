@@ -262,19 +262,26 @@ static int pairs_request(lua_State *L)
     return 2;
 }
 
+/* Read what a gateway has sent. The array of headers stays on the stack. */
+static void read_call(
+    lua_State *L, struct httpcall *r, const uint8_t *data, size_t len)
+{
+    size_t count = httpcall_count_headers(data, len);
+
+    r->head.max = count;
+    r->head.fields =
+        lua_newuserdatauv(L, (count + 1) * sizeof(*r->head.fields), 0);
+    if (httpcall_read(r, data, len) < 0)
+        luaL_error(L, "the request cannot be read: its gateway is not of this "
+                      "version");
+}
+
 static void push_request(lua_State *L, const uint8_t *data, size_t len)
 {
     struct httpcall r = {0};
-    struct httphead_field *room;
-    size_t count = httpcall_count_headers(data, len);
 
     luaL_checkstack(L, 16, "request");
-    room = lua_newuserdatauv(L, (count + 1) * sizeof(*room), 0);
-    r.head.fields = room;
-    r.head.max = count;
-    if (httpcall_read(&r, data, len) < 0)
-        luaL_error(L, "the request cannot be read: its gateway is not of this "
-                      "version");
+    read_call(L, &r, data, len);
     lua_createtable(L, 0, 8);
     lua_pushstring(L, r.head.method);
     lua_setfield(L, -2, "method");
@@ -336,10 +343,10 @@ void lrequest_push_core(lua_State *L)
     luaL_newlib(L, functions);
 }
 
-/* Made when there is a first call: most workers never have one. */
+/* Push the function that answers API calls, made when there is a first one:
+ * most workers never have any. */
 static void push_api(lua_State *L)
 {
-    luaL_checkstack(L, 8, "API");
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &api_key) == LUA_TFUNCTION)
         return;
     lua_pop(L, 1);
@@ -347,6 +354,20 @@ static void push_api(lua_State *L)
     lua_call(L, 0, 1);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &api_key);
+}
+
+static void push_call(lua_State *L, const uint8_t *data, size_t len,
+    const char *rights, size_t rights_len)
+{
+    struct httpcall r = {0};
+
+    luaL_checkstack(L, 16, "API");
+    push_api(L);
+    read_call(L, &r, data, len);
+    push_path(L, &r);
+    lua_pushlstring(L, (const char *)r.body, r.body_len);
+    lua_remove(L, -3);
+    lua_pushlstring(L, rights, rights_len);
 }
 
 void lrequest_set_api(lua_State *L)
@@ -357,7 +378,7 @@ void lrequest_set_api(lua_State *L)
 void lrequest_open(lua_State *L)
 {
     static const struct requests_hooks hooks = {
-        push_request, lresponse_read, push_api};
+        push_request, lresponse_read, push_call};
 
     luaL_newmetatable(L, TYPE);
     lua_insert(L, -2);

@@ -56,8 +56,11 @@
 /* To gateways whose LIMITS say so: in front of a message to clients stands a
  * label (label.h). In events, where TYPES are offered: the client has an event
  * stream. */
-#define FRAME_FLAG_LABEL   0x10
-#define FRAME_FLAG_STREAM  0x10
+#define FRAME_FLAG_LABEL  0x10
+#define FRAME_FLAG_STREAM 0x10
+/* Of a REQUEST that a gateway gives: a short answer may come behind what its
+ * handler has sent, on the command link. */
+#define FRAME_FLAG_BEHIND  0x04
 #define FRAME_TAKES_LABELS 1 /* of the last 4 bytes of LIMITS */
 
 /* The largest packet where packet_max (0: not set) is the configuration's. */

@@ -65,13 +65,12 @@ static void put_header(struct buf *out, const char *name, const char *value)
     answer_put_header(out, name, strlen(name), value, strlen(value));
 }
 
-void httpstatus_put_problem(
-    struct buf *out, unsigned status, const char *code, const char *detail)
+/* All but the body. */
+static void put_head(struct buf *out, unsigned status)
 {
-    size_t start;
-
     answer_put_status(out, status);
-    put_header(out, "content-type", PROBLEM);
+    put_header(
+        out, "content-type", status < 300 ? "application/json" : PROBLEM);
     put_header(out, "cache-control", "no-store");
     if (status == 401)
         put_header(out, "www-authenticate", "Bearer");
@@ -81,6 +80,21 @@ void httpstatus_put_problem(
         put_header(out, "retry-after", "60");
     if (status == 503)
         put_header(out, "retry-after", "1");
+}
+
+void httpstatus_put_json(
+    struct buf *out, unsigned status, const char *json, size_t len)
+{
+    put_head(out, status);
+    answer_put(out, ANSWER_BODY, json, len);
+}
+
+void httpstatus_put_problem(
+    struct buf *out, unsigned status, const char *code, const char *detail)
+{
+    size_t start;
+
+    put_head(out, status);
     start = answer_begin(out, ANSWER_BODY);
     buf_printf(out,
         "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,"

@@ -551,6 +551,22 @@ void gateways_answer(struct gateways *g, uint8_t cmd,
         frame_encode(conn_out(p->events), &f);
 }
 
+void gateways_reply(struct gateways *g, struct gateways_address to,
+    uint32_t number, bool behind, const struct buf *answer)
+{
+    const struct peer *p = gateways_find(g, to.ip, to.port);
+    struct frame f = {.cmd = FRAME_REQUEST,
+        .connection_id = number,
+        .body = answer->data,
+        .body_len = answer->len};
+
+    if (p && p->commands && behind && answer->len <= GATEWAYS_SHORT &&
+        !conn_is_full(p->commands))
+        frame_encode(conn_out(p->commands), &f);
+    else if (p && p->events)
+        frame_encode(conn_out(p->events), &f);
+}
+
 void gateways_close(struct gateways *g)
 {
     struct list *node;

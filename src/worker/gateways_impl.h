@@ -25,6 +25,9 @@
 #include "worker/receipts.h"
 #include "worker/worker_conf.h"
 
+/* Bytes; a longer answer to a request would keep commands behind it waiting. */
+#define GATEWAYS_SHORT (16 * 1024)
+
 #define GATEWAYS_LOST_GRACE_MS 1500 /* a gateway may come back within it, … */
 #define GATEWAYS_LISTED_GRACE_MS                                           \
     60000 /* … and while a register's last list has it, within this: the \
@@ -63,7 +66,8 @@ struct gateways_ops {
      * with gateways_answer(). */
     void (*on_handshake)(
         struct gateways_address from, const struct frame *f, void *arg);
-    /* Somebody asks that gateway for something; likewise. */
+    /* Somebody asks that gateway for something; f is borrowed. Ends with
+     * gateways_reply(). */
     void (*on_request)(
         struct gateways_address from, const struct frame *f, void *arg);
 };
@@ -200,12 +204,18 @@ void gateways_set_callbacks(struct gateways *g, unsigned callbacks);
 /* watches.c: p asks, by f, whether it has one of them. */
 void watches_take(struct peer *p, const struct frame *f);
 
-/* The answer to on_handshake() or on_request(), cmd being the frame's, its
- * bytes; with FRAME_FLAG_STRING a status, a space and a reason, else of
- * wire/answer.h. Lost when the gateway is. */
+/* The answer to on_handshake(), cmd being the frame's, its bytes; with
+ * FRAME_FLAG_STRING a status, a space and a reason, else of wire/answer.h. Lost
+ * when the gateway is. */
 void gateways_answer(struct gateways *g, uint8_t cmd,
     struct gateways_address to, uint32_t number, uint8_t flag,
     const struct buf *answer);
+
+/* The answer to on_request(). behind: the gateway takes a short one behind the
+ * commands of this turn, so that one write brings all. Lost when the gateway
+ * is. */
+void gateways_reply(struct gateways *g, struct gateways_address to,
+    uint32_t number, bool behind, const struct buf *answer);
 
 /* Leave the system; commands already taken are sent. Asynchronous; no callback
  * runs any more, not even of queries. */

@@ -27,6 +27,7 @@ struct request {
     size_t answer_max;     /* bytes of a body that it takes */
     size_t len;            /* bytes of it */
     bool is_api;           /* a call of the push API */
+    bool behind;           /* its answer may come behind commands */
     const struct frame *f; /* borrowed until the handler has its argument */
     struct buf answer;     /* owned */
 };
@@ -57,8 +58,7 @@ static void finish(struct request *r)
 
     if (all->running == r)
         all->running = NULL;
-    gateways_answer(
-        all->gateways, FRAME_REQUEST, r->from, r->number, 0, &r->answer);
+    gateways_reply(all->gateways, r->from, r->number, r->behind, &r->answer);
     buf_fini(&r->answer);
     list_remove(&r->node);
     all->count--;
@@ -83,13 +83,6 @@ static int check_size(lua_State *L, struct request *r)
     struct answer said = answer_of(&r->answer);
     struct answer_part body;
 
-    if (r->is_api) {
-        if (r->answer.len > packet_max - FRAME_HEAD_LEN ||
-            (answer_find(&said, ANSWER_BODY, &body) &&
-                body.len > r->answer_max))
-            say(r, 500, "the result is larger than max_response");
-        return 0;
-    }
     if (answer_find(&said, ANSWER_BODY, &body) && body.len > r->answer_max)
         return callbacks_raise(L, "onRequest",
             lua_pushfstring(L,
@@ -138,14 +131,28 @@ static int take_answer(lua_State *L, int status, lua_KContext ctx)
     return check_size(L, r);
 }
 
+/* What a call of the push API has come to: a status, and JSON. */
+static int take_result(lua_State *L, int status, lua_KContext ctx)
+{
+    struct request *r = (struct request *)ctx;
+    size_t len;
+    const char *json = luaL_checklstring(L, -1, &len);
+
+    httpstatus_put_json(
+        &r->answer, (unsigned)luaL_checkinteger(L, -2), json, len);
+    if (len > r->answer_max ||
+        r->answer.len > gateways_packet_max(r->all->gateways) - FRAME_HEAD_LEN)
+        say(r, 500, "the result is larger than max_response");
+    return 0;
+}
+
 /* Behind the response's size, frame.ext has the caller's rights. */
 static int call_api(lua_State *L, struct request *r)
 {
-    vm_of(L)->requests->push_api(L);
-    vm_of(L)->requests->push(L, r->f->body, r->f->body_len);
-    lua_pushlstring(L, (const char *)r->f->ext + 4, r->f->ext_len - 4);
-    lua_callk(L, 2, 3, (lua_KContext)r, take_answer);
-    return take_answer(L, LUA_OK, (lua_KContext)r);
+    vm_of(L)->requests->push_call(L, r->f->body, r->f->body_len,
+        (const char *)r->f->ext + 4, r->f->ext_len - 4);
+    lua_callk(L, 3, 2, (lua_KContext)r, take_result);
+    return take_result(L, LUA_OK, (lua_KContext)r);
 }
 
 /* The coroutine's body. */
@@ -197,8 +204,8 @@ static void refuse(const struct requests *all, struct gateways_address to,
         answer_put_header(&answer, "Retry-After", 11, "1", 1);
         answer_put(&answer, ANSWER_BODY, text, sizeof(text) - 1);
     }
-    gateways_answer(
-        all->gateways, FRAME_REQUEST, to, f->connection_id, 0, &answer);
+    gateways_reply(all->gateways, to, f->connection_id,
+        (f->flag & FRAME_FLAG_BEHIND) != 0, &answer);
     buf_fini(&answer);
 }
 
@@ -237,6 +244,7 @@ void requests_take(
     r->number = f->connection_id;
     r->answer_max = get32(f->ext);
     r->is_api = f->ext_len > 4;
+    r->behind = (f->flag & FRAME_FLAG_BEHIND) != 0;
     r->len = f->body_len;
     r->f = f;
     list_init(&r->node);

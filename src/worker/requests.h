@@ -38,10 +38,12 @@ struct requests_hooks {
      * use. Raises when memory is out, or a value cannot be written as JSON. */
     const char *(*read)(
         lua_State *L, const struct handshakes_rules *rules, struct buf *out);
-    /* Push the function that answers calls of the push API: it gets the
-     * request and the caller's rights, a text, and returns what onRequest may.
-     */
-    void (*push_api)(lua_State *L);
+    /* Push the function that answers calls of the push API and its three
+     * arguments, texts: the path and the body in these bytes, which it raises
+     * about as push() does, and the rights of who calls. It returns a status
+     * and a text in JSON. */
+    void (*push_call)(lua_State *L, const uint8_t *data, size_t len,
+        const char *rights, size_t rights_len);
 };
 
 /* Set once per state; hooks is borrowed. */
@@ -63,7 +65,7 @@ struct requests {
 void requests_init(
     struct requests *all, struct gateways *gateways, struct handlers *handlers);
 
-/* Have one of that gateway answered; gateways_answer() follows. f is borrowed
+/* Have one of that gateway answered; gateways_reply() follows. f is borrowed
  * during the call. */
 void requests_take(
     struct requests *all, struct gateways_address from, const struct frame *f);
