@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "util/alloc.h"
+#include "util/buf.h"
 
 int forwarded_trust_init(
     struct forwarded_trust *t, const char *const *texts, const char **bad)
@@ -91,4 +93,37 @@ void forwarded_find(const struct forwarded_trust *t, union addr *peer,
     const char *list = *forwarded_for ? forwarded_for : real_ip;
 
     follow(t, peer, list, list + strlen(list));
+}
+
+/* A proxy may add its line behind one that the client has made up, so of
+ * X-Forwarded-For all count, and of X-Real-IP the last. */
+void forwarded_read(const struct forwarded_trust *t, union addr *peer,
+    const struct httphead *head)
+{
+    const char *real_ip = "";
+    struct buf list = {0};
+
+    if (!forwarded_trusts(t, peer))
+        return;
+    for (size_t i = 0; i < head->nfields; i++) {
+        const struct httphead_field *f = &head->fields[i];
+
+        if (strcmp(f->name, "x-forwarded-for") == 0)
+            buf_printf(&list, "%s%s", list.len > 0 ? "," : "", f->value);
+        else if (strcmp(f->name, "x-real-ip") == 0)
+            real_ip = f->value;
+    }
+    buf_append_byte(&list, '\0');
+    forwarded_find(t, peer, (const char *)list.data, real_ip);
+    buf_fini(&list);
+}
+
+bool forwarded_is_https(const struct forwarded_trust *t, const union addr *peer,
+    const struct httphead *head)
+{
+    const char *said;
+
+    return forwarded_trusts(t, peer) &&
+           httphead_find_only(head, "x-forwarded-proto", &said) &&
+           said != NULL && strcasecmp(said, "https") == 0;
 }

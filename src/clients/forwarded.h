@@ -1,4 +1,5 @@
-/* forwarded.h - who stands behind a proxy: X-Forwarded-For and X-Real-IP.
+/* forwarded.h - who stands behind a proxy: X-Forwarded-For and X-Real-IP; and
+ * how it came: X-Forwarded-Proto.
  *
  * Anybody can send these headers; they count only as far as trusted proxies
  * wrote them. A proxy appends the peer that it saw, so the list is read from
@@ -13,6 +14,7 @@
 #include <stddef.h>
 
 #include "net/addr.h"
+#include "wire/httphead.h"
 
 #define FORWARDED_MAX 50 /* entries read, from the right */
 
@@ -36,5 +38,13 @@ bool forwarded_trusts(const struct forwarded_trust *t, const union addr *peer);
  * to read. */
 void forwarded_find(const struct forwarded_trust *t, union addr *peer,
     const char *forwarded_for, const char *real_ip);
+
+/* The same by the headers of a request; nothing if peer is not trusted. */
+void forwarded_read(const struct forwarded_trust *t, union addr *peer,
+    const struct httphead *head);
+
+/* Does peer, if it is trusted, say that its client came by https? */
+bool forwarded_is_https(const struct forwarded_trust *t, const union addr *peer,
+    const struct httphead *head);
 
 #endif /* GW_CLIENTS_FORWARDED_H */

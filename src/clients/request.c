@@ -2,26 +2,24 @@
  * read, judged, shown to the owner, answered. It ends as a client, as one that
  * the owner or a file answers (exchange.c) or as a refusal;
  * nothing in it is trusted before httprequest_read(), and of an upgrade
- * guard_upgrade(), has seen all of it. */
+ * upgrade_guard(), has seen all of it. */
 
 #include "clients/request.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "clients/access.h"
 #include "clients/apigate.h"
 #include "clients/client_conn_impl.h"
 #include "clients/exchange.h"
 #include "clients/files.h"
-#include "clients/origin.h"
 #include "clients/part.h"
 #include "clients/recv.h"
 #include "clients/refusal.h"
 #include "clients/response.h"
+#include "clients/upgrade.h"
 #include "net/clock.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -108,103 +106,13 @@ static void refuse_with(struct client_conn *c, const struct answer *said)
     refusal_send_answer(c, said, !is_head);
 }
 
-/* Whether one of these headers, comma-separated lists, names word, in any
- * case. */
-static bool lists(
-    const struct httphead *head, const char *name, const char *word)
-{
-    struct httphead_list list = {.head = head, .name = name};
-    const char *text;
-    size_t len;
-
-    while (httphead_next(&list, &text, &len))
-        if (len == strlen(word) && strncasecmp(text, word, len) == 0)
-            return true;
-    return false;
-}
-
-/* Browsers always say where a page comes from, once; others need not. */
-static bool is_origin_allowed(
-    const struct client_shared *shared, const struct httphead *head)
-{
-    const char *const *allowed = shared->conf->allowed_origins;
-    const char *text;
-
-    return allowed == NULL ||
-           origin_of(head, allowed, "", &text) <= ORIGIN_LISTED;
-}
-
-static bool has_key(const struct httphead *head)
-{
-    const char *key;
-    size_t n = 0;
-
-    if (!httphead_find_only(head, "sec-websocket-key", &key) || key == NULL)
-        return false;
-    while (isalnum((uint8_t)key[n]) || key[n] == '+' || key[n] == '/')
-        n++;
-    return n == RESPONSE_KEY_LEN - 2 && strcmp(key + n, "==") == 0;
-}
-
-/* A script may have a subprotocol carry a credential, since browsers let a
- * page set no other header, so it may be as long as the head. */
-static bool offers_tokens(const struct httphead *head)
-{
-    struct httphead_list list = {.head = head, .name = RESPONSE_SUBPROTOCOL};
-    const char *text;
-    size_t len;
-
-    if (httphead_find(head, RESPONSE_SUBPROTOCOL) == NULL)
-        return true;
-    return httphead_next(&list, &text, &len) && httphead_is_token(text, len);
-}
-
-/* Whether an upgrade request may become a client (RFC 6455 section 4.2.1): 0,
- * or the status to refuse with. */
-static unsigned guard_upgrade(const struct client_shared *shared,
-    const struct httphead *head, const struct httprequest *meaning)
-{
-    const char *version;
-
-    if (strcmp(head->method, "GET") != 0)
-        return 405;
-    if (!httphead_find_only(head, "sec-websocket-version", &version))
-        return 400;
-    if (version == NULL || strcmp(version, "13") != 0)
-        return 426;
-    if (!has_key(head))
-        return 400;
-    if (!is_origin_allowed(shared, head))
-        return 403;
-    if (meaning->chunked || meaning->length > 0 || head->minor != 1 ||
-        !lists(head, "connection", "upgrade") || !offers_tokens(head))
-        return 400;
-    return 0;
-}
-
-/* Who asks: behind a trusted proxy the one that the request names. A proxy may
- * add its line behind one that the client has made up, so of X-Forwarded-For
- * all count, and of X-Real-IP the last. */
+/* Who asks: behind a trusted proxy the one that the request names. */
 static union addr find_peer(
     const struct client_conn *c, const struct httphead *head)
 {
-    const char *real_ip = "";
     union addr peer = c->peer;
-    struct buf list = {0};
 
-    if (!forwarded_trusts(&c->shared->trust, &peer))
-        return peer;
-    for (size_t i = 0; i < head->nfields; i++) {
-        const struct httphead_field *f = &head->fields[i];
-
-        if (strcmp(f->name, "x-forwarded-for") == 0)
-            buf_printf(&list, "%s%s", list.len > 0 ? "," : "", f->value);
-        else if (strcmp(f->name, "x-real-ip") == 0)
-            real_ip = f->value;
-    }
-    buf_append_byte(&list, '\0');
-    forwarded_find(&c->shared->trust, &peer, (const char *)list.data, real_ip);
-    buf_fini(&list);
+    forwarded_read(&c->shared->trust, &peer, head);
     return peer;
 }
 
@@ -222,15 +130,10 @@ static bool is_banned(const struct client_conn *c, const struct httphead *head)
 static const char *find_scheme(
     const struct client_conn *c, const struct httphead *head)
 {
-    const char *said;
-
-    if (c->sock.ssl != NULL)
-        return "https";
-    if (forwarded_trusts(&c->shared->trust, &c->peer) &&
-        httphead_find_only(head, "x-forwarded-proto", &said) && said != NULL &&
-        strcasecmp(said, "https") == 0)
-        return "https";
-    return "http";
+    return c->sock.ssl != NULL ||
+                   forwarded_is_https(&c->shared->trust, &c->peer, head)
+               ? "https"
+               : "http";
 }
 
 /* Fill in what the owner sees. */
@@ -444,15 +347,15 @@ static void decide(struct client_conn *c)
     struct httphead *head = &c->request->head;
     struct httprequest meaning;
     unsigned status = httprequest_read(&meaning, head);
-    bool upgrades = c->shared->conf->protocol->upgrades &&
-                    lists(head, "upgrade", "websocket");
+    bool upgrades =
+        c->shared->conf->protocol->upgrades && upgrade_is_wanted(head);
 
     c->upgrades = upgrades;
     if (status == 0 && is_banned(c, head))
         status = 503;
     begin_line(c, upgrades);
     if (status == 0 && upgrades)
-        status = guard_upgrade(c->shared, head, &meaning);
+        status = upgrade_guard(c->shared->conf, head, &meaning);
     if (status != 0)
         refuse(c, status, NULL);
     else if (upgrades)
