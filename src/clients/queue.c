@@ -303,15 +303,33 @@ static void note_sent(struct queue *q, struct queue_pool *pool, size_t n)
     *pool->sent += n;
 }
 
+/* The same, and nothing else was there. */
+static inline void note_all_sent(struct queue *q, struct queue_pool *pool)
+{
+    q->sent += q->len;
+    *pool->sent += q->len;
+    q->len = 0;
+    if (q->single == NULL) {
+        *pool->held -= q->segments->bytes.len;
+        return; /* queue_flush() gives them back */
+    }
+    blob_unref(q->single);
+    q->single = NULL;
+}
+
 /* Write the bytes at data, which are all that waits. */
-static int write_piece(struct queue *q, struct queue_pool *pool,
+static inline int write_piece(struct queue *q, struct queue_pool *pool,
     struct sock *sock, const uint8_t *data)
 {
     ssize_t n = sock_write(sock, data, q->len);
 
     if (n < 0)
         return -EPIPE;
-    sock->blocked = (size_t)n < q->len;
+    if ((size_t)n == q->len) {
+        note_all_sent(q, pool);
+        return 0;
+    }
+    sock->blocked = true;
     note_sent(q, pool, (size_t)n);
     return 0;
 }
@@ -471,14 +489,11 @@ void queue_commit(struct queue *q, struct queue_pool *pool, size_t len)
     cut_if_long(q->segments);
 }
 
-void queue_share(struct queue *q, struct queue_pool *pool, struct blob *blob)
+void queue_share_behind(
+    struct queue *q, struct queue_pool *pool, struct blob *blob)
 {
-    if (q->single == NULL && q->segments == NULL) {
-        q->single = blob_ref(blob);
-    } else {
-        queue_begin(q, pool);
-        append_blob(pool, q->segments, blob);
-    }
+    queue_begin(q, pool);
+    append_blob(pool, q->segments, blob);
     q->len += blob->len;
 }
 

@@ -52,7 +52,18 @@ struct buf *queue_begin(struct queue *q, struct queue_pool *pool);
 void queue_commit(struct queue *q, struct queue_pool *pool, size_t len);
 
 /* A message that others may get, too: takes a reference, or copies it. */
-void queue_share(struct queue *q, struct queue_pool *pool, struct blob *blob);
+void queue_share_behind(
+    struct queue *q, struct queue_pool *pool, struct blob *blob);
+static inline void queue_share(
+    struct queue *q, struct queue_pool *pool, struct blob *blob)
+{
+    if (q->single != NULL || q->segments != NULL) {
+        queue_share_behind(q, pool, blob);
+        return;
+    }
+    q->single = blob_ref(blob);
+    q->len = blob->len;
+}
 
 /* Bytes that are no message: no limit holds them up, and nothing counts them as
  * dropped. */
