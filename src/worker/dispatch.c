@@ -158,11 +158,6 @@ static void make_ready(struct mailbox *m)
         vm_hold_quiet(d->vm, true);
 }
 
-static bool is_idle(const struct mailbox *m)
-{
-    return !m->vm && list_empty(&m->queue);
-}
-
 static bool can_go_on(const struct mailbox *m)
 {
     return !m->vm && dispatch_of(m)->vm && !list_empty(&m->queue);
@@ -228,7 +223,7 @@ static void drain(struct mailbox *m)
         }
         run_next(m);
     }
-    if (is_idle(m))
+    if (mailboxes_is_idle(m))
         settle(m);
 }
 
@@ -239,7 +234,7 @@ static void take_turn(struct mailbox *m)
         run_next(m);
     if (can_go_on(m) && has_leave(m))
         make_ready(m);
-    else if (is_idle(m))
+    else if (mailboxes_is_idle(m))
         settle(m);
 }
 
@@ -284,9 +279,9 @@ static enum acks_event handle(struct dispatch *d, const struct event *e)
 /* In its gateway, if that tells; else here. */
 static uint64_t find_arrival(const struct dispatch *d)
 {
-    if (d->gateways->arrived > 0)
-        return d->gateways->arrived;
-    return clock_precise(turn_loop(d->turn));
+    uint64_t arrival = gateways_arrival(d->gateways);
+
+    return arrival > 0 ? arrival : clock_precise(turn_loop(d->turn));
 }
 
 enum acks_event dispatch_event(
@@ -329,7 +324,7 @@ void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
             continue;
         forget_queued(m);
         session_drop(m, true);
-        if (is_idle(m))
+        if (mailboxes_is_idle(m))
             settle(m);
     }
 }
@@ -357,7 +352,7 @@ void dispatch_session(
         session_arrive(m, f);
     else
         session_drop(m, false);
-    if (is_idle(m))
+    if (mailboxes_is_idle(m))
         settle(m);
 }
 
@@ -400,6 +395,11 @@ static void on_ready(struct turn_task *task)
         turn_schedule_later(d->turn, task);
     else if (d->vm)
         vm_hold_quiet(d->vm, false);
+}
+
+bool dispatch_serves(const struct dispatch *d, const struct vm *vm)
+{
+    return d->vm == vm;
 }
 
 void dispatch_serve(struct dispatch *d, struct vm *vm)
@@ -456,20 +456,7 @@ size_t dispatch_abandon(struct dispatch *d, struct vm *vm)
 
 void dispatch_tick(struct dispatch *d)
 {
-    struct list *node, *tmp;
-
-    LIST_FOREACH_SAFE (node, tmp, &d->sessions.records) {
-        struct session_record *r =
-            LIST_ENTRY(node, struct session_record, node);
-        struct mailbox *m = r->mailbox;
-
-        if (!session_is_old(&d->sessions, r))
-            return;
-        if (!is_idle(m))
-            continue;
-        session_forget(m);
-        settle(m);
-    }
+    sessions_sweep(&d->sessions, settle);
 }
 
 struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
@@ -479,7 +466,7 @@ struct dispatch *dispatch_new(struct turn *turn, struct gateways *gateways,
 
     d->turn = turn;
     d->gateways = gateways;
-    d->acks = &gateways->acks;
+    d->acks = gateways_acks(gateways);
     d->handlers = handlers;
     sessions_init(&d->sessions, turn_loop(turn), gateways);
     mailboxes_init(

@@ -57,6 +57,8 @@ void dispatch_free(struct dispatch *d);
 
 /* New events run in vm from now on; NULL holds them. */
 void dispatch_serve(struct dispatch *d, struct vm *vm);
+/* Do they? */
+bool dispatch_serves(const struct dispatch *d, const struct vm *vm);
 
 /* An event frame came; its bytes are borrowed during the call. */
 enum acks_event dispatch_event(

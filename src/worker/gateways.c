@@ -28,6 +28,30 @@ struct gateways_sessions *gateways_sessions(
     return p ? &p->sessions : NULL;
 }
 
+struct gateways_counts gateways_counts(const struct gateways *g)
+{
+    struct gateways_counts counts = {.connected = g->nconnected,
+        .known = g->npeers,
+        .silent = gateways_silent(g),
+        .registers_missing = g->discovery ? discovery_missing(g->discovery) : 0,
+        .sends = g->sends,
+        .sends_failed = g->sends_failed,
+        .sends_lost = g->sends_lost};
+
+    departures_count_up(g->departures, &counts.engine);
+    return counts;
+}
+
+struct acks *gateways_acks(struct gateways *g)
+{
+    return &g->acks;
+}
+
+uint64_t gateways_arrival(const struct gateways *g)
+{
+    return g->arrived;
+}
+
 const char *gateways_name(const struct gateways *g, uint32_t ip, uint16_t port)
 {
     const struct peer *p = gateways_find(g, ip, port);

@@ -178,6 +178,22 @@ struct gateways {
 struct gateways_sessions *gateways_sessions(
     const struct gateways *g, uint32_t ip, uint16_t port);
 
+/* What there is to tell of them. */
+struct gateways_counts {
+    size_t connected, known, silent, registers_missing;
+    uint64_t sends, sends_failed, sends_lost;
+    struct engine_counts engine;
+};
+
+struct gateways_counts gateways_counts(const struct gateways *g);
+
+/* Whom to tell which events have begun and ended. Borrowed. */
+struct acks *gateways_acks(struct gateways *g);
+
+/* When the event that on_event() has came to its gateway, in ns of uv_hrtime();
+ * 0: not known. */
+uint64_t gateways_arrival(const struct gateways *g);
+
 /* Nothing is dialed before gateways_join() or gateways_set_addresses(). */
 struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     unsigned index, const struct gateways_ops *ops, void *arg);

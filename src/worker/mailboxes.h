@@ -97,7 +97,13 @@ struct mailbox *mailboxes_take(
     struct mailboxes *all, const struct client_id *id);
 void mailboxes_file(struct mailbox *m);
 
-/* Nothing runs, nothing waits, its session is forgotten. m may be freed. */
+/* Nothing runs and nothing waits. */
+static inline bool mailboxes_is_idle(const struct mailbox *m)
+{
+    return !m->vm && list_empty(&m->queue);
+}
+
+/* It is idle, and its session is forgotten. m may be freed. */
 void mailboxes_release(struct mailbox *m);
 
 /* Queue a copy of e, whose number that is. */

@@ -71,9 +71,10 @@ static void begin(struct program *p)
 static void on_turn(uv_check_t *joining)
 {
     struct program *p = joining->data;
+    const struct gateways_address *list;
 
     if (gateways_are_settled(p->gateways) &&
-        (!p->conf->supervised || p->gateways->nconnected > 0))
+        (!p->conf->supervised || gateways_list(p->gateways, &list) > 0))
         begin(p);
 }
 
@@ -117,15 +118,14 @@ void program_free(struct program *p)
 
 void program_status(const struct program *p, struct program_status *out)
 {
-    const struct gateways *g = p->gateways;
+    const struct gateways_counts g = gateways_counts(p->gateways);
 
-    *out = (struct program_status){.gateways = g->nconnected,
-        .gateways_known = g->npeers,
-        .gateways_silent = gateways_silent(g),
-        .sends = g->sends,
-        .sends_failed = g->sends_failed};
-    if (g->discovery)
-        out->registers_missing = discovery_missing(g->discovery);
+    *out = (struct program_status){.gateways = g.connected,
+        .gateways_known = g.known,
+        .gateways_silent = g.silent,
+        .registers_missing = g.registers_missing,
+        .sends = g.sends,
+        .sends_failed = g.sends_failed};
     if (!p->vm)
         return; /* it joins */
     out->coroutines = p->vm->nbusy;

@@ -65,11 +65,6 @@ void sessions_init(
     uv_random(NULL, NULL, s->hash_key, sizeof(s->hash_key), 0, NULL);
 }
 
-bool session_is_old(const struct sessions *s, const struct session_record *r)
-{
-    return clock_now(s->loop) - r->saved_at >= SESSION_KEEP_MS;
-}
-
 /* m's running event sees what the record has. */
 static void point(struct mailbox *m)
 {
@@ -102,6 +97,25 @@ void session_forget(struct mailbox *m)
     m->record = NULL;
     m->session = NULL;
     m->session_len = 0;
+}
+
+void sessions_sweep(struct sessions *s, void (*settle)(struct mailbox *m))
+{
+    uint64_t now = clock_now(s->loop);
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &s->records) {
+        struct session_record *r =
+            LIST_ENTRY(node, struct session_record, node);
+        struct mailbox *m = r->mailbox;
+
+        if (now - r->saved_at < SESSION_KEEP_MS)
+            return;
+        if (!mailboxes_is_idle(m))
+            continue;
+        session_forget(m);
+        settle(m);
+    }
 }
 
 static struct session_record *add_record(struct mailbox *m, bool known)

@@ -42,9 +42,9 @@ struct sessions {
 void sessions_init(
     struct sessions *s, const uv_loop_t *loop, struct gateways *gateways);
 
-/* A record that GatewayWorker's gateways have not sent back for so long that
- * they will not. */
-bool session_is_old(const struct sessions *s, const struct session_record *r);
+/* Forget the records that GatewayWorker's gateways have not sent back for so
+ * long that they will not, of idle mailboxes; each is then settled. */
+void sessions_sweep(struct sessions *s, void (*settle)(struct mailbox *m));
 
 void session_arrive(struct mailbox *m, const struct frame *f); /* an event */
 void session_drop(struct mailbox *m, bool lost); /* at session_settle() */

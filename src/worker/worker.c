@@ -118,7 +118,7 @@ static void begin_in(struct worker *w, struct vm *vm)
 
 static void unserve(struct ending *e)
 {
-    if (e->w->dispatch->vm == e->vm)
+    if (dispatch_serves(e->w->dispatch, e->vm))
         begin_in(e->w, NULL);
 }
 
@@ -519,6 +519,7 @@ static void add_shared(struct worker_status *out, const struct shared *shared)
 void worker_status(const struct worker *w, struct worker_status *out)
 {
     const struct dispatch_counts d = dispatch_counts(w->dispatch);
+    struct gateways_counts g;
     const struct list *node;
 
     *out = (struct worker_status){
@@ -542,15 +543,15 @@ void worker_status(const struct worker *w, struct worker_status *out)
         add_vm(out, LIST_ENTRY(node, struct ending, node)->vm);
     if (!w->gateways)
         return;
-    out->gateways = w->gateways->nconnected;
-    out->gateways_known = w->gateways->npeers;
-    out->gateways_silent = gateways_silent(w->gateways);
-    if (w->gateways->discovery)
-        out->registers_missing = discovery_missing(w->gateways->discovery);
-    out->sends = w->gateways->sends;
-    out->sends_failed = w->gateways->sends_failed;
-    out->sends_lost = w->gateways->sends_lost;
-    departures_count_up(w->gateways->departures, &out->engine);
+    g = gateways_counts(w->gateways);
+    out->gateways = g.connected;
+    out->gateways_known = g.known;
+    out->gateways_silent = g.silent;
+    out->registers_missing = g.registers_missing;
+    out->sends = g.sends;
+    out->sends_failed = g.sends_failed;
+    out->sends_lost = g.sends_lost;
+    out->engine = g.engine;
 }
 
 void worker_report(const struct worker *w, reach_link_cb each, void *arg)
