@@ -7,6 +7,8 @@ const words = {
   en: {
     states: {}, lang: "中文", connecting: "connecting…", ready: "ready", stopping: "stopping", problem: "problems",
     clients: "Clients", messages: "Messages a second", bytes: "Bytes a second", in: "in", out: "out",
+    slowest: "Slowest handlers", callback: "callback", calls: "calls/s", mean: "mean",
+    topGroups: "Largest groups", members: "members",
     faults: "Errors by place", place: "place", times: "times", elsewhere: "elsewhere",
     processes: "Processes", process: "process", name: "name", state: "state", memory: "memory",
     cpu: "CPU", events: "events/s", errors: "errors", p99: "99 % within", restarts: "restarts", up: "up",
@@ -23,6 +25,8 @@ const words = {
       failed: "失败", ended: "已结束", "being replaced": "替换中", "not answering": "无响应" },
     lang: "English", connecting: "连接中…", ready: "正常", stopping: "正在停止", problem: "有问题",
     clients: "客户端", messages: "每秒消息数", bytes: "每秒字节数", in: "收", out: "发",
+    slowest: "最慢的处理函数", callback: "回调", calls: "次/秒", mean: "平均",
+    topGroups: "最大的组", members: "成员",
     faults: "出错位置", place: "位置", times: "次数", elsewhere: "其他",
     processes: "进程", process: "进程", name: "名称", state: "状态", memory: "内存",
     cpu: "CPU", events: "事件/秒", errors: "错误", p99: "99% 耗时", restarts: "重启", up: "运行",
@@ -39,12 +43,15 @@ const words = {
 const $ = (id) => document.getElementById(id);
 const bounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000]; // ms
 const points = []; // of { clients, in, out, bytesIn, bytesOut }, one a second
-const minute = []; // the event_times of the last 60 s
+const minute = []; // the events of the last 60 s
 const HISTORY = 300; // seconds
 let language = localStorage.language || (navigator.language.startsWith("zh") ? "zh" : "en");
 let last = null; // the newest event
 let before = null; // the one before it
 let rows = []; // of the table of clients
+let groups = []; // the largest ones
+let count = 0; // of events
+let known = false; // the key was given
 
 const t = (key) => words[language][key];
 
@@ -56,6 +63,8 @@ function amount(n) {
     n /= 1000;
   }
 }
+
+const duration = (s) => (s < 0.001 ? `${(s * 1e6).toFixed(0)} µs` : s < 1 ? `${(s * 1000).toFixed(1)} ms` : `${s.toFixed(1)} s`);
 
 const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} K`
   : n < 1073741824 ? `${(n / 1048576).toFixed(1)} M` : `${(n / 1073741824).toFixed(2)} G`);
@@ -83,12 +92,37 @@ function recent() {
   const times = new Map();
   const all = bounds.map(() => 0).concat(0);
   for (const e of last.event_times) {
-    const old = minute[0].find((o) => o.slot === e.slot);
+    const old = minute[0].event_times.find((o) => o.slot === e.slot);
     const counts = e.counts.map((n, i) => n - (old && minute.length > 1 ? old.counts[i] : 0));
     times.set(`worker/${e.slot}`, counts);
     counts.forEach((n, i) => { all[i] += n; });
   }
   return { times, all };
+}
+
+const key_of = (c) => JSON.stringify([c.name, c.callback]);
+
+// The callbacks of workers of one name together, by the name of both: { name, callback, counts, seconds }.
+function byCallback(event) {
+  const all = new Map();
+  for (const c of event.callbacks) {
+    const sum = all.get(key_of(c));
+    all.set(key_of(c), sum ? { ...c, counts: c.counts.map((n, i) => n + sum.counts[i]), seconds: c.seconds + sum.seconds } : c);
+  }
+  return all;
+}
+
+// What they did in the last minute (in a page that is younger, since the start), the slowest on average first.
+function slowest() {
+  const whole = minute.length < 60;
+  const old = whole ? new Map() : byCallback(minute[0]);
+  const span = Math.max(1, (whole ? last.status.uptime_ms : last.at - minute[0].at) / 1000);
+  return [...byCallback(last).entries()].map(([id, c]) => {
+    const before = old.get(id);
+    const counts = c.counts.map((n, i) => n - (before ? before.counts[i] : 0));
+    const calls = counts.reduce((a, b) => a + b, 0);
+    return { ...c, counts, rate: calls / span, mean: calls > 0 ? (c.seconds - (before ? before.seconds : 0)) / calls : 0, calls };
+  }).filter((c) => c.calls > 0).sort((a, b) => b.mean - a.mean);
 }
 
 // What 99 of 100 events took at most, in words.
@@ -181,6 +215,26 @@ function showProcesses() {
   }));
 }
 
+function row(...cells) {
+  const tr = document.createElement("tr");
+  tr.append(...cells.map(([text, className]) => element("td", text, className)));
+  return tr;
+}
+
+function showSlowest() {
+  const list = slowest();
+  $("slowest-section").hidden = list.length === 0;
+  head("slowest", [["callback", TEXT], ["name", TEXT], ["calls"], ["mean"], ["p99"]]);
+  $("slowest").tBodies[0].replaceChildren(...list.map((c) => row([c.callback, TEXT], [c.name, TEXT], [amount(c.rate)],
+    [duration(c.mean)], [within(c.counts)])));
+}
+
+function showGroups() {
+  $("groups-section").hidden = groups.length === 0;
+  head("groups", [["group", TEXT], ["members"]]);
+  $("groups").tBodies[0].replaceChildren(...groups.map((g) => row([g.group, TEXT], [g.members])));
+}
+
 // Of workers of one name together, most first.
 function showFaults() {
   const all = new Map();
@@ -237,6 +291,7 @@ function show() {
   $("language").textContent = t("lang");
   $("state").textContent = t($("state").dataset.state);
   if (rows.length > 0) showClients();
+  showGroups();
   if (!last) return;
   const problems = last.status.problems;
   $("version").textContent = last.status.version;
@@ -247,6 +302,7 @@ function show() {
   plot("plot-messages", [["in", "--a"], ["out", "--b"]], amount);
   plot("plot-bytes", [["bytesIn", "--a"], ["bytesOut", "--b"]], amount);
   showProcesses();
+  showSlowest();
   showFaults();
 }
 
@@ -267,14 +323,22 @@ function take(event) {
   before = last;
   last = event;
   last.at = performance.now();
-  minute.push(last.event_times);
+  minute.push(last);
   if (minute.length > 60) minute.shift();
   if (before) remember();
+  if (known && count++ % 5 === 0) attempt(askGroups);
   setState(last.status.stopping ? "stopping" : last.status.problems.length > 0 ? "problem" : "ready");
   show();
 }
 
-// ---- the key, clients ----
+// ---- the key, groups, clients ----
+
+async function askGroups() {
+  const answer = await fetch("groups.json");
+  if (!answer.ok) return askSession();
+  groups = (await answer.json()).groups;
+  showGroups();
+}
 
 async function post(path, body) {
   const answer = await fetch(path, { method: "POST", body });
@@ -297,9 +361,13 @@ async function askSession() {
   $("no-key").hidden = session.has_key;
   $("login").hidden = !session.has_key || session.known;
   $("search").hidden = !session.known;
-  if (!session.known) {
+  if (session.known && !known) attempt(askGroups);
+  known = session.known;
+  if (!known) {
     rows = [];
+    groups = [];
     $("found").hidden = true;
+    showGroups();
   }
 }
 

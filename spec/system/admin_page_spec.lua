@@ -93,6 +93,24 @@ describe("the operators' page", function()
     c:close()
   end)
 
+  it("shows how long each callback takes", function()
+    local page, c = open(), client "slow"
+    page:call("waitForSelector", "#slowest tr:has(td:text-is(\"onMessage\")) td:text-is(\"ChatWorker\")")
+    c:close()
+  end)
+
+  it("shows the largest groups, for the key", function()
+    local page, c, other = open(), client "one", client "two"
+    assert.is_false(page:call("isVisible", "#groups-section"))
+    enter(page)
+    page:call("waitForSelector", "#groups tr:has(td:text-is(\"room\")) td:text-is(\"2\")")
+    assert.equal(401, (ask "/groups.json"))
+    local _, _, body = ask("/groups.json", authorized)
+    assert.same({ { group = "room", members = 2 } }, cjson.decode(body).groups)
+    c:close()
+    other:close()
+  end)
+
   it("lists clients for the key, by id, uid, group and address", function()
     loop.poll("earlier clients to be gone", function() return app:counters("gateway", 0).clients == 0 end)
     local page, ann, bob = open(), client "ann", client "bob"
@@ -210,8 +228,10 @@ describe("the operators' page", function()
             c = client(("a long uid "):rep(10))
             page = open { viewport = { width = width, height = 844 }, locale = locale, colorScheme = scheme }
             page:call("waitForSelector", "#faults tbody tr")
+            page:call("waitForSelector", "#slowest tbody tr")
             bad:close()
             enter(page)
+            page:call("waitForSelector", "#groups tbody tr")
             find(page, "", "")
             page:call("waitForSelector", "#clients tbody tr")
           end

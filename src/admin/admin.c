@@ -207,8 +207,9 @@ static json_t *make_event(void *arg)
     json_t *event;
 
     look(a, &s);
-    event = json_pack("{s:o,s:o,s:o}", "status", overview_make(&s),
-        "event_times", overview_event_times(&s), "faults", overview_faults(&s));
+    event = json_pack("{s:o,s:o,s:o,s:o}", "status", overview_make(&s),
+        "event_times", overview_event_times(&s), "faults", overview_faults(&s),
+        "callbacks", overview_callbacks(&s));
     snapshot_fini(&s);
     return event;
 }
@@ -428,6 +429,14 @@ static void ask_for(struct call *call, const struct httpcall *request,
     ask(call, question);
 }
 
+/* Their names are clients' affairs. */
+static void answer_groups(struct call *call, const struct httpcall *request)
+{
+    if (is_known(call, request))
+        put_json(call, 200,
+            json_pack("{s:o}", "groups", overview_groups(call->admin->system)));
+}
+
 static void answer_clients(struct call *call, const struct httpcall *request)
 {
     ask_for(call, request, "connections", 0);
@@ -455,6 +464,7 @@ static const struct route {
     {"/readyz", false, answer_readyz},
     {"/live", false, answer_live},
     {"/session.json", false, answer_session},
+    {"/groups.json", false, answer_groups},
     {"/login", true, answer_login},
     {"/logout", true, answer_logout},
     {"/clients.json", true, answer_clients},

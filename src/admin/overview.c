@@ -3,6 +3,8 @@
  * anything yet are its counters. */
 #include "admin/overview.h"
 
+#include <string.h>
+
 #include "proc/verdict.h"
 #include "util/histogram.h"
 
@@ -100,6 +102,83 @@ json_t *overview_event_times(const struct snapshot *s)
             list, json_pack("{s:s,s:i,s:o}", "name", p->what->name, "slot",
                       (int)p->what->slot, "counts", counts));
     }
+    return list;
+}
+
+json_t *overview_callbacks(const struct snapshot *s)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < s->nprocesses; i++) {
+        const struct snapshot_process *p = &s->processes[i];
+        size_t n = timings_count(p->timings);
+
+        for (size_t k = 0; k < n; k++) {
+            const struct timing *t = &p->timings->rows[k];
+            char name[TIMINGS_NAME_SIZE];
+            json_t *counts = json_array();
+
+            snprintf(
+                name, sizeof(name), "%.*s", (int)sizeof(name) - 1, t->name);
+            for (size_t b = 0; b <= HISTOGRAM_BOUNDS; b++)
+                json_array_append_new(counts,
+                    json_integer((json_int_t)atomic_load(&t->counts[b])));
+            json_array_append_new(
+                list, json_pack("{s:s,s:o,s:o,s:f}", "name", p->what->name,
+                          "callback", ctlmsg_text(name), "counts", counts,
+                          "seconds", (double)atomic_load(&t->sum) / 1e9));
+        }
+    }
+    return list;
+}
+
+/* Members of all gateways that have the group among their own largest ones. */
+static void add_group(json_t *by_name, const struct page_top *top)
+{
+    json_t *text = ctlmsg_text(top->name);
+    const char *name = json_string_value(text);
+
+    json_object_set_new(by_name, name,
+        json_integer(json_integer_value(json_object_get(by_name, name)) +
+                     (json_int_t)top->members));
+    json_decref(text);
+}
+
+/* The largest one of by_name, which it leaves. */
+static json_t *take_largest(json_t *by_name)
+{
+    const char *name, *largest = NULL;
+    json_t *members, *row;
+    json_int_t most = -1;
+
+    json_object_foreach(by_name, name, members)
+    {
+        if (json_integer_value(members) > most) {
+            most = json_integer_value(members);
+            largest = name;
+        }
+    }
+    row = json_pack("{s:s,s:I}", "group", largest, "members", most);
+    json_object_del(by_name, largest);
+    return row;
+}
+
+json_t *overview_groups(const struct admin_system *system)
+{
+    json_t *by_name = json_object(), *list = json_array();
+
+    for (size_t i = 0; i < pages_count(system->pages); i++) {
+        struct page_tops tops;
+
+        page_read_tops(pages_at(system->pages, i), &tops);
+        if (strcmp(system->processes[i].role, "gateway") != 0)
+            continue;
+        for (size_t k = 0; k < tops.count; k++)
+            add_group(by_name, &tops.rows[k]);
+    }
+    while (json_object_size(by_name) > 0 && json_array_size(list) < PAGES_TOPS)
+        json_array_append_new(list, take_largest(by_name));
+    json_decref(by_name);
     return list;
 }
 

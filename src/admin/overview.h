@@ -15,6 +15,13 @@ json_t *overview_make(const struct snapshot *s);
  * histogram_bounds, of each worker. */
 json_t *overview_event_times(const struct snapshot *s);
 
+/* How long callbacks took so far: a new list with "name" of the workers,
+ * "callback", "counts" as above, and "seconds", their sum. */
+json_t *overview_callbacks(const struct snapshot *s);
+
+/* The largest groups: a new list with "group" and "members". */
+json_t *overview_groups(const struct admin_system *system);
+
 /* Where scripts raised errors: a new list with "name", "place" and "count";
  * place null: somewhere else. */
 json_t *overview_faults(const struct snapshot *s);

@@ -25,6 +25,7 @@ void snapshot_take(
         page_read(page, p->numbers);
         p->series = page_series(page);
         p->faults = page_faults(page);
+        p->timings = page_timings(page);
     }
 }
 

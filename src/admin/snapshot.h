@@ -8,13 +8,15 @@
 #include "admin/admin_conf.h"
 #include "proc/faults.h"
 #include "proc/series.h"
+#include "proc/timings.h"
 
 struct snapshot_process {
     const struct admin_process *what; /* borrowed */
     struct page_child child;
     uint64_t numbers[PAGES_NUMBERS];
-    const struct series *series; /* borrowed; goes on changing, as … */
-    const struct faults *faults; /* … this */
+    const struct series *series;   /* borrowed; goes on changing, as … */
+    const struct faults *faults;   /* … this … */
+    const struct timings *timings; /* … and this */
 };
 
 struct snapshot {

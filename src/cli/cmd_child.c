@@ -339,6 +339,7 @@ static void open_worker_memory(struct child_process *p, unsigned slot)
     w->conf.measures = p->page != NULL;
     w->conf.series = p->page ? page_series(p->page) : NULL;
     w->conf.faults = p->page ? page_faults(p->page) : NULL;
+    w->conf.timings = p->page ? page_timings(p->page) : NULL;
 }
 
 /* Where gateways of this machine keep their books, and its workers ask. */

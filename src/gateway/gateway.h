@@ -17,6 +17,7 @@
 #include "clients/port.h"
 #include "gateway/arrivals.h"
 #include "gateway/gateway_conf.h"
+#include "proc/pages.h"
 #include "util/histogram.h"
 #include "wire/client_id.h"
 
@@ -118,6 +119,10 @@ void gateway_set_ticket_key(
 
 /* At once. Not inside a callback of g. Its handles close on later turns. */
 void gateway_free(struct gateway *g);
+
+/* Its largest groups, of the GATEWAY_TOPS_SEEN that were made first. */
+#define GATEWAY_TOPS_SEEN 20000
+void gateway_tops(const struct gateway *g, struct page_tops *out);
 
 void gateway_status(const struct gateway *g, struct gateway_status *out);
 

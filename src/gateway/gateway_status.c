@@ -1,6 +1,9 @@
 /* What is to be seen of a gateway from outside: its numbers, and its clients
  * one by one. Nothing changes. */
 #include "gateway/gateway_impl.h"
+
+#include <string.h>
+
 #include "wire/client_id.h"
 
 void gateway_status(const struct gateway *g, struct gateway_status *out)
@@ -49,6 +52,46 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .links_refused = g->inner ? inner_refused(g->inner) : 0,
     };
     arrivals_count(g->arrivals, &out->arrivals);
+}
+
+/* How much of a name is kept: whole characters. */
+static size_t kept_len(const struct roster_name *name)
+{
+    size_t len = PAGES_TOP_SIZE - 1;
+
+    if (name->len <= len)
+        return name->len;
+    while (len > 0 && ((uint8_t)name->text[len] & 0xC0) == 0x80)
+        len--;
+    return len;
+}
+
+/* Put name among those so far, which are in order. */
+static void put_top(struct page_tops *out, const struct roster_name *name)
+{
+    size_t i = out->count;
+
+    if (i == PAGES_TOPS) {
+        if (out->rows[--i].members >= name->count)
+            return;
+    } else {
+        out->count++;
+    }
+    for (; i > 0 && out->rows[i - 1].members < name->count; i--)
+        out->rows[i] = out->rows[i - 1];
+    out->rows[i] = (struct page_top){.members = name->count};
+    memcpy(out->rows[i].name, name->text, kept_len(name));
+}
+
+void gateway_tops(const struct gateway *g, struct page_tops *out)
+{
+    const struct roster_name *name = roster_first_group(g->roster);
+
+    *out = (struct page_tops){0};
+    for (size_t i = 0; name && i < GATEWAY_TOPS_SEEN; i++) {
+        put_top(out, name);
+        name = roster_next_group(name);
+    }
 }
 
 void gateway_report(const struct gateway *g, reach_link_cb each, void *arg)

@@ -16,6 +16,7 @@
 
 #include "proc/faults.h"
 #include "proc/series.h"
+#include "proc/timings.h"
 #include "util/alloc.h"
 
 #define MAGIC      0x47575041u /* "GWPA" */
@@ -26,11 +27,13 @@ struct numbers {
 };
 
 struct page {
-    _Atomic uint32_t numbers_version, child_version;
+    _Atomic uint32_t numbers_version, child_version, tops_version;
     struct numbers numbers[2];
     struct page_child child[2];
+    struct page_tops tops[2];
     struct series series;
     struct faults faults;
+    struct timings timings;
 };
 
 struct area {
@@ -157,6 +160,25 @@ struct series *page_series(struct page *page)
 struct faults *page_faults(struct page *page)
 {
     return &page->faults;
+}
+
+struct timings *page_timings(struct page *page)
+{
+    return &page->timings;
+}
+
+void page_write_tops(struct page *page, const struct page_tops *tops)
+{
+    tell(&page->tops_version, page->tops, tops, sizeof(*tops));
+}
+
+void page_read_tops(const struct page *page, struct page_tops *tops)
+{
+    hear(&page->tops_version, page->tops, tops, sizeof(*tops));
+    if (tops->count > PAGES_TOPS)
+        tops->count = PAGES_TOPS;
+    for (size_t i = 0; i < tops->count; i++)
+        tops->rows[i].name[PAGES_TOP_SIZE - 1] = '\0';
 }
 
 void page_write_child(struct page *page, const struct page_child *child)

@@ -21,6 +21,7 @@
 struct pages; /* all of them, mapped */
 struct faults;
 struct series;
+struct timings;
 struct page; /* one process's, in struct pages */
 
 /* Pages for so many processes: a descriptor to hand down, or -errno. */
@@ -40,8 +41,24 @@ void page_read(const struct page *page, uint64_t numbers[PAGES_NUMBERS]);
 
 /* What its script counts: it writes, all read. */
 struct series *page_series(struct page *page);
-/* Where it raises errors, likewise. */
+/* Where it raises errors, and how long its callbacks took, likewise. */
 struct faults *page_faults(struct page *page);
+struct timings *page_timings(struct page *page);
+
+/* A gateway's largest groups, the largest one first. */
+#define PAGES_TOPS 10
+#define PAGES_TOP_SIZE                                    \
+    65 /* bytes of a name with the NUL; of more the first \
+        */
+struct page_tops {
+    uint32_t count;
+    struct page_top {
+        uint32_t members;
+        char name[PAGES_TOP_SIZE];
+    } rows[PAGES_TOPS];
+};
+void page_write_tops(struct page *page, const struct page_tops *tops);
+void page_read_tops(const struct page *page, struct page_tops *tops);
 
 /* What the master knows of a process. */
 struct page_child {

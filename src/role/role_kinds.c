@@ -152,8 +152,12 @@ static void count_gateway(const struct role *r, union role_numbers *out)
 
 static void sample_gateway(struct role *r, const union role_numbers *numbers)
 {
+    struct page_tops tops;
+
     histogram_add_size(&r->samples[0], numbers->gateway.port.queued);
     histogram_add_size(&r->samples[1], numbers->gateway.held_bytes);
+    gateway_tops(r->gateway, &tops);
+    page_write_tops(r->page, &tops);
 }
 
 static void report_gateway(const struct role *r, reach_link_cb each, void *arg)

@@ -130,6 +130,7 @@ static void share_pages(struct world *w)
         of->conf.measures = true;
         of->conf.series = page_series(page_of(w, "worker", i));
         of->conf.faults = page_faults(page_of(w, "worker", i));
+        of->conf.timings = page_timings(page_of(w, "worker", i));
     }
     for (unsigned i = 0; i < w->config.nprograms; i++)
         w->config.programs[i].conf.series =

@@ -35,11 +35,13 @@ static struct dispatch *dispatch_of(const struct mailbox *m)
     return LIST_ENTRY(m->all, struct dispatch, mailboxes);
 }
 
-static void measure(struct dispatch *d, uint64_t arrived)
+static void measure(struct dispatch *d, const struct mailbox *m)
 {
     uint64_t now = clock_precise(turn_loop(d->turn));
 
-    histogram_add(&d->handlers->event_times, now > arrived ? now - arrived : 0);
+    histogram_add(
+        &d->handlers->event_times, now > m->arrived ? now - m->arrived : 0);
+    handlers_took(d->handlers, events_callback(m->cmd), m->begun);
 }
 
 static void on_handled(struct mailbox *m, const char *error)
@@ -52,7 +54,7 @@ static void on_handled(struct mailbox *m, const char *error)
         handlers_fail(d->handlers, events_callback(m->cmd), id, error);
     }
     if (m->arrived)
-        measure(d, m->arrived);
+        measure(d, m);
     m->vm = NULL;
     m->event = NULL;
     if (m->cmd == FRAME_ON_CLOSE)
@@ -120,6 +122,7 @@ static void run(struct mailbox *m, const struct event *e)
     m->link = e->link;
     m->event = e;
     m->arrived = e->arrived;
+    m->begun = handlers_begin(d->handlers);
     m->client = (struct coro_client){
         .id = frame_client(&e->f),
         .client_ip = e->f.client_ip,

@@ -5,6 +5,7 @@
 
 #include "net/clock.h"
 #include "proc/faults.h"
+#include "proc/timings.h"
 #include "util/log.h"
 #include "worker/complaints.h"
 
@@ -47,6 +48,17 @@ void handlers_fail(struct handlers *h, const char *event, const char *client,
     else
         log_error("handler failed event=%s", event);
     log_block(LOG_ERROR, error);
+}
+
+uint64_t handlers_begin(const struct handlers *h)
+{
+    return h->timings ? clock_precise(h->loop) : 0;
+}
+
+void handlers_took(struct handlers *h, const char *event, uint64_t begun)
+{
+    if (begun > 0 && h->timings)
+        timings_note(h->timings, event, clock_precise(h->loop) - begun);
 }
 
 void handlers_tick(struct handlers *h)

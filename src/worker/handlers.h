@@ -17,6 +17,7 @@
 struct complaints;
 
 struct faults;
+struct timings;
 
 /* Embedded in its owner, the worker; borrowed by those that run handlers. */
 struct handlers {
@@ -27,9 +28,10 @@ struct handlers {
     uint64_t failed;
     uint64_t second; /* loop time, s, of lines */
     unsigned lines;
-    uint64_t suppressed;   /* failures that no line has told of */
-    struct faults *faults; /* borrowed; where errors come from, or NULL */
-    bool measures;         /* how long events of clients take, into … */
+    uint64_t suppressed;     /* failures that no line has told of */
+    struct faults *faults;   /* borrowed; where errors come from, or NULL */
+    struct timings *timings; /* borrowed; how long callbacks took, or NULL */
+    bool measures;           /* how long events of clients take, into … */
     struct histogram event_times;
 };
 
@@ -40,6 +42,10 @@ void handlers_init(struct handlers *h, const uv_loop_t *loop);
  * error the message with traceback. */
 void handlers_fail(struct handlers *h, const char *event, const char *client,
     const char *error);
+
+/* When a callback begins, for handlers_took() at its end; 0: nobody looks. */
+uint64_t handlers_begin(const struct handlers *h);
+void handlers_took(struct handlers *h, const char *event, uint64_t begun);
 
 /* About once a second: tell how many were not logged. */
 void handlers_tick(struct handlers *h);

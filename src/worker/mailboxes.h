@@ -57,7 +57,8 @@ struct mailbox {
     uint8_t cmd;               /* of the running event */
     struct vm *vm;             /* where its handler runs or waits; NULL: idle */
     uint32_t link;             /* of the running event */
-    uint64_t arrived;          /* as that of the running event */
+    uint64_t arrived;          /* as that of the running event … */
+    uint64_t begun;            /* … and when it began; 0: nobody looks */
     const struct event *event; /* the running one; NULL after its first wait */
     struct coro_client client; /* of the running event */
     const uint8_t *session;    /* what the running event sees */

@@ -377,6 +377,7 @@ struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
     w->handlers.complaints = &w->complaints;
     w->handlers.measures = conf->measures;
     w->handlers.faults = conf->faults;
+    w->handlers.timings = conf->timings;
     handshakes_init(&w->handshakes, w->gateways, &w->handlers);
     requests_init(&w->requests, w->gateways, &w->handlers);
     w->dispatch = dispatch_new(w->turn, w->gateways, conf, &w->handlers);

@@ -24,6 +24,7 @@
 #define WORKER_GATEWAY_LOST 60.0 /* seconds without a gateway's machine */
 
 struct faults;
+struct timings;
 struct series;
 struct shared;
 struct engine_conf;
@@ -71,11 +72,12 @@ struct worker_conf {
     bool supervised;
     const char *lua_dir; /* folder of the Lua files shipped with gwrun */
     int sources_fd;      /* memory that keeps the script (sources.h); 0: none */
-    struct faults *faults; /* proc/faults.h; NULL: nobody looks */
-    struct series *series; /* proc/series.h; NULL: each state has its own */
-    bool measures;         /* how long events take */
-    struct shared *shared; /* proc/shared.h; NULL: each state has its own */
-    size_t shared_keys;    /* room in it */
+    struct faults *faults;   /* proc/faults.h; NULL: nobody looks */
+    struct timings *timings; /* proc/timings.h; NULL: nobody looks */
+    struct series *series;   /* proc/series.h; NULL: each state has its own */
+    bool measures;           /* how long events take */
+    struct shared *shared;   /* proc/shared.h; NULL: each state has its own */
+    size_t shared_keys;      /* room in it */
     /* Open gwrun's libraries in a new state (lualib/linit.h); runs protected,
      * with vm_of(L) set. */
     void (*open_libs)(lua_State *L);
