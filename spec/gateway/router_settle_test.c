@@ -317,6 +317,31 @@ static void gives_nobody_what_the_book_says_has_begun(void **state)
     strike_with_book(t);
 }
 
+/* ---- the same process again ---- */
+
+/* A handler of the client may still run there. */
+static void gives_clients_back_to_the_process_that_had_them(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    say(t, 1, "b");
+    router_remove_worker(t->router, t->workers[0]);
+    add_acking(t, 1); /* it has no clients, and is the first one */
+    add_acking(t, 2);
+    say(t, 0, "c");
+    assert_string_equal(next_event(&t->links[1]), "");
+    router_inherit(t->workers[2], t->workers[0]);
+    router_settle(t->router, t->workers[0], t->roster, true);
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 a");
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 c");
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 2 b");
+    say(t, 2, "d");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 3 d");
+    finish(t);
+}
+
 /* ---- with a book that the worker cannot ask ---- */
 
 /* Worker 0, on another machine, has got the same, with so many messages. */
@@ -469,6 +494,7 @@ int main(void)
         cmocka_unit_test(keeps_back_what_a_page_has_no_room_for),
         cmocka_unit_test(gives_again_what_was_claimed_and_is_not_in_the_book),
         cmocka_unit_test(gives_nobody_what_the_book_says_has_begun),
+        cmocka_unit_test(gives_clients_back_to_the_process_that_had_them),
         cmocka_unit_test(marks_what_a_far_worker_says_to_have_begun),
         cmocka_unit_test(puts_a_close_aside_that_a_far_worker_may_have_begun),
         cmocka_unit_test(puts_a_close_aside_that_a_far_worker_has_not_begun),

@@ -163,13 +163,17 @@ static void acknowledge(struct link *l, const uint8_t *packet, size_t len)
     const struct inner_conf *conf = &l->in->conf;
     size_t body_len;
     const uint8_t *body = frame_body(packet, len, &body_len);
+    int due;
 
-    if (!body)
+    if (!body) {
         inner_refuse(l, "malformed packet", FRAME_ACK);
-    else if (router_acknowledge(conf->router, l->acking, conf->commands->roster,
-                 body, body_len) < 0)
+        return;
+    }
+    due = router_acknowledge(
+        conf->router, l->acking, conf->commands->roster, body, body_len);
+    if (due < 0)
         inner_refuse(l, "acknowledges what it was not given", FRAME_ACK);
-    else
+    else if (due > 0)
         router_grant(conf->router, l->acking, l->conn);
 }
 

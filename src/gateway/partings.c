@@ -143,6 +143,7 @@ void partings_hear(struct link *l, const struct frame *f)
     if (!p)
         return;
     router_note_left(p->worker, f->body, f->body_len);
+    router_inherit(l->acking, p->worker);
     finish(l->in, p);
 }
 

@@ -97,12 +97,29 @@ static bool is_left_behind(const struct router *r, const struct client *c)
     return false;
 }
 
+/* The process that had c, on new links; NULL: it is not here. */
+static struct router_worker *find_heir(
+    const struct router *r, const struct client *c)
+{
+    for (size_t i = 0; c->worker_serial != 0 && i < r->nslots; i++)
+        if (r->workers[i] && r->workers[i]->before == c->worker_serial)
+            return r->workers[i];
+    return NULL;
+}
+
 /* A worker for c, which is bound to none, or NULL. Not inlined: it has much on
  * the stack that a message of a client with a worker need not pay for. */
 __attribute__((noinline)) static struct router_worker *choose(
     struct router *r, const struct client *c)
 {
-    return is_left_behind(r, c) ? NULL : router_choose(r, c);
+    struct router_worker *heir;
+
+    if (is_left_behind(r, c))
+        return NULL;
+    heir = find_heir(r, c);
+    if (!heir)
+        return router_choose(r, c);
+    return router_has_room(r, heir) ? heir : NULL;
 }
 
 /* The worker that can take an event of c with len bytes now, or NULL. */
@@ -474,7 +491,7 @@ int router_acknowledge(struct router *r, struct router_worker *w,
         w->crowded = false;
         router_drained(r);
     }
-    return 0;
+    return w->windowed;
 }
 
 int router_want(struct router_worker *w, const void *body, size_t len)
@@ -490,7 +507,7 @@ int router_want(struct router_worker *w, const void *body, size_t len)
 void router_grant(
     struct router *r, struct router_worker *w, struct conn *commands)
 {
-    if (!w->windowed || !w->conn)
+    if (!w->conn)
         return;
     buf_append_byte(&r->scratch, FRAME_GRANT);
     if (given_grant(w->given, &r->scratch))

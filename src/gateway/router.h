@@ -136,7 +136,8 @@ struct router_worker *router_find_worker(
  * or, if w acknowledges, after router_settle(). */
 void router_remove_worker(struct router *r, struct router_worker *w);
 
-/* What w says of its events (wire/ack.h). 0, or -EPROTO: it lies. */
+/* What w says of its events (wire/ack.h). 0; 1: router_grant() is to be called;
+ * or -EPROTO: it lies. */
 int router_acknowledge(struct router *r, struct router_worker *w,
     const struct roster *roster, const void *body, size_t len);
 
@@ -153,6 +154,10 @@ int router_note_hanging(struct router_worker *w, const void *body, size_t len);
  */
 void router_note_left(struct router_worker *w, const void *body, size_t len);
 bool router_has_left(const struct router_worker *w);
+
+/* heir is the same process as w, which was removed, on new links: it gets the
+ * clients of w, whose handlers may still run there. */
+void router_inherit(struct router_worker *heir, const struct router_worker *w);
 
 /* A worker that acknowledges was removed, and nothing more comes from it. said:
  * what came was all that it said. w is gone after the call. */

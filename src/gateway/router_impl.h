@@ -18,6 +18,7 @@ struct router_worker {
     uint64_t key_hash; /* the same in every gateway */
     size_t clients;    /* bound to it */
     uint32_t serial;   /* tells it from others that had its slot */
+    uint32_t before;   /* that of the same process on links before; or 0 */
     uint16_t slot;
     struct router_features features;
     struct given *given; /* owned; NULL: it does not acknowledge, but is */

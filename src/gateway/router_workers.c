@@ -284,6 +284,11 @@ void router_ping_workers(struct router *r)
             frame_encode(conn_out(r->workers[i]->conn), &ping);
 }
 
+void router_inherit(struct router_worker *heir, const struct router_worker *w)
+{
+    heir->before = w->serial;
+}
+
 const char *router_key(const struct router_worker *w)
 {
     return w->key;
