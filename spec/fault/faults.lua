@@ -261,6 +261,26 @@ function between.links_reset_and_worker_killed(lab)
   here.worker_killed(lab)
 end
 
+-- A worker of the other machine is stopped as its links break, and thaws when nobody
+-- waits for it any more; or while somebody does, where nothing has come for it.
+function between.far_worker_frozen_as_its_links_break(lab)
+  local pid = any(lab, "worker", function(p) return p.machine == 2 end).pid
+  lab:fault "far_worker_killed" -- by the master, where all this takes longer than hang_timeout
+  lab.signal(pid, "sigstop")
+  local ok, message = pcall(function()
+    between.links_reset(lab)
+    lab:traffic(TALK)
+    loop.poll("the gateways to give it up", function()
+      for _, p in ipairs(lab.system:processes "gateway") do
+        if not p.counters or p.counters.events_held > 0 then return false end
+      end
+      return true
+    end, 90)
+  end)
+  uv.kill(pid, "sigcont")
+  assert(ok, message)
+end
+
 -- The second machine has only workers.
 function between.workers_machine_off(lab)
   lab:fault "machine_off"

@@ -33,6 +33,8 @@ local rounds_between = {
   { "links cut into bytes, and stalled", { "links_in_bytes", "one_gateways_links_stalled" } },
   { "links that break", { "links_reset", "links_closed", "links_half_closed" } },
   { "links that break as a worker dies", { "links_reset_and_worker_killed" } },
+  { "links that break as a far worker is stopped", { "far_worker_frozen_as_its_links_break",
+    "far_worker_frozen_as_its_links_break" } },
   { "a machine of workers off and on", { "workers_machine_off" } },
 }
 
