@@ -64,7 +64,7 @@ static size_t consider(struct books *b, const char *name, uint64_t now)
     struct books_candidate *c;
     struct books_home home;
     uint64_t family = 0;
-    bool wait;
+    bool wait = false;
 
     if (strlen(name) > 90 || books_have(b, name) || !read_home(&home, name) ||
         book_probe(b->folder, name, &family) < 0 || family != b->family)
