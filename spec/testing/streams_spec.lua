@@ -56,6 +56,13 @@ describe("app:connect with stream = true", function()
     assert.is_nil(ann.closed)
   end)
 
+  it("lets it live in silence where there are files, too", function()
+    start { { listen = "http", files = "spec" } }
+    local ann = app:connect { stream = true }
+    app:advance(15 * 4 + 1)
+    assert.equal(4, ann.comments)
+  end)
+
   it("tells labels that cannot be", function()
     start()
     local function wrong(options, what)

@@ -267,12 +267,14 @@ static void begin_stream(struct client_conn *c, const struct answer *said)
         refuse(c, 403);
         return;
     }
+    if (c->part != NULL)
+        buf_swap(&rest, &c->part->in);
+    part_drop(c); /* that of a client would take its time for comments along */
     if (!let_in(c, said)) {
+        buf_fini(&rest);
         refuse(c, 503);
         return;
     }
-    if (c->part != NULL)
-        buf_swap(&rest, &c->part->in);
     note(c, "stream", 200, 0);
     end(c);
     c->shared->counters.streams++;
