@@ -48,6 +48,46 @@ describe("docs/http-api.md", function()
 
   it("pushes from Node", function() assert.equal("true\n", run("js", "async", "node", "-e")) end)
 
+  local function has(program)
+    return process.run { "sh", "-c", "command -v " .. program } == 0
+  end
+
+  --- Compile and run the page's code in that language, put into a program of it.
+  local function compile(language, file, program, command)
+    local text = page:match("\n```" .. language .. "\n(.-)\n```"):gsub("8283", tostring(app.port[1]))
+    testbed.write_file(app.dir .. "/" .. file, program(text))
+    local code, out = process.run(command, {
+      cwd = app.dir,
+      env = {
+        KEY = testbed.read_file(app.dir .. "/conf/api-keys"):match "shop (%x+)",
+        HOME = app.dir, GOCACHE = app.dir .. "/gocache", GO111MODULE = "off", GOTOOLCHAIN = "local",
+      },
+      seconds = 300,
+    })
+    assert.equal(0, code, out)
+    assert.equal("your order was sent\n", ann:receive "\n")
+  end
+
+  -- Compilers that the other tests do without: where there is none, nothing is missed.
+  if has "go" then
+    it("pushes from Go", function()
+      compile("go", "push.go", function(text)
+        local functions, statement = text:match "^(.-\n})\n\n(_, err.*)$"
+        return 'package main\nimport ("bytes"; "encoding/json"; "errors"; "net/http"; "os")\n' .. functions
+          .. "\nfunc main() {\n" .. statement .. "\nif err != nil { panic(err) }\n}\n"
+      end, { "go", "run", "push.go" })
+    end)
+  end
+
+  if has "javac" then
+    it("pushes from Java", function()
+      compile("java", "Push.java", function(text)
+        return "import java.io.IOException; import java.net.URI; import java.net.http.*;\n"
+          .. "class Push { public static void main(String[] words) throws Exception {\n" .. text .. "\n} }\n"
+      end, { "java", "Push.java" })
+    end)
+  end
+
   it("has every call of the API, by its kind", function()
     local documented, there = {}, {}
     for kind, names in page:gmatch "\n| (%l+) | (`[^|]*) |" do
