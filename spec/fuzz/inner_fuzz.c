@@ -125,7 +125,7 @@ static void put_session(struct buf *out, struct program *p, unsigned depth)
 static void put_introduction(struct buf *out, struct program *p)
 {
     static const char *const offer[] = {
-        "close_info", "on_handshake", "limits", "ack", NULL};
+        "close_info", "on_handshake", "limits", "ack", "left", "window", NULL};
     struct cmdjson_tokens tokens = {0};
     unsigned parts = take(p);
 
@@ -219,7 +219,7 @@ static uint8_t take_cmd(struct program *p)
         FRAME_WORKER_CONNECT, FRAME_PING, FRAME_GATEWAY_CLIENT_CONNECT,
         FRAME_GET_SESSION_BY_CLIENT_ID, FRAME_SET_SESSION,
         FRAME_ON_WEBSOCKET_CONNECT, FRAME_HANDSHAKE_WATCH, FRAME_HANDSHAKE,
-        FRAME_ACK, FRAME_PATCH_SESSION, FRAME_HANGS};
+        FRAME_ACK, FRAME_PATCH_SESSION, FRAME_HANGS, FRAME_LEFT, FRAME_WANTS};
     uint8_t byte = take(p);
 
     if (byte < 128)

@@ -18,6 +18,7 @@
 #include "gateway/inner.h"
 #include "net/listener.h"
 #include "wire/ack.h"
+#include "wire/bigendian.h"
 #include "wire/framing.h"
 #include "wire/phpser.h"
 
@@ -391,6 +392,26 @@ static void drop_limits(struct link_end *l)
         buf_consume(out, 4 + 17);
 }
 
+/* Nor is what a worker with a window may begin. */
+static void drop_grant(struct link_end *l)
+{
+    struct buf *out = &l->conn.out;
+    size_t len;
+
+    if (l->closed || out->len < 5 || out->data[4] != FRAME_GRANT)
+        return;
+    len = 4 + (size_t)get32(out->data);
+    assert(len % 4 == 1 && len >= 9 && len <= out->len);
+    buf_consume(out, len);
+}
+
+/* What a worker says of the events that it was given. */
+static bool is_testimony(uint8_t cmd)
+{
+    return cmd == FRAME_ACK || cmd == FRAME_HANGS || cmd == FRAME_LEFT ||
+           cmd == FRAME_WANTS;
+}
+
 /* As conn.c hands packets out. */
 static void link_deliver(struct link_end *l)
 {
@@ -405,10 +426,12 @@ static void link_deliver(struct link_end *l)
         if (n <= 0 || (size_t)n > l->in.len)
             break;
         cmd = l->in.data[4];
-        world.lied |= (cmd == FRAME_ACK || cmd == FRAME_HANGS) && !world.honest;
+        world.lied |= is_testimony(cmd) && !world.honest;
         l->ops->on_packet(&l->conn, l->in.data, (size_t)n, l->arg);
         if (cmd == FRAME_GATEWAY_CLIENT_CONNECT)
             drop_limits(l);
+        if (cmd == FRAME_ACK || cmd == FRAME_WANTS)
+            drop_grant(l);
         if (is_query(cmd))
             check_reply(l, world.open && !l->closed);
         check_all_events();
@@ -703,7 +726,8 @@ static void world_start(struct turn *turn, enum gateway_router mode, bool open)
     struct router_conf conf = {.mode = mode,
         .local_ip = 0x7f000001,
         .high_water = 1600,
-        .client_share = 100};
+        .client_share = 100,
+        .begin_window = 8};
     struct inner_conf inner = {
         .turn = turn,
         .commands = &world.commands,
