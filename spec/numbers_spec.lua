@@ -99,6 +99,7 @@ local sentences = {
   { "deployment.md", "a worker's machine | the same after %d to %d s", "REACH_SILENCE // 1000 + INNER_PARTING",
     "(REACH_SILENCE + CONN_WATCH_MS) // 1000 + INNER_PARTING" },
   { "deployment.md", "that, for some %d s at most", "INNER_PARTING" },
+  { "deployment.md", "the next process of its name is there, for %d s at most", "INNER_PARTING" },
   { "deployment.md", "no more than `begin_window` events (%d)", "GATEWAY_BEGIN_WINDOW" },
   { "guarantees.md", "of another machine, when it comes again within %d s", "INNER_PARTING" },
   { "protocol.md", "The gateway waits for that for about %d s", "INNER_PARTING" },
