@@ -161,6 +161,31 @@ describe("a book of clients of workers on another machine", function()
     assert_once(ids, "by=lost cause=gateway_lost")
   end)
 
+  -- As after a boot: those books are gone, and nobody else knows.
+  it("tells it, but not for certain, when the book is gone", function()
+    local ids = connect()
+    local pids = {}
+    for _, p in ipairs(first:status().processes) do pids[#pids + 1] = p.pid end
+    first.master:kill "sigstop"
+    kill(pids)
+    first.master:kill "sigkill"
+    first.master:wait(60)
+    first.config.book_dir = first.dir .. "/book"
+    first:save_config()
+    power_on(first)
+    loop.poll("every onClose", function()
+      for _, id in ipairs(ids) do
+        if count(id) == 0 then return false end
+      end
+      return true
+    end, 90)
+    wait_ready()
+    for _, id in ipairs(ids) do
+      assert.equal(1, count(id), id)
+      assert.is_truthy(second:log():find("closed " .. id .. " certain=false by=lost cause=gateway_lost uid=-", 1, true))
+    end
+  end)
+
   -- Whose close was under way when the links broke, and who left while they were away.
   it("tells it once when links break while clients leave", function()
     for _, how in ipairs { "reset", "in order" } do
