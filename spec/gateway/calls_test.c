@@ -354,17 +354,22 @@ static void what_has_not_begun_counts_as_unfinished(void **state)
     uint32_t number;
 
     prepare_calls(100);
-    t->conf.clients.unfinished_total_max = 400000;
+    t->conf.clients.unfinished_total_max = 500000;
     start(t);
     w = join_acking("w:0", answers);
     post(200000);
     first = client;
     UNTIL(t, status(t).port.requests == 1);
     assert_in_range(status(t).port.unfinished, 200000, 201000);
-    post(200000); /* the first cannot be taken back, so it is this one */
+    post(300000); /* the first cannot be taken back, so it is this one */
     expect_status(503);
     hang_up(client);
     assert_int_equal(status(t).port.unfinished_closed, 1);
+    post(60000); /* more than half of the limit */
+    expect_status(503);
+    hang_up(client);
+    assert_int_equal(status(t).port.unfinished_closed, 1);
+    assert_int_equal(status(t).port.requests, 1);
     number = get_any(&w);
     begin(&w, number);
     UNTIL(t, status(t).port.unfinished == 0);

@@ -45,6 +45,7 @@ struct client_shared {
     struct forwarded_trust trust;
     struct limits limits;
     struct port_counters counters;
+    size_t held; /* bytes of requests that no worker has begun, in unfinished */
     size_t most_taken;    /* bytes unfinished and queued, since the last trim */
     uv_timer_t sweep;     /* ends what is over its time … */
     uv_timer_cb on_sweep; /* … by this */

@@ -65,8 +65,18 @@ static void hold(struct client_conn *c, size_t bytes)
     struct exchange *e = c->exchange;
 
     c->shared->counters.unfinished += bytes - e->held;
+    c->shared->held += bytes - e->held;
     e->held = bytes;
     trim_note(c->shared);
+}
+
+/* They leave half of it to those that are not whole: otherwise workers that are
+ * behind would have all of these closed. */
+static bool may_hold(const struct client_shared *shared, size_t bytes)
+{
+    size_t max = shared->conf->unfinished_total_max / 2;
+
+    return max == 0 || shared->held == 0 || shared->held + bytes <= max;
 }
 
 void exchange_begun(struct client_conn *c)
@@ -81,6 +91,7 @@ static void end_call(struct client_conn *c, struct exchange *e)
 
     e->call = NULL;
     c->shared->counters.unfinished -= e->held;
+    c->shared->held -= e->held;
     e->held = 0;
     if (c->part != NULL && c->part->asked.len > 0) {
         buf_fini(&c->part->asked);
@@ -438,7 +449,12 @@ static void give(struct client_conn *c)
         .head = e->head,
         .body = body->data,
         .body_len = body->len};
+    size_t bytes = e->head_len + body->len;
 
+    if (!may_hold(shared, bytes)) {
+        exchange_reply(c, NULL, 503);
+        return;
+    }
     if (e->rights != NULL) {
         what.head.nfields = 0; /* the key is nobody's any more */
         shared->counters.api_calls++;
@@ -448,7 +464,7 @@ static void give(struct client_conn *c)
     e->call =
         shared->ops->on_request(c, &e->peer, &what, e->rights, shared->arg);
     if (e->call != NULL)
-        hold(c, e->head_len + body->len);
+        hold(c, bytes);
     else
         exchange_reply(c, NULL, 503);
 }
