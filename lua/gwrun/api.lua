@@ -19,6 +19,8 @@ local granted = { send = true, join = true, query = true }
 local options = {
   send_options = { "raw", "binary", "event", "id" },
   close_options = { "raw", "binary", "event", "id", "code", "reason" },
+  join_options = { "wait", "timeout" },
+  bind_options = { "wait", "timeout", "exclusive" },
   close_many_options = { "raw", "binary", "event", "id", "code", "reason", "timeout" },
 }
 
@@ -30,9 +32,9 @@ local calls = {
   sendToUid = { "send", "uid message send_options" },
   sendToGroup = { "send", "group message exclude? send_options" },
 
-  bindUid = { "join", "client_id uid" },
+  bindUid = { "join", "client_id uid bind_options" },
   unbindUid = { "join", "client_id uid? timeout?" },
-  joinGroup = { "join", "client_id group" },
+  joinGroup = { "join", "client_id group join_options" },
   leaveGroup = { "join", "client_id group" },
   ungroup = { "join", "group" },
 

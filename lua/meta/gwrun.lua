@@ -144,6 +144,15 @@ Events = {}
 ---@class close_many_options: close_options
 ---@field timeout? number seconds to wait for who they are
 
+---How a client joins.
+---@class join_options
+---@field wait? boolean return when sends of all cells of a cluster reach the client
+---@field timeout? number seconds to wait for that
+
+---How a client gets its uid.
+---@class bind_options: join_options
+---@field exclusive? boolean close all others that have the uid
+
 ---Send to clients and ask about them, whichever gateway of the system they are
 ---on. Sends return true when the link to the gateway took them (to a client
 ---that is gone, too); queries wait for the answer, `timeout` seconds at most.
@@ -286,13 +295,19 @@ function Gateway.closeGroup(group, message, options) end
 ---clients. Ends with the connection.
 ---```lua
 ---Gateway.bindUid(client_id, 1001) -- a client has one uid, a uid any number of clients
+---Gateway.bindUid(client_id, 1001, { exclusive = true }) -- … but this one one
 ---```
+---With `exclusive` the newest login stays, of however many at once, and all others that
+---have the uid are closed (1008, `logged in elsewhere`). With `wait` it returns when sends of all cells
+---of a [cluster](cluster.md#what-is-promised) reach the client by its uid; false: it is gone, or was
+---closed for a newer login; `true, "local"`: other cells cannot be reached.
 ---@param client_id client_id
 ---@param uid uid
----@return true? ok
+---@param options? bind_options
+---@return boolean? ok
 ---@return string? message
 ---@return string? code
-function Gateway.bindUid(client_id, uid) end
+function Gateway.bindUid(client_id, uid, options) end
 
 ---Unbind this uid (then it waits, to look whether that is the one), or whatever
 ---is bound.
@@ -311,12 +326,15 @@ function Gateway.unbindUid(client_id, uid, timeout) end
 ---A list of more groups than a client may be in (`max_groups`) is refused whole:
 ---`nil, message, "e2big"`. Only the gateway knows in which groups it is already:
 ---one that would be too much there is counted (`groups_refused`) and logged.
+---With `wait` it returns when sends of all cells of a [cluster](cluster.md#what-is-promised) reach the
+---client by the group; false: it is gone; `true, "local"`: other cells cannot be reached.
 ---@param client_id client_id
 ---@param group group|group[]
----@return true? ok
+---@param options? join_options
+---@return boolean? ok
 ---@return string? message
 ---@return string? code
-function Gateway.joinGroup(client_id, group) end
+function Gateway.joinGroup(client_id, group, options) end
 
 ---Take a client out of a group, or of several.
 ---@param client_id client_id

@@ -357,6 +357,43 @@ static void writes_its_names_again_from_time_to_time(void **state)
     expect(&command_line, "HSET\r\n$10\r\nchat:u:ann\r\n");
 }
 
+static struct {
+    struct engine_wait wait;
+    int held, dropped;
+} waiter;
+
+static void on_done_waiting(struct engine_wait *w, bool held)
+{
+    waiter.held += held;
+    waiter.dropped += !held;
+}
+
+static int wait_for(const char *name)
+{
+    waiter.wait.done = on_done_waiting;
+    return directory_wait(d, ENGINE_UID, name, strlen(name), &waiter.wait);
+}
+
+static void tells_when_a_name_is_held(void **state)
+{
+    memset(&waiter, 0, sizeof(waiter));
+    begin_with("ann");
+    say(&command_line, "+OK\r\n");
+    assert_int_equal(wait_for("bob"), -ENOENT);
+    assert_int_equal(wait_for("ann"), 0);
+    confirm("subscribe", "chat:u:ann");
+    expect(&command_line, "HSET");
+    assert_int_equal(waiter.held, 0);
+    say(&command_line, ":1\r\n:1\r\n");
+    testloop_until(&t, waiter.held == 1);
+    assert_int_equal(wait_for("ann"), 1);
+    directory_end(d); /* what held does so no more */
+    assert_int_equal(wait_for("ann"), 0);
+    drop("ann");
+    assert_int_equal(waiter.dropped, 1);
+    assert_int_equal(wait_for("ann"), -ENOENT);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -370,6 +407,7 @@ int main(void)
         TEST(tells_no_more_than_its_window_at_once),
         TEST(says_what_redis_refuses),
         TEST(finds_that_redis_has_forgotten_it),
+        TEST(tells_when_a_name_is_held),
         TEST(writes_its_names_again_from_time_to_time),
     };
 

@@ -351,6 +351,99 @@ static void is_offline_once_kicked_and_tells_the_worker(void **state)
     finish(t);
 }
 
+static int run_demand(struct test *t, uint8_t cmd, uint32_t id, const char *uid,
+    const struct demand *demand)
+{
+    struct buf body = {0};
+    struct frame f = {.cmd = cmd,
+        .flag = FRAME_FLAG_STRING,
+        .connection_id = id,
+        .ext = (const uint8_t *)uid,
+        .ext_len = strlen(uid)};
+    int n;
+
+    if (cmd == FRAME_ONLY)
+        demand_put_login(&body, demand->login);
+    else
+        demand_put(&body, demand);
+    f.body = body.data;
+    f.body_len = body.len;
+    n = commands_run(&t->commands, &f, &t->answer);
+    buf_fini(&body);
+    return n;
+}
+
+static void log_in(struct test *t, uint8_t cmd, uint32_t id, uint64_t login)
+{
+    struct demand demand = {.flags = DEMAND_ONLY, .login = login};
+
+    assert_int_equal(run_demand(t, cmd, id, "ann", &demand), 0);
+}
+
+static void leaves_a_uid_its_newest_login(void **state)
+{
+    struct test *t = start();
+
+    run(t, FRAME_BIND_UID, 1, "ann", "");
+    log_in(t, FRAME_BIND_UID, 2, 100);
+    expect(t, FRAME_GET_CLIENT_ID_BY_UID, 0, "ann", "a:1:{i:0;i:2;}");
+    log_in(t, FRAME_BIND_UID, 3, 99); /* an older one, by another way */
+    expect(t, FRAME_GET_CLIENT_ID_BY_UID, 0, "ann", "a:1:{i:0;i:2;}");
+    expect(t, FRAME_IS_ONLINE, 3, "", "i:0;");
+    log_in(t, FRAME_ONLY, 0, 100); /* itself */
+    log_in(t, FRAME_ONLY, 0, 99);
+    expect(t, FRAME_GET_CLIENT_ID_BY_UID, 0, "ann", "a:1:{i:0;i:2;}");
+    log_in(t, FRAME_ONLY, 0, 101); /* a newer one elsewhere */
+    expect(t, FRAME_GET_CLIENT_ID_BY_UID, 0, "ann", "a:0:{}");
+    expect(t, FRAME_IS_ONLINE, 2, "", "i:0;");
+    finish(t);
+}
+
+static struct {
+    int done, refused;
+    uint64_t newer;
+} heard;
+
+static void on_demand(
+    const struct frame *f, const struct demand *demand, bool done, void *arg)
+{
+    assert_int_equal(demand->question, 7);
+    heard.done += done;
+    heard.refused += !done;
+}
+
+static void on_newer(const void *uid, size_t len, uint64_t login, void *arg)
+{
+    heard.newer = login;
+}
+
+static void tells_what_became_of_demands(void **state)
+{
+    struct test *t = start();
+    struct demand demand = {
+        .flags = DEMAND_WAIT, .question = 7, .reply = "by:me", .reply_len = 5};
+
+    memset(&heard, 0, sizeof(heard));
+    t->commands.on_demand = on_demand;
+    t->commands.on_newer = on_newer;
+    run_demand(t, FRAME_JOIN_GROUP, 1, "room", &demand);
+    run_demand(t, FRAME_BIND_UID, 1, "bob", &demand);
+    assert_int_equal(heard.done, 2);
+    run_demand(t, FRAME_JOIN_GROUP, 99, "room", &demand);
+    run_demand(t, FRAME_BIND_UID, 99, "bob", &demand);
+    run_demand(t, FRAME_BIND_UID, 1, "0", &demand);
+    assert_int_equal(heard.refused, 3);
+    demand.flags = DEMAND_ONLY;
+    demand.question = 7;
+    t->commands.on_demand = NULL;
+    log_in(t, FRAME_BIND_UID, 2, 100);
+    log_in(t, FRAME_ONLY, 0, 100);
+    assert_true(heard.newer == 0);
+    log_in(t, FRAME_ONLY, 0, 99);
+    assert_true(heard.newer == 100);
+    finish(t);
+}
+
 static void unbinds_only_the_uid_that_is_named(void **state)
 {
     struct test *t = start();
@@ -603,6 +696,8 @@ int main(void)
         cmocka_unit_test(survives_clients_that_are_gone),
         cmocka_unit_test(is_offline_once_kicked_and_tells_the_worker),
         cmocka_unit_test(unbinds_only_the_uid_that_is_named),
+        cmocka_unit_test(leaves_a_uid_its_newest_login),
+        cmocka_unit_test(tells_what_became_of_demands),
         cmocka_unit_test(selects_with_united_conditions),
         cmocka_unit_test(answers_repeated_names_once),
         cmocka_unit_test(says_false_instead_of_more_than_a_link_carries),

@@ -737,7 +737,8 @@ static struct peer *join_aside(struct test *t, const char *key)
     assert_int_equal(get32(f.body), GATEWAY_GROUPS_MAX);
     assert_int_equal(get32(f.body + 4), FRAME_MAX_LEN);
     assert_int_equal(get32(f.body + 8), GATEWAY_SESSION_MAX);
-    assert_int_equal(get32(f.body + 12), FRAME_TAKES_LABELS);
+    assert_int_equal(
+        get32(f.body + 12), FRAME_TAKES_LABELS | FRAME_TAKES_DEMANDS);
     buf_consume(&p->in, len);
     return p;
 }
@@ -746,7 +747,8 @@ static struct peer *join_aside(struct test *t, const char *key)
 static void tells_its_limits_to_a_program_that_asks(void **state)
 {
     static const char limits[] = {0, 0, 0, 17, (char)FRAME_LIMITS, 0, 0, 0, 7,
-        1, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, FRAME_TAKES_LABELS};
+        1, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0,
+        FRAME_TAKES_LABELS | FRAME_TAKES_DEMANDS};
     struct test *t = prepare(&proto_text);
     struct peer *program, *php;
 

@@ -159,6 +159,24 @@ describe("two cells", function()
     assert.equal("0\n", redis:cli("exists", "chat:u:ghost"))
   end)
 
+  it("hear at once of a join that was waited for", function()
+    local eve = person(b)
+    local id = eve:run "return ..."
+    for i = 1, 20 do
+      assert.is_true(ann:run("return Gateway.joinGroup('%s', { 'w%d', 'v%d' }, { wait = true })", id, i, i))
+      assert.is_true(ann:run("return Gateway.sendToGroup('%s%d', 'to %d')", i % 2 == 0 and "w" or "v", i, i))
+      assert.equal("to " .. i, eve:hear())
+    end
+    assert.is_true(eve:run "return Gateway.bindUid(..., 'eve', { wait = true })")
+    assert.is_true(ann:run "return Gateway.isUidOnline 'eve'")
+    assert.is_true(ann:run "return Gateway.sendToUid('eve', 'uid')")
+    assert.equal("uid", eve:hear())
+    eve.client:close()
+    loop.poll("the end", function() return not ann:run "return Gateway.isUidOnline 'eve'" end)
+    assert.is_false(ann:run("return Gateway.joinGroup('%s', 'w', { wait = true })", id))
+    wait_names(redis, 2)
+  end)
+
   it("order what is to become of the other's clients", function()
     local eve = person(b)
     local id = eve:run "return ..."
@@ -189,6 +207,41 @@ describe("two cells", function()
       for _, name in ipairs { "engine_doubles", "engine_jumps", "engine_faulty" } do
         assert.equal(0, sum(cell, "gateway", name))
       end
+    end
+  end)
+end)
+
+describe("a uid that only one may have", function()
+  it("is its last login's, of twenty at once in three cells", function()
+    local redis = redisserver.start()
+    local cells = {}
+    for i, name in ipairs { "a", "b", "c" } do cells[i] = start_cell(redis, name) end
+    finally(function()
+      for _, cell in ipairs(cells) do cell:stop() end
+      redis:stop()
+    end)
+    for _, cell in ipairs(cells) do wait_up(cell) end
+    local watch = person(cells[1])
+    loop.poll("all to be seen", function() return watch:run "return Gateway.getAllClientIdCount()" == 1 end)
+    for round = 1, 3 do
+      local people = {}
+      for i = 1, 20 do people[i] = person(cells[i % 3 + 1]) end
+      for _, who in ipairs(people) do
+        who.client:send "return Gateway.bindUid(..., 'ann', { exclusive = true, wait = true })\n"
+      end
+      local left
+      loop.poll("one to be left", function()
+        left = 0
+        for _, who in ipairs(people) do left = left + (who.client.ended and 0 or 1) end
+        return left == 1
+      end, 60)
+      local ids = watch:run "return Gateway.getClientIdByUid 'ann'"
+      assert.equal(1, #ids, "round " .. round)
+      -- whoever comes later closes it, from wherever
+      local late = person(cells[round])
+      assert.is_true(late:run "return Gateway.bindUid(..., 'ann', { exclusive = true, wait = true })")
+      for _, who in ipairs(people) do who.client:wait_end() end
+      assert.same({ late:run "return ..." }, watch:run "return Gateway.getClientIdByUid 'ann'")
     end
   end)
 end)

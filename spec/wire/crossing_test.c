@@ -108,8 +108,8 @@ static int read_exactly(const uint8_t *data, size_t len)
 static void takes_nothing_that_was_cut(void **state)
 {
     static const struct crossing_gateway skips[] = {{1, 2}};
-    static const enum crossing_kind kinds[] = {
-        CROSSING_ORDER, CROSSING_QUESTION, CROSSING_ANSWER, CROSSING_COPY};
+    static const enum crossing_kind kinds[] = {CROSSING_ORDER,
+        CROSSING_QUESTION, CROSSING_ANSWER, CROSSING_COPY, CROSSING_TELL};
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct crossing c = head_of(kinds[i]);
@@ -122,7 +122,7 @@ static void takes_nothing_that_was_cut(void **state)
         for (size_t len = 0; len < out.len; len++)
             assert_int_equal(read_exactly(out.data, len), -EPROTO);
         assert_int_equal(read_exactly(out.data, out.len), 0);
-        out.data[1] = CROSSING_COPY + 1;
+        out.data[1] = CROSSING_TELL + 1;
         assert_int_equal(read_exactly(out.data, out.len), -EPROTO);
         out.data[0] = CROSSING_VERSION + 1;
         assert_int_equal(read_exactly(out.data, out.len), -EPROTONOSUPPORT);

@@ -7,6 +7,7 @@
  * batches are stale: the next time of being there begins with nothing. */
 #include "engine/directory.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,9 @@ struct entry {
     struct list node; /* in directory->todo, or alone */
     bool wanted;
     bool awaited;          /* the directory is not whole without it */
+    bool held;             /* both sides were on since they were off */
     uint8_t heard, stored; /* enum side */
+    struct list waits;     /* of engine_wait */
     uint32_t len;
     char name[]; /* with its kind: "u:ann" */
 };
@@ -163,6 +166,21 @@ static void free_entry(struct directory *d, struct entry *e)
     free(e);
 }
 
+static void end_waits(struct entry *e, bool held)
+{
+    struct list ended;
+
+    list_init(&ended);
+    list_splice(&ended, &e->waits);
+    while (!list_empty(&ended)) {
+        struct engine_wait *w =
+            LIST_ENTRY(ended.next, struct engine_wait, node);
+
+        list_remove(&w->node);
+        w->done(w, held);
+    }
+}
+
 /* Something about e has changed: queue it, or it is done. */
 static void look_at(struct directory *d, struct entry *e)
 {
@@ -176,7 +194,9 @@ static void look_at(struct directory *d, struct entry *e)
     } else if (!e->wanted && e->heard == OFF && e->stored == OFF) {
         free_entry(d, e);
     } else if (e->heard == ON && e->stored == ON) {
+        e->held = true;
         await_no_more(d, e);
+        end_waits(e, true);
     }
 }
 
@@ -495,6 +515,7 @@ void directory_end(struct directory *d)
         list_remove(&e->node);
         e->awaited = false;
         e->heard = e->stored = OFF;
+        e->held = false;
         if (!e->wanted)
             free_entry(d, e);
     }
@@ -513,6 +534,7 @@ void directory_add(
     if (!e) {
         e = xcalloc(1, sizeof(*e) + n);
         list_init(&e->node);
+        list_init(&e->waits);
         memcpy(e->name, word, n);
         e->len = (uint32_t)n;
         HASH_ADD_KEYPTR(hh, d->entries, e->name, e->len, e);
@@ -530,11 +552,28 @@ void directory_remove(
 
     if (!e)
         return;
-    e->wanted = false;
+    e->wanted = e->held = false;
     await_no_more(d, e);
+    end_waits(e, false);
     look_at(d, e);
     if (d->pushes)
         turn_schedule(d->conf.turn, &d->task); /* it may be whole now */
+}
+
+int directory_wait(struct directory *d, enum engine_name kind, const void *name,
+    size_t len, struct engine_wait *w)
+{
+    char word[ENGINE_WORD_MAX];
+    size_t n = make_name(word, kind, name, len);
+    struct entry *e = n > 0 ? find(d, word, n) : NULL;
+
+    list_init(&w->node);
+    if (!e || !e->wanted)
+        return -ENOENT;
+    if (e->held)
+        return 1;
+    list_push_back(&e->waits, &w->node);
+    return 0;
 }
 
 /* Each time as many as come round within DIRECTORY_REWRITE. */

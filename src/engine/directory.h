@@ -59,6 +59,10 @@ void directory_add(
 void directory_remove(
     struct directory *d, enum engine_name kind, const void *name, size_t len);
 
+/* As engine_wait_for_name(). */
+int directory_wait(struct directory *d, enum engine_name kind, const void *name,
+    size_t len, struct engine_wait *w);
+
 /* Redis says that we hear (on) this channel, or do not any more. */
 void directory_confirm(
     struct directory *d, const char *channel, size_t len, bool on);

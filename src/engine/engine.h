@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "net/turn.h"
+#include "util/list.h"
 #include "wire/cmdjson.h"
 
 #define ENGINE_EXPIRY      15 /* seconds that a claim holds, refreshed each … */
@@ -143,6 +144,19 @@ void engine_remove_name(
  * the engine is closed; -ENOTCONN, -ENOBUFS, or -E2BIG. */
 int engine_find(struct engine *e, enum engine_name kind,
     const struct cmdjson_names *names, engine_found_cb found, void *arg);
+
+/* Embedded by whoever waits until sends of all cells reach a name. */
+struct engine_wait {
+    struct list node;
+    /* True: they do. False: the name has no member here any more. */
+    void (*done)(struct engine_wait *w, bool held);
+};
+
+/* 1: they do already. 0: w->done() tells, unless the engine is closed or w is
+ * taken out of its list; it may wait until the engine is there. -ENOENT: this
+ * gateway has no member of that name. */
+int engine_wait_for_name(struct engine *e, enum engine_name kind,
+    const void *name, size_t len, struct engine_wait *w);
 
 void engine_count(const struct engine *e, struct engine_counts *out);
 

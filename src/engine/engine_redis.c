@@ -717,6 +717,12 @@ int engine_find(struct engine *e, enum engine_name kind,
     return err;
 }
 
+int engine_wait_for_name(struct engine *e, enum engine_name kind,
+    const void *name, size_t len, struct engine_wait *w)
+{
+    return directory_wait(e->directory, kind, name, len, w);
+}
+
 void engine_count(const struct engine *e, struct engine_counts *out)
 {
     *out = e->counts;

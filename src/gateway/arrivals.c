@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/numbers.h"
+#include "gateway/demands.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/secret.h"
@@ -31,8 +32,9 @@ struct arrivals {
     struct engine *engine;
     struct numbers numbers; /* of its ids */
     struct sender *senders; /* by id, the longest known first */
-    uint64_t sender;        /* we are one, of answers */
-    uint64_t answers;
+    uint64_t sender;        /* we are one, of answers and logins */
+    uint64_t sent;
+    struct demands *demands;
     struct buf answer, envelope;
     struct arrivals_counts counts;
     struct log_share faults;
@@ -92,24 +94,65 @@ static void note_fault(struct arrivals *a, const char *why)
         log_warn("what another cell sent was not understood: %s", why);
 }
 
-static void send_answer(struct arrivals *a, const struct crossing *question)
+/* An envelope of ours; what it holds follows. */
+static void begin_envelope(struct arrivals *a, struct crossing *c)
+{
+    c->run = a->conf.engine->run;
+    c->sender = a->sender;
+    c->number = ++a->sent;
+    buf_shrink(&a->envelope, 65536);
+    buf_clear(&a->envelope);
+    crossing_put(&a->envelope, c, NULL);
+}
+
+/* reply is not terminated. */
+static void send_answer(struct arrivals *a, uint32_t question,
+    const char *reply, size_t reply_len, const void *data, size_t len)
 {
     struct crossing c = {.kind = CROSSING_ANSWER,
-        .run = a->conf.engine->run,
-        .sender = a->sender,
-        .number = ++a->answers,
-        .question = question->question,
+        .question = question,
         .from = {a->conf.ip, a->conf.port},
-        .too_large = a->answer.len > ARRIVALS_ANSWER_MAX};
-    char *reply = xstrndup(question->reply, question->reply_len);
+        .too_large = len > ARRIVALS_ANSWER_MAX};
+    char *inbox = xstrndup(reply, reply_len);
 
-    buf_clear(&a->envelope);
-    crossing_put(&a->envelope, &c, NULL);
+    begin_envelope(a, &c);
     if (!c.too_large)
-        buf_append(&a->envelope, a->answer.data, a->answer.len);
-    engine_publish(a->engine, reply, a->envelope.data, a->envelope.len);
-    buf_shrink(&a->envelope, 65536);
-    free(reply);
+        buf_append(&a->envelope, data, len);
+    engine_publish(a->engine, inbox, a->envelope.data, a->envelope.len);
+    free(inbox);
+}
+
+static void answer_demand(const struct demand *demand, bool held, void *arg)
+{
+    send_answer(arg, demand->question, demand->reply, demand->reply_len,
+        held ? "b:1;" : "b:0;", 4);
+}
+
+/* A login has the uid alone. */
+static void tell_login(const void *uid, size_t len, uint64_t login, void *arg)
+{
+    struct arrivals *a = arg;
+    struct crossing c = {.kind = CROSSING_TELL};
+    struct frame f = {.cmd = FRAME_ONLY,
+        .flag = FRAME_FLAG_STRING,
+        .ext = uid,
+        .ext_len = len};
+    struct buf body = {0};
+
+    demand_put_login(&body, login);
+    f.body = body.data;
+    f.body_len = body.len;
+    begin_envelope(a, &c);
+    frame_encode(&a->envelope, &f);
+    engine_publish_to_name(
+        a->engine, ENGINE_UID, uid, len, a->envelope.data, a->envelope.len);
+    buf_fini(&body);
+}
+
+static void on_demand(
+    const struct frame *f, const struct demand *demand, bool done, void *arg)
+{
+    demands_take(((struct arrivals *)arg)->demands, f, demand, done);
 }
 
 static void run(struct arrivals *a, const struct crossing *c)
@@ -133,7 +176,8 @@ static void run(struct arrivals *a, const struct crossing *c)
     a->conf.commands->from = NULL;
     n = commands_run(a->conf.commands, &f, &a->answer);
     if (n > 0 && c->kind == CROSSING_QUESTION)
-        send_answer(a, c);
+        send_answer(a, c->question, c->reply, c->reply_len, a->answer.data,
+            a->answer.len);
     buf_clear(&a->answer);
     buf_shrink(&a->answer, 65536);
 }
@@ -150,7 +194,9 @@ static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
                           : "it is no envelope");
         return;
     }
-    if (memcmp(c.run, a->conf.engine->run, CROSSING_RUN_LEN) == 0)
+    if (c.kind == CROSSING_TELL
+            ? c.sender == a->sender
+            : memcmp(c.run, a->conf.engine->run, CROSSING_RUN_LEN) == 0)
         return;
     if (!is_new(a, &c, for_all) || c.kind == CROSSING_ANSWER ||
         (c.kind != CROSSING_QUESTION &&
@@ -222,6 +268,7 @@ struct arrivals *arrivals_open(
         .on_up = on_up,
         .clients = count_clients,
         .arg = a};
+    struct demands_conf demands = {.answer = answer_demand, .tell = tell_login};
     char token[SECRET_TOKEN_SIZE];
     char inbox[32];
 
@@ -238,6 +285,12 @@ struct arrivals *arrivals_open(
     roster_watch_names(conf->commands->roster, &names_watch, a);
     a->numbers = (struct numbers){.done = on_ids, .arg = a};
     roster_borrow_ids(conf->commands->roster, on_ids_low, a);
+    demands.engine = a->engine;
+    demands.arg = a;
+    a->demands = demands_new(&demands);
+    conf->commands->on_demand = on_demand;
+    conf->commands->on_newer = tell_login;
+    conf->commands->arg = a;
     return a;
 }
 
@@ -247,7 +300,10 @@ void arrivals_close(struct arrivals *a)
         return;
     roster_watch_names(a->conf.commands->roster, NULL, NULL);
     roster_borrow_ids(a->conf.commands->roster, NULL, NULL);
+    a->conf.commands->on_demand = NULL;
+    a->conf.commands->on_newer = NULL;
     engine_close(a->engine);
+    demands_free(a->demands);
     forget_all(a);
     buf_fini(&a->answer);
     buf_fini(&a->envelope);

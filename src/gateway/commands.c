@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <uv.h>
 
 #include "gateway/delivery.h"
 #include "gateway/questions.h"
@@ -183,23 +184,101 @@ static int patch_session(struct commands *cs, const struct frame *f)
                : -EPERM;
 }
 
+/* ---- what a join or bind may want beside ---- */
+
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+/* Others than gwrun's own might have anything in the body. */
+static struct demand demand_of(const struct frame *f)
+{
+    struct demand demand;
+
+    if (demand_read(&demand, f->body, f->body_len) < 0)
+        demand.flags = 0;
+    return demand;
+}
+
+static void answer_demand(struct commands *cs, const struct frame *f,
+    const struct demand *demand, bool done)
+{
+    if (demand->flags && cs->on_demand)
+        cs->on_demand(f, demand, done, cs->arg);
+}
+
 /* ---- uids ---- */
 
-static int bind_uid(struct commands *cs, const struct frame *f)
+/* Close all that have the uid, but that one. */
+static void expel_others(
+    struct commands *cs, const struct frame *f, const struct client *keep)
 {
-    struct client *c = addressed(cs, f);
+    const struct roster_name *uid;
+
+    while ((uid = roster_uid(cs->roster, f->ext, f->ext_len))) {
+        struct client *c = uid->members[uid->count - 1].client;
+
+        if (c == keep && uid->count == 1)
+            return;
+        if (c == keep)
+            c = uid->members[uid->count - 2].client;
+        commands_expel(cs, c, "logged in elsewhere");
+    }
+}
+
+/* 1: c has the uid; 0: c was closed, it may not; or -errno. */
+static int bind_as(struct commands *cs, const struct frame *f, struct client *c,
+    const struct demand *demand)
+{
     int err;
 
-    if (!c)
-        return count_gone(cs);
+    if ((demand->flags & DEMAND_ONLY) &&
+        !logins_note(
+            &cs->logins, f->ext, f->ext_len, demand->login, c->id, now_ms())) {
+        commands_expel(cs, c, "logged in elsewhere");
+        return 0;
+    }
     err = roster_bind_uid(cs->roster, c, f->ext, f->ext_len);
     if (err == -EPERM) {
         commands_expel(cs, c, "banned");
         return 0;
     }
-    if (err == 0)
-        router_uid_bound(cs->router, c);
-    return err;
+    if (err < 0)
+        return err;
+    router_uid_bound(cs->router, c);
+    if (demand->flags & DEMAND_ONLY)
+        expel_others(cs, f, c);
+    return 1;
+}
+
+static int bind_uid(struct commands *cs, const struct frame *f)
+{
+    struct client *c = addressed(cs, f);
+    struct demand demand = demand_of(f);
+    int bound = c ? bind_as(cs, f, c, &demand) : count_gone(cs);
+
+    answer_demand(cs, f, &demand, bound > 0);
+    return bound < 0 ? bound : 0;
+}
+
+/* The uid is of the login of that time, wherever it is. */
+static int only(struct commands *cs, const struct frame *f)
+{
+    uint64_t login, newest, now = now_ms();
+    uint32_t connection;
+    int err = demand_read_login(&login, f->body, f->body_len);
+
+    if (err < 0)
+        return err;
+    if (logins_note(&cs->logins, f->ext, f->ext_len, login, 0, now)) {
+        expel_others(cs, f, NULL);
+        return 0;
+    }
+    newest = logins_newest(&cs->logins, f->ext, f->ext_len, now, &connection);
+    if (newest > login && connection != 0 && cs->on_newer)
+        cs->on_newer(f->ext, f->ext_len, newest, cs->arg);
+    return 0;
 }
 
 static bool has_uid(const struct client *c, const void *uid, size_t len)
@@ -237,11 +316,12 @@ static void refuse_group(
 static int join_group(struct commands *cs, const struct frame *f)
 {
     struct client *c = addressed(cs, f);
-    int err;
+    struct demand demand = demand_of(f);
+    int err = c ? roster_join(cs->roster, c, f->ext, f->ext_len) : -ENOENT;
 
+    answer_demand(cs, f, &demand, err == 0);
     if (!c)
         return count_gone(cs);
-    err = roster_join(cs->roster, c, f->ext, f->ext_len);
     if (err != -E2BIG)
         return err;
     refuse_group(cs, c, f);
@@ -273,6 +353,7 @@ static const order_fn orders[UINT8_MAX + 1] = {
     [FRAME_UPDATE_SESSION] = update_session,
     [FRAME_BIND_UID] = bind_uid,
     [FRAME_UNBIND_UID] = unbind_uid,
+    [FRAME_ONLY] = only,
     [FRAME_SEND_TO_UID] = send_to_uid,
     [FRAME_JOIN_GROUP] = join_group,
     [FRAME_LEAVE_GROUP] = leave_group,
@@ -367,4 +448,5 @@ void commands_fini(struct commands *cs)
 {
     picked_fini(&cs->picked);
     delivery_fini(&cs->delivery);
+    logins_fini(&cs->logins);
 }

@@ -13,11 +13,13 @@
 #include <stdint.h>
 
 #include "gateway/delivery.h"
+#include "gateway/logins.h"
 #include "gateway/picked.h"
 #include "gateway/roster.h"
 #include "gateway/router.h"
 #include "util/buf.h"
 #include "util/log.h"
+#include "wire/demand.h"
 #include "wire/frame.h"
 
 /* Embedded in the gateway, which sets roster, router (both borrowed) and
@@ -35,6 +37,13 @@ struct commands {
     struct delivery delivery;
     struct picked picked;       /* scratch of the handlers */
     struct router_worker *from; /* whose command it is; NULL: anybody's */
+    struct logins logins;       /* of uids that only one may have */
+    /* Other cells: NULL without. A join or bind with a demand was run (done) or
+     * refused; and somebody was told of a login that is not the newest. */
+    void (*on_demand)(const struct frame *f, const struct demand *demand,
+        bool done, void *arg);
+    void (*on_newer)(const void *uid, size_t len, uint64_t login, void *arg);
+    void *arg; /* borrowed, handed to both */
     struct log_share faults, full;
 };
 

@@ -137,7 +137,7 @@ static void put_limits(uint8_t body[LIMITS_LEN], const struct inner_conf *conf)
     put32(body, conf->groups_max);
     put32(body + 4, (uint32_t)frame_max(conf->packet_max));
     put32(body + 8, (uint32_t)conf->session_max);
-    put32(body + 12, FRAME_TAKES_LABELS);
+    put32(body + 12, FRAME_TAKES_LABELS | FRAME_TAKES_DEMANDS);
 }
 
 static void tell_limits(const struct link *l)

@@ -10,6 +10,7 @@
 
 #include "lualib/largs.h"
 #include "lualib/lbuf.h"
+#include "lualib/ldemand.h"
 #include "lualib/loptions.h"
 #include "lualib/lsend.h"
 #include "lualib/lsession.h"
@@ -240,12 +241,19 @@ static int send_name(
     return lsend_to(L, id, &f);
 }
 
-/* bindUid(client_id, uid) */
+/* bindUid(client_id, uid, options) */
 static int bind_uid(lua_State *L)
 {
     struct client_id id = largs_client(L, 1);
+    struct cmdjson_name uid = {0};
+    struct cmdjson_names uids = {&uid, 1};
+    struct loptions o;
 
-    return send_name(L, FRAME_BIND_UID, &id, 2);
+    if (lua_isnoneornil(L, 3))
+        return send_name(L, FRAME_BIND_UID, &id, 2);
+    loptions_read(L, 3, LOPTIONS_BIND, &o);
+    uid.data = (char *)largs_name(L, 2, &uid.len);
+    return ldemand_run(L, FRAME_BIND_UID, &id, &uids, &o);
 }
 
 /* unbindUid(client_id): whatever is bound; lua/gateway.lua looks at the uid. */
@@ -285,8 +293,9 @@ static int send_groups(lua_State *L, enum frame_cmd cmd)
     struct gateways_address at = {.ip = id.local_ip, .port = id.local_port};
     unsigned max = gateways_groups_max(vm_gateways(vm_of(L)), at);
     struct cmdjson_names groups;
+    struct loptions o;
 
-    lua_settop(L, 2);
+    lua_settop(L, 3);
     largs_names(L, 2, &groups);
     if (cmd == FRAME_JOIN_GROUP && max > 0 && groups.count > max &&
         count_different(L, &groups) > max) {
@@ -294,6 +303,10 @@ static int send_groups(lua_State *L, enum frame_cmd cmd)
             "a client may be in at most %d groups (max_groups), not in %d",
             (int)max, (int)groups.count);
         return lvalue_fail_with(L, -E2BIG);
+    }
+    if (cmd == FRAME_JOIN_GROUP && !lua_isnil(L, 3)) {
+        loptions_read(L, 3, LOPTIONS_JOIN, &o);
+        return ldemand_run(L, cmd, &id, &groups, &o);
     }
     for (size_t i = 0; i < groups.count; i++) {
         struct frame f = {
@@ -311,7 +324,7 @@ static int send_groups(lua_State *L, enum frame_cmd cmd)
     return 1;
 }
 
-/* joinGroup(client_id, group or list) */
+/* joinGroup(client_id, group or list, options) */
 static int join_group(lua_State *L)
 {
     return send_groups(L, FRAME_JOIN_GROUP);

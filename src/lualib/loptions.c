@@ -13,6 +13,8 @@
 #include "util/utf8.h"
 #include "wire/frame.h"
 
+#define BIND (LOPTIONS_JOIN | LOPTIONS_BIND)
+
 /* What is being read; the option's value is on top of the stack. */
 struct reading {
     lua_State *L;
@@ -110,6 +112,21 @@ static void read_id(const struct reading *r)
 static void read_timeout(const struct reading *r)
 {
     check_type(r, "timeout", LUA_TNUMBER);
+    r->out->timeout = lua_tonumber(r->L, -1);
+    if ((r->call & BIND) && !(r->out->timeout > 0 && r->out->timeout <= 86400))
+        fail(r, "option timeout must be seconds, above 0 and at most a day");
+}
+
+static void read_wait(const struct reading *r)
+{
+    check_type(r, "wait", LUA_TBOOLEAN);
+    r->out->wait = lua_toboolean(r->L, -1);
+}
+
+static void read_exclusive(const struct reading *r)
+{
+    check_type(r, "exclusive", LUA_TBOOLEAN);
+    r->out->exclusive = lua_toboolean(r->L, -1);
 }
 
 #define ALL   (LOPTIONS_SEND | CLOSE)
@@ -126,7 +143,9 @@ static const struct option {
     {"id", ALL, read_id},
     {"code", CLOSE, read_code},
     {"reason", CLOSE, read_reason},
-    {"timeout", LOPTIONS_CLOSE_MANY, read_timeout},
+    {"timeout", LOPTIONS_CLOSE_MANY | BIND, read_timeout},
+    {"wait", BIND, read_wait},
+    {"exclusive", LOPTIONS_BIND, read_exclusive},
 };
 
 #define COUNT (sizeof(options) / sizeof(options[0]))
@@ -185,14 +204,16 @@ void loptions_read(
     case LUA_TNIL:
         return;
     case LUA_TBOOLEAN:
+        if (call & BIND)
+            fail(&r, "a table of options expected, got a boolean");
         out->flag = lua_toboolean(L, arg) ? FRAME_FLAG_RAW : 0;
         return;
     case LUA_TTABLE:
         break;
     default:
-        fail(&r, lua_pushfstring(L,
-                     "true, false or a table of options expected, got %s",
-                     luaL_typename(L, arg)));
+        fail(&r,
+            lua_pushfstring(L, "%sa table of options expected, got %s",
+                call & BIND ? "" : "true, false or ", luaL_typename(L, arg)));
     }
     if (largs_inherits(L, arg))
         fail(&r, "options must stand in the table itself, not behind __index "

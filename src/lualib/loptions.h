@@ -11,6 +11,7 @@
 #define GW_LUALIB_LOPTIONS_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "wire/label.h"
@@ -21,6 +22,8 @@ enum loptions_call {
     LOPTIONS_SEND = 1,       /* raw, binary, event, id */
     LOPTIONS_CLOSE = 2,      /* also code and reason */
     LOPTIONS_CLOSE_MANY = 4, /* … and timeout, which lua/gateway.lua reads */
+    LOPTIONS_JOIN = 8,       /* wait, timeout */
+    LOPTIONS_BIND = 16,      /* … and exclusive */
 };
 
 struct loptions {
@@ -28,9 +31,11 @@ struct loptions {
     /* Borrowed from the table. Code 0: neither code nor reason is given. */
     struct wsframe_close close;
     struct label label; /* likewise; both lengths 0: there is none */
+    bool wait, exclusive;
+    double timeout; /* seconds; 0: not given */
 };
 
-/* Those at arg: a table, raw alone, or nothing. */
+/* Those at arg: a table, raw alone (of joins and binds not), or nothing. */
 void loptions_read(
     lua_State *L, int arg, enum loptions_call call, struct loptions *out);
 

@@ -23,6 +23,7 @@ static void put_fields(struct buf *out, const struct crossing *c,
     switch (c->kind) {
     case CROSSING_ORDER:
     case CROSSING_COPY:
+    case CROSSING_TELL:
         p = buf_extend(out, 2 + c->nskips * SKIP_LEN);
         put16(p, (uint16_t)c->nskips);
         for (size_t i = 0; i < c->nskips; i++)
@@ -126,6 +127,7 @@ int crossing_read(struct crossing *c, const uint8_t *data, size_t len)
     switch (c->kind) {
     case CROSSING_ORDER:
     case CROSSING_COPY:
+    case CROSSING_TELL:
         return read_order(c);
     case CROSSING_QUESTION:
         return read_question(c);

@@ -6,6 +6,7 @@
  *   1 version, 1 kind, 32 the cell's run, 8 sender, 8 its number, 8 how many it
  *   has sent to all cells; then
  *   COPY       as ORDER: one to a name, of several with the same number
+ *   TELL       as ORDER: for gateways of the sender's cell, too
  *   ORDER      2 n, n times (4 ip, 2 port), a packet (frame.h)
  *   QUESTION   4 number, 1 n, n bytes: where the answer goes, a packet
  *   ANSWER     4 number, 4 ip, 2 port, 1 bool: too large, a serialized value
@@ -32,6 +33,7 @@ enum crossing_kind {
     CROSSING_QUESTION,
     CROSSING_ANSWER,
     CROSSING_COPY,
+    CROSSING_TELL,
 };
 
 struct crossing_gateway {

@@ -61,7 +61,9 @@
 /* Of a REQUEST that a gateway gives: a short answer may come behind what its
  * handler has sent, on the command link. */
 #define FRAME_FLAG_BEHIND  0x04
-#define FRAME_TAKES_LABELS 1 /* of the last 4 bytes of LIMITS */
+#define FRAME_TAKES_LABELS 1 /* of the last 4 bytes of LIMITS; … */
+/* … joins and binds whose body says more (demand.h), and ONLY */
+#define FRAME_TAKES_DEMANDS 2
 
 /* The largest packet where packet_max (0: not set) is the configuration's. */
 static inline size_t frame_max(size_t packet_max)
@@ -111,6 +113,8 @@ enum frame_kind {
     X(GET_SESSION_BY_CLIENT_ID, 203, QUESTION)                                \
     X(SET_SESSION, 204, ORDER)                                                \
     X(ON_WEBSOCKET_CONNECT, 205, EVENT)                                       \
+    /* where LIMITS say so: a uid is of the login of that time alone */       \
+    X(ONLY, 220, ORDER)                                                       \
     /* "window": clients whose first event that waits could begin */          \
     X(WANTS, 233, LINK)                                                       \
     /* "window": how many events may begin at first: ack.h */                 \

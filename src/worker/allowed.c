@@ -20,6 +20,7 @@ void allowed_take(struct peer *p, const uint8_t *body, size_t len)
     if (len >= 12)
         p->session_max = get32(body + 8);
     p->labels = len >= 16 && (get32(body + 12) & FRAME_TAKES_LABELS);
+    p->demands = len >= 16 && (get32(body + 12) & FRAME_TAKES_DEMANDS);
 }
 
 /* A gateway of gwrun's own tells a program its limits in front of all answers,

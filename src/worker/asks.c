@@ -3,6 +3,7 @@
 #include "worker/asks.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "worker/gateways_impl.h"
 
@@ -73,6 +74,39 @@ struct query *asks_put_about(struct gateways *g, const struct frame *f,
         ask(g, q, i++, LIST_ENTRY(node, struct peer, node)->at, f);
     if (beyond > 0)
         departures_ask_about(g->departures, f, names, only_whether, q, i);
+    return begin_wait(g, q);
+}
+
+struct query *asks_put_demands(struct gateways *g, struct frame *f,
+    const struct asks_demands *demands, double timeout, queries_cb cb,
+    void *arg)
+{
+    const struct cmdjson_names *names = demands->names;
+    struct query *q = queries_new(&g->queries, names->count, timeout, cb, arg);
+    struct demand demand = demands->demand;
+    struct gateways_address to = demands->to;
+    struct buf body = {0};
+
+    demand.flags |= DEMAND_WAIT;
+    demand.reply = departures_reply(g->departures);
+    demand.reply_len = strlen(demand.reply);
+    for (size_t i = 0; i < names->count; i++) {
+        int err;
+
+        demand.question = departures_number(g->departures);
+        buf_clear(&body);
+        demand_put(&body, &demand);
+        f->ext = (const uint8_t *)names->items[i].data;
+        f->ext_len = names->items[i].len;
+        f->body = body.data;
+        f->body_len = body.len;
+        err = gateways_send(g, to.ip, to.port, f);
+        if (err < 0)
+            queries_refuse(q, i, to, err);
+        else
+            departures_expect(g->departures, demand.question, to, q, i);
+    }
+    buf_fini(&body);
     return begin_wait(g, q);
 }
 

@@ -8,6 +8,7 @@
 #ifndef GW_WORKER_ASKS_H
 #define GW_WORKER_ASKS_H
 
+#include "wire/demand.h"
 #include "worker/gateways.h"
 #include "worker/queries.h"
 
@@ -27,6 +28,20 @@ struct query *asks_put(struct gateways *g,
 struct query *asks_put_about(struct gateways *g, const struct frame *f,
     const struct departures_names *names, bool only_whether, double timeout,
     queries_cb cb, void *arg);
+
+/* A join or a bind for each of the names, of a client of that gateway. */
+struct asks_demands {
+    struct gateways_address to;
+    const struct cmdjson_names *names; /* borrowed */
+    struct demand demand;
+};
+
+/* Send f for each; the answers, true or false, say that sends of all cells
+ * reach the client by that name, or that it was refused. To be called when
+ * other cells can be reached. */
+struct query *asks_put_demands(struct gateways *g, struct frame *f,
+    const struct asks_demands *demands, double timeout, queries_cb cb,
+    void *arg);
 
 /* Ask all about the clients that are bound to this worker. Of a gateway that
  * does not know them, as PHP's, the answer is -ENOSYS. */

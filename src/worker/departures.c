@@ -30,6 +30,7 @@ struct awaited_key {
 struct awaited {
     UT_hash_handle hh; /* the oldest first */
     struct awaited_key key;
+    bool demanded; /* of a gateway that may be of our own cell */
     struct queries_link link;
 };
 
@@ -114,7 +115,7 @@ static void drop_unknown(struct departures *d)
     {
         struct gateways_address at = {a->key.ip, (uint16_t)a->key.port};
 
-        if (!is_known(d, at))
+        if (!a->demanded && !is_known(d, at))
             drop(d, a, -ECONNRESET);
     }
 }
@@ -317,7 +318,7 @@ static struct crossing new_question(struct departures *d)
         .reply_len = strlen(d->reply)};
 }
 
-static void await(struct departures *d, uint32_t question,
+static struct awaited *await(struct departures *d, uint32_t question,
     struct gateways_address at, struct query *q, size_t i)
 {
     struct awaited *a;
@@ -330,6 +331,7 @@ static void await(struct departures *d, uint32_t question,
     queries_link_init(&a->link);
     HASH_ADD(hh, d->awaited, key, sizeof(a->key), a);
     queries_expect(q, i, at, &a->link);
+    return a;
 }
 
 void departures_ask_all(
@@ -454,6 +456,22 @@ int departures_ask(struct departures *d, struct gateways_address at,
     if (err == 0)
         await(d, c.question, at, q, i);
     return err;
+}
+
+const char *departures_reply(const struct departures *d)
+{
+    return d->reply;
+}
+
+uint32_t departures_number(struct departures *d)
+{
+    return ++d->question;
+}
+
+void departures_expect(struct departures *d, uint32_t number,
+    struct gateways_address at, struct query *q, size_t i)
+{
+    await(d, number, at, q, i)->demanded = true;
 }
 
 bool departures_are_waiting(struct departures *d)

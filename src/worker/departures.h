@@ -80,6 +80,13 @@ void departures_ask_about(struct departures *d, const struct frame *f,
 int departures_ask(struct departures *d, struct gateways_address at,
     const struct frame *f, struct query *q, size_t i);
 
+/* Where answers come, and a number for one; and that a gateway, which may be of
+ * this cell, will give that answer, the i-th of q. */
+const char *departures_reply(const struct departures *d);
+uint32_t departures_number(struct departures *d);
+void departures_expect(struct departures *d, uint32_t number,
+    struct gateways_address at, struct query *q, size_t i);
+
 /* Has something been sent that has not left this process yet? To be asked once
  * a turn. */
 bool departures_are_waiting(struct departures *d);

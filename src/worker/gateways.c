@@ -272,6 +272,7 @@ void peer_lose_links(struct peer *p, int err)
     p->arrived = 0;
     p->types = false;
     p->labels = false;
+    p->demands = false;
     p->wants_left = false;
     p->keeps_book = false;
     p->is_kept = false;

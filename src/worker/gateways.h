@@ -39,6 +39,14 @@ size_t gateways_send_all(
 size_t gateways_send_to_names(struct gateways *g, const struct frame *f,
     const struct departures_names *names, size_t *missed);
 
+/* Send FRAME_ONLY to the gateways of this cell that take it. */
+void gateways_send_only(struct gateways *g, const struct frame *f);
+
+/* Would the gateway do what the body of a join or bind demands? One of another
+ * cell would. */
+bool gateways_takes_demands(
+    const struct gateways *g, struct gateways_address at);
+
 /* Other cells: send a command to all their gateways, or to those that have one
  * of the names (NULL: all), but not to these. What is to be
  * known of them is that there is a cluster, and that it is away, so that what

@@ -117,6 +117,7 @@ struct peer {
     unsigned watches;    /* of enum gateways_callback, that it asked about */
     bool types;          /* it takes FRAME_FLAG_TYPES … */
     bool labels;         /* … and FRAME_FLAG_LABEL */
+    bool demands;        /* … and what demand.h tells of */
     bool has_spoken;     /* its first event is here: what it takes is known */
     uint64_t arrived;    /* when its next events came to it; 0: not known */
     bool keeps_book;     /* so no onClose is made up for its clients … */
