@@ -244,6 +244,20 @@ static void begins_nothing_that_it_has_begun(void **state)
     strike();
 }
 
+/* More than are remembered: the oldest make room, all others are known. */
+static void remembers_the_last_ones(void **state)
+{
+    const uint32_t kept = 16384, more = 40000;
+
+    set_scene();
+    for (uint32_t id = 1; id <= more; id++)
+        assert_true(may_begin(FRAME_ON_CLOSE, id, 0, 0));
+    for (uint32_t id = more; id > more - kept; id--)
+        assert_false(may_begin(FRAME_ON_CLOSE, id, FRAME_FLAG_AGAIN, 0));
+    assert_true(may_begin(FRAME_ON_CLOSE, more - kept, FRAME_FLAG_AGAIN, 0));
+    strike();
+}
+
 static void closes_nobody_whose_connect_it_has_not_begun(void **state)
 {
     set_scene();
@@ -269,6 +283,7 @@ int main(void)
         CASE(gives_clients_up_when_the_machine_was_booted),
         CASE(asks_where_there_is_a_book_no_more),
         CASE(begins_nothing_that_it_has_begun),
+        CASE(remembers_the_last_ones),
         CASE(closes_nobody_whose_connect_it_has_not_begun),
     };
 

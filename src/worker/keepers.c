@@ -23,16 +23,22 @@
 #include "wire/bigendian.h"
 #include "worker/gateways_impl.h"
 
-#define BEGUN_MAX 16384 /* more than gateways have not heard of at a time */
+#define BEGUN_MAX     16384 /* more than gateways have not heard of at a time */
+#define BUCKETS       4096
+#define NO_EVENT      UINT16_MAX
+#define BUCKET_OF(id) ((id) % BUCKETS) /* a gateway counts its clients */
 
-/* The last ones, in a ring. */
+/* The last ones, in a ring, and found by their client: a gateway's end may have
+ * all of its clients' events given again at once. */
 struct keepers_begun {
     size_t count;
+    uint16_t first[BUCKETS]; /* of a chain through events, or NO_EVENT */
     struct begun {
         uint32_t ip; /* of the client's gateway */
         uint16_t port;
-        uint8_t cmd; /* 0: forgotten */
+        uint16_t next; /* in its chain */
         uint32_t id;
+        uint8_t cmd; /* 0: forgotten */
     } events[BEGUN_MAX];
 };
 
@@ -48,7 +54,9 @@ static size_t count_begun(const struct keepers_begun *b)
 static bool has_begun(
     const struct keepers_begun *b, const struct frame *f, uint8_t cmd)
 {
-    for (size_t i = 0; i < count_begun(b); i++) {
+    uint16_t i = b ? b->first[BUCKET_OF(f->connection_id)] : NO_EVENT;
+
+    for (; i != NO_EVENT; i = b->events[i].next) {
         const struct begun *e = &b->events[i];
 
         if (e->id == f->connection_id && e->cmd == cmd &&
@@ -58,12 +66,39 @@ static bool has_begun(
     return false;
 }
 
+static void unchain(struct keepers_begun *b, uint16_t event)
+{
+    uint16_t *at = &b->first[BUCKET_OF(b->events[event].id)];
+
+    while (*at != event)
+        at = &b->events[*at].next;
+    *at = b->events[event].next;
+}
+
+static struct keepers_begun *new_begun(void)
+{
+    struct keepers_begun *b = xcalloc(1, sizeof(*b));
+
+    for (size_t i = 0; i < BUCKETS; i++)
+        b->first[i] = NO_EVENT;
+    return b;
+}
+
 static void note(struct gateways *g, const struct frame *f)
 {
-    if (!g->begun)
-        g->begun = xcalloc(1, sizeof(*g->begun));
-    g->begun->events[g->begun->count++ % BEGUN_MAX] =
-        (struct begun){f->local_ip, f->local_port, f->cmd, f->connection_id};
+    struct keepers_begun *b = g->begun ? g->begun : new_begun();
+    uint16_t event = (uint16_t)(b->count % BEGUN_MAX);
+    uint16_t *first = &b->first[BUCKET_OF(f->connection_id)];
+
+    g->begun = b;
+    if (b->count++ >= BEGUN_MAX)
+        unchain(b, event);
+    b->events[event] = (struct begun){.ip = f->local_ip,
+        .port = f->local_port,
+        .next = *first,
+        .id = f->connection_id,
+        .cmd = f->cmd};
+    *first = event;
 }
 
 bool keepers_may_begin(struct gateways *g, const struct frame *f)
