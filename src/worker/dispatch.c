@@ -41,7 +41,7 @@ static void measure(struct dispatch *d, const struct mailbox *m)
 
     histogram_add(
         &d->handlers->event_times, now > m->arrived ? now - m->arrived : 0);
-    handlers_took(d->handlers, events_callback(m->cmd), m->begun);
+    handlers_took(d->handlers, events_callback(m->cmd), m->begun, now);
 }
 
 static void on_handled(struct mailbox *m, const char *error)
@@ -122,7 +122,7 @@ static void run(struct mailbox *m, const struct event *e)
     m->link = e->link;
     m->event = e;
     m->arrived = e->arrived;
-    m->begun = handlers_begin(d->handlers);
+    m->begun = handlers_now(d->handlers);
     m->client = (struct coro_client){
         .id = frame_client(&e->f),
         .client_ip = e->f.client_ip,

@@ -50,15 +50,16 @@ void handlers_fail(struct handlers *h, const char *event, const char *client,
     log_block(LOG_ERROR, error);
 }
 
-uint64_t handlers_begin(const struct handlers *h)
+uint64_t handlers_now(const struct handlers *h)
 {
     return h->timings ? clock_precise(h->loop) : 0;
 }
 
-void handlers_took(struct handlers *h, const char *event, uint64_t begun)
+void handlers_took(
+    struct handlers *h, const char *event, uint64_t begun, uint64_t now)
 {
-    if (begun > 0 && h->timings)
-        timings_note(h->timings, event, clock_precise(h->loop) - begun);
+    if (begun > 0 && now >= begun && h->timings)
+        timings_note(h->timings, event, now - begun);
 }
 
 void handlers_tick(struct handlers *h)

@@ -43,9 +43,10 @@ void handlers_init(struct handlers *h, const uv_loop_t *loop);
 void handlers_fail(struct handlers *h, const char *event, const char *client,
     const char *error);
 
-/* When a callback begins, for handlers_took() at its end; 0: nobody looks. */
-uint64_t handlers_begin(const struct handlers *h);
-void handlers_took(struct handlers *h, const char *event, uint64_t begun);
+/* When a callback begins and ends, for handlers_took(); 0: nobody looks. */
+uint64_t handlers_now(const struct handlers *h);
+void handlers_took(
+    struct handlers *h, const char *event, uint64_t begun, uint64_t now);
 
 /* About once a second: tell how many were not logged. */
 void handlers_tick(struct handlers *h);

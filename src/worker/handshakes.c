@@ -29,7 +29,7 @@ struct handshake {
     const struct vm *vm;    /* where the handler runs */
     struct gateways_address from;
     uint32_t number;       /* the gateway's, of this request */
-    uint64_t begun;        /* handlers_begin() */
+    uint64_t begun;        /* handlers_now() */
     const struct frame *f; /* borrowed until the handler has its argument */
     bool takes_parts;      /* the gateway does, within these rules */
     struct handshakes_rules rules;
@@ -198,7 +198,8 @@ static void on_decided(const char *error, void *arg)
 {
     struct handshake *h = arg;
 
-    handlers_took(h->all->handlers, "onHandshake", h->begun);
+    handlers_took(h->all->handlers, "onHandshake", h->begun,
+        handlers_now(h->all->handlers));
     if (error) {
         h->status = 500;
         h->reason[0] = '\0';
@@ -230,7 +231,7 @@ void handshakes_ask(
     h->vm = all->vm;
     h->from = from;
     h->number = f->connection_id;
-    h->begun = handlers_begin(all->handlers);
+    h->begun = handlers_now(all->handlers);
     h->f = f;
     h->takes_parts = f->ext_len >= 8;
     h->rules.session_max = h->takes_parts ? get32(f->ext) : SIZE_MAX;

@@ -24,7 +24,7 @@ struct request {
     const struct vm *vm;  /* where the handler runs */
     struct gateways_address from;
     uint32_t number;       /* the gateway's, of this request */
-    uint64_t begun;        /* handlers_begin() */
+    uint64_t begun;        /* handlers_now() */
     size_t answer_max;     /* bytes of a body that it takes */
     size_t len;            /* bytes of it */
     bool is_api;           /* a call of the push API */
@@ -182,7 +182,8 @@ static void on_answered(const char *error, void *arg)
 {
     struct request *r = arg;
 
-    handlers_took(r->all->handlers, event_of(r), r->begun);
+    handlers_took(r->all->handlers, event_of(r), r->begun,
+        handlers_now(r->all->handlers));
     if (error) {
         say(r, 500,
             r->is_api ? "the call has failed; the worker's log says why"
@@ -244,7 +245,7 @@ void requests_take(
     r->vm = all->vm;
     r->from = from;
     r->number = f->connection_id;
-    r->begun = handlers_begin(all->handlers);
+    r->begun = handlers_now(all->handlers);
     r->answer_max = get32(f->ext);
     r->is_api = f->ext_len > 4;
     r->behind = (f->flag & FRAME_FLAG_BEHIND) != 0;
