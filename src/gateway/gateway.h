@@ -49,6 +49,8 @@ struct gateway_status {
     bool accepting; /* clients can connect */
     size_t clients, workers, groups, uids;
     size_t workers_local;      /* those that one master started beside it */
+    size_t workers_stalled;    /* that do not move, … */
+    uint64_t worker_stalls;    /* … and how often that was so */
     size_t workers_silent;     /* those that do not acknowledge */
     size_t registers_missing;  /* not connected */
     size_t clients_paused;     /* not read from: their worker is behind, … */

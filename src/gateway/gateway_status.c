@@ -19,6 +19,8 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .clients = roster_count(g->roster),
         .workers = router_worker_count(g->router),
         .workers_local = router_local_count(g->router),
+        .workers_stalled = router_stalled_count(g->router),
+        .worker_stalls = routed->stalls,
         .workers_silent = router_silent_count(g->router),
         .groups = roster_group_count(g->roster),
         .uids = roster_uid_count(g->roster),

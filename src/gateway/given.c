@@ -51,6 +51,7 @@ struct given {
     struct list wants;             /* struct queue, who wants longest first */
     bool has_dropped;              /* by given_drop(): … */
     uint32_t dropped;              /* … the packet with that number */
+    uint32_t struck; /* number of the packet that begun is told of */
 };
 
 struct given *given_new(struct claims *page)
@@ -411,6 +412,7 @@ static bool strike_packet(
     bool has_begun =
         s->unbegun ? !named && (int32_t)(s->taken - number) >= 0 : named;
 
+    s->g->struck = number;
     return has_begun && s->begun(packet, len, s->arg);
 }
 
@@ -547,6 +549,32 @@ void given_close_window(struct given *g, given_each_cb gone, void *arg)
         drop(g, q, w);
     }
     strike_logged(&line);
+}
+
+uint32_t given_struck(const struct given *g)
+{
+    return g->struck;
+}
+
+bool given_pulse(const struct given *g, uint64_t *pulse)
+{
+    return g->page && claims_pulse(g->page, pulse);
+}
+
+void given_renew(struct given *g, struct claims *page)
+{
+    while (g->queues)
+        drop_first(g, g->queues);
+    buf_clear(&g->log);
+    buf_shrink(&g->log, LOG_KEEP);
+    g->taken += (uint32_t)g->logged;
+    g->logged = 0;
+    g->count = 0;
+    g->bytes = 0;
+    g->begun = 0;
+    g->has_dropped = false;
+    claims_close(g->page);
+    g->page = page;
 }
 
 size_t given_count(const struct given *g)

@@ -77,6 +77,9 @@ bool given_is_claimed(const struct given *g);
 typedef bool (*given_begun_cb)(const uint8_t *packet, size_t len, void *arg);
 int given_close(struct given *g, given_begun_cb begun, void *arg);
 
+/* While begun is told of an event: its number, as in given_drop(). */
+uint32_t given_struck(const struct given *g);
+
 /* Nothing more will be said, but that: forget what begun gets, which is all
  * that has begun and was not told of. 0: nothing that is left here has begun or
  * will; -EPROTO: it speaks of others than those that are here. */
@@ -87,6 +90,12 @@ int given_leave(struct given *g, const struct ack_left *left,
  * may have begun, or still may, which gone gets before. What is left here has
  * not begun and never will. */
 void given_close_window(struct given *g, given_each_cb gone, void *arg);
+/* claims_pulse() of its page; false: there is none. */
+bool given_pulse(const struct given *g, uint64_t *pulse);
+
+/* What is here is with others, and so is the page, which is revoked. The worker
+ * goes on with that page, and with the numbers as they are. */
+void given_renew(struct given *g, struct claims *page);
 
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);

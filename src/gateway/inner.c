@@ -191,6 +191,12 @@ static void note_hanging(struct link *l, const struct frame *f)
         inner_refuse(l, "hangs in what it was not given", f->cmd);
 }
 
+static void hear_renewed(struct link *l, const struct frame *f)
+{
+    if (!l->acking || router_renewed(l->in->conf.router, l->acking) < 0)
+        inner_refuse(l, "has a page that it was not given", f->cmd);
+}
+
 /* What a worker says of requests, on the link of its commands. False: something
  * else. */
 static bool hear_request(const struct link *l, const struct frame *f)
@@ -270,6 +276,8 @@ static void on_packet(
         hear_wants(l, &f);
     else if (f.cmd == FRAME_LEFT)
         partings_hear(l, &f);
+    else if (f.cmd == FRAME_CLAIMS)
+        hear_renewed(l, &f);
     else if (f.cmd != FRAME_PING)
         run_command(l, &f);
 }
@@ -402,6 +410,7 @@ static void on_tick(uv_timer_t *timer)
     partings_tick(in);
     handled_tell_all(in);
     router_tick(in->conf.router);
+    router_watch(in->conf.router, in->conf.commands->roster);
     if (!uv_is_active((uv_handle_t *)&in->binds))
         on_binds(&in->binds);
 }

@@ -239,6 +239,8 @@ static void become_worker(struct link *l, const struct cmdjson_auth *auth,
                   is_of_our_machine(&in->conf, auth),
         .window = commands && offers(auth, "window") &&
                   !is_of_our_machine(&in->conf, auth),
+        .stalls = commands && offers(auth, "claims") && offers(auth, "stall") &&
+                  is_of_our_machine(&in->conf, auth),
         .requests = takes_requests(auth, commands),
         .bound = commands && offers(auth, "bound"),
         .book = commands && offers(auth, "book") &&

@@ -128,8 +128,11 @@ struct router_worker *router_ready_worker(
 {
     struct router_worker *w = router_bound_worker(r, c);
 
-    if (w && !router_has_room(r, w))
-        return NULL;
+    if (w && !router_has_room(r, w)) {
+        if (!router_may_leave(w, c))
+            return NULL;
+        w = NULL;
+    }
     if (!w)
         w = choose(r, c);
     return w && router_share_fits(r, w, c, len) ? w : NULL;
@@ -196,6 +199,7 @@ __attribute__((noinline)) void router_bind_for(
 {
     bool moves = c->worker_serial != 0;
 
+    unbind(r, c); /* of a stalled one */
     bind_client(r, w, c);
     if (moves && router_wants_bound(w) && cmd != FRAME_ON_CONNECT &&
         cmd != FRAME_ON_CLOSE)
@@ -416,7 +420,7 @@ void router_drained(struct router *r)
         if (!router_least_busy(r))
             return; /* nobody has room */
         w = router_bound_worker(r, wait->client);
-        if (w && !router_has_room(r, w)) {
+        if (w && !router_has_room(r, w) && !router_may_leave(w, wait->client)) {
             list_remove(&wait->node);
             list_push_back(&w->stuck, &wait->node);
         }
@@ -427,6 +431,7 @@ struct taking {
     struct router *r;
     struct router_worker *w;
     const struct roster *roster;
+    bool runs;       /* not all handlers are through with this */
     struct list due; /* struct router_wait: of which something began */
 };
 
@@ -442,6 +447,8 @@ static void on_begun(const uint8_t *packet, size_t len, void *arg)
     t->r->unbegun_bytes -= len;
     if (t->w->features.far_book)
         router_note_begun(t->r, packet, len);
+    if (t->runs)
+        router_note_runs(t->w, frame_connection_id(packet));
     if (!c)
         return;
     router_share_leave(t->r, t->w, c, len);
@@ -464,6 +471,24 @@ static void release_due(struct router *r, struct list *due)
     }
 }
 
+/* Handlers of w are through. */
+static int take_ended(struct router_worker *w, uint32_t ended)
+{
+    if (ended > w->running)
+        return -EPROTO;
+    w->running -= ended;
+    if (w->running == 0 && (w->runs.count > 0 || w->runs_any))
+        router_note_idle(w);
+    return 0;
+}
+
+/* Whether something of w goes on behind ack. */
+static bool leaves_running(const struct router_worker *w, const struct ack *ack)
+{
+    return w->running + ack->taken + ack->begins.count >
+           (uint64_t)ack->ended + ack->waits.count;
+}
+
 int router_acknowledge(struct router *r, struct router_worker *w,
     const struct roster *roster, const void *body, size_t len)
 {
@@ -474,6 +499,9 @@ int router_acknowledge(struct router *r, struct router_worker *w,
     list_init(&t.due);
     if (ack_parse(&ack, body, len) < 0)
         return -EPROTO;
+    if (w->renews) /* what has begun is known from its page */
+        return take_ended(w, ack.ended);
+    t.runs = leaves_running(w, &ack);
     if (!given_has_room(w->given, r->conf.high_water))
         w->behind = true;
     begun = given_take(w->given, &ack, on_begun, &t);
@@ -481,9 +509,8 @@ int router_acknowledge(struct router *r, struct router_worker *w,
     if (begun < 0)
         return -EPROTO;
     w->running += (uint64_t)begun;
-    if (ack.ended > w->running)
+    if (take_ended(w, ack.ended) < 0)
         return -EPROTO;
-    w->running -= ack.ended;
     if (w->behind && given_has_room(w->given, r->conf.high_water / 4)) {
         w->behind = false;
         router_drained(r);

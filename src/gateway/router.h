@@ -90,6 +90,7 @@ struct router_features {
     bool arrived;  /* FRAME_ARRIVED; with is_local only: it has our clock */
     bool far_book; /* FRAME_KEEPS; with acks and without book only */
     bool others;   /* FRAME_BOOK_OTHER */
+    bool stalls;   /* it beats, and takes another page; with claims only */
 };
 
 /* What a script, or a worker of ours, may have that decides who is asked. */
@@ -110,6 +111,7 @@ struct router_counters {
     uint64_t unknown; /* given to a worker that was lost and does not
                          acknowledge, or may have begun them; perhaps run */
     uint64_t over;    /* times that a client was over its share */
+    uint64_t stalls;  /* times that a worker was stalled */
 };
 
 struct client_conn_end;
@@ -260,6 +262,16 @@ void router_lose_unheard(struct router *r, struct router_worker *w);
 
 /* A second has passed. */
 void router_tick(struct router *r);
+
+/* The same, and what has come is read: see which workers of this machine do not
+ * move, and take back what they have not begun. */
+void router_watch(struct router *r, const struct roster *roster);
+
+/* w goes on with another page, a FRAME_CLAIMS. 0, or -EPROTO: it was not to. */
+int router_renewed(struct router *r, struct router_worker *w);
+
+/* Workers that do not move at this moment. */
+size_t router_stalled_count(const struct router *r);
 
 /* Each worker that is not as it should be. */
 void router_report(const struct router *r, reach_link_cb each, void *arg);

@@ -9,7 +9,8 @@
 
 bool router_has_room(const struct router *r, const struct router_worker *w)
 {
-    if (w->given && !given_has_room(w->given, r->conf.high_water))
+    if (w->stalled ||
+        (w->given && !given_has_room(w->given, r->conf.high_water)))
         return false;
     return !conn_is_full(w->conn);
 }
@@ -63,7 +64,7 @@ static struct router_worker *by_hash(const struct router *r, uint64_t hash)
         uint64_t pair[2];
         uint64_t score;
 
-        if (!w)
+        if (!w || w->renews)
             continue;
         pair[0] = hash;
         pair[1] = w->key_hash;

@@ -9,7 +9,9 @@
 #include "gateway/router.h"
 #include "gateway/unheard.h"
 #include "util/buf.h"
+#include "util/idmap.h"
 #include "util/list.h"
+#include "wire/client_id.h"
 
 struct router_worker {
     struct list node;  /* in router->leaving, else alone */
@@ -23,7 +25,17 @@ struct router_worker {
     struct router_features features;
     struct given *given; /* owned; NULL: it does not acknowledge, but is */
     struct unheard unheard;
-    uint64_t running;  /* events that it began and is not through with */
+    uint64_t running; /* events that it began and is not through with */
+    /* router_stalled.c */
+    struct idmap runs;      /* clients of which one of those may be … */
+    bool runs_any;          /* … or any may */
+    struct buf frozen;      /* struct router_frozen, of events that it had begun
+                               when it was found stalled */
+    bool stalled;           /* it does not move, … */
+    bool renews;            /* … and what it had not begun was taken back */
+    unsigned rest;          /* ticks without a move */
+    unsigned stalled_ticks; /* that it is stalled */
+    uint64_t pulse;         /* given_pulse() */
     struct list stuck; /* struct router_wait, of its clients: it has no room */
     /* router_sessions.c */
     struct list sessions;   /* struct client, used last at the end */
@@ -38,6 +50,13 @@ struct router_worker {
     uint32_t hanging; /* as given_drop() wants it */
     bool windowed;    /* it begins only what is granted, given_grant() */
     struct buf left;  /* a FRAME_LEFT's body; empty: it has not said */
+};
+
+/* An event that had begun and was not to be told of any more. */
+struct router_frozen {
+    uint32_t number; /* as in given_drop() */
+    struct client_id client;
+    uint8_t cmd;
 };
 
 struct router_event {
@@ -132,6 +151,26 @@ bool router_wants_bound(const struct router_worker *w);
  * given. */
 void router_tell_bound(
     struct router *r, struct router_worker *w, struct client *c);
+
+/* router_stalled.c: an event of that client has begun, and not all handlers of
+ * w are through in the same breath; now they are. */
+void router_note_runs(struct router_worker *w, uint32_t connection_id);
+void router_note_idle(struct router_worker *w);
+
+/* router_stalled.c: whether a handler of that client may be running in w;
+ * whether c, which is bound to w, may have another worker. */
+bool router_may_run(const struct router_worker *w, uint32_t connection_id);
+bool router_may_leave(const struct router_worker *w, const struct client *c);
+
+/* router_settle.c: revoke the page of w, which goes on, and hold what it has
+ * not begun for others. How many. */
+size_t router_take_back(
+    struct router *r, struct router_worker *w, const struct roster *roster);
+
+/* router_workers.c: a page of claims for w, which is told its name. NULL: w
+ * takes none, or there is none. */
+struct claims *router_offer_page(
+    const struct router *r, struct router_worker *w);
 
 /* router_workers.c: w is gone, and nothing is to be known of it. */
 void router_free_worker(struct router_worker *w);

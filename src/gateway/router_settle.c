@@ -28,6 +28,7 @@ struct regiving {
     size_t begun;   /* of its events, though it could not say so any more */
     size_t lost;    /* nobody knows whether they began */
     size_t unknown; /* likewise, but they are few and may have */
+    bool lives;     /* the worker is stalled, and goes on with what began */
 };
 
 static struct departed *find_departed(const struct regiving *g, uint32_t id)
@@ -124,6 +125,21 @@ static void put_orphan(const struct regiving *g, const struct frame *f)
                               .id = f->connection_id});
 }
 
+/* A client whose handler may be running waits for the worker that has it; what
+ * was on its way there may have brought the session. */
+static void keep_bound(const struct regiving *g, struct client *c)
+{
+    struct router_worker *w = g->worker;
+
+    if (c->worker_serial == 0 && router_may_run(w, c->id)) {
+        c->worker_serial = w->serial; /* of one that has left */
+        c->worker_slot = w->slot;
+        w->clients++;
+    }
+    if (c->worker_serial == w->serial && c->session_known)
+        router_forget_session(g->r, w, c);
+}
+
 static void hold_again(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
@@ -151,6 +167,8 @@ static void hold_again(const uint8_t *packet, size_t len, void *arg)
     e.body = f.body;
     e.len = f.body_len;
     c = client_of(g, &f);
+    if (g->lives)
+        keep_bound(g, c);
     books_take_back(g->r->conf.books, c, &f);
     router_hold(g->r, c, &e);
 }
@@ -185,22 +203,51 @@ int router_note_hanging(struct router_worker *w, const void *body, size_t len)
     return 0;
 }
 
+static void log_hanging(
+    const struct router_worker *w, uint8_t cmd, const struct client_id *client)
+{
+    char id[CLIENT_ID_LEN + 1];
+
+    client_id_format(id, client);
+    log_error(
+        "an event hung its worker, nobody else gets it event=%s client=%s "
+        "key=%s",
+        frame_cmd_name(cmd), id, w->key);
+}
+
 /* What hung the worker would hang the next one. */
 static void drop_hanging(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
-    char id[CLIENT_ID_LEN + 1];
     struct client_id client;
     struct frame f;
 
     frame_decode(&f, packet, len);
     forget(packet, len, arg);
     client = frame_client(&f);
-    client_id_format(id, &client);
-    log_error(
-        "an event hung its worker, nobody else gets it event=%s client=%s "
-        "key=%s",
-        frame_cmd_name(f.cmd), id, g->worker->key);
+    log_hanging(g->worker, f.cmd, &client);
+}
+
+/* It is known to have begun since the worker was found stalled. */
+static void name_frozen(const struct router_worker *w)
+{
+    const struct router_frozen *e = (const void *)w->frozen.data;
+    size_t count = w->frozen.len / sizeof(*e);
+
+    for (; count > 0; count--, e++)
+        if (e->number == w->hanging)
+            log_hanging(w, e->cmd, &e->client);
+}
+
+static void freeze(struct router_worker *w, const struct frame *f)
+{
+    struct router_frozen e;
+
+    memset(&e, 0, sizeof(e));
+    e.number = given_struck(w->given);
+    e.client = frame_client(f);
+    e.cmd = f->cmd;
+    buf_append(&w->frozen, &e, sizeof(e));
 }
 
 void router_note_left(struct router_worker *w, const void *body, size_t len)
@@ -216,7 +263,7 @@ bool router_has_left(const struct router_worker *w)
 
 bool router_has_claimed(const struct router_worker *w)
 {
-    return given_is_claimed(w->given);
+    return w->renews || given_is_claimed(w->given);
 }
 
 /* It was claimed, and the worker was not to say so any more. Of what a book
@@ -226,15 +273,21 @@ static bool note_begun(const uint8_t *packet, size_t len, void *arg)
 {
     struct regiving *g = arg;
     struct frame f;
+    bool begun = true;
 
     frame_decode(&f, packet, len);
     if (g->worker->features.far_book)
         books_begun(g->r->conf.books, &f);
-    else if (frame_has_place(&f) && !books_have_begun(g->r->conf.books, &f))
-        return false;
-    forget(packet, len, arg);
-    g->worker->running++;
-    return true;
+    else if (frame_has_place(&f))
+        begun = books_have_begun(g->r->conf.books, &f);
+    if (begun)
+        forget(packet, len, arg);
+    if (g->lives) { /* it says itself that it is through */
+        freeze(g->worker, &f);
+        router_note_runs(g->worker, f.connection_id);
+    }
+    g->worker->running += begun || g->lives;
+    return begun;
 }
 
 /* The window is so small that this is no great loss. */
@@ -288,6 +341,8 @@ static bool find_begun(struct regiving *g, bool said)
         return true;
     if (w->hangs && given_drop(w->given, w->hanging, drop_hanging, g))
         w->running++; /* else it is among them already */
+    else if (w->hangs)
+        name_frozen(w);
     if (w->windowed) {
         given_close_window(w->given, note_unknown, g);
         g->exact = true;
@@ -328,4 +383,28 @@ void router_settle(struct router *r, struct router_worker *w,
             (unsigned long long)running, g.unknown);
     router_free_worker(w);
     router_drained(r);
+}
+
+size_t router_take_back(
+    struct router *r, struct router_worker *w, const struct roster *roster)
+{
+    struct regiving g = {
+        .r = r, .roster = roster, .worker = w, .exact = true, .lives = true};
+    size_t count;
+    int err;
+
+    given_revoke(w->given);
+    err = given_close(w->given, note_begun, &g);
+    g.certain = err == 0;
+    if (err < 0)
+        log_error("a page of claims is not valid, nobody knows what its worker "
+                  "has begun key=%s",
+            w->key);
+    count = given_count(w->given);
+    router_unstick(r);
+    hold_unbegun(&g);
+    count -= g.begun + g.lost;
+    r->counters.again += count;
+    r->counters.lost += g.lost;
+    return count;
 }

@@ -19,6 +19,8 @@ void router_free_worker(struct router_worker *w)
     if (w->given)
         given_free(w->given);
     buf_fini(&w->left);
+    idmap_fini(&w->runs);
+    buf_fini(&w->frozen);
     free(w->key);
     free(w);
 }
@@ -59,7 +61,7 @@ static void tell_types(const struct router *r, struct router_worker *w)
 
 /* A page of claims for w, which is told its name. NULL: w takes none; or, with
  * a line in the log, there is none: what w says is then all that is known. */
-static struct claims *offer_page(
+struct claims *router_offer_page(
     const struct router *r, struct router_worker *w)
 {
     struct frame f = {.cmd = FRAME_CLAIMS, .flag = FRAME_FLAG_STRING};
@@ -106,7 +108,7 @@ static void ask_for_acks(struct router *r, struct router_worker *w)
     struct frame f = {.cmd = FRAME_ACK};
 
     router_put(r, w, &f);
-    w->given = given_new(offer_page(r, w));
+    w->given = given_new(router_offer_page(r, w));
     if (w->features.window && r->conf.begin_window > 0)
         set_window(r, w);
 }
@@ -213,6 +215,8 @@ bool router_takes_answers(const struct router_worker *w)
 struct router_worker *router_pick(
     struct router *r, enum router_callback callback)
 {
+    struct router_worker *stalled = NULL; /* better than nobody */
+
     for (size_t i = 1; i <= r->nslots; i++) {
         size_t slot = (r->last_asked + i) % r->nslots;
         struct router_worker *w = r->workers[slot];
@@ -221,8 +225,11 @@ struct router_worker *router_pick(
             r->last_asked = slot;
             return w;
         }
+        if (w && w->features.callbacks & callback && w->stalled && !w->renews &&
+            !conn_is_full(w->conn))
+            stalled = w;
     }
-    return NULL;
+    return stalled;
 }
 
 void router_put_on(const struct router *r, struct conn *link, struct frame *f)
@@ -305,6 +312,10 @@ void router_report(const struct router *r, reach_link_cb each, void *arg)
         l.peer = w->key;
         l.ms = conn_silence(w->conn);
         if (l.ms >= REACH_SILENT_MS)
+            each(&l, arg);
+        l.ms = (uint64_t)w->stalled_ticks * 1000;
+        l.state = "stalled";
+        if (w->stalled)
             each(&l, arg);
         l.ms = 0;
         l.state = "unacknowledged";

@@ -32,7 +32,8 @@
 
 struct page {
     uint64_t magic;
-    uint8_t unused[LINE - sizeof(uint64_t)];
+    _Atomic uint32_t beats;
+    uint8_t unused[LINE - sizeof(uint64_t) - sizeof(uint32_t)];
     _Atomic uint64_t word;
     uint8_t unused_too[LINE - sizeof(uint64_t)];
     _Atomic uint32_t numbers[CLAIMS_EVENTS];
@@ -165,6 +166,15 @@ uint32_t claims_get(const struct claims *c, uint32_t i)
     return atomic_load_explicit(slot(c, i), memory_order_relaxed);
 }
 
+bool claims_pulse(const struct claims *c, uint64_t *pulse)
+{
+    uint64_t word = atomic_load_explicit(&c->page->word, memory_order_relaxed);
+
+    *pulse = word << 32 |
+             atomic_load_explicit(&c->page->beats, memory_order_relaxed);
+    return (word & (JOINED | REVOKED)) == JOINED;
+}
+
 /* ---- the worker ---- */
 
 /* Ours alone, and as large as it must be. */
@@ -252,4 +262,9 @@ int claims_begin(struct claims *c, uint32_t number)
     }
     c->over = word == (c->word | REVOKED) ? -ECANCELED : -EPROTO;
     return c->over;
+}
+
+void claims_beat(struct claims *c)
+{
+    atomic_fetch_add_explicit(&c->page->beats, 1, memory_order_relaxed);
 }

@@ -17,6 +17,7 @@
 #ifndef GW_PROC_CLAIMS_H
 #define GW_PROC_CLAIMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,6 +56,10 @@ int64_t claims_revoke(struct claims *c);
  * what stood before them the worker may have written. */
 uint32_t claims_get(const struct claims *c, uint32_t i);
 
+/* What moves with each claim and each beat of the worker; what the number is
+ * says nothing. False: the worker has not joined, or the page is revoked. */
+bool claims_pulse(const struct claims *c, uint64_t *pulse);
+
 /* ---- the worker ---- */
 
 /* Join the page of that name, a text of len bytes from the gateway. 0, or
@@ -66,6 +71,9 @@ int claims_open(
  * concerned; -ECANCELED: it belongs to others; -EPROTO: what stands there is
  * not valid. Once it is not 0 it never is again. */
 int claims_begin(struct claims *c, uint32_t number);
+
+/* It lives. One store, and no system call. */
+void claims_beat(struct claims *c);
 
 /* ---- both ---- */
 

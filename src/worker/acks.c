@@ -144,6 +144,26 @@ void acks_set_limit(struct acks_link *l, uint32_t limit)
     l->limit = limit;
 }
 
+/* Numbers go on: the gateway counts what it gave. */
+int acks_renew(
+    struct acks_link *l, const char *prefix, const void *name, size_t len)
+{
+    struct claims *page;
+    int err;
+
+    if (!l->page || !l->commands)
+        return -EPROTO;
+    acks_put_begun(l);
+    acks_put_ended(l);
+    err = claims_open(&page, prefix, name, len);
+    if (err < 0)
+        return err;
+    claims_close(l->page);
+    l->page = page;
+    l->over = 0;
+    return 0;
+}
+
 void acks_cut(struct acks_link *l)
 {
     l->commands = NULL;
@@ -186,7 +206,9 @@ static void schedule(struct acks *all)
 
 /* ---- events ---- */
 
-/* The links end with the turn: acks.task sees to that. */
+/* What the gateway has taken back is with others, and another page is on its
+ * way, or the end of the links. Else they end with the turn: acks.task sees to
+ * that. */
 __attribute__((noinline)) static void give_up(struct acks_link *l, int err)
 {
     if (l->over == 0 && err != -ECANCELED)

@@ -48,8 +48,8 @@ struct acks_link {
     uint32_t number;       /* 0: nothing is told */
     struct claims *page;   /* owned; NULL: none, the gateway is told first */
     bool claimed;          /* the event taken last */
-    int over; /* 0, or why the page lets nothing begin any more: the links are
-                 to be closed */
+    int over; /* 0, or why the page lets nothing begin any more: another one is
+                 to come (-ECANCELED), or the links are to be closed */
     uint32_t taken, ended;    /* events */
     uint32_t told;            /* events taken before that; a count for ever */
     struct buf waits, begins; /* as ack_put_number() writes them */
@@ -84,6 +84,12 @@ static inline bool acks_is_full(const struct acks_link *l)
 {
     return l->windowed && (int32_t)(l->limit - l->told - l->taken) <= 0;
 }
+
+/* The gateway has taken back what had not begun: go on with another page. What
+ * there is to tell of the old one is told. 0, or as claims_open(). Nothing of
+ * the old page may be queued any more. */
+int acks_renew(
+    struct acks_link *l, const char *prefix, const void *name, size_t len);
 
 /* The link with commands has ended by itself; acks_end() follows. */
 void acks_cut(struct acks_link *l);

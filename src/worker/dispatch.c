@@ -318,7 +318,8 @@ static void forget_queued(struct mailbox *m)
     }
 }
 
-void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
+static void forget_all_queued(
+    struct dispatch *d, struct gateways_address from, bool links_lost)
 {
     struct mailbox *m, *tmp;
 
@@ -326,7 +327,8 @@ void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
         if (m->key.ip != from.ip || m->key.port != from.port)
             continue;
         forget_queued(m);
-        session_drop(m, true);
+        if (links_lost)
+            session_drop(m, true);
         if (mailboxes_is_idle(m))
             settle(m);
     }
@@ -342,6 +344,17 @@ void dispatch_granted(struct dispatch *d, const struct client_id *id)
     first_queued(m)->leave = EVENT_MAY;
     if (can_go_on(m))
         make_ready(m);
+}
+
+void dispatch_link_lost(struct dispatch *d, struct gateways_address from)
+{
+    forget_all_queued(d, from, true);
+}
+
+/* Its links live: it says which sessions are to be forgotten. */
+void dispatch_revoked(struct dispatch *d, struct gateways_address from)
+{
+    forget_all_queued(d, from, false);
 }
 
 void dispatch_session(

@@ -67,6 +67,9 @@ enum acks_event dispatch_event(
 /* That gateway's link is lost: forget its events that have not begun. */
 void dispatch_link_lost(struct dispatch *d, struct gateways_address from);
 
+/* The same of one whose links live, and that has taken those back. */
+void dispatch_revoked(struct dispatch *d, struct gateways_address from);
+
 /* What is queued of that client may go on: acks_want(). */
 void dispatch_granted(struct dispatch *d, const struct client_id *id);
 

@@ -200,6 +200,7 @@ static struct peer *add_peer(struct gateways *g, struct gateways_address at)
 static void close_links(struct peer *p, bool flush)
 {
     remains_end_acks(p);
+    p->revoked = false;
     p->sessions = (struct gateways_sessions){0};
     if (p->event_dialer)
         dialer_close(p->event_dialer);

@@ -38,9 +38,10 @@
 #define GATEWAYS_CUTS_MAX     3 /* times that a gateway ends our event link, … */
 #define GATEWAYS_CUT_WAIT_MS  30000 /* … before this pause */
 #define GATEWAYS_PING_MS      25000
-#define GATEWAYS_RETRY_MS     1000 /* longest wait between tries to connect */
-#define GATEWAYS_TICK_MS      1000 /* between looks at the clock, idle … */
-#define GATEWAYS_TICK_BUSY_MS 50   /* … and while a deadline runs */
+#define GATEWAYS_RETRY_MS     1000  /* longest wait between tries to connect */
+#define GATEWAYS_RENEW_MS     10000 /* for another page, at most */
+#define GATEWAYS_TICK_MS      1000  /* between looks at the clock, idle … */
+#define GATEWAYS_TICK_BUSY_MS 50    /* … and while a deadline runs */
 #define GATEWAYS_TICK_JOIN_MS 5    /* … and until events are asked for, … */
 #define GATEWAYS_JOIN_MS      1000 /* … this long after the first address */
 
@@ -53,6 +54,9 @@ struct gateways_ops {
      * not begin any more: if it lives it gives them to others. Of each ON_CLOSE
      * among them tell gateways_keep_client(). */
     void (*on_link_lost)(struct gateways_address from, void *arg);
+    /* The gateway has taken back what had not begun; its links live. Queued
+     * events as above. */
+    void (*on_revoked)(struct gateways_address from, void *arg);
     /* The first event of this client that waits may begin: acks_want(). */
     void (*on_granted)(const struct client_id *id, void *arg);
     /* A client whose gateway is gone, so that no ON_CLOSE will come; certain:
@@ -129,6 +133,8 @@ struct peer {
     struct idmap gone; /* clients of another boot of its machine */
     struct receipts receipts;
     struct acks_link acks; /* of its links */
+    bool revoked;          /* nothing begins until there is another page */
+    uint64_t revoked_at;   /* loop time, ms */
     bool wants_left;       /* it asks what was left of links that end … */
     struct list remains;   /* … which is here, of lost ones: remains.c */
     size_t nremains;
@@ -328,6 +334,11 @@ void keepers_close(struct gateways *g);
 
 /* beats.c: what is due about once a second. */
 void beats_tick(struct gateways *g, uint64_t now);
+
+/* beats.c: p has taken back what had not begun here; its FRAME_CLAIMS, with
+ * which this worker goes on. */
+void peer_revoke(struct peer *p);
+void peer_renew(struct peer *p, const struct frame *f);
 
 /* beats.c: how many gateways are connected and silent; each that is silent, or
  * away. */

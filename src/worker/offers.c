@@ -7,7 +7,7 @@
 #include "wire/cmdjson.h"
 #include "worker/gateways_impl.h"
 
-#define FEATURES_MAX 24 /* with the NULL */
+#define FEATURES_MAX 32 /* with the NULL */
 
 /* Does nobody get events here? Then there are no event links. */
 static bool is_program(const struct gateways *g)
@@ -25,8 +25,10 @@ static void list_features(const struct peer *p, const char *out[FEATURES_MAX])
     size_t count = sizeof(always) / sizeof(always[0]);
 
     memcpy(out, always, sizeof(always));
-    if (p->g->conf->claims)
+    if (p->g->conf->claims) {
         out[count++] = "claims";
+        out[count++] = "stall";
+    }
     if (marks_may_be_asked(p))
         out[count++] = "book";
     if (p->g->conf->measures)

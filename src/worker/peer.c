@@ -110,6 +110,11 @@ static void hand_on(struct peer *p, const struct frame *f)
 {
     enum acks_event became = ACKS_ENDED;
 
+    if (p->revoked || p->acks.over != 0) { /* others have it */
+        acks_take(&p->acks);
+        acks_note(&p->acks, ACKS_QUEUED);
+        return;
+    }
     if (f->cmd == FRAME_ON_CLOSE)
         forget_client(p, f);
     else if (!p->keeps_book || is_left_out(f))
@@ -186,10 +191,15 @@ static void on_ack(struct peer *p, const struct frame *f)
 /* Where the page cannot be joined the gateway finds it so. */
 static void on_claims(struct peer *p, const struct frame *f)
 {
-    int err =
-        p->acks.number == 0 || !p->g->conf->claims
-            ? -ENOTSUP
-            : acks_join(&p->acks, p->g->conf->claims, f->body, f->body_len);
+    int err;
+
+    if (p->acks.page) {
+        peer_renew(p, f);
+        return;
+    }
+    err = p->acks.number == 0 || !p->g->conf->claims
+              ? -ENOTSUP
+              : acks_join(&p->acks, p->g->conf->claims, f->body, f->body_len);
 
     /* What is not there has most likely gone with the gateway. */
     if (err < 0)

@@ -258,8 +258,9 @@ void gateways_send_done(struct gateways *g)
     }
 }
 
-/* Others have the events of those links: there is nothing more to do for them,
- * and new links make a fresh start. */
+/* Pages of claims that make no sense: new links make a fresh start. Where the
+ * gateway has taken back what had not begun, what is queued of that goes, and
+ * with it what keeps its next word from being read. */
 static void end_revoked(struct gateways *g)
 {
     struct list *node, *tmp;
@@ -267,7 +268,9 @@ static void end_revoked(struct gateways *g)
     LIST_FOREACH_SAFE (node, tmp, &g->peers) {
         struct peer *p = LIST_ENTRY(node, struct peer, node);
 
-        if (p->acks.over != 0)
+        if (p->acks.over == -ECANCELED && !p->revoked)
+            peer_revoke(p);
+        else if (p->acks.over != 0 && p->acks.over != -ECANCELED)
             peer_lose_links(p, p->acks.over);
     }
 }

@@ -235,6 +235,11 @@ static void on_granted(const struct client_id *id, void *arg)
     dispatch_granted(((struct worker *)arg)->dispatch, id);
 }
 
+static void on_revoked(struct gateways_address from, void *arg)
+{
+    dispatch_revoked(((struct worker *)arg)->dispatch, from);
+}
+
 static void on_session(
     const struct client_id *id, const struct frame *f, void *arg)
 {
@@ -264,6 +269,7 @@ static const struct gateways_ops gateways_ops = {
     .on_event = on_event,
     .on_link_lost = on_link_lost,
     .on_granted = on_granted,
+    .on_revoked = on_revoked,
     .on_client_lost = on_client_lost,
     .on_session = on_session,
 };
