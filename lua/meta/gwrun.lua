@@ -125,6 +125,8 @@ _SERVER = {}
 ---@field onClientBound? fun(client_id: client_id) the client's events come to this worker from now on; another one had them before, which is gone (or its uid sends it here). Before its next event; silent clients within some seconds. Not told of those that connect here, nor by GatewayWorker's gateways (docs/scripts.md)
 ---@field onClose? fun(client_id: client_id, info: close_info) gone, whoever closed it
 ---@field onError? fun(error: string, context: error_context) something of the script has failed and is in the log already: for an error tracker, say. In a coroutine of its own; at most 10 a second, and never for an error of its own
+---@field onCellGone? fun(cell: string, since: number) a cell of the cluster is gone without having left: it was heard of last at `since`, in seconds of 1970. Runs once in the whole cluster, in a worker of some cell (docs/cluster.md)
+---@field onClusterGap? fun(seconds: number) this cell was away from its cluster for so long and is back: what others sent meanwhile is lost. Runs in one worker of the cell (docs/cluster.md)
 ---@field onWorkerStop? fun(worker: worker) the script ends: the worker stops or has a newer one
 Events = {}
 

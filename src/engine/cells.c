@@ -33,8 +33,8 @@
 
 static const char claim_script[] = NOW SWEEP
     "local gateways, cells, record, holder, former, gateway = unpack(KEYS)\n"
-    "local run, life, cell, process, what, version, formers, long, address =\n"
-    "  unpack(ARGV)\n"
+    "local run, life, cell, process, what, version, formers, long, address,\n"
+    "  gone = unpack(ARGV)\n"
     "if redis.call('EXISTS', former) == 1 then return 'FORMER' end\n"
     "local has = redis.call('HGET', record, 'run')\n"
     "if has and has ~= run then return has .. ' ' .. cell end\n"
@@ -46,6 +46,7 @@ static const char claim_script[] = NOW SWEEP
     "    redis.call('SET', formers .. before, cell, 'EX', long)\n"
     "  end\n"
     "  redis.call('HSET', record, 'run', run, 'since', now)\n"
+    "  redis.call('DEL', gone)\n"
     "end\n"
     "if redis.call('HEXISTS', record, process) == 0 then sweep(record, life) end\n"
     "redis.call('SET', holder, run, 'EX', long)\n"
@@ -150,7 +151,7 @@ void cells_put_claim(struct buf *out, const struct cells_self *self)
                                       self->address, self->clients)
                                 : xstrdup(self->kind);
 
-    begin(out, claim_script, self, 9);
+    begin(out, claim_script, self, 10);
     cells_put_word(out, self->conf->run);
     cells_put_number(out, ENGINE_EXPIRY);
     cells_put_word(out, self->conf->cell);
@@ -160,6 +161,7 @@ void cells_put_claim(struct buf *out, const struct cells_self *self)
     cells_put_key(out, self->conf, "former:", "");
     cells_put_number(out, CELLS_REMEMBERED);
     cells_put_word(out, self->address);
+    cells_put_key(out, self->conf, "gone:", self->conf->run);
     free(what);
 }
 

@@ -76,6 +76,18 @@ typedef void (*engine_found_cb)(
 /* What has members. */
 enum engine_name { ENGINE_UID = 'u', ENGINE_GROUP = 'g' };
 
+/* What a script may want to know. No callback may close the engine. */
+struct engine_tidings {
+    bool (*wants_gone)(void *arg);
+    bool (*wants_gap)(void *arg);
+    /* Of all processes of the cluster this one is told: a cell is gone without
+     * having left, and was heard of last at that time (seconds of 1970). */
+    void (*on_gone)(const char *cell, double since, void *arg);
+    /* Of all processes of this cell this one is told: its processes are there
+     * again; the longest was away for so long. */
+    void (*on_gap)(double seconds, void *arg);
+};
+
 /* What one process wants of it. */
 struct engine_part {
     uint32_t ip; /* of a gateway, claimed for this cell; 0: it is none */
@@ -94,7 +106,9 @@ struct engine_part {
     void (*on_up)(void *arg);
     /* How many clients it has, for the cell's record. May be NULL. */
     uint64_t (*clients)(void *arg);
-    void *arg; /* borrowed, handed to all */
+    const struct engine_tidings *tidings; /* borrowed; NULL: wants none */
+    void *tidings_arg;                    /* borrowed, handed to these */
+    void *arg;                            /* borrowed, handed to all others */
 };
 
 struct engine_counts {

@@ -18,9 +18,10 @@
 #include <string.h>
 
 #include "engine/directory.h"
-#include "engine/engine_redis.h"
+#include "engine/engine_calls.h"
 #include "engine/finding.h"
 #include "engine/server.h"
+#include "engine/vigil.h"
 #include "net/addr.h"
 #include "net/clock.h"
 #include "net/handle.h"
@@ -42,6 +43,7 @@ struct engine {
     const struct engine_conf *conf; /* borrowed */
     struct engine_part part;        /* its inbox is owned */
     struct server server;
+    struct vigil vigil;
     struct redis *commands; /* owned */
     struct redis *pushes;   /* owned; NULL unless SUBSCRIBING or UP */
     uv_timer_t timer;       /* the next try, or the next refresh */
@@ -195,6 +197,7 @@ static void settle(struct engine *e)
     }
     log_notice("the cluster is there cluster=%s cell=%s", e->conf->name,
         e->conf->cell);
+    vigil_begin(&e->vigil, now, e->was_up ? now - e->away_since : 0);
     e->was_up = true;
     e->told_away = false;
     uv_timer_start(&e->timer, on_timer, ENGINE_REFRESH * 1000, 0);
@@ -469,6 +472,7 @@ static void on_timer(uv_timer_t *timer)
             directory_refresh(e->directory);
         if (!e->asking)
             claim(e);
+        vigil_look(&e->vigil, now_ms(e));
     }
 }
 
@@ -533,6 +537,8 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
     e->conf = conf;
     e->part = *part;
     e->part.inbox = xstrdup(part->inbox);
+    e->vigil = (struct vigil){
+        .engine = e, .wish = part->tidings, .arg = part->tidings_arg};
     if (!e->part.kind)
         e->part.kind = part->ip != 0 ? "gateway" : "worker";
     name_channels(e);

@@ -1,7 +1,7 @@
 /* One INCRBY a block. A block whose answer is lost is given to nobody. */
 #include "engine/numbers.h"
 
-#include "engine/engine_redis.h"
+#include "engine/engine_calls.h"
 #include "upstream/rediscommand.h"
 
 static void on_reply(

@@ -7,7 +7,7 @@
 
 static const char *const names[] = {"onWorkerStart", "onHandshake", "onRequest",
     "onConnect", "onWebSocketConnect", "onMessage", "onClientBound", "onClose",
-    "onWorkerStop", "onError", NULL};
+    "onWorkerStop", "onError", "onCellGone", "onClusterGap", NULL};
 
 /* Those that gateways must know of. */
 static const struct {
@@ -25,6 +25,17 @@ static unsigned told_of(const char *name)
         if (strcmp(told[i].name, name) == 0)
             return told[i].callback;
     return 0;
+}
+
+/* Those that this worker must know of. */
+static void note_own(struct vm *vm, const char *name)
+{
+    if (strcmp(name, "onError") == 0)
+        vm->complains = true;
+    else if (strcmp(name, "onCellGone") == 0)
+        vm->wants_gone = true;
+    else if (strcmp(name, "onClusterGap") == 0)
+        vm->wants_gap = true;
 }
 
 static int fail(lua_State *L, const char *what, const char *got)
@@ -59,8 +70,8 @@ void callbacks_check(lua_State *L)
         any = any || type == LUA_TFUNCTION;
         if (type == LUA_TFUNCTION)
             vm->callbacks |= told_of(*name);
-        if (type == LUA_TFUNCTION && strcmp(*name, "onError") == 0)
-            vm->complains = true;
+        if (type == LUA_TFUNCTION)
+            note_own(vm, *name);
         lua_pop(L, 1);
     }
     if (!any)

@@ -143,15 +143,18 @@ static void on_up(void *arg)
 {
 }
 
-struct departures *departures_open(
-    struct turn *turn, const struct engine_conf *conf, const char *inbox)
+struct departures *departures_open(struct turn *turn,
+    const struct engine_conf *conf, const char *inbox,
+    const struct engine_tidings *tidings, void *tidings_arg)
 {
     struct departures *d;
     char token[SECRET_TOKEN_SIZE], err[ENGINE_ERROR_SIZE];
     struct engine_part part = {.watches = true,
         .on_message = on_message,
         .on_members = on_members,
-        .on_up = on_up};
+        .on_up = on_up,
+        .tidings = tidings,
+        .tidings_arg = tidings_arg};
 
     if (!conf)
         return NULL;

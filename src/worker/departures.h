@@ -41,10 +41,12 @@ enum departures_state {
     DEPARTURES_AWAY, /* what is sent serves this cell only */
 };
 
-/* inbox: a word that no other process has. NULL: conf is NULL, or the engine
+/* inbox: a word that no other process has. tidings are
+ * borrowed, or NULL. NULL: conf is NULL, or the engine
  * cannot be used (logged). */
-struct departures *departures_open(
-    struct turn *turn, const struct engine_conf *conf, const char *inbox);
+struct departures *departures_open(struct turn *turn,
+    const struct engine_conf *conf, const char *inbox,
+    const struct engine_tidings *tidings, void *tidings_arg);
 
 /* Questions under way end with -ECANCELED. */
 void departures_close(struct departures *d);

@@ -466,7 +466,8 @@ void gateways_join(struct gateways *g)
 {
     g->discovery = discovery_watch(g->turn, &g->conf->discovery,
         g->conf->secret_key, gateways_set_addresses, g);
-    g->departures = departures_open(g->turn, g->conf->engine, g->process);
+    g->departures = departures_open(
+        g->turn, g->conf->engine, g->process, g->tidings, g->tidings_arg);
 }
 
 /* It has not been reached yet, and may still be. */

@@ -155,6 +155,8 @@ struct gateways {
     char process[SECRET_TOKEN_SIZE]; /* tells us from others of our name */
     struct discovery *discovery;     /* owned; NULL before gateways_join() */
     struct departures *departures;   /* owned; to other cells, NULL: none */
+    const struct engine_tidings *tidings; /* borrowed; NULL: none are wanted */
+    void *tidings_arg;                    /* borrowed */
     struct list peers;
     struct peer *by_address; /* the same, by key */
     struct acks acks;

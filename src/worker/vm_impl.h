@@ -62,6 +62,7 @@ struct vm {
     void *full_arg;
     unsigned callbacks; /* of enum gateways_callback, that its script has */
     bool complains;     /* it has onError */
+    bool wants_gone, wants_gap;    /* … onCellGone, onClusterGap */
     struct complaints *complaints; /* borrowed; NULL: errors are logged only */
     int events_ref; /* registry: the table of callbacks, or the program */
     size_t timers;

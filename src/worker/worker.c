@@ -20,6 +20,7 @@
 #include "worker/handshakes.h"
 #include "worker/requests.h"
 #include "worker/sources.h"
+#include "worker/tidings.h"
 #include "worker/vm_open.h"
 
 #define WORKER_TICK_MS      1000 /* between looks at the clock, usually … */
@@ -41,6 +42,7 @@ struct worker {
     struct requests requests;
     struct handlers handlers; /* … and what came of all their handlers … */
     struct complaints complaints; /* … which the script may want to know */
+    struct tidings tidings;       /* of the cluster, likewise */
     struct vm *loading;           /* the first one, until it is ready */
     struct vm *serving;           /* NULL before and after */
     struct vm *next;              /* of a reload, until its verdict */
@@ -328,6 +330,7 @@ static void serve(struct worker *w, struct vm *vm)
     w->generation++;
     vm->complaints = &w->complaints;
     complaints_serve(&w->complaints, vm);
+    tidings_serve(&w->tidings, vm);
     begin_in(w, vm);
     gateways_set_callbacks(w->gateways, vm->callbacks);
     if (w->events->on_full)
@@ -380,6 +383,9 @@ struct worker *worker_new(uv_loop_t *loop, const struct worker_conf *conf,
     w->gateways = gateways_new(w->turn, conf, index, &gateways_ops, w);
     handlers_init(&w->handlers, loop);
     complaints_init(&w->complaints, w->turn);
+    tidings_init(&w->tidings, w->turn, &w->complaints);
+    w->gateways->tidings = &tidings_wish;
+    w->gateways->tidings_arg = &w->tidings;
     w->handlers.complaints = &w->complaints;
     w->handlers.measures = conf->measures;
     w->handlers.faults = conf->faults;
@@ -466,13 +472,16 @@ void worker_stop(struct worker *w, double drain_time)
         begin_ending(w, w->serving, drain_time);
     w->serving = NULL;
     complaints_serve(&w->complaints, NULL);
+    tidings_serve(&w->tidings, NULL);
     finish_stop(w);
 }
 
 void worker_free(struct worker *w)
 {
     complaints_serve(&w->complaints, NULL);
+    tidings_serve(&w->tidings, NULL);
     complaints_fini(&w->complaints);
+    tidings_fini(&w->tidings);
     while (!list_empty(&w->endings))
         free_ending(LIST_ENTRY(w->endings.next, struct ending, node));
     worker_abort(w);

@@ -1,10 +1,10 @@
-/* engine_redis.h - what other files of this folder do by an engine's connection
+/* engine_calls.h - what other files of this folder do by an engine's connection
  * for commands.
  *
  * SPDX-License-Identifier: MIT
  */
-#ifndef GW_ENGINE_ENGINE_REDIS_H
-#define GW_ENGINE_ENGINE_REDIS_H
+#ifndef GW_ENGINE_ENGINE_CALLS_H
+#define GW_ENGINE_ENGINE_CALLS_H
 
 #include "engine/cells.h"
 #include "engine/engine.h"
@@ -20,4 +20,4 @@ int engine_call(struct engine *e, const struct buf *command,
 struct cells_self engine_self(
     const struct engine *e, char address[ADDR_TEXT_SIZE]);
 
-#endif /* GW_ENGINE_ENGINE_REDIS_H */
+#endif /* GW_ENGINE_ENGINE_CALLS_H */
