@@ -19,7 +19,8 @@ static const char stop_help[] =
     "usage: gwrun stop [-g] [-c FILE]\n\n"
     "Stop all processes: clients are told goodbye, handlers finish, scripts get\n"
     "their onWorkerStop. What is not done after stop_timeout is killed.\n\n"
-    "  -g, --graceful     wait until the clients have left by themselves\n"
+    "  -g, --graceful     wait until the clients have left by themselves; of a cell,\n"
+    "                     tell them to come back elsewhere, over drain_time\n"
     "  -c, --config FILE  the configuration (" CLI_CONFIG ")\n";
 
 static const char restart_help[] =

@@ -20,8 +20,9 @@
 #include "wire/frame.h"
 
 #define STOP_TICK_MS   100
-#define STOP_BATCH_MIN 200 /* clients told goodbye per tick, at least */
-#define STOP_SPREAD    0.5 /* of the drain time, for the goodbyes */
+#define STOP_BATCH_MIN 200  /* clients told goodbye per tick, at least */
+#define LEAVE_LAST_MS  5000 /* for the last ones' answers to Close frames */
+#define STOP_SPREAD    0.5  /* of the drain time, for the goodbyes */
 
 /* ---- start ---- */
 
@@ -396,15 +397,34 @@ static bool is_drained(const struct gateway *g)
 /* Tell the next clients goodbye. Those told lie in front of the others in the
  * roster, except that a client who leaves lets the last one move up; so begin
  * again from the front once the end is reached. */
-static void say_goodbye(struct gateway *g)
+static void say_goodbye(struct gateway *g, size_t batch)
 {
     size_t count = roster_count(g->roster);
+    bool leaves = g->state == GATEWAY_LEAVING;
 
     if (g->told >= count)
         g->told = 0;
-    for (size_t n = 0; n < g->batch && g->told < count; n++)
+    for (size_t n = 0; n < batch && g->told < count; n++)
         client_conn_close(roster_at(g->roster, g->told++)->conn,
-            CLIENT_CONN_RESTART, 1001, "going away");
+            CLIENT_CONN_RESTART, leaves ? 1012 : 1001,
+            leaves ? "service restart" : "going away");
+}
+
+/* Of the clients that there were, so many as this moment's share; in the end
+ * all that are still there. */
+static void say_goodbye_slowly(struct gateway *g, uint64_t now)
+{
+    uint64_t left = now < g->deadline ? g->deadline - now : 0;
+    double over = 1 - (double)left / (double)g->leave_ms;
+    size_t due = (size_t)((double)g->to_tell * over) + 1;
+
+    if (left == 0) {
+        g->told = 0;
+        say_goodbye(g, SIZE_MAX);
+    } else if (due > g->farewells) {
+        say_goodbye(g, due - g->farewells);
+        g->farewells = due;
+    }
 }
 
 static void destroy_all(struct gateway *g)
@@ -436,11 +456,13 @@ static void on_stop_tick(uv_timer_t *timer)
         finish_stop(g);
         return;
     }
-    if (g->state == GATEWAY_LEAVING)
+    if (g->state == GATEWAY_LEAVING && g->leave_ms == 0)
         return;
-    if (now < g->deadline)
-        say_goodbye(g);
-    else if (now < g->deadline + STOP_TICK_MS * 2)
+    if (g->state == GATEWAY_LEAVING && now < g->deadline + LEAVE_LAST_MS)
+        say_goodbye_slowly(g, now);
+    else if (now < g->deadline)
+        say_goodbye(g, g->batch);
+    else if (now < g->deadline + g->last_ms + STOP_TICK_MS * 2)
         destroy_all(g); /* their ON_CLOSE goes out before the next tick */
     else
         finish_stop(g);
@@ -466,6 +488,7 @@ void gateway_stop(struct gateway *g, double drain_time)
 
     if (g->state == GATEWAY_DRAINING || g->state == GATEWAY_STOPPED)
         return;
+    g->last_ms = 0;
     g->batch = share > STOP_BATCH_MIN ? share : STOP_BATCH_MIN;
     g->deadline = clock_now(g->loop) + (uint64_t)(fmax(0, drain_time) * 1000);
     log_notice(
@@ -479,6 +502,19 @@ void gateway_stop_when_empty(struct gateway *g)
         return;
     log_notice("stopping when the last client has left clients=%zu",
         roster_count(g->roster));
+    begin_stop(g, GATEWAY_LEAVING);
+}
+
+void gateway_leave(struct gateway *g, double drain_time)
+{
+    if (g->state >= GATEWAY_LEAVING)
+        return;
+    log_notice("leaving the cluster clients=%zu drain_s=%g",
+        roster_count(g->roster), drain_time);
+    g->leave_ms = (uint64_t)(fmax(0, drain_time) * 1000) + 1;
+    g->last_ms = LEAVE_LAST_MS;
+    g->to_tell = roster_count(g->roster);
+    g->deadline = clock_now(g->loop) + g->leave_ms;
     begin_stop(g, GATEWAY_LEAVING);
 }
 

@@ -101,6 +101,11 @@ void gateway_stop(struct gateway *g, double drain_time);
 /* graceful stop: as above, but wait for the clients to leave by themselves. */
 void gateway_stop_when_empty(struct gateway *g);
 
+/* The same of a cell that has others beside it: clients are told to come back,
+ * with 1012, evenly over drain_time, and what is left 5 seconds later is cut.
+ */
+void gateway_leave(struct gateway *g, double drain_time);
+
 /* Serve a connected, non-blocking stream socket as if it had been accepted from
  * peer, for tests. Takes ownership of fd on success; -EAGAIN when clients
  * cannot connect (yet). */

@@ -60,6 +60,11 @@ struct gateway {
     size_t told;       /* clients told goodbye so far, the first in roster */
     uint64_t deadline; /* ms, clock_now: end of the drain time */
     size_t batch;      /* goodbyes per tick */
+    /* gateway_leave(): over so long, 0: it was not called; to so many; so many
+     * goodbyes so far; and the last ones have so long after the deadline. */
+    uint64_t leave_ms;
+    size_t to_tell, farewells;
+    uint64_t last_ms;
 };
 
 /* gateway_clients.c: what the clients' sockets call; arg is the gateway. */
