@@ -2,6 +2,7 @@
 local cjson = require "cjson"
 local cluster = require "cluster"
 local loop = require "loop"
+local process = require "process"
 local redisserver = require "redisserver"
 local tcp = require "tcp"
 local testbed = require "testbed"
@@ -311,5 +312,183 @@ describe("ids of clients", function()
     cells[2] = start("b", "127.0.0.2")
     cells[2]:wait_log("10.77.0.1:" .. port .. " is a gateway of cell a already, and this is cell b")
     assert.matches("^10%.77%.0%.1:", (id_of(cluster.person(a))))
+  end)
+end)
+
+describe("gwrun stop -g of a cell", function()
+  -- A websocket that echoes nothing: what comes, as bytes.
+  local function websocket(port)
+    local c = tcp.connect(port)
+    c:send("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      .. "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    c:receive("\r\n\r\n")
+    return c
+  end
+
+  it("takes no new clients, tells the others to come back one by one, and leaves", function()
+    local redis = redisserver.start()
+    local a = cluster.start(redis, "a", {
+      gateways = { { listen = "websocket" }, { listen = "text" } },
+      config = function(c)
+        c.drain_time, c.stop_timeout = 40, 60
+        c.admin = "127.0.0.1:" .. testbed.ports()
+      end,
+    })
+    local stopping
+    finally(function()
+      a:stop()
+      redis:stop()
+    end)
+    cluster.wait_up(a)
+    local sockets, al, ann = {}, cluster.person(a, 2), cluster.person(a, 2)
+    for i = 1, 10 do sockets[i] = websocket(a.port[1]) end
+    loop.poll("all to be there", function() return al:run "return Gateway.getAllClientIdCount()" == 12 end)
+    stopping = process.spawn(a:command("stop", "-g"), { cwd = a.dir })
+    a:wait_log "leaving the cluster"
+    local closed = "\x88\x11\x03\xf4service restart"
+    local told
+    loop.poll("the first to be told", function()
+      for _, c in ipairs(sockets) do told = told or c.data:sub(1, #closed) == closed end
+      return told
+    end)
+    assert.equal(2, ann:run "return 1 + 1") -- one of them may be told early, not both
+    local c = tcp.connect(tonumber(a.config.admin:match "%d+$"))
+    c:send "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert.matches("^HTTP/1.1 503 .*the system is stopping", (c:wait_end()))
+    c:close()
+    for _, s in ipairs(sockets) do s:close() end
+    al.client:close()
+    ann.client:close()
+    assert.equal(0, stopping:wait(60))
+    a.master:wait()
+    assert.equal("", redis:cli("keys", "chat:cell:*"):gsub("%s", ""))
+    assert.equal("", redis:cli("zrange", "chat:cells", "0", "-1"):gsub("%s", ""))
+  end)
+end)
+
+describe("register.cluster_listen", function()
+  -- What GatewayClient asks, and one line that it reads.
+  local function ask(port)
+    local c = tcp.connect(port)
+    c:send '{"event":"worker_connect","secret_key":""}\n'
+    local answer = cjson.decode(c:receive "\n")
+    c:close()
+    assert(answer.event == "broadcast_addresses")
+    table.sort(answer.addresses)
+    return answer.addresses
+  end
+
+  it("tells GatewayClient, in any cell, of the gateways of all cells that can be reached", function()
+    local redis = redisserver.start()
+    local cells, ports, wanted = {}, {}, {}
+    finally(function()
+      for _, cell in pairs(cells) do cell:stop() end
+      redis:stop()
+    end)
+    for i, name in ipairs { "a", "b", "loopback" } do
+      ports[i] = testbed.ports()
+      cells[i] = cluster.start(redis, name, {
+        gateways = { { listen = "text" } },
+        config = function(c)
+          c.register.cluster_listen = "127.0.0.1:" .. ports[i]
+          local g = c.gateways[1]
+          if i < 3 then
+            g.lan_ip, g.inner_listen = "10.77.0." .. i, "127.0.0.1"
+            wanted[i] = g.lan_ip .. ":" .. g.start_port
+          end
+        end,
+      })
+      cluster.wait_up(cells[i], 1)
+    end
+    for i = 1, 3 do
+      loop.poll("the gateways of all cells", function()
+        return table.concat(ask(ports[i]), " ") == table.concat(wanted, " ")
+      end)
+    end
+    -- the cells' own workers are told of their own only, by the other port
+    assert.same({ wanted[1] }, ask(tonumber(cells[1].config.register.listen:match "%d+$")))
+    -- and each gateway answers GatewayClient's bytes
+    local vectors = cjson.decode(testbed.read_file "spec/vectors/gatewayworker-conversations.json")
+    local call
+    for _, one in ipairs(vectors.client_calls) do call = one.call == "isOnline(gone)" and one.connections[1] or call end
+    local function bytes(hex) return (hex:gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end)) end
+    for i = 1, 2 do
+      local c = tcp.connect(cells[i].config.gateways[1].start_port)
+      c:send(bytes(call.to_gateway))
+      assert.equal(bytes(call.from_gateway), c:receive(bytes(call.from_gateway)))
+      c:close()
+    end
+    -- no cell is a single point, and neither is Redis for what was known
+    cells[1]:stop()
+    cells[1] = nil
+    loop.poll("the list without a", function() return table.concat(ask(ports[2]), " ") == wanted[2] end)
+    redis:kill()
+    assert.same({ wanted[2] }, ask(ports[2]))
+    redis:up()
+  end)
+
+  it("takes no gateways", function()
+    local redis = redisserver.start()
+    local port = testbed.ports()
+    local a = cluster.start(redis, "a", { config = function(c) c.register.cluster_listen = "127.0.0.1:" .. port end })
+    finally(function()
+      a:stop()
+      redis:stop()
+    end)
+    local c = tcp.connect(port)
+    c:send '{"event":"gateway_connect","address":"10.0.0.1:2900","secret_key":""}\n'
+    c:wait_end()
+    c:close()
+    a:wait_log "gateways register at register.listen of their cell"
+  end)
+end)
+
+describe("the project of docs/kubernetes.md", function()
+  it("passes gwrun check, runs, answers its probes and leaves by its preStop", function()
+    local redis = redisserver.start()
+    local text = testbed.read_file "docs/kubernetes.md"
+    local config = text:match "\n```lua\n(%-%- conf/gwrun.lua\n.-)```"
+    local register, admin = testbed.ports(), testbed.ports()
+    local app = testbed.new { gateways = { { listen = "websocket", count = 2 } }, script = "Events = { onMessage = print }" }
+    local gateway = app.config.gateways[1]
+    finally(function()
+      app:stop()
+      redis:stop()
+    end)
+    for from, to in pairs {
+      [":1237"] = ":" .. register, ["0.0.0.0:9283"] = "127.0.0.1:" .. admin, ["0.0.0.0:8283"] = "127.0.0.1:" .. app.port[1],
+      ["start_port = 2900"] = "start_port = " .. gateway.start_port, ["drain_time = 30"] = "drain_time = 1",
+    } do
+      local n
+      config, n = config:gsub(from:gsub("%p", "%%%0"), to)
+      assert(n > 0, from)
+    end
+    testbed.write_file(app.dir .. "/conf/gwrun.lua", config)
+    testbed.write_file(app.dir .. "/conf/admin-key", ("0123456789"):rep(4) .. "\n")
+    os.execute("chmod 600 '" .. app.dir .. "/conf/admin-key'")
+    app.env = { REDIS = "unix://" .. redis.path, POD_NAME = "chat-5f7c-abcde", POD_IP = "10.1.2.3" }
+    local code, out = process.run(app:command "check", { cwd = app.dir, env = app.env, seconds = 60 })
+    assert.equal(0, code, out)
+    assert.is_nil(out:find "warning")
+    app:up()
+    for path, probe in text:gmatch "httpGet: { path: (%S+), port: admin, httpHeaders: (%b[])" do
+      loop.poll(path, function()
+        local c = tcp.connect(admin)
+        c:send(("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"):format(path, probe:match "value: (%w+)"))
+        local said = c:wait_end()
+        c:close()
+        return said:find "^HTTP/1.1 200 "
+      end)
+    end
+    local shown
+    loop.poll("the cell in the cluster", function()
+      code, shown = process.run(app:command("status", "--cluster"), { cwd = app.dir, env = app.env, seconds = 60 })
+      return code == 0 and shown:find("chat-5f7c-abcde * ", 1, true) and shown:find("1 cells, 1 up", 1, true)
+    end)
+    local words = { text:match('preStop: { exec: { command: %["gwrun", "(%w+)", "(%-%w)"%]') }
+    assert.same({ "stop", "-g" }, words)
+    code, out = process.run(app:command(table.unpack(words)), { cwd = app.dir, env = app.env, seconds = 120 })
+    assert.equal(0, code, out)
+    assert.equal(0, app.master:wait())
   end)
 end)

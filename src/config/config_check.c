@@ -200,6 +200,17 @@ static void check_register(
     config_check_public(l, "register.listen", r->listen, &a, r->secret_key);
     config_ports_add(
         &ranges[(*nranges)++], "register.listen", "the register", &a, 1);
+    if (!r->cluster_listen ||
+        !config_parse_address(
+            l, "register.cluster_listen", r->cluster_listen, &a))
+        return;
+    if (!l->c.cluster.url)
+        config_complain(l, "register.cluster_listen",
+            "tells of the cells of a cluster, and there is no cluster");
+    config_check_public(
+        l, "register.cluster_listen", r->cluster_listen, &a, r->secret_key);
+    config_ports_add(&ranges[(*nranges)++], "register.cluster_listen",
+        "the register of all cells", &a, 1);
 }
 
 static void check_process(struct config_load *l)
@@ -225,7 +236,7 @@ static void check_process(struct config_load *l)
 void config_check(struct config_load *l)
 {
     struct config_ports *ranges =
-        xcalloc(2 + 2 * l->c.ngateways, sizeof(*ranges));
+        xcalloc(3 + 2 * l->c.ngateways, sizeof(*ranges));
     size_t nranges = 0;
 
     read_secret_key(l);

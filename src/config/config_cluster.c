@@ -139,6 +139,7 @@ void config_check_cluster(struct config_load *l)
     l->c.engine = config_alloc(l->memory, sizeof(*e));
     *l->c.engine = *e;
     l->c.admin.has_cluster = true;
+    l->c.register_conf.engine = l->c.engine;
     if (l->listed)
         config_complain(l, "cluster",
             "stands beside discovery.gateways; a cell has a register");

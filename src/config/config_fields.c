@@ -52,6 +52,8 @@ static const char *const format_words[] = {"text", "json", NULL};
 static const struct config_field register_fields[] = {
     {REGISTER("listen", CONFIG_TEXT, listen, 1, TEXT_MAX), .required = true,
         .want = "\"host:port\", such as \"127.0.0.1:1237\""},
+    {REGISTER("cluster_listen", CONFIG_TEXT, cluster_listen, 1, TEXT_MAX),
+        .want = "\"host:port\", such as \"10.0.0.1:1236\""},
     {REGISTER("secret_key", CONFIG_TEXT, secret_key, 0, 255)},
     {REGISTER("auth_timeout", CONFIG_SECONDS, auth_timeout, 0.1, 3600)},
     {0},

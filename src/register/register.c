@@ -1,4 +1,5 @@
-/* Peers live in one of three lists: pending, gateways, workers. Gateways'
+/* Peers live in one of four lists: pending, gateways, workers, and askers, who
+ * came by the cluster's port. Gateways'
  * addresses are entries of their own, counted, in order of arrival. A change
  * goes to the workers once per short moment, as one encoded line. */
 #include "register/register.h"
@@ -6,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "net/clock.h"
 #include "net/conn.h"
 #include "net/listener.h"
+#include "register/beyond.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/hash.h"
@@ -36,7 +39,8 @@ struct entry {
 };
 
 struct peer {
-    struct list node;           /* in pending, gateways or workers */
+    struct list node;           /* in pending, gateways, workers or askers */
+    bool outer;                 /* it came by cluster_listen */
     struct register_role *role; /* borrowed; outlives the peer */
     struct conn *conn;          /* owned */
     struct entry *entry;        /* borrowed; gateways only */
@@ -49,11 +53,14 @@ struct register_role {
     const struct register_conf *conf; /* borrowed, outlives the role */
     struct turn *turn;                /* owned */
     struct listener *listener;        /* owned */
+    struct listener *outer;           /* owned; of cluster_listen, or NULL */
+    struct beyond *beyond;            /* owned; what is told there, or NULL */
     uv_timer_t auth_timer;            /* the oldest pending peer's deadline */
     uv_timer_t broadcast_timer;       /* active while a change is not sent */
     struct list pending;              /* of peers, oldest first */
     struct list gateways;
     struct list workers;
+    struct list askers;       /* of peers, that came by cluster_listen */
     struct list entries;      /* in order of arrival */
     struct entry *by_address; /* the same entries by text */
     struct buf line;          /* the list as it goes out; empty: to encode */
@@ -61,6 +68,7 @@ struct register_role {
     size_t npending;
     size_t ngateways;
     size_t nworkers;
+    size_t naskers;
     uint64_t refused;
     struct log_share refusals;
     int handles; /* not yet closed */
@@ -235,19 +243,43 @@ static void handle_gateway(struct peer *p, const char *address)
     enter(p, &r->gateways, &r->ngateways);
 }
 
+static void send_beyond(struct peer *p)
+{
+    const struct buf *line = beyond_line(p->role->beyond);
+
+    if (conn_is_full(p->conn))
+        refuse(p, "it does not read", NULL);
+    else
+        buf_append(conn_out(p->conn), line->data, line->len);
+}
+
+static void on_beyond(void *arg)
+{
+    struct register_role *r = arg;
+    struct list *node, *tmp;
+
+    LIST_FOREACH_SAFE (node, tmp, &r->askers)
+        send_beyond(LIST_ENTRY(node, struct peer, node));
+}
+
 static void handle_worker(struct peer *p)
 {
     struct register_role *r = p->role;
 
     leave(p);
+    if (p->outer) {
+        enter(p, &r->askers, &r->naskers);
+        send_beyond(p);
+        return;
+    }
     enter(p, &r->workers, &r->nworkers);
     send_list(p);
 }
 
 /* NULL, or why the message must not be obeyed. */
-static const char *find_fault(
-    const struct register_role *r, const struct regmsg *m)
+static const char *find_fault(const struct peer *p, const struct regmsg *m)
 {
+    const struct register_role *r = p->role;
     union addr addr;
 
     if (m->event == REGMSG_PING)
@@ -257,6 +289,8 @@ static const char *find_fault(
     if (!secret_is_one_of(
             m->secret_key, r->conf->secret_key, r->conf->secret_key_also))
         return "wrong secret key";
+    if (m->event == REGMSG_GATEWAY_CONNECT && p->outer)
+        return "gateways register at register.listen of their cell";
     if (m->event == REGMSG_GATEWAY_CONNECT &&
         (addr_parse(&addr, m->address) < 0 || addr_port(&addr) == 0))
         return "the address is not host:port";
@@ -275,7 +309,7 @@ static void on_packet(
         refuse(p, "not a message", &line);
         return;
     }
-    fault = find_fault(p->role, &m);
+    fault = find_fault(p, &m);
     if (fault) /* the line may hold a key that is nearly right: not logged */
         refuse(p, fault, NULL);
     else if (m.event == REGMSG_GATEWAY_CONNECT)
@@ -311,7 +345,7 @@ static const struct conn_limits peer_limits = {
 
 static bool is_crowded(struct register_role *r)
 {
-    if (r->ngateways + r->nworkers < REGISTER_MAX_CONNECTIONS)
+    if (r->ngateways + r->nworkers + r->naskers < REGISTER_MAX_CONNECTIONS)
         return false;
     if (log_may(&r->refusals, "refused connections", 1, REGISTER_LOG_MS))
         log_error("too many connections, refusing more limit=%d",
@@ -335,6 +369,7 @@ static void on_accept(
         refuse_oldest(r, "one more has come that says nothing");
     p = xcalloc(1, sizeof(*p));
     p->role = r;
+    p->outer = l == r->outer;
     p->conn = conn_open(r->turn, fd, &peer_ops, &peer_limits, p);
     if (!p->conn) {
         free(p);
@@ -361,6 +396,7 @@ int register_new(struct register_role **out, uv_loop_t *loop,
     list_init(&r->pending);
     list_init(&r->gateways);
     list_init(&r->workers);
+    list_init(&r->askers);
     list_init(&r->entries);
     uv_timer_init(loop, &r->auth_timer);
     uv_timer_init(loop, &r->broadcast_timer);
@@ -370,6 +406,24 @@ int register_new(struct register_role **out, uv_loop_t *loop,
     log_notice("register is ready listen=%s", conf->listen);
     *out = r;
     return 0;
+}
+
+int register_serve_cluster(struct register_role *r, int fd, char err[256])
+{
+    int result = listener_open(&r->outer, turn_loop(r->turn), fd, on_accept, r);
+
+    if (result < 0) {
+        r->outer = NULL;
+        snprintf(err, 256, "register on %.200s: %s", r->conf->cluster_listen,
+            uv_strerror(result));
+        return result;
+    }
+    r->beyond = beyond_open(r->turn, r->conf->engine, on_beyond, r, err);
+    if (r->beyond)
+        return 0;
+    listener_close(r->outer);
+    r->outer = NULL;
+    return -EINVAL;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -391,8 +445,12 @@ static void drop_all(struct list *peers)
 void register_free(struct register_role *r)
 {
     listener_close(r->listener);
+    if (r->outer)
+        listener_close(r->outer);
     drop_all(&r->pending);
     drop_all(&r->workers);
+    drop_all(&r->askers);
+    beyond_close(r->beyond);
     drop_all(&r->gateways);
     turn_close(r->turn);
     uv_close((uv_handle_t *)&r->auth_timer, on_closed);

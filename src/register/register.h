@@ -15,11 +15,15 @@
     256 /* connections that have not said who they are; the oldest is closed \
            for one more */
 
+struct engine_conf;
+
 struct register_conf {
-    const char *listen;          /* "host:port", for messages */
-    const char *secret_key;      /* "" for none */
-    const char *secret_key_also; /* that others may have; NULL: none */
-    double auth_timeout;         /* seconds */
+    const char *listen;         /* "host:port", for messages */
+    const char *cluster_listen; /* the same; NULL: there is no such port */
+    const struct engine_conf *engine; /* the cluster; NULL: there is none */
+    const char *secret_key;           /* "" for none */
+    const char *secret_key_also;      /* that others may have; NULL: none */
+    double auth_timeout;              /* seconds */
 };
 
 struct register_status {
@@ -35,6 +39,11 @@ struct register_role;
  * outlives it. */
 int register_new(struct register_role **out, uv_loop_t *loop,
     const struct register_conf *conf, int fd);
+
+/* On another bound socket answer with the gateways of all cells of the cluster
+ * that can be reached: for PHP's GatewayClient. Ownership of fd passes on
+ * success. 0 or -errno, and a line in err. */
+int register_serve_cluster(struct register_role *r, int fd, char err[256]);
 
 /* At once; handles close on later turns. */
 void register_free(struct register_role *r);

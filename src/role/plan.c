@@ -69,6 +69,8 @@ void plan_each_port(const struct config *c, plan_port_cb show, void *arg)
         show(c->admin.listen, "admin.listen", arg);
     if (c->has_register)
         show(c->register_conf.listen, "register.listen", arg);
+    if (c->has_register && c->register_conf.cluster_listen)
+        show(c->register_conf.cluster_listen, "register.cluster_listen", arg);
     for (size_t i = 0; i < c->ngateways; i++) {
         const struct config_gateway *g = &c->gateways[i];
         struct names names;
@@ -342,6 +344,23 @@ static int make_pages(struct plan *out, char err[PLAN_ERR_SIZE])
     return fd < 0 ? fd : 0;
 }
 
+static int add_register(
+    struct plan *p, const struct config *c, char err[PLAN_ERR_SIZE])
+{
+    const struct register_conf *conf = &c->register_conf;
+    struct master_child_conf *child = add_child(p, "register", 0);
+    int result;
+
+    child->name = SLOTS_REGISTER;
+    child->listen = conf->listen;
+    result =
+        bind_port(&child->fds[0], conf->listen, false, "register.listen", err);
+    if (result == 0 && conf->cluster_listen)
+        result = bind_port(&child->fds[1], conf->cluster_listen, false,
+            "register.cluster_listen", err);
+    return result;
+}
+
 int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
 {
     unsigned gateways = 0, workers = config_worker_count(c);
@@ -355,14 +374,8 @@ int plan_make(struct plan *out, const struct config *c, char err[PLAN_ERR_SIZE])
         xcalloc(3 + gateways + workers + c->nprograms, sizeof(*out->children));
     if (result == 0 && c->admin.listen)
         result = add_admin(out, c, err);
-    if (result == 0 && c->has_register) {
-        struct master_child_conf *child = add_child(out, "register", 0);
-
-        child->name = SLOTS_REGISTER;
-        child->listen = c->register_conf.listen;
-        result = bind_port(
-            &child->fds[0], child->listen, false, "register.listen", err);
-    }
+    if (result == 0 && c->has_register)
+        result = add_register(out, c, err);
     for (unsigned i = 0; result == 0 && i < workers; i++)
         result = add_worker(out, c, i, &shared, err);
     /* in front of gateways: while clients are waited for, they go on */

@@ -20,10 +20,10 @@ enum {
     PLAN_FD_SHARED = 4,  /* worker, program: the table that all share */
     PLAN_FD_DESK = 5,    /* admin: where it asks the master */
     PLAN_FD_SOURCES = 5, /* worker: memory that keeps its script */
-    PLAN_FD_INNER = 5,   /* gateway: workers' port */
-    PLAN_FD_IDS = 6,     /* gateway: file of connection ids */
-    PLAN_FD_KEPT = 6,    /* worker, program: file of the registers' last list,
-                            or /dev/null */
+    PLAN_FD_INNER = 5, /* gateway: workers' port; register: that of all cells */
+    PLAN_FD_IDS = 6,   /* gateway: file of connection ids */
+    PLAN_FD_KEPT = 6,  /* worker, program: file of the registers' last list,
+                          or /dev/null */
     PLAN_FD_CONFIG = 7,
     PLAN_FD_LOCAL = 8, /* gateway: unix socket for workers beside it; may be
                           missing */

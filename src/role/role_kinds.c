@@ -29,7 +29,11 @@ static int start_register(
     if (result < 0)
         snprintf(err, 256, "register on %.200s: %s", conf->listen,
             uv_strerror(result));
-    else
+    else if (conf->cluster_listen && slot->fds[1] >= 0)
+        result = register_serve_cluster(r->reg, slot->fds[1], err);
+    if (result < 0 && r->reg)
+        register_free(r->reg);
+    else if (result == 0)
         role_tell_later(r);
     return result;
 }
@@ -110,7 +114,9 @@ static void free_gateway(struct role *r)
 
 static void stop_gateway(struct role *r, bool graceful, double drain_time)
 {
-    if (graceful)
+    if (graceful && r->config->engine)
+        gateway_leave(r->gateway, r->config->drain_time);
+    else if (graceful)
         gateway_stop_when_empty(r->gateway);
     else
         gateway_stop(r->gateway, drain_time);
