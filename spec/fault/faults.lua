@@ -94,6 +94,26 @@ local function freeze(lab, role, name)
 end
 
 function here.worker_frozen(lab) freeze(lab, "worker", "worker_frozen") end
+-- Frozen until every gateway has found it stalled and given what it had not begun to
+-- the others; thawed under traffic.
+function here.worker_stalled(lab)
+  lab:fault "worker_stalled"
+  local pid = any(lab, "worker").pid
+  lab.signal(pid, "sigstop")
+  local ok, message = pcall(function()
+    loop.poll("a worker to be stalled", function()
+      for _, p in ipairs(lab.system:processes "gateway") do
+        local c = p.counters
+        if not c or (c.workers_stalled == 0 and c.workers > 1) then return false end
+      end
+      return true
+    end)
+    lab:traffic(TALK)
+  end)
+  if not uv.kill(pid, "sigcont") then lab:fault "worker_killed" end -- by the master
+  assert(ok, message)
+end
+
 function here.gateway_frozen(lab) freeze(lab, "gateway", "gateway_frozen") end
 function here.register_frozen(lab) freeze(lab, "register", "register_frozen") end
 

@@ -13,6 +13,7 @@ local rounds = {
   { "kill -9 of the master", { "master_killed" } },
   { "a machine off and on", { "power_lost" } },
   { "an orderly end", { "worker_ended", "stopped_and_started" } },
+  { "a worker that does not move", { "worker_stalled" } },
   { "processes that froze and thawed", { "worker_frozen", "gateway_frozen", "master_frozen" } },
   { "clients that come and go", { "clients_reset", "clients_left", "stampede", "clients_slow_and_silent" } },
   { "clients' connections that break", { "client_way_in_bytes", "client_way_stalled", "client_way_half_closed",
