@@ -40,6 +40,8 @@ struct admissions *admissions_new(
 
     a->router = router;
     a->limits = *limits;
+    /* What a worker still decides for the process before us is for nobody. */
+    a->last = hash_bytes("admissions", 10);
     return a;
 }
 

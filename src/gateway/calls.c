@@ -36,6 +36,8 @@ struct calls *calls_new(const struct calls_conf *conf)
     struct calls *cs = xcalloc(1, sizeof(*cs));
 
     cs->conf = *conf;
+    /* What a worker still answers the process before us is for nobody here. */
+    cs->last = hash_bytes("calls", 5);
     return cs;
 }
 
