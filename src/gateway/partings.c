@@ -131,7 +131,8 @@ void partings_hear(struct link *l, const struct frame *f)
     struct ack_left left;
     struct parting *p;
 
-    if (!l->leaves || ack_parse_left(&left, f->body, f->body_len) < 0) {
+    if (!l->leaves || !l->acking ||
+        ack_parse_left(&left, f->body, f->body_len) < 0) {
         inner_refuse(l, "says what it left where nobody asks", f->cmd);
         return;
     }
