@@ -243,6 +243,10 @@ static void adopt(struct outbox *o)
     if (o->stopped || now(o) < o->adopts_at)
         return;
     o->adopts_at = now(o) + ADOPT_MS;
+    /* Where one has ended another may get its number now. */
+    for (unsigned i = BOOKS_ADOPTED; i < BOOKS_MAX; i++)
+        if (!books_inherited(o->conf.books, i))
+            o->since[i] = 0;
     if (books_adopt(o->conf.books, now(o)) > 0)
         o->passed_at = 0;
 }
