@@ -296,6 +296,62 @@ static void keeps_what_cannot_have_begun(void **state)
     assert_int_equal(given_bytes(given), 6 * (FRAME_HEAD_LEN + 1));
 }
 
+/* An ON_CLOSE of a client with that id that another gateway had. */
+static uint32_t give_other(uint32_t id)
+{
+    struct frame f = {.cmd = FRAME_ON_CLOSE,
+        .flag = FRAME_FLAG_BOOK,
+        .book = 16 | FRAME_BOOK_OTHER,
+        .place = 4099,
+        .connection_id = id,
+        .body = (const uint8_t *)"x",
+        .body_len = 1};
+    struct buf packet = {0};
+
+    frame_encode(&packet, &f);
+    given_add(given, packet.data, packet.len);
+    buf_fini(&packet);
+    return frame_ack_id(&f);
+}
+
+/* A grant cannot name it. */
+static void lets_begin_whom_another_gateway_had(void **state)
+{
+    uint32_t other;
+
+    given_set_window(given, 8, 2);
+    other = give_other(5);
+    ack_put_number(&waits, 0);
+    assert_int_equal(take(1), 0);
+    assert_int_equal(begin(other), 1);
+    expect("");
+}
+
+/* … and so may have begun when its worker is lost, whoever waits with the same
+ * number. */
+static void keeps_no_other_that_may_have_begun(void **state)
+{
+    give(5, "a");
+    given_set_window(given, 8, 2);
+    give_other(5);
+    ack_put_number(&waits, 0);
+    ack_put_number(&waits, 1);
+    assert_int_equal(take(2), 0);
+    close_window_with("5:x ");
+    expect("5:a ");
+}
+
+static void keeps_no_other_that_is_in_line(void **state)
+{
+    given_set_window(given, 8, 2);
+    give(5, "a");
+    ack_put_number(&waits, 0);
+    assert_int_equal(take(1), 0);
+    give_other(5);
+    close_window_with("5:x ");
+    expect("5:a ");
+}
+
 /* ---- with the word of the worker ---- */
 
 static void leave_with(
@@ -596,6 +652,9 @@ int main(void)
         TEST(lets_a_line_be_taken_at_a_time),
         TEST(lets_begin_what_waits_a_few_at_a_time),
         TEST(keeps_what_cannot_have_begun),
+        TEST(lets_begin_whom_another_gateway_had),
+        TEST(keeps_no_other_that_may_have_begun),
+        TEST(keeps_no_other_that_is_in_line),
         TEST(believes_no_word_beyond_the_window),
         TEST(keeps_what_the_worker_says_it_has_not_begun),
         TEST(believes_no_word_about_what_was_not_given),

@@ -33,6 +33,7 @@ struct queue {
     struct list packets; /* struct waiting */
     struct list wants;   /* in given->wants while its first packet is wanted */
     bool granted;        /* its first packet may begin */
+    bool is_other;       /* … without a grant: another gateway's client */
 };
 
 struct given {
@@ -163,6 +164,7 @@ static void put_aside(
     if (!q) {
         q = xcalloc(1, sizeof(*q));
         q->connection_id = id;
+        q->is_other = id != frame_connection_id(packet);
         list_init(&q->packets);
         list_init(&q->wants);
         HASH_ADD(hh, g->queues, connection_id, sizeof(q->connection_id), q);
@@ -227,7 +229,7 @@ ssize_t given_take(
         struct queue *q = find_queue(g, id);
         struct waiting *first;
 
-        if (!q || (g->line > 0 && !q->granted))
+        if (!q || (g->line > 0 && !q->granted && !q->is_other))
             return -EPROTO;
         first = LIST_ENTRY(q->packets.next, struct waiting, node);
         gone(first->packet, first->len, arg);
@@ -524,7 +526,7 @@ static bool close_packet(const uint8_t *packet, size_t len, void *arg)
 {
     const struct closing *closing = arg;
 
-    if (find_queue(closing->g, frame_connection_id(packet)))
+    if (find_queue(closing->g, ack_id(packet, len)))
         return false;
     closing->gone(packet, len, closing->arg);
     return true;
@@ -543,7 +545,7 @@ void given_close_window(struct given *g, given_each_cb gone, void *arg)
     MAP_FOREACH (hh, g->queues, q, tmp) {
         struct waiting *w = LIST_ENTRY(q->packets.next, struct waiting, node);
 
-        if (!q->granted)
+        if (!q->granted && !q->is_other)
             continue;
         gone(w->packet, w->len, arg);
         drop(g, q, w);

@@ -90,6 +90,7 @@ int given_leave(struct given *g, const struct ack_left *left,
  * may have begun, or still may, which gone gets before. What is left here has
  * not begun and never will. */
 void given_close_window(struct given *g, given_each_cb gone, void *arg);
+
 /* claims_pulse() of its page; false: there is none. */
 bool given_pulse(const struct given *g, uint64_t *pulse);
 

@@ -246,7 +246,8 @@ static void enqueue(struct mailbox *m, const struct event *e)
     const struct acks *acks = dispatch_of(m)->acks;
 
     mailboxes_enqueue(m, e, acks_number(acks, e->link));
-    if (acks_is_windowed(acks, e->link))
+    /* A grant names only the gateway's own clients. */
+    if (acks_is_windowed(acks, e->link) && !frame_is_of_other(&e->f))
         LIST_ENTRY(m->queue.prev, struct event, node)->leave = EVENT_ASKS;
 }
 
