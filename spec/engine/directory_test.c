@@ -394,6 +394,19 @@ static void tells_when_a_name_is_held(void **state)
     assert_int_equal(wait_for("ann"), -ENOENT);
 }
 
+static void erases_what_was_about_to_be_written_again(void **state)
+{
+    begin_with("ann");
+    say(&command_line, "+OK\r\n");
+    confirm("subscribe", "chat:u:ann");
+    expect(&command_line, "HSET");
+    say(&command_line, ":1\r\n:1\r\n");
+    testloop_until(&t, seen.wholes == 1);
+    directory_refresh(d);
+    drop("ann"); /* in the same turn */
+    expect(&command_line, "HDEL\r\n$10\r\nchat:u:ann\r\n");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -408,6 +421,7 @@ int main(void)
         TEST(says_what_redis_refuses),
         TEST(finds_that_redis_has_forgotten_it),
         TEST(tells_when_a_name_is_held),
+        TEST(erases_what_was_about_to_be_written_again),
         TEST(writes_its_names_again_from_time_to_time),
     };
 

@@ -28,6 +28,7 @@ struct entry {
     bool wanted;
     bool awaited;          /* the directory is not whole without it */
     bool held;             /* both sides were on since they were off */
+    bool due;              /* its field is there, and to be written again */
     uint8_t heard, stored; /* enum side */
     struct list waits;     /* of engine_wait */
     uint32_t len;
@@ -138,7 +139,9 @@ static bool needs(const struct entry *e)
 {
     if (!e->wanted)
         return e->heard == ON || e->stored == ON;
-    return e->heard == OFF || (e->heard == ON && e->stored == OFF);
+    return e->heard == OFF ||
+           (e->heard == ON &&
+               (e->stored == OFF || (e->stored == ON && e->due)));
 }
 
 static void look_if_whole(struct directory *d)
@@ -319,6 +322,7 @@ static void collect_field(struct directory *d, struct batch **collected,
     if (!b)
         b = *collected = new_batch(d, kind, DIRECTORY_BATCH);
     e->stored = kind == WRITE ? STARTING : ENDING;
+    e->due = false;
     b->entries[b->count++] = e;
     d->in_flight++;
     if (b->count == DIRECTORY_BATCH)
@@ -422,7 +426,7 @@ static void act(struct directory *d, struct entry *e)
 {
     if (e->wanted && e->heard == OFF)
         collect_channel(d, e, STARTING);
-    else if (e->wanted && e->heard == ON && e->stored == OFF)
+    else if (e->wanted && e->heard == ON && (e->stored == OFF || e->due))
         collect_field(d, &d->writing, WRITE, e);
     if (!e->wanted && e->stored == ON)
         collect_field(d, &d->erasing, ERASE, e);
@@ -513,7 +517,7 @@ void directory_end(struct directory *d)
         LIST_ENTRY(node, struct batch, node)->stale = true;
     MAP_FOREACH (hh, d->entries, e, next) {
         list_remove(&e->node);
-        e->awaited = false;
+        e->awaited = e->due = false;
         e->heard = e->stored = OFF;
         e->held = false;
         if (!e->wanted)
@@ -587,7 +591,7 @@ static void rewrite_some(struct directory *d)
         d->cursor = e->hh.next;
         if (!e->wanted || e->stored != ON)
             continue;
-        e->stored = OFF;
+        e->due = true;
         look_at(d, e);
     }
 }
