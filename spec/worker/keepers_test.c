@@ -247,7 +247,7 @@ static void begins_nothing_that_it_has_begun(void **state)
 /* More than are remembered: the oldest make room, all others are known. */
 static void remembers_the_last_ones(void **state)
 {
-    const uint32_t kept = 16384, more = 40000;
+    const uint32_t kept = 65535, more = 100000;
 
     set_scene();
     for (uint32_t id = 1; id <= more; id++)

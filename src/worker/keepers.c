@@ -23,8 +23,8 @@
 #include "wire/bigendian.h"
 #include "worker/gateways_impl.h"
 
-#define BEGUN_MAX     16384 /* more than gateways have not heard of at a time */
-#define BUCKETS       4096
+#define BEGUN_MAX     65535 /* of all gateways that are elsewhere */
+#define BUCKETS       16384
 #define NO_EVENT      UINT16_MAX
 #define BUCKET_OF(id) ((id) % BUCKETS) /* a gateway counts its clients */
 
