@@ -5,16 +5,16 @@
  *   its worker knows itself whom it  | that worker makes up the onClose when it
  *   has: gwrun's of another machine  | misses the gateway; the entry is over
  *   that has no "far_book"           |
- *   its onConnect has not begun      | it is revoked, and the entry over; but
- *                                    | where its worker, on another machine,
- * has | only not told so, that is asked, by an | ON_CLOSE that it may know
- * better about else                             | ON_CLOSE is given, once by
- * this process
+ *   its onConnect has not begun      | it is revoked, and the entry over
+ *   or only a worker of another      | that one is given ON_CLOSE, and knows
+ *   machine knows whether it has     | better; without it the entry is over
+ *   else                             | ON_CLOSE is given, once by this process
  *
  * A note in the entry says that this process has given it. Few are given at a
  * time, so that a hundred thousand of them do not lie in memory. */
 #include "gateway/outbox.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -132,14 +132,17 @@ static void give(struct outbox *o, unsigned number, struct book *book,
     const struct book_entry *e)
 {
     bool unknown = is_unknown(book, e);
-    double patience =
-        unknown || was_given(book, e) ? OUTBOX_FAR_PATIENCE : OUTBOX_PATIENCE;
+    bool doubtful = unknown || was_given(book, e);
+    bool past = is_past(
+        o, o->since[number], doubtful ? OUTBOX_FAR_PATIENCE : OUTBOX_PATIENCE);
     struct client *c = revive(number, e);
+    int err = e->worker != 0 ? router_bind(o->conf.router, c, e->worker) : 0;
 
-    if (e->worker != 0 && !router_bind(o->conf.router, c, e->worker) &&
-        (unknown || !is_past(o, o->since[number], patience))) {
+    if (err == -EAGAIN && doubtful)
+        past = false; /* it is there, and the only one that knows */
+    if (err < 0 && (unknown || !past)) {
         roster_release(c);
-        if (is_past(o, o->since[number], patience))
+        if (past)
             books_over(o->conf.books, number, e->place);
         return;
     }
@@ -157,6 +160,7 @@ static bool give_orphan(struct outbox *o, struct books_orphan *orphan)
     double patience = orphan->certain ? OUTBOX_PATIENCE : OUTBOX_FAR_PATIENCE;
     struct book_entry e;
     struct client *c;
+    int err;
 
     if (!books_awaits(o->conf.books, orphan))
         return true;
@@ -164,8 +168,9 @@ static bool give_orphan(struct outbox *o, struct books_orphan *orphan)
         orphan->since = now(o);
     book_read(book, orphan->place, &e);
     c = revive(orphan->number, &e);
-    if (!router_bind(o->conf.router, c, e.worker) &&
-        !is_past(o, orphan->since, patience)) {
+    err = router_bind(o->conf.router, c, e.worker);
+    if ((err == -EAGAIN && !orphan->certain) ||
+        (err < 0 && !is_past(o, orphan->since, patience))) {
         roster_release(c);
         return false;
     }

@@ -348,18 +348,18 @@ void router_close_inherited(
     roster_release(c); /* unless it waits */
 }
 
-bool router_bind(struct router *r, struct client *c, uint64_t key_hash)
+int router_bind(struct router *r, struct client *c, uint64_t key_hash)
 {
     for (size_t i = 0; i < r->nslots; i++) {
         if (!r->workers[i] ||
             ((r->workers[i]->key_hash ^ key_hash) | BOOKS_FLAGS) != BOOKS_FLAGS)
             continue;
         if (!router_has_room(r, r->workers[i]))
-            return false;
+            return -EAGAIN;
         bind_client(r, r->workers[i], c);
-        return true;
+        return 0;
     }
-    return false;
+    return -ENOENT;
 }
 
 /* Give what waits of c to its worker, in order. True: nothing waits any more,

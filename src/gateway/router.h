@@ -186,9 +186,9 @@ void router_close(
 void router_close_inherited(
     struct router *r, struct client *c, const void *body, size_t len);
 
-/* Bind c, which is bound to nobody, to the worker whose key has that hash.
- * False: it is not here. */
-bool router_bind(struct router *r, struct client *c, uint64_t key_hash);
+/* Bind c, which is bound to nobody, to the worker whose key has that hash: 0;
+ * -ENOENT: it is not here, or -EAGAIN: it has no room now. */
+int router_bind(struct router *r, struct client *c, uint64_t key_hash);
 
 /* There are other books than before. */
 void router_tell_books(const struct router *r);
