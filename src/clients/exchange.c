@@ -440,6 +440,13 @@ static void give_leave(struct client_conn *c)
     buf_fini(&bytes);
 }
 
+/* Nobody takes it now. */
+static void turn_away(struct client_conn *c)
+{
+    c->shared->counters.requests_refused++;
+    exchange_reply(c, NULL, 503);
+}
+
 static void give(struct client_conn *c)
 {
     struct client_shared *shared = c->shared;
@@ -452,21 +459,22 @@ static void give(struct client_conn *c)
     size_t bytes = e->head_len + body->len;
 
     if (!may_hold(shared, bytes)) {
-        exchange_reply(c, NULL, 503);
+        turn_away(c);
         return;
     }
-    if (e->rights != NULL) {
+    if (e->rights != NULL)
         what.head.nfields = 0; /* the key is nobody's any more */
-        shared->counters.api_calls++;
-    } else {
-        shared->counters.requests++;
-    }
     e->call =
         shared->ops->on_request(c, &e->peer, &what, e->rights, shared->arg);
-    if (e->call != NULL)
-        hold(c, bytes);
+    if (e->call == NULL) {
+        turn_away(c);
+        return;
+    }
+    if (e->rights != NULL)
+        shared->counters.api_calls++;
     else
-        exchange_reply(c, NULL, 503);
+        shared->counters.requests++;
+    hold(c, bytes);
 }
 
 /* What its head lies in, where the answer may be a file. */

@@ -86,6 +86,7 @@ struct port_counters {
     uint64_t unfinished_closed;  /* clients closed, unfinished_total_max */
     uint64_t messages_timed_out; /* clients closed, message_timeout */
     uint64_t requests;           /* given to the owner */
+    uint64_t requests_refused;   /* answered with 503, nobody takes them */
     uint64_t requests_timed_out; /* answered with 504, request_timeout */
     uint64_t bodies_timed_out;   /* answered with 408, body_timeout */
     uint64_t access_lost;        /* lines that its access log did not take */

@@ -135,6 +135,9 @@ const struct counter counters_gateway[] = {
     GATEWAY("requests_lost", COUNTER, NUMBER, requests_lost,
         "requests answered with 502: their worker was lost, or answered "
         "nonsense"),
+    GATEWAY("requests_refused", COUNTER, NUMBER, port.requests_refused,
+        "requests and calls of the push API answered with 503: no worker had "
+        "room, or too many waited"),
     GATEWAY("requests_timed_out", COUNTER, NUMBER, port.requests_timed_out,
         "requests answered with 504 because of request_timeout"),
     GATEWAY("bodies_timed_out", COUNTER, NUMBER, port.bodies_timed_out,
