@@ -342,6 +342,28 @@ static void gives_clients_back_to_the_process_that_had_them(void **state)
     finish(t);
 }
 
+/* … also when nothing of the client came between two losses. */
+static void gives_clients_back_after_a_second_loss(void **state)
+{
+    struct test *t = start(GATEWAY_ROUTER_LEAST);
+
+    add_acking(t, 0);
+    say(t, 0, "a");
+    assert_int_equal(acknowledge(t, 0, 1, 0), 0);
+    router_remove_worker(t->router, t->workers[0]);
+    add_acking(t, 1);
+    router_inherit(t->workers[1], t->workers[0]);
+    router_settle(t->router, t->workers[0], t->roster, true);
+    router_remove_worker(t->router, t->workers[1]);
+    add_acking(t, 3); /* it has no clients, and is the first one */
+    add_acking(t, 2);
+    router_inherit(t->workers[2], t->workers[1]);
+    router_settle(t->router, t->workers[1], t->roster, true);
+    say(t, 0, "b");
+    assert_string_equal(next_event(&t->links[2]), "ON_MESSAGE 1 b");
+    finish(t);
+}
+
 /* ---- with a book that the worker cannot ask ---- */
 
 /* Worker 0, on another machine, has got the same, with so many messages. */
@@ -495,6 +517,7 @@ int main(void)
         cmocka_unit_test(gives_again_what_was_claimed_and_is_not_in_the_book),
         cmocka_unit_test(gives_nobody_what_the_book_says_has_begun),
         cmocka_unit_test(gives_clients_back_to_the_process_that_had_them),
+        cmocka_unit_test(gives_clients_back_after_a_second_loss),
         cmocka_unit_test(marks_what_a_far_worker_says_to_have_begun),
         cmocka_unit_test(puts_a_close_aside_that_a_far_worker_may_have_begun),
         cmocka_unit_test(puts_a_close_aside_that_a_far_worker_has_not_begun),

@@ -97,12 +97,20 @@ static bool is_left_behind(const struct router *r, const struct client *c)
     return false;
 }
 
+static bool had(const struct router_worker *w, const struct client *c)
+{
+    for (size_t i = 0; i < ROUTER_BEFORE_MAX && w->before[i] != 0; i++)
+        if (w->before[i] == c->worker_serial)
+            return true;
+    return false;
+}
+
 /* The process that had c, on new links; NULL: it is not here. */
 static struct router_worker *find_heir(
     const struct router *r, const struct client *c)
 {
     for (size_t i = 0; c->worker_serial != 0 && i < r->nslots; i++)
-        if (r->workers[i] && r->workers[i]->before == c->worker_serial)
+        if (r->workers[i] && had(r->workers[i], c))
             return r->workers[i];
     return NULL;
 }

@@ -13,6 +13,8 @@
 #include "util/list.h"
 #include "wire/client_id.h"
 
+#define ROUTER_BEFORE_MAX 16
+
 struct router_worker {
     struct list node;  /* in router->leaving, else alone */
     struct conn *conn; /* borrowed; NULL while it leaves */
@@ -20,7 +22,8 @@ struct router_worker {
     uint64_t key_hash; /* the same in every gateway */
     size_t clients;    /* bound to it */
     uint32_t serial;   /* tells it from others that had its slot */
-    uint32_t before;   /* that of the same process on links before; or 0 */
+    uint32_t before[ROUTER_BEFORE_MAX]; /* those of the same process on links
+                                           before, the last ones; or 0 */
     uint16_t slot;
     struct router_features features;
     struct given *given; /* owned; NULL: it does not acknowledge, but is */

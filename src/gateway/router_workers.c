@@ -291,9 +291,19 @@ void router_ping_workers(struct router *r)
             frame_encode(conn_out(r->workers[i]->conn), &ping);
 }
 
+/* The oldest makes room. */
+static void note_before(struct router_worker *w, uint32_t serial)
+{
+    memmove(w->before + 1, w->before, sizeof(w->before) - sizeof(serial));
+    w->before[0] = serial;
+}
+
 void router_inherit(struct router_worker *heir, const struct router_worker *w)
 {
-    heir->before = w->serial;
+    note_before(heir, w->serial);
+    for (size_t i = ROUTER_BEFORE_MAX; i > 0; i--)
+        if (w->before[i - 1] != 0)
+            note_before(heir, w->before[i - 1]);
 }
 
 const char *router_key(const struct router_worker *w)
