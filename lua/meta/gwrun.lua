@@ -98,10 +98,10 @@ _SERVER = {}
 
 ---@class close_info
 ---@field session? session as it was saved last
----@field certain boolean false: the gateway cannot be reached, so the client may be there still; one that is gone for certain has another onClose then (docs/guarantees.md)
+---@field certain boolean false: the gateway's machine is gone or cannot be reached. If the client still lives there, another onClose, with true, comes when it really ends (docs/guarantees.md)
 ---@field uid? string what was bound
 ---@field groups? string[] what it was in
----@field by? "client"|"script"|"server"|"lost" who ended it; "lost": its gateway is gone
+---@field by? "client"|"script"|"server"|"operator"|"lost" who ended it; "operator": gwrun kick or ban; "lost": its gateway is gone
 ---@field cause? string why: one of gwrun's own words (docs/scripts.md), which no client can choose: "client", "kicked", "destroyed", "timeout", "overflow", "too_large", "protocol_error", "busy", "restart", "expelled", "gateway_lost"
 ---@field code? integer of the websocket's Close frame, 1005 when it has none, 1006 without a frame; what closeClient was given on any kind of port
 ---@field reason? string of the same Close frame: whatever a client says when it ends the connection, up to a NUL
