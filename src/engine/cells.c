@@ -41,6 +41,7 @@ static const char claim_script[] = NOW SWEEP
     "local of = gateway and redis.call('GET', gateway)\n"
     "if of and of:sub(1, #run) ~= run then return of end\n"
     "if not has then\n"
+    "  redis.call('ZREMRANGEBYSCORE', cells, '-inf', now - long)\n"
     "  local before = redis.call('GET', holder)\n"
     "  if before and before ~= run then\n"
     "    redis.call('SET', formers .. before, cell, 'EX', long)\n"

@@ -165,6 +165,7 @@ static void free_entry(struct directory *d, struct entry *e)
     if (d->cursor == e)
         d->cursor = e->hh.next;
     list_remove(&e->node);
+    list_remove(&e->waits); /* who waits stays in a ring without it */
     HASH_DEL(d->entries, e);
     free(e);
 }

@@ -450,6 +450,15 @@ static bool has_progress(struct engine *e)
     return e->progress != before;
 }
 
+/* For ENGINE_EXPIRY more. */
+static void hold_claims(struct engine *e)
+{
+    if (e->directory)
+        directory_refresh(e->directory);
+    if (!e->asking)
+        claim(e);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct engine *e = timer->data;
@@ -459,7 +468,8 @@ static void on_timer(uv_timer_t *timer)
     } else if (e->state == AWAY) {
         try_later(e); /* a call of the last try has not ended yet */
     } else if (e->state == SUBSCRIBING && has_progress(e)) {
-        uv_timer_start(&e->timer, on_timer, ENGINE_CALL_MS, 0);
+        uv_timer_start(&e->timer, on_timer, ENGINE_REFRESH * 1000, 0);
+        hold_claims(e); /* they outlast that all names are told again */
     } else if (e->state == SUBSCRIBING) {
         lose(e, "a subscription was not confirmed in time");
     } else if (now_ms(e) - e->heard_at >= ENGINE_EXPIRY * 1000) {
@@ -468,10 +478,7 @@ static void on_timer(uv_timer_t *timer)
     } else {
         uv_timer_start(&e->timer, on_timer, ENGINE_REFRESH * 1000, 0);
         probe(e);
-        if (e->directory)
-            directory_refresh(e->directory);
-        if (!e->asking)
-            claim(e);
+        hold_claims(e);
         vigil_look(&e->vigil, now_ms(e));
     }
 }
@@ -572,7 +579,7 @@ static void end_finding(struct finding *f)
 
 void engine_close(struct engine *e)
 {
-    if (e->state == UP)
+    if (e->state == UP || e->state == SUBSCRIBING)
         release(e);
     if (e->pushes)
         redis_close(e->pushes);

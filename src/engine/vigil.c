@@ -43,11 +43,13 @@ static const char begin_script[] =
     "redis.call('ZREM', KEYS[1], member)\n"
     "return 1\n";
 
-/* KEYS: our record. ARGV: our run, seconds. */
+/* KEYS: our record. ARGV: our run, seconds, and until one before is old. */
 static const char note_script[] =
-    NOW "local run, seconds = unpack(ARGV)\n"
+    NOW "local run, seconds, old = unpack(ARGV)\n"
         "if redis.call('HGET', KEYS[1], 'run') ~= run then return end\n"
-        "local gap = tonumber(redis.call('HGET', KEYS[1], 'gap') or '0')\n"
+        "local at = tonumber(redis.call('HGET', KEYS[1], 'gap_at') or '0')\n"
+        "local gap = now - at < tonumber(old) and\n"
+        "  tonumber(redis.call('HGET', KEYS[1], 'gap') or '0') or 0\n"
         "if gap < tonumber(seconds) then\n"
         "  redis.call('HSET', KEYS[1], 'gap', seconds)\n"
         "end\n"
@@ -152,10 +154,11 @@ static void note_gap(struct vigil *v, uint64_t away_ms)
     struct buf out = {0};
 
     snprintf(seconds, sizeof(seconds), "%.3f", (double)away_ms / 1000);
-    begin_eval(&out, note_script, 1, 2);
+    begin_eval(&out, note_script, 1, 3);
     cells_put_key(&out, self.conf, "cell:", self.conf->cell);
     cells_put_word(&out, self.conf->run);
     cells_put_word(&out, seconds);
+    cells_put_number(&out, VIGIL_OLD);
     engine_call(v->engine, &out, on_noted, v);
     buf_fini(&out);
 }
