@@ -268,6 +268,14 @@ struct bans *roster_bans(struct roster *roster)
     return &roster->bans;
 }
 
+static bool has_uid(const struct client *c, const void *uid, size_t len)
+{
+    const struct roster_name *name = c->uid.name;
+
+    return name != NULL && name->len == len &&
+           memcmp(name->text, uid, len) == 0;
+}
+
 int roster_bind_uid(
     struct roster *roster, struct client *c, const void *uid, size_t len)
 {
@@ -275,6 +283,8 @@ int roster_bind_uid(
         return -EINVAL;
     if (bans_have(&roster->bans, uid, len))
         return -EPERM;
+    if (has_uid(c, uid, len))
+        return 0; /* who waits for other cells to know goes on waiting */
     unbind(roster, c);
     name_add(name_get(roster, &roster->uids, uid, len), c, ROSTER_SLOT_UID);
     tell_names(roster, c);
