@@ -301,14 +301,15 @@ enum acks_event dispatch_event(
     return ACKS_ENDED;
 }
 
-static void forget_queued(struct mailbox *m)
+static void forget_queued(struct mailbox *m, bool links_lost)
 {
     struct list *node, *tmp;
 
     LIST_FOREACH_SAFE (node, tmp, &m->queue) {
         const struct event *e = LIST_ENTRY(node, struct event, node);
 
-        if (e->f.cmd == FRAME_BOUND) { /* it is told again, or another one is */
+        if (e->f.cmd == FRAME_BOUND && links_lost) {
+            /* it is told again, or another one is */
             free(mailboxes_unqueue(m, node));
             continue;
         }
@@ -327,7 +328,7 @@ static void forget_all_queued(
     MAP_FOREACH (hh, d->mailboxes.by_key, m, tmp) {
         if (m->key.ip != from.ip || m->key.port != from.port)
             continue;
-        forget_queued(m);
+        forget_queued(m, links_lost);
         if (links_lost)
             session_drop(m, true);
         if (mailboxes_is_idle(m))
