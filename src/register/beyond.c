@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "net/addr.h"
 #include "util/alloc.h"
@@ -32,15 +33,22 @@ static bool can_be_reached(uint32_t ip)
     return ip >> 24 != 127 && ip >> 28 != 15;
 }
 
-static void encode(struct beyond *b)
+/* Whether the line is another one than before. */
+static bool encode(struct beyond *b)
 {
     const char **list = xcalloc(b->count + 1, sizeof(*list));
+    struct buf before = b->line;
+    bool is_new;
 
     for (size_t i = 0; i < b->count; i++)
         list[i] = b->addresses[i];
-    buf_clear(&b->line);
+    b->line = (struct buf){0};
     regmsg_put_broadcast_addresses(&b->line, list, b->count);
+    is_new = before.len != b->line.len ||
+             memcmp(before.data, b->line.data, before.len) != 0;
+    buf_fini(&before);
     free(list);
+    return is_new;
 }
 
 static void on_members(
@@ -58,8 +66,8 @@ static void on_members(
         if (can_be_reached(list[i].ip))
             addr_format(b->addresses[b->count++], &a);
     }
-    encode(b);
-    b->changed(b->arg);
+    if (encode(b))
+        b->changed(b->arg);
 }
 
 struct beyond *beyond_open(struct turn *turn, const struct engine_conf *conf,
