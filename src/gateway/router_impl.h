@@ -11,6 +11,7 @@
 #include "util/buf.h"
 #include "util/idmap.h"
 #include "util/list.h"
+#include "util/log.h"
 #include "wire/client_id.h"
 
 #define ROUTER_BEFORE_MAX 16
@@ -104,11 +105,12 @@ struct router {
     size_t nheld, held_bytes, npaused, nover;
     size_t unbegun_bytes; /* of what workers were given */
     struct router_counters counters;
-    unsigned callbacks; /* of scripts, when there were workers last */
-    bool timed;         /* there was a worker that asks when events came */
-    size_t last_asked;  /* slot */
-    bool orphans;       /* there may be clients whose worker is gone; … */
-    size_t orphans_at;  /* … and in a pass those below this are to be seen */
+    struct log_share pageless; /* lines about workers without a page */
+    unsigned callbacks;        /* of scripts, when there were workers last */
+    bool timed;        /* there was a worker that asks when events came */
+    size_t last_asked; /* slot */
+    bool orphans;      /* there may be clients whose worker is gone; … */
+    size_t orphans_at; /* … and in a pass those below this are to be seen */
     unsigned orphans_wait; /* ticks; it may be there again by then */
     uint64_t random;
     struct buf scratch, ends; /* of router_close(); the first one of others */
@@ -172,8 +174,7 @@ size_t router_take_back(
 
 /* router_workers.c: a page of claims for w, which is told its name. NULL: w
  * takes none, or there is none. */
-struct claims *router_offer_page(
-    const struct router *r, struct router_worker *w);
+struct claims *router_offer_page(struct router *r, struct router_worker *w);
 
 /* router_workers.c: w is gone, and nothing is to be known of it. */
 void router_free_worker(struct router_worker *w);

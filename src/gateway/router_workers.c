@@ -12,6 +12,8 @@
 #include "wire/bigendian.h"
 #include "wire/frame.h"
 
+#define PAGELESS_EVERY 10000 /* ms between lines about the want of a page */
+
 void router_free_worker(struct router_worker *w)
 {
     router_forget_sessions(w);
@@ -61,8 +63,7 @@ static void tell_types(const struct router *r, struct router_worker *w)
 
 /* A page of claims for w, which is told its name. NULL: w takes none; or, with
  * a line in the log, there is none: what w says is then all that is known. */
-struct claims *router_offer_page(
-    const struct router *r, struct router_worker *w)
+struct claims *router_offer_page(struct router *r, struct router_worker *w)
 {
     struct frame f = {.cmd = FRAME_CLAIMS, .flag = FRAME_FLAG_STRING};
     struct claims *page;
@@ -72,10 +73,11 @@ struct claims *router_offer_page(
         return NULL;
     err = claims_create(&page, r->conf.claims);
     if (err < 0) {
-        log_warn(
-            "no page of claims for a worker: should it be lost, an event "
-            "that it began may be given to another one key=%s file=%s err=%s",
-            w->key, r->conf.claims, strerror(-err));
+        if (log_may(&r->pageless, NULL, 1, PAGELESS_EVERY))
+            log_warn(
+                "no page of claims for a worker: should it be lost, an event "
+                "that it began may be given to another one key=%s file=%s err=%s",
+                w->key, r->conf.claims, strerror(-err));
         return NULL;
     }
     f.body = (const uint8_t *)claims_name(page);
