@@ -285,6 +285,7 @@ end
 -- waits for it any more; or while somebody does, where nothing has come for it.
 function between.far_worker_frozen_as_its_links_break(lab)
   local pid = any(lab, "worker", function(p) return p.machine == 2 end).pid
+  lab:fault "far_worker_stopped"
   lab:fault "far_worker_killed" -- by the master, where all this takes longer than hang_timeout
   lab.signal(pid, "sigstop")
   local ok, message = pcall(function()
