@@ -95,10 +95,10 @@ end
 
 function here.worker_frozen(lab) freeze(lab, "worker", "worker_frozen") end
 -- Frozen until every gateway has found it stalled and given what it had not begun to
--- the others; thawed under traffic.
+-- the others; thawed under traffic. Those of other machines are not watched.
 function here.worker_stalled(lab)
   lab:fault "worker_stalled"
-  local pid = any(lab, "worker").pid
+  local pid = any(lab, "worker", function(p) return p.machine == 1 end).pid
   lab.signal(pid, "sigstop")
   local ok, message = pcall(function()
     loop.poll("a worker to be stalled", function()
