@@ -9,6 +9,10 @@ const words = {
     clients: "Clients", messages: "Messages a second", bytes: "Bytes a second", in: "in", out: "out",
     slowest: "Slowest handlers", callback: "callback", calls: "calls/s", mean: "mean",
     topGroups: "Largest groups", members: "members",
+    cells: "Cells", cell: "cell", since: "since", version: "version", gateways: "gateways", workers: "workers",
+    there: "there", gone: "gone", here: "this one",
+    cellsNote: (c) => `${c.there} there, ${c.gone} gone, ${amount(c.clients)} clients`,
+    cellsOld: (ago) => `; as of ${ago} ago`,
     faults: "Errors by place", place: "place", times: "times", elsewhere: "elsewhere",
     processes: "Processes", process: "process", name: "name", state: "state", memory: "memory",
     cpu: "CPU", events: "events/s", errors: "errors", p99: "99 % within", restarts: "restarts", up: "up",
@@ -27,6 +31,10 @@ const words = {
     clients: "客户端", messages: "每秒消息数", bytes: "每秒字节数", in: "收", out: "发",
     slowest: "最慢的处理函数", callback: "回调", calls: "次/秒", mean: "平均",
     topGroups: "最大的组", members: "成员",
+    cells: "单元", cell: "单元", since: "持续", version: "版本", gateways: "网关", workers: "worker",
+    there: "在线", gone: "离线", here: "本单元",
+    cellsNote: (c) => `${c.there} 个在线,${c.gone} 个离线,${amount(c.clients)} 个客户端`,
+    cellsOld: (ago) => `;${ago} 前的数据`,
     faults: "出错位置", place: "位置", times: "次数", elsewhere: "其他",
     processes: "进程", process: "进程", name: "名称", state: "状态", memory: "内存",
     cpu: "CPU", events: "事件/秒", errors: "错误", p99: "99% 耗时", restarts: "重启", up: "运行",
@@ -235,6 +243,21 @@ function showGroups() {
   $("groups").tBodies[0].replaceChildren(...groups.map((g) => row([g.group, TEXT], [g.members])));
 }
 
+const CELLS_OLD = 15000; // ms without news of Redis, after which the page says so
+
+function showCells() {
+  const cells = last.cells;
+  $("cells-section").hidden = !cells;
+  if (!cells) return;
+  const unseen = cells.there + cells.gone - cells.rows.length;
+  $("cells-note").textContent = t("cellsNote")(cells) + (unseen > 0 ? ` (+${unseen})` : "")
+    + (cells.age_ms > CELLS_OLD ? t("cellsOld")(time(cells.age_ms / 1000)) : "");
+  head("cells", [["cell", TEXT], ["state", TEXT], ["since"], ["count"], ["gateways"], ["workers"], ["version"]]);
+  $("cells").tBodies[0].replaceChildren(...cells.rows.map((c) => row([c.here ? `${c.name} (${t("here")})` : c.name, TEXT],
+    [t(c.there ? "there" : "gone"), c.there ? "text good" : "text bad"], [time(c.seconds + cells.age_ms / 1000)],
+    [c.clients], [c.gateways], [c.workers], [c.version])));
+}
+
 // Of workers of one name together, most first.
 function showFaults() {
   const all = new Map();
@@ -302,6 +325,7 @@ function show() {
   plot("plot-messages", [["in", "--a"], ["out", "--b"]], amount);
   plot("plot-bytes", [["bytesIn", "--a"], ["bytesOut", "--b"]], amount);
   showProcesses();
+  showCells();
   showSlowest();
   showFaults();
 }

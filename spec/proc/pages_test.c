@@ -119,6 +119,51 @@ static void a_writer_that_was_stopped_holds_up_nobody(void **state)
     assert_int_equal(pid, waitpid(pid, &status, 0));
 }
 
+static void cells_are_told_to_all_who_map_the_pages(void **state)
+{
+    struct pages *other = pages_open(fd);
+    struct page_cells cells = {.seen = 1, .there = 70, .count = PAGES_CELLS};
+    struct page_cells heard;
+
+    pages_read_cells(pages, &heard);
+    assert_int_equal(0, heard.seen);
+    strcpy(cells.rows[PAGES_CELLS - 1].name, "a");
+    pages_write_cells(other, &cells);
+    pages_read_cells(pages, &heard);
+    assert_int_equal(70, heard.there);
+    assert_string_equal("a", heard.rows[PAGES_CELLS - 1].name);
+    pages_close(other);
+}
+
+/* Whoever writes may be broken into: all that is read ends. */
+static void cells_that_do_not_end_are_cut(void **state)
+{
+    struct page_cells cells = {.seen = 1, .count = PAGES_CELLS + 1};
+    struct page_cells heard;
+
+    for (size_t i = 0; i < PAGES_CELLS; i++) {
+        memset(cells.rows[i].name, 'x', sizeof(cells.rows[i].name));
+        memset(cells.rows[i].version, 'x', sizeof(cells.rows[i].version));
+    }
+    pages_write_cells(pages, &cells);
+    pages_read_cells(pages, &heard);
+    assert_int_equal(PAGES_CELLS, heard.count);
+    for (size_t i = 0; i < PAGES_CELLS; i++) {
+        assert_int_equal(PAGES_CELL_SIZE - 1, strlen(heard.rows[i].name));
+        assert_int_equal(31, strlen(heard.rows[i].version));
+    }
+}
+
+static void a_wish_for_cells_holds_for_some_seconds(void **state)
+{
+    assert_false(pages_cells_are_wanted(pages, 0));
+    assert_false(pages_cells_are_wanted(pages, 100000));
+    pages_want_cells(pages, 100000);
+    assert_true(pages_cells_are_wanted(pages, 100000));
+    assert_true(pages_cells_are_wanted(pages, 100000 + PAGES_CELLS_FRESH - 1));
+    assert_false(pages_cells_are_wanted(pages, 100000 + PAGES_CELLS_FRESH));
+}
+
 static void only_pages_are_mapped(void **state)
 {
     int ends[2];
@@ -140,6 +185,12 @@ int main(void)
             a_dead_process_has_told_what_it_told, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_writer_that_was_stopped_holds_up_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            cells_are_told_to_all_who_map_the_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            cells_that_do_not_end_are_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_wish_for_cells_holds_for_some_seconds, setup, teardown),
         cmocka_unit_test(only_pages_are_mapped),
     };
 

@@ -207,9 +207,10 @@ static json_t *make_event(void *arg)
     json_t *event;
 
     look(a, &s);
-    event = json_pack("{s:o,s:o,s:o,s:o}", "status", overview_make(&s),
+    event = json_pack("{s:o,s:o,s:o,s:o,s:o}", "status", overview_make(&s),
         "event_times", overview_event_times(&s), "faults", overview_faults(&s),
-        "callbacks", overview_callbacks(&s));
+        "callbacks", overview_callbacks(&s), "cells",
+        a->has_cluster ? overview_cells(a->system, s.now) : json_null());
     snapshot_fini(&s);
     return event;
 }

@@ -182,6 +182,33 @@ json_t *overview_groups(const struct admin_system *system)
     return list;
 }
 
+static json_t *make_cell(const struct page_cell *c)
+{
+    return json_pack("{s:o,s:o,s:b,s:b,s:I,s:I,s:i,s:i}", "name",
+        ctlmsg_text(c->name), "version", ctlmsg_text(c->version), "there",
+        c->there, "here", c->here, "seconds", (json_int_t)c->seconds, "clients",
+        (json_int_t)c->clients, "gateways", (int)c->gateways, "workers",
+        (int)c->workers);
+}
+
+json_t *overview_cells(const struct admin_system *system, uint64_t now)
+{
+    struct page_cells cells;
+    json_t *rows;
+
+    pages_want_cells(system->pages, now);
+    pages_read_cells(system->pages, &cells);
+    if (cells.seen == 0)
+        return json_null();
+    rows = json_array();
+    for (size_t i = 0; i < cells.count; i++)
+        json_array_append_new(rows, make_cell(&cells.rows[i]));
+    return json_pack("{s:I,s:i,s:i,s:I,s:o}", "age_ms",
+        (json_int_t)(now > cells.seen ? now - cells.seen : 0), "there",
+        (int)cells.there, "gone", (int)cells.gone, "clients",
+        (json_int_t)cells.clients, "rows", rows);
+}
+
 static void add_fault(json_t *list, const struct snapshot_process *p,
     json_t *place, uint64_t count)
 {

@@ -22,6 +22,11 @@ json_t *overview_callbacks(const struct snapshot *s);
 /* The largest groups: a new list with "group" and "members". */
 json_t *overview_groups(const struct admin_system *system);
 
+/* The cells of the cluster: a new object with "age_ms", "there", "gone",
+ * "clients" and "rows"; null when none were seen yet. They are looked for while
+ * this is called. now in ms, of the machine's monotonic clock. */
+json_t *overview_cells(const struct admin_system *system, uint64_t now);
+
 /* Where scripts raised errors: a new list with "name", "place" and "count";
  * place null: somewhere else. */
 json_t *overview_faults(const struct snapshot *s);

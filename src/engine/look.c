@@ -1,5 +1,5 @@
-/* One connection on a loop of its own, two commands, and the end. A cell whose
- * name another run has since is not told. */
+/* From outside: one connection on a loop of its own, two commands, and the end.
+ * A cell whose name another run has since is not told. */
 #include "engine/look.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/cells.h"
+#include "engine/engine_calls.h"
 #include "engine/server.h"
 #include "net/clock.h"
 #include "upstream/rediscommand.h"
@@ -167,29 +168,31 @@ static void put_in_order(struct look *l)
     l->ncells = n;
 }
 
+/* What was asked with cells_put_look(). */
+static bool read_cells(struct look *l, const struct redisvalue *reply)
+{
+    if (reply->type != REDIS_ARRAY || reply->len == 0 ||
+        reply->items[0].type != REDIS_STRING)
+        return false;
+    l->now = strtod(reply->items[0].text, NULL);
+    l->cells = xcalloc(reply->len, sizeof(*l->cells));
+    for (size_t i = 1; i < reply->len; i++)
+        l->ncells += read_cell(&l->cells[l->ncells], &reply->items[i], l->now);
+    put_in_order(l);
+    return true;
+}
+
 static void on_cells(
     int err, const struct redisvalue *replies, size_t count, void *arg)
 {
     struct asking *a = arg;
-    struct look *l = a->look;
 
-    if (err < 0) {
+    if (err < 0)
         fail(a, err, redis_error(a->redis));
-        return;
-    }
-    if (replies->type != REDIS_ARRAY || replies->len == 0 ||
-        replies->items[0].type != REDIS_STRING) {
+    else if (!read_cells(a->look, replies))
         fail(a, -EPROTO,
             replies->type == REDIS_ERROR ? replies->text
                                          : "it answers nonsense");
-        return;
-    }
-    l->now = strtod(replies->items[0].text, NULL);
-    l->cells = xcalloc(replies->len, sizeof(*l->cells));
-    for (size_t i = 1; i < replies->len; i++)
-        l->ncells +=
-            read_cell(&l->cells[l->ncells], &replies->items[i], l->now);
-    put_in_order(l);
     a->done = true;
 }
 
@@ -250,4 +253,28 @@ void look_fini(struct look *l)
         free(l->cells[i].gateways);
     free(l->cells);
     *l = (struct look){.now = 0};
+}
+
+static void on_seen(
+    int err, const struct redisvalue *replies, size_t count, void *arg)
+{
+    struct looker *k = arg;
+    struct look l = {.now = 0};
+
+    k->is_out = false;
+    if (err == 0 && read_cells(&l, replies))
+        k->seen(&l, k->arg);
+    look_fini(&l);
+}
+
+void look_ask(struct looker *k)
+{
+    char address[ADDR_TEXT_SIZE];
+    struct buf commands = {0};
+
+    if (k->is_out || !engine_is_up(k->engine))
+        return;
+    cells_put_look(&commands, engine_self(k->engine, address).conf);
+    k->is_out = engine_call(k->engine, &commands, on_seen, k) == 0;
+    buf_fini(&commands);
 }

@@ -1,5 +1,6 @@
-/* look.h - a look at the cluster from outside, by a command that waits for it:
- * what server it is, and which cells there are.
+/* look.h - which cells there are: a look from outside, by a command that waits
+ * for it and says what server it is, too, and one by a process of a cell, which
+ * does not wait.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -45,5 +46,20 @@ struct look {
 int look_run(
     struct look *out, const struct engine_conf *conf, uint64_t timeout_ms);
 void look_fini(struct look *l);
+
+/* Embedded by whoever looks again and again; lives until the engine is closed.
+ */
+struct looker {
+    struct engine *engine; /* borrowed */
+    /* Borrowed: now and cells are set. */
+    void (*seen)(const struct look *l, void *arg);
+    void *arg;   /* borrowed */
+    bool is_out; /* a question is; nobody else sets it */
+};
+
+/* Ask by the engine's connection. k->seen runs on a later turn, unless the
+ * engine is closed before or does not answer. Harmless while the engine is away
+ * or the last answer has not come. */
+void look_ask(struct looker *k);
 
 #endif /* GW_ENGINE_LOOK_H */

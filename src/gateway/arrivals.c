@@ -12,6 +12,7 @@
 
 #include "engine/numbers.h"
 #include "gateway/demands.h"
+#include "gateway/outlook.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/secret.h"
@@ -35,6 +36,7 @@ struct arrivals {
     uint64_t sender;        /* we are one, of answers and logins */
     uint64_t sent;
     struct demands *demands;
+    struct outlook outlook;
     struct buf answer, envelope;
     struct arrivals_counts counts;
     struct log_share faults;
@@ -282,6 +284,8 @@ struct arrivals *arrivals_open(
         free(a);
         return NULL;
     }
+    outlook_init(
+        &a->outlook, turn_loop(conf->turn), a->engine, conf->engine->cell);
     roster_watch_names(conf->commands->roster, &names_watch, a);
     a->numbers = (struct numbers){.done = on_ids, .arg = a};
     roster_borrow_ids(conf->commands->roster, on_ids_low, a);
@@ -304,6 +308,7 @@ void arrivals_close(struct arrivals *a)
     a->conf.commands->on_newer = NULL;
     engine_close(a->engine);
     demands_free(a->demands);
+    outlook_fini(&a->outlook);
     forget_all(a);
     buf_fini(&a->answer);
     buf_fini(&a->envelope);
@@ -317,4 +322,9 @@ void arrivals_count(const struct arrivals *a, struct arrivals_counts *out)
         return;
     *out = a->counts;
     engine_count(a->engine, &out->engine);
+}
+
+bool arrivals_take_cells(struct arrivals *a, struct page_cells *out)
+{
+    return a && outlook_take(&a->outlook, out);
 }

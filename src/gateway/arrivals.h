@@ -6,11 +6,13 @@
 #ifndef GW_GATEWAY_ARRIVALS_H
 #define GW_GATEWAY_ARRIVALS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "engine/engine.h"
 #include "gateway/commands.h"
+#include "proc/pages.h"
 
 #define ARRIVALS_ANSWER_MAX \
     (1024 * 1024) /* bytes of an answer to another cell; more is none */
@@ -44,5 +46,8 @@ void arrivals_close(struct arrivals *a);
 
 /* Zeros for NULL. */
 void arrivals_count(const struct arrivals *a, struct arrivals_counts *out);
+
+/* As outlook_take(); false for NULL. */
+bool arrivals_take_cells(struct arrivals *a, struct page_cells *out);
 
 #endif /* GW_GATEWAY_ARRIVALS_H */

@@ -131,6 +131,9 @@ void gateway_free(struct gateway *g);
 #define GATEWAY_TOPS_SEEN 20000
 void gateway_tops(const struct gateway *g, struct page_tops *out);
 
+/* Which cells there are, as outlook_take(). */
+bool gateway_take_cells(struct gateway *g, struct page_cells *out);
+
 void gateway_status(const struct gateway *g, struct gateway_status *out);
 
 /* Each link to a worker that is not as it should be. */

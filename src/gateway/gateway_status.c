@@ -96,6 +96,11 @@ void gateway_tops(const struct gateway *g, struct page_tops *out)
     }
 }
 
+bool gateway_take_cells(struct gateway *g, struct page_cells *out)
+{
+    return arrivals_take_cells(g->arrivals, out);
+}
+
 void gateway_report(const struct gateway *g, reach_link_cb each, void *arg)
 {
     if (g->inner)

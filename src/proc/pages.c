@@ -2,7 +2,7 @@
  * version: a writer fills the place that is not valid, then counts the version
  * up, which makes it the valid one. So a reader never waits for a writer, and
  * one that was killed while it wrote has changed nothing. Each thing has one
- * writer: the process itself, or the master. */
+ * writer: the process itself, the master, or of the cells the first gateway. */
 #include "proc/pages.h"
 
 #include <errno.h>
@@ -41,6 +41,9 @@ struct area {
     uint32_t count;
     _Atomic uint32_t system_version;
     struct pages_system system[2];
+    _Atomic uint64_t cells_wanted; /* when; ms */
+    _Atomic uint32_t cells_version;
+    struct page_cells cells[2];
     struct page pages[];
 };
 
@@ -179,6 +182,36 @@ void page_read_tops(const struct page *page, struct page_tops *tops)
         tops->count = PAGES_TOPS;
     for (size_t i = 0; i < tops->count; i++)
         tops->rows[i].name[PAGES_TOP_SIZE - 1] = '\0';
+}
+
+void pages_write_cells(struct pages *p, const struct page_cells *cells)
+{
+    tell(&p->area->cells_version, p->area->cells, cells, sizeof(*cells));
+}
+
+void pages_read_cells(const struct pages *p, struct page_cells *cells)
+{
+    hear(&p->area->cells_version, p->area->cells, cells, sizeof(*cells));
+    if (cells->count > PAGES_CELLS)
+        cells->count = PAGES_CELLS;
+    for (size_t i = 0; i < cells->count; i++) {
+        struct page_cell *c = &cells->rows[i];
+
+        c->name[sizeof(c->name) - 1] = '\0';
+        c->version[sizeof(c->version) - 1] = '\0';
+    }
+}
+
+void pages_want_cells(struct pages *p, uint64_t now)
+{
+    atomic_store(&p->area->cells_wanted, now);
+}
+
+bool pages_cells_are_wanted(const struct pages *p, uint64_t now)
+{
+    uint64_t wanted = atomic_load(&p->area->cells_wanted);
+
+    return wanted > 0 && now < wanted + PAGES_CELLS_FRESH;
 }
 
 void page_write_child(struct page *page, const struct page_child *child)

@@ -60,6 +60,33 @@ struct page_tops {
 void page_write_tops(struct page *page, const struct page_tops *tops);
 void page_read_tops(const struct page *page, struct page_tops *tops);
 
+/* The cells of the cluster, as the system's first gateway has seen them. */
+#define PAGES_CELLS       64   /* more are counted */
+#define PAGES_CELL_SIZE   65   /* bytes of a name with the NUL, and … */
+#define PAGES_CELLS_FRESH 5000 /* ms that pages_want_cells() holds */
+struct page_cells {
+    uint64_t seen;        /* ms, of the machine's monotonic clock; 0: never */
+    uint64_t clients;     /* of all cells */
+    uint32_t there, gone; /* cells */
+    uint32_t count;       /* of rows */
+    struct page_cell {
+        uint64_t clients;
+        uint64_t seconds; /* that it has been there, or gone */
+        uint32_t gateways, workers;
+        bool there;
+        bool here; /* it is this system */
+        char name[PAGES_CELL_SIZE];
+        char version[32]; /* … of this, too */
+    } rows[PAGES_CELLS];
+};
+void pages_write_cells(struct pages *p, const struct page_cells *cells);
+void pages_read_cells(const struct pages *p, struct page_cells *cells);
+
+/* Somebody wants to see them; only then they are looked for. now in ms, of that
+ * clock. */
+void pages_want_cells(struct pages *p, uint64_t now);
+bool pages_cells_are_wanted(const struct pages *p, uint64_t now);
+
 /* What the master knows of a process. */
 struct page_child {
     bool runs, answers;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/clock.h"
 #include "role/counters.h"
 #include "role/role_impl.h"
 #include "role/slots.h"
@@ -156,6 +157,17 @@ static void count_gateway(const struct role *r, union role_numbers *out)
     out->gateway.held_sampled = r->samples[1];
 }
 
+/* The first gateway looks for all processes of this system. */
+static void share_cells(struct role *r)
+{
+    struct pages *pages = r->config->pages;
+    struct page_cells cells;
+
+    if (r->slot == 0 && pages_cells_are_wanted(pages, clock_now(r->loop)) &&
+        gateway_take_cells(r->gateway, &cells))
+        pages_write_cells(pages, &cells);
+}
+
 static void sample_gateway(struct role *r, const union role_numbers *numbers)
 {
     struct page_tops tops;
@@ -164,6 +176,7 @@ static void sample_gateway(struct role *r, const union role_numbers *numbers)
     histogram_add_size(&r->samples[1], numbers->gateway.held_bytes);
     gateway_tops(r->gateway, &tops);
     page_write_tops(r->page, &tops);
+    share_cells(r);
 }
 
 static void report_gateway(const struct role *r, reach_link_cb each, void *arg)
