@@ -110,8 +110,8 @@ fuzz:
 $(FUZZ_O)/spec/fuzz/%_fuzz: $(FUZZ_O)/spec/fuzz/%_fuzz.o $(call libs,gateway $(LIBS_gateway))
 	$(call say,LINK) $(CC) -fsanitize=fuzzer,address,undefined -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
-# bench/gwload, the load generator: no libraries at all.
-$(O)/gwload: bench/gwload.c
+# The load generators, of one system and of several nodes: no libraries at all.
+$(O)/gwload $(O)/gwcross: $(O)/%: bench/%.c bench/load.h
 	@mkdir -p $(@D)
 	$(call say,CC) $(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARN) $(WERROR) -o $@ $<
 # bench/gwindex: the gateway's indexes of a million clients.

@@ -13,10 +13,8 @@
  * SPDX-License-Identifier: MIT
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -29,11 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEAD_LEN    34 /* "%08x:%08x:%016llx" of client, number, time */
-#define MAX_PIDS    1024
-#define MAX_EVENTS  512
-#define CONNECTING  256 /* handshakes under way at once */
-#define FRAME_EXTRA 14  /* the longest head of a websocket frame */
+#include "load.h"
+
+#define HEAD_LEN   34 /* "%08x:%08x:%016llx" of client, number, time */
+#define MAX_PIDS   1024
+#define MAX_EVENTS 512
+#define CONNECTING 256 /* handshakes under way at once */
 
 enum mode { MODE_ECHO, MODE_BROADCAST, MODE_CONNECT, MODE_SERVE };
 enum state { STATE_NEW, STATE_CONNECTING, STATE_OPEN, STATE_CLOSED };
@@ -48,14 +47,6 @@ struct client {
     size_t in_len;
     uint8_t *out;
     size_t out_len;
-};
-
-/* Latencies: 32 linear steps in each power of two of nanoseconds. */
-#define HIST_STEPS 32
-struct histogram {
-    uint64_t count[64 * HIST_STEPS];
-    uint64_t total;
-    uint64_t max;
 };
 
 static struct {
@@ -102,83 +93,6 @@ static volatile sig_atomic_t interrupted; /* ends what is being waited for */
 static void on_signal(int signo)
 {
     interrupted = 1;
-}
-
-static void die(const char *what, const char *arg)
-{
-    fprintf(stderr, "gwload: %s: %s\n", what, arg);
-    exit(2);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void hist_add(struct histogram *h, uint64_t ns)
-{
-    unsigned power = ns < HIST_STEPS ? 0 : 63 - (unsigned)__builtin_clzll(ns);
-    size_t step = power < 5 ? ns : (ns >> (power - 5)) & (HIST_STEPS - 1);
-
-    h->count[power * HIST_STEPS + step]++;
-    h->total++;
-    if (ns > h->max)
-        h->max = ns;
-}
-
-/* Microseconds below which the share p of the latencies lies. */
-static double hist_percentile(const struct histogram *h, double p)
-{
-    uint64_t want = (uint64_t)((double)h->total * p);
-    uint64_t seen = 0;
-
-    for (size_t i = 0; i < 64 * HIST_STEPS; i++) {
-        size_t power = i / HIST_STEPS;
-        size_t step = i % HIST_STEPS;
-
-        seen += h->count[i];
-        if (seen > want && power < 5)
-            return (double)step / 1e3;
-        if (seen > want)
-            return (double)((step + HIST_STEPS) << (power - 5)) / 1e3;
-    }
-    return (double)h->max / 1e3;
-}
-
-/* Nanoseconds on a processor of all threads of the server's processes. */
-static uint64_t server_cpu_ns(void)
-{
-    uint64_t sum = 0;
-
-    for (unsigned i = 0; i < opt.npids; i++) {
-        char path[320];
-        DIR *dir;
-        struct dirent *e;
-
-        snprintf(path, sizeof(path), "/proc/%d/task", opt.pids[i]);
-        dir = opendir(path);
-        if (!dir)
-            die("no such process", path);
-        while ((e = readdir(dir))) {
-            uint64_t ns = 0;
-            FILE *f;
-
-            if (e->d_name[0] == '.')
-                continue;
-            snprintf(path, sizeof(path), "/proc/%d/task/%.32s/schedstat",
-                opt.pids[i], e->d_name);
-            f = fopen(path, "r");
-            if (f && fscanf(f, "%" SCNu64, &ns) == 1)
-                sum += ns;
-            if (f)
-                fclose(f);
-        }
-        closedir(dir);
-    }
-    return sum;
 }
 
 /* Resident bytes of the server's processes. */
@@ -248,7 +162,6 @@ static void flush(struct client *c)
 static void put_frame(
     struct client *c, uint8_t opcode, const uint8_t *data, size_t len)
 {
-    static const uint8_t mask[4] = {0x5a, 0xa5, 0x3c, 0xc3};
     uint8_t *p = c->out + c->out_len;
 
     if (c->out_len + len + FRAME_EXTRA > run.buf_size)
@@ -259,23 +172,7 @@ static void put_frame(
         c->out_len += len + 1;
         return;
     }
-    *p++ = 0x80 | opcode;
-    if (len < 126) {
-        *p++ = (uint8_t)(0x80 | len);
-    } else if (len < 65536) {
-        *p++ = 0x80 | 126;
-        *p++ = (uint8_t)(len >> 8);
-        *p++ = (uint8_t)len;
-    } else {
-        *p++ = 0x80 | 127;
-        for (int shift = 56; shift >= 0; shift -= 8)
-            *p++ = (uint8_t)((uint64_t)len >> shift);
-    }
-    memcpy(p, mask, 4);
-    p += 4;
-    for (size_t i = 0; i < len; i++)
-        p[i] = data[i] ^ mask[i & 3];
-    c->out_len = (size_t)(p + len - c->out);
+    c->out_len += frame_put(p, opcode, data, len);
 }
 
 static void send_message(struct client *c)
@@ -345,19 +242,7 @@ static size_t next_frame(
         *len = end ? (size_t)(end - p) : 0;
         return end ? *len + 1 : 0;
     }
-    if (size < 2)
-        return 0;
-    *opcode = p[0] & 0x0f;
-    *len = p[1] & 0x7f;
-    *head = *len == 126 ? 4 : *len == 127 ? 10 : 2;
-    if (size < *head)
-        return 0;
-    if (*len >= 126) {
-        *len = 0;
-        for (size_t i = 2; i < *head; i++)
-            *len = *len << 8 | p[i];
-    }
-    return size >= *head + *len ? *head + *len : 0;
+    return frame_next(p, size, opcode, head, len);
 }
 
 static void parse(struct client *c)
@@ -751,7 +636,7 @@ int main(int argc, char **argv)
     if (run.open == 0)
         return 2;
     seconds = (double)(now_ns() - began) / 1e9;
-    cpu = server_cpu_ns();
+    cpu = cpu_ns(opt.pids, opt.npids);
     own = own_cpu_ns();
     if (opt.mode == MODE_CONNECT) {
         fprintf(stderr, "gwload: %u clients in %.3f s\n", run.open, seconds);
@@ -761,12 +646,12 @@ int main(int argc, char **argv)
         loop_until(now_ns() + (uint64_t)(opt.warmup * 1e9), NULL);
         run.counting = true;
         began = now_ns();
-        cpu = server_cpu_ns();
+        cpu = cpu_ns(opt.pids, opt.npids);
         own = own_cpu_ns();
         loop_until(began + (uint64_t)(opt.seconds * 1e9), NULL);
         seconds = (double)(now_ns() - began) / 1e9;
     }
-    cpu = server_cpu_ns() - cpu;
+    cpu = cpu_ns(opt.pids, opt.npids) - cpu;
     own = own_cpu_ns() - own;
     run.counting = false;
     run.stopping = true;
