@@ -1,29 +1,18 @@
 /* directory: against a fake Redis that says exactly what a test wants. */
-#include "../net/testloop.h"
+#include "fakeredis.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/directory.h"
-#include "net/addr.h"
 #include "net/turn.h"
-#include "util/buf.h"
 
 static struct testloop t;
 static struct turn *turn;
 static struct directory *d;
 static struct redis *commands, *pushes;
-static int listening;
-static union addr addr;
-
-static struct line {
-    int fd;
-    struct buf heard;
-} command_line, push_line;
+static struct fakeredis server;
+static struct line command_line, push_line;
 
 static struct {
     int wholes;
@@ -53,38 +42,15 @@ static void on_push(struct redisvalue *v, void *arg)
 static struct redis *open_redis(bool hears)
 {
     struct redis_conf conf = {.host = "127.0.0.1",
-        .port = addr_port(&addr),
+        .port = server.port,
         .on_push = hears ? on_push : NULL};
 
     return redis_open(turn, &conf);
 }
 
-static bool hears(struct line *l, const char *text)
-{
-    ssize_t n = read(l->fd, buf_reserve(&l->heard, 65536), 65536);
-
-    if (n > 0)
-        buf_commit(&l->heard, (size_t)n);
-    buf_append_byte(&l->heard, 0);
-    l->heard.len--;
-    return strstr((const char *)l->heard.data, text) != NULL;
-}
-
-static void expect(struct line *l, const char *text)
-{
-    testloop_spin(&t, hears(l, text)); /* it may come in parts */
-    buf_clear(&l->heard);
-}
-
 static void on_done(
     int err, const struct redisvalue *replies, size_t count, void *arg)
 {
-}
-
-static void take(struct line *l)
-{
-    testloop_until(
-        &t, (l->fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK)) >= 0);
 }
 
 /* Which of the two connections comes first is known then. */
@@ -111,11 +77,10 @@ static int setup(void **state)
 
     testloop_open(&t);
     turn = turn_new(&t.loop);
-    listening = testloop_bind(&addr);
-    assert_int_equal(listen(listening, 8), 0);
-    fcntl(listening, F_SETFL, O_NONBLOCK);
+    fakeredis_open(&server, &t);
+    line_init(&command_line, &server);
+    line_init(&push_line, &server);
     memset(&seen, 0, sizeof(seen));
-    command_line.fd = push_line.fd = -1;
     conf.turn = turn;
     conf.commands = commands = open_redis(false);
     pushes = open_redis(true);
@@ -125,41 +90,22 @@ static int setup(void **state)
     return 0;
 }
 
-static void hang_up(struct line *l)
-{
-    if (l->fd >= 0)
-        close(l->fd);
-    l->fd = -1;
-    buf_clear(&l->heard);
-}
-
 static int teardown(void **state)
 {
     redis_close(commands);
     redis_close(pushes);
     directory_free(d);
-    hang_up(&command_line);
-    hang_up(&push_line);
-    buf_fini(&command_line.heard);
-    buf_fini(&push_line.heard);
-    close(listening);
+    line_fini(&command_line);
+    line_fini(&push_line);
+    fakeredis_close(&server);
     turn_close(turn);
     testloop_close(&t);
     return 0;
 }
 
-static void say(struct line *l, const char *text)
-{
-    assert_int_equal(write(l->fd, text, strlen(text)), strlen(text));
-}
-
 static void confirm(const char *how, const char *channel)
 {
-    char text[128];
-
-    snprintf(text, sizeof(text), "*3\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n:1\r\n",
-        strlen(how), how, strlen(channel), channel);
-    say(&push_line, text);
+    say_confirmed(&push_line, how, channel);
 }
 
 static void add(const char *name)

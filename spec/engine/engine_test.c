@@ -1,17 +1,10 @@
 /* engine: against a fake Redis that says exactly what a test wants. */
-#include "../net/testloop.h"
+#include "fakeredis.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "engine/engine.h"
-#include "net/addr.h"
 #include "net/turn.h"
-#include "util/buf.h"
 
 #define RUN   "0123456789abcdef0123456789abcdef"
 #define OTHER "fedcba9876543210fedcba9876543210"
@@ -21,13 +14,8 @@ static struct turn *turn;
 static struct engine *engine;
 static struct engine_conf conf;
 static char url[64];
-static int listening;
-
-/* The two connections that it makes. */
-static struct line {
-    int fd;
-    struct buf heard;
-} commands, pushes;
+static struct fakeredis server;
+static struct line commands, pushes; /* the two connections that it makes */
 
 static struct {
     int ups;
@@ -61,39 +49,26 @@ static void on_up(void *arg)
 
 static int setup(void **state)
 {
-    union addr addr;
-
     testloop_open(&t);
     turn = turn_new(&t.loop);
-    listening = testloop_bind(&addr);
-    assert_int_equal(listen(listening, 8), 0);
-    fcntl(listening, F_SETFL, O_NONBLOCK);
+    fakeredis_open(&server, &t);
+    line_init(&commands, &server);
+    line_init(&pushes, &server);
     memset(&seen, 0, sizeof(seen));
-    commands.fd = pushes.fd = -1;
-    snprintf(url, sizeof(url), "redis://127.0.0.1:%u", addr_port(&addr));
+    snprintf(url, sizeof(url), "redis://127.0.0.1:%u", server.port);
     conf = (struct engine_conf){
         .url = url, .name = "chat", .cell = "a", .run = RUN};
     engine = NULL;
     return 0;
 }
 
-static void hang_up(struct line *l)
-{
-    if (l->fd >= 0)
-        close(l->fd);
-    l->fd = -1;
-    buf_clear(&l->heard);
-}
-
 static int teardown(void **state)
 {
     if (engine)
         engine_close(engine);
-    hang_up(&commands);
-    hang_up(&pushes);
-    buf_fini(&commands.heard);
-    buf_fini(&pushes.heard);
-    close(listening);
+    line_fini(&commands);
+    line_fini(&pushes);
+    fakeredis_close(&server);
     turn_close(turn);
     testloop_close(&t);
     return 0;
@@ -111,51 +86,9 @@ static void open_engine(struct engine_part part)
     assert_non_null(engine);
 }
 
-static void take(struct line *l)
-{
-    hang_up(l);
-    testloop_until(
-        &t, (l->fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK)) >= 0);
-}
-
-static bool hears(struct line *l, const char *text)
-{
-    ssize_t n = read(l->fd, buf_reserve(&l->heard, 4096), 4096);
-
-    if (n > 0)
-        buf_commit(&l->heard, (size_t)n);
-    buf_append_byte(&l->heard, 0);
-    l->heard.len--;
-    return strstr((const char *)l->heard.data, text) != NULL;
-}
-
-static void expect(struct line *l, const char *text)
-{
-    testloop_until(&t, hears(l, text));
-    buf_clear(&l->heard);
-}
-
-static void say(struct line *l, const char *text)
-{
-    assert_int_equal(write(l->fd, text, strlen(text)), strlen(text));
-}
-
 static void confirm(const char *channel)
 {
-    char text[128];
-
-    snprintf(text, sizeof(text),
-        "*3\r\n$9\r\nsubscribe\r\n$%zu\r\n%s\r\n:1\r\n", strlen(channel),
-        channel);
-    say(&pushes, text);
-}
-
-static void say_text(struct line *l, const char *text)
-{
-    char all[512];
-
-    snprintf(all, sizeof(all), "$%zu\r\n%s\r\n", strlen(text), text);
-    say(l, all);
+    say_confirmed(&pushes, "subscribe", channel);
 }
 
 /* It asks what server this is. */
