@@ -8,14 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/words.h"
 #include "net/addr.h"
-#include "upstream/rediscommand.h"
 #include "util/alloc.h"
-
-/* In front of all that need the time. */
-#define NOW                            \
-    "local now = redis.call('TIME')\n" \
-    "now = now[1] .. string.format('.%03d', math.floor(now[2] / 1000))\n"
 
 /* Processes of the record that have not said for too long that they live. */
 #define SWEEP                                                            \
@@ -31,7 +26,7 @@
     "  return left\n"                                                    \
     "end\n"
 
-static const char claim_script[] = NOW SWEEP
+static const char claim_script[] = WORDS_NOW SWEEP
     "local gateways, cells, record, holder, former, gateway = unpack(KEYS)\n"
     "local run, life, cell, process, what, version, formers, long, address,\n"
     "  gone = unpack(ARGV)\n"
@@ -61,7 +56,7 @@ static const char claim_script[] = NOW SWEEP
     "end\n"
     "return 'OK'\n";
 
-static const char release_script[] = NOW SWEEP
+static const char release_script[] = WORDS_NOW SWEEP
     "local gateways, cells, record, holder, former, gateway = unpack(KEYS)\n"
     "local run, life, cell, process, address = unpack(ARGV)\n"
     "local of = gateway and redis.call('GET', gateway)\n"
@@ -86,38 +81,16 @@ static const char members_script[] =
     "return out\n";
 
 static const char look_script[] =
-    NOW "local out = { now }\n"
-        "local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')\n"
-        "for i = 1, #all, 2 do\n"
-        "  local run, cell = all[i]:match('^(%S+) (.*)$')\n"
-        "  local record = redis.call('HGETALL', ARGV[1] .. cell)\n"
-        "  local of = redis.call('HGET', ARGV[1] .. cell, 'run')\n"
-        "  if of ~= run then record = {} end\n"
-        "  out[#out + 1] = { all[i], all[i + 1], record }\n"
-        "end\n"
-        "return out\n";
-
-void cells_put_word(struct buf *out, const char *word)
-{
-    rediscommand_word(out, word, strlen(word));
-}
-
-void cells_put_number(struct buf *out, uint64_t n)
-{
-    char text[32];
-
-    snprintf(text, sizeof(text), "%" PRIu64, n);
-    cells_put_word(out, text);
-}
-
-void cells_put_key(struct buf *out, const struct engine_conf *conf,
-    const char *kind, const char *name)
-{
-    char *key = xasprintf("%s:%s%s", conf->name, kind, name);
-
-    cells_put_word(out, key);
-    free(key);
-}
+    WORDS_NOW "local out = { now }\n"
+              "local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')\n"
+              "for i = 1, #all, 2 do\n"
+              "  local run, cell = all[i]:match('^(%S+) (.*)$')\n"
+              "  local record = redis.call('HGETALL', ARGV[1] .. cell)\n"
+              "  local of = redis.call('HGET', ARGV[1] .. cell, 'run')\n"
+              "  if of ~= run then record = {} end\n"
+              "  out[#out + 1] = { all[i], all[i + 1], record }\n"
+              "end\n"
+              "return out\n";
 
 /* EVAL, the script and the keys that claims and releases need. */
 static void begin(struct buf *out, const char *script,
@@ -125,24 +98,21 @@ static void begin(struct buf *out, const char *script,
 {
     size_t keys = *self->address ? 6 : 5;
 
-    rediscommand_begin(out, 3 + keys + arguments);
-    cells_put_word(out, "EVAL");
-    cells_put_word(out, script);
-    cells_put_number(out, keys);
-    cells_put_key(out, self->conf, "gateways", "");
-    cells_put_key(out, self->conf, "cells", "");
-    cells_put_key(out, self->conf, "cell:", self->conf->cell);
-    cells_put_key(out, self->conf, "holder:", self->conf->cell);
-    cells_put_key(out, self->conf, "former:", self->conf->run);
+    words_eval(out, script, keys, arguments);
+    words_key(out, self->conf->name, "gateways", "");
+    words_key(out, self->conf->name, "cells", "");
+    words_key(out, self->conf->name, "cell:", self->conf->cell);
+    words_key(out, self->conf->name, "holder:", self->conf->cell);
+    words_key(out, self->conf->name, "former:", self->conf->run);
     if (*self->address)
-        cells_put_key(out, self->conf, "gateway:", self->address);
+        words_key(out, self->conf->name, "gateway:", self->address);
 }
 
 static void put_process(struct buf *out, const struct cells_self *self)
 {
     char *field = xasprintf("p:%s", self->process);
 
-    cells_put_word(out, field);
+    words_text(out, field);
     free(field);
 }
 
@@ -153,33 +123,27 @@ void cells_put_claim(struct buf *out, const struct cells_self *self)
                                 : xstrdup(self->kind);
 
     begin(out, claim_script, self, 10);
-    cells_put_word(out, self->conf->run);
-    cells_put_number(out, ENGINE_EXPIRY);
-    cells_put_word(out, self->conf->cell);
+    words_text(out, self->conf->run);
+    words_number(out, ENGINE_EXPIRY);
+    words_text(out, self->conf->cell);
     put_process(out, self);
-    cells_put_word(out, what);
-    cells_put_word(out, GWRUN_VERSION);
-    cells_put_key(out, self->conf, "former:", "");
-    cells_put_number(out, CELLS_REMEMBERED);
-    cells_put_word(out, self->address);
-    cells_put_key(out, self->conf, "gone:", self->conf->run);
+    words_text(out, what);
+    words_text(out, GWRUN_VERSION);
+    words_key(out, self->conf->name, "former:", "");
+    words_number(out, CELLS_REMEMBERED);
+    words_text(out, self->address);
+    words_key(out, self->conf->name, "gone:", self->conf->run);
     free(what);
 }
 
 void cells_put_release(struct buf *out, const struct cells_self *self)
 {
     begin(out, release_script, self, 5);
-    cells_put_word(out, self->conf->run);
-    cells_put_number(out, ENGINE_EXPIRY);
-    cells_put_word(out, self->conf->cell);
+    words_text(out, self->conf->run);
+    words_number(out, ENGINE_EXPIRY);
+    words_text(out, self->conf->cell);
     put_process(out, self);
-    cells_put_word(out, self->address);
-}
-
-static bool is_text(const struct redisvalue *v, const char *text)
-{
-    return v->type == REDIS_STRING && v->len == strlen(text) &&
-           memcmp(v->text, text, v->len) == 0;
+    words_text(out, self->address);
 }
 
 enum cells_claim cells_read_claim(const struct redisvalue *reply,
@@ -189,9 +153,9 @@ enum cells_claim cells_read_claim(const struct redisvalue *reply,
     const char *cell =
         reply->type == REDIS_STRING ? strchr(reply->text, ' ') : NULL;
 
-    if (is_text(reply, "OK"))
+    if (words_are(reply, "OK"))
         return CELLS_OURS;
-    if (is_text(reply, "FORMER")) {
+    if (words_are(reply, "FORMER")) {
         snprintf(why, ENGINE_ERROR_SIZE,
             "another system has taken the name %s while this one was not heard "
             "of; stop this one, or give it a name of its own (cluster.cell)",
@@ -215,14 +179,18 @@ enum cells_claim cells_read_claim(const struct redisvalue *reply,
     return CELLS_REFUSED;
 }
 
+/* Read the set, and the key of each that is in it. */
+static void put_question(struct buf *out, const char *script,
+    const char *cluster, const char *set, const char *each)
+{
+    words_eval(out, script, 1, 1);
+    words_key(out, cluster, set, "");
+    words_key(out, cluster, each, "");
+}
+
 void cells_put_members(struct buf *out, const struct engine_conf *conf)
 {
-    rediscommand_begin(out, 5);
-    cells_put_word(out, "EVAL");
-    cells_put_word(out, members_script);
-    cells_put_word(out, "1");
-    cells_put_key(out, conf, "gateways", "");
-    cells_put_key(out, conf, "gateway:", "");
+    put_question(out, members_script, conf->name, "gateways", "gateway:");
 }
 
 /* "run cell", as claims have it. */
@@ -245,10 +213,5 @@ bool cells_read_member(struct engine_member *m, const struct redisvalue *where,
 
 void cells_put_look(struct buf *out, const struct engine_conf *conf)
 {
-    rediscommand_begin(out, 5);
-    cells_put_word(out, "EVAL");
-    cells_put_word(out, look_script);
-    cells_put_word(out, "1");
-    cells_put_key(out, conf, "cells", "");
-    cells_put_key(out, conf, "cell:", "");
+    put_question(out, look_script, conf->name, "cells", "cell:");
 }

@@ -64,11 +64,4 @@ bool cells_read_member(struct engine_member *m, const struct redisvalue *where,
  */
 void cells_put_look(struct buf *out, const struct engine_conf *conf);
 
-/* Words of a command. */
-void cells_put_word(struct buf *out, const char *word);
-void cells_put_number(struct buf *out, uint64_t n);
-/* NAME:KIND… */
-void cells_put_key(struct buf *out, const struct engine_conf *conf,
-    const char *kind, const char *name);
-
 #endif /* GW_ENGINE_CELLS_H */

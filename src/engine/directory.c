@@ -3,8 +3,7 @@
  * that is answered; so a name that comes and goes a thousand times is one
  * entry, and answers need no numbers. Entries with something to do stand in a
  * queue, of which a window is under way: a stampede waits here and not in the
- * sockets. What was under way when the engine went away is of no interest, its
- * batches are stale: the next time of being there begins with nothing. */
+ * sockets. The next time of being there begins with nothing. */
 #include "engine/directory.h"
 
 #include <errno.h>
@@ -12,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fields.h"
+#include "engine/words.h"
 #include "upstream/rediscommand.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/list.h"
-#include "util/secret.h"
 
 #define SCRATCH_KEEP 65536 /* bytes of a buffer worth keeping */
 
@@ -35,73 +35,47 @@ struct entry {
     char name[]; /* with its kind: "u:ann" */
 };
 
-enum batch_kind { WRITE, ERASE, ALIVE, STILL_ALIVE };
-
-/* A call under way. */
-struct batch {
-    struct list node;
-    struct directory *d;
-    enum batch_kind kind;
-    bool stale; /* of an earlier time of being there */
-    size_t count;
-    struct entry *entries[]; /* borrowed, unless it is stale */
-};
-
-struct words {
-    struct buf bytes;
+/* Channels of one command. */
+struct channels {
+    struct buf words;
     size_t count;
 };
 
 struct directory {
-    struct directory_conf conf; /* its address is owned */
-    struct redis *pushes;       /* borrowed; NULL: away */
+    struct directory_conf conf;
+    struct fields *fields; /* owned */
+    struct redis *pushes;  /* borrowed; NULL: away */
     struct entry *entries;
     struct entry *cursor; /* the next to be written again */
     struct list todo;     /* entries */
-    struct list batches;
     struct turn_task task;
     size_t in_flight; /* sides */
     size_t missing;   /* entries that are awaited */
-    bool alive;       /* our token is there */
     bool whole;       /* on_whole() was called */
     bool full;        /* a command could not be sent */
     uint64_t progress;
-    char token[SECRET_TOKEN_SIZE];
-    struct words starting, ending; /* of the subscriptions */
-    struct batch *writing, *erasing;
+    struct channels starting, ending;
     struct buf scratch;
 };
 
-static void put_text(struct buf *out, const char *word)
+/* Room for the key or channel of a name: clusters and names have limits. */
+#define KEY_SIZE (ENGINE_NAME_MAX + 2 + ENGINE_WORD_MAX)
+
+static size_t make_key(
+    char out[KEY_SIZE], const char *cluster, const char *name, size_t len)
 {
-    rediscommand_word(out, word, strlen(word));
+    size_t head = (size_t)snprintf(out, KEY_SIZE, "%s:", cluster);
+
+    memcpy(out + head, name, len);
+    return head + len;
 }
 
-static void put_number(struct buf *out, unsigned n)
-{
-    char text[16];
-
-    snprintf(text, sizeof(text), "%u", n);
-    put_text(out, text);
-}
-
-static void put_alive(struct buf *out, const struct directory *d)
-{
-    char *key = xasprintf("%s:alive:%s", d->conf.cluster, d->conf.address);
-
-    put_text(out, key);
-    free(key);
-}
-
-/* Longer ones do not occur: clusters and names have limits. */
 static void put_key(
     struct buf *out, const char *cluster, const char *name, size_t len)
 {
-    char key[ENGINE_NAME_MAX + 2 + ENGINE_WORD_MAX];
-    size_t head = (size_t)snprintf(key, sizeof(key), "%s:", cluster);
+    char key[KEY_SIZE];
 
-    memcpy(key + head, name, len);
-    rediscommand_word(out, key, head + len);
+    rediscommand_word(out, key, make_key(key, cluster, name, len));
 }
 
 /* "u:ann"; 0: it is no name. */
@@ -146,7 +120,7 @@ static bool needs(const struct entry *e)
 
 static void look_if_whole(struct directory *d)
 {
-    if (d->whole || !d->alive || d->missing > 0)
+    if (d->whole || !fields_are_alive(d->fields) || d->missing > 0)
         return;
     d->whole = true;
     d->conf.on_whole(d->conf.arg);
@@ -215,154 +189,50 @@ static void note_answer(struct directory *d, struct entry *e)
 }
 
 /* Told by the task: whoever sends goes on with entries. */
-static void note_full(struct directory *d)
+static void note_full(void *arg)
 {
+    struct directory *d = arg;
+
     d->full = true;
     turn_schedule(d->conf.turn, &d->task);
 }
 
-/* ---- the store ---- */
+/* ---- the fields ---- */
 
-static void on_stored(
-    int err, const struct redisvalue *replies, size_t count, void *arg);
-
-/* The command is in scratch. */
-static void send_batch(struct directory *d, struct batch *b, size_t commands)
+static void store(struct directory *d, struct entry *e)
 {
-    struct redis_request request = {.commands = &d->scratch,
-        .count = commands,
-        .timeout_ms = ENGINE_CALL_MS,
-        .done = on_stored,
-        .arg = b};
-    struct redis_call *unused;
+    char key[KEY_SIZE];
+    struct fields_name name = {.entry = e,
+        .key = key,
+        .len = make_key(key, d->conf.cluster, e->name, e->len)};
 
-    list_push_back(&d->batches, &b->node);
-    if (redis_send(d->conf.commands, &request, &unused) == 0)
-        return;
-    list_remove(&b->node);
-    free(b);
-    note_full(d);
-}
-
-static struct batch *new_batch(
-    struct directory *d, enum batch_kind kind, size_t room)
-{
-    struct batch *b = xcalloc(1, sizeof(*b) + room * sizeof(b->entries[0]));
-
-    list_init(&b->node);
-    b->d = d;
-    b->kind = kind;
-    return b;
-}
-
-static void clear_scratch(struct directory *d)
-{
-    buf_clear(&d->scratch);
-    buf_shrink(&d->scratch, SCRATCH_KEEP);
-}
-
-static void send_alive(struct directory *d, enum batch_kind kind)
-{
-    clear_scratch(d);
-    rediscommand_begin(&d->scratch, kind == ALIVE ? 5 : 3);
-    put_text(&d->scratch, kind == ALIVE ? "SET" : "EXPIRE");
-    put_alive(&d->scratch, d);
-    if (kind == ALIVE) {
-        put_text(&d->scratch, d->token);
-        put_text(&d->scratch, "EX");
-    }
-    put_number(&d->scratch, ENGINE_EXPIRY);
-    send_batch(d, new_batch(d, kind, 0), 1);
-}
-
-static void put_write(struct directory *d, const struct entry *e)
-{
-    rediscommand_begin(&d->scratch, 4);
-    put_text(&d->scratch, "HSET");
-    put_key(&d->scratch, d->conf.cluster, e->name, e->len);
-    put_text(&d->scratch, d->conf.address);
-    put_text(&d->scratch, d->token);
-    rediscommand_begin(&d->scratch, 3);
-    put_text(&d->scratch, "EXPIRE");
-    put_key(&d->scratch, d->conf.cluster, e->name, e->len);
-    put_number(&d->scratch, DIRECTORY_KEEP);
-}
-
-static void put_erase(struct directory *d, const struct entry *e)
-{
-    rediscommand_begin(&d->scratch, 3);
-    put_text(&d->scratch, "HDEL");
-    put_key(&d->scratch, d->conf.cluster, e->name, e->len);
-    put_text(&d->scratch, d->conf.address);
-}
-
-static void send_fields(struct directory *d, struct batch **collected)
-{
-    struct batch *b = *collected;
-
-    *collected = NULL;
-    if (!b || !d->pushes) {
-        free(b);
-        return;
-    }
-    clear_scratch(d);
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->kind == WRITE)
-            put_write(d, b->entries[i]);
-        else
-            put_erase(d, b->entries[i]);
-    }
-    send_batch(d, b, b->count * (b->kind == WRITE ? 2 : 1));
-}
-
-static void collect_field(struct directory *d, struct batch **collected,
-    enum batch_kind kind, struct entry *e)
-{
-    struct batch *b = *collected;
-
-    if (!b)
-        b = *collected = new_batch(d, kind, DIRECTORY_BATCH);
-    e->stored = kind == WRITE ? STARTING : ENDING;
+    e->stored = e->wanted ? STARTING : ENDING;
     e->due = false;
-    b->entries[b->count++] = e;
     d->in_flight++;
-    if (b->count == DIRECTORY_BATCH)
-        send_fields(d, collected);
+    if (e->wanted)
+        fields_write(d->fields, &name);
+    else
+        fields_erase(d->fields, &name);
 }
 
-/* What Redis refuses; NULL: nothing. */
-static const char *objection(const struct batch *b, int err,
-    const struct redisvalue *replies, size_t count)
+static void on_stored(void *entry, bool there, void *arg)
 {
-    if (err < 0)
-        return redis_error(b->d->conf.commands);
-    for (size_t i = 0; i < count; i++)
-        if (replies[i].type == REDIS_ERROR)
-            return replies[i].text;
-    if (b->kind == STILL_ALIVE && replies->integer == 0)
-        return "what it knew of this gateway is gone";
-    return NULL;
+    struct entry *e = entry;
+
+    e->stored = there ? ON : OFF;
+    note_answer(arg, e);
 }
 
-static void on_stored(
-    int err, const struct redisvalue *replies, size_t count, void *arg)
+static void on_batch(void *arg)
 {
-    struct batch *b = arg;
-    struct directory *d = b->d;
-    const char *why = b->stale ? NULL : objection(b, err, replies, count);
+    look_if_whole(arg);
+}
 
-    list_remove(&b->node);
-    if (why) {
-        d->conf.on_fault(why, d->conf.arg);
-    } else if (!b->stale) {
-        d->alive = d->alive || b->kind == ALIVE;
-        for (size_t i = 0; i < b->count; i++) {
-            b->entries[i]->stored = b->kind == WRITE ? ON : OFF;
-            note_answer(d, b->entries[i]);
-        }
-        look_if_whole(d);
-    }
-    free(b);
+static void on_fault(const char *why, void *arg)
+{
+    struct directory *d = arg;
+
+    d->conf.on_fault(why, d->conf.arg);
 }
 
 /* ---- the subscriptions ---- */
@@ -374,7 +244,7 @@ static void on_told(
 }
 
 static void send_channels(
-    struct directory *d, struct words *channels, const char *command)
+    struct directory *d, struct channels *channels, const char *command)
 {
     struct redis_request request = {.commands = &d->scratch,
         .timeout_ms = ENGINE_CALL_MS,
@@ -383,29 +253,28 @@ static void send_channels(
     struct redis_call *unused;
 
     if (channels->count > 0 && d->pushes) {
-        clear_scratch(d);
+        buf_clear(&d->scratch);
+        buf_shrink(&d->scratch, SCRATCH_KEEP);
         rediscommand_begin(&d->scratch, 1 + channels->count);
-        put_text(&d->scratch, command);
-        buf_append(&d->scratch, channels->bytes.data, channels->bytes.len);
+        words_text(&d->scratch, command);
+        buf_append(&d->scratch, channels->words.data, channels->words.len);
         if (redis_send(d->pushes, &request, &unused) < 0)
             note_full(d);
     }
     channels->count = 0;
-    buf_clear(&channels->bytes);
-    buf_shrink(&channels->bytes, SCRATCH_KEEP);
+    buf_clear(&channels->words);
+    buf_shrink(&channels->words, SCRATCH_KEEP);
 }
 
-static void collect_channel(
-    struct directory *d, struct entry *e, enum side side)
+static void hear(struct directory *d, struct entry *e)
 {
-    struct words *channels = side == STARTING ? &d->starting : &d->ending;
+    struct channels *channels = e->wanted ? &d->starting : &d->ending;
 
-    e->heard = (uint8_t)side;
+    e->heard = e->wanted ? STARTING : ENDING;
     d->in_flight++;
-    put_key(&channels->bytes, d->conf.cluster, e->name, e->len);
+    put_key(&channels->words, d->conf.cluster, e->name, e->len);
     if (++channels->count == DIRECTORY_BATCH)
-        send_channels(
-            d, channels, side == STARTING ? "SUBSCRIBE" : "UNSUBSCRIBE");
+        send_channels(d, channels, e->wanted ? "SUBSCRIBE" : "UNSUBSCRIBE");
 }
 
 void directory_confirm(
@@ -426,13 +295,13 @@ void directory_confirm(
 static void act(struct directory *d, struct entry *e)
 {
     if (e->wanted && e->heard == OFF)
-        collect_channel(d, e, STARTING);
+        hear(d, e);
     else if (e->wanted && e->heard == ON && (e->stored == OFF || e->due))
-        collect_field(d, &d->writing, WRITE, e);
+        store(d, e);
     if (!e->wanted && e->stored == ON)
-        collect_field(d, &d->erasing, ERASE, e);
+        store(d, e);
     if (!e->wanted && e->heard == ON)
-        collect_channel(d, e, ENDING);
+        hear(d, e);
 }
 
 static void on_task(struct turn_task *task)
@@ -451,8 +320,7 @@ static void on_task(struct turn_task *task)
         act(d, e);
     }
     send_channels(d, &d->starting, "SUBSCRIBE");
-    send_fields(d, &d->writing);
-    send_fields(d, &d->erasing);
+    fields_flush(d->fields);
     send_channels(d, &d->ending, "UNSUBSCRIBE");
     look_if_whole(d);
 }
@@ -462,11 +330,18 @@ static void on_task(struct turn_task *task)
 struct directory *directory_new(const struct directory_conf *conf)
 {
     struct directory *d = xcalloc(1, sizeof(*d));
+    struct fields_conf fields = {.cluster = conf->cluster,
+        .address = conf->address,
+        .commands = conf->commands,
+        .on_stored = on_stored,
+        .on_batch = on_batch,
+        .on_fault = on_fault,
+        .on_full = note_full,
+        .arg = d};
 
     d->conf = *conf;
-    d->conf.address = xstrdup(conf->address);
+    d->fields = fields_new(&fields);
     list_init(&d->todo);
-    list_init(&d->batches);
     list_init(&d->task.node);
     d->task.run = on_task;
     return d;
@@ -474,7 +349,6 @@ struct directory *directory_new(const struct directory_conf *conf)
 
 void directory_free(struct directory *d)
 {
-    struct list *node, *tmp;
     struct entry *e, *next;
 
     if (!d)
@@ -482,12 +356,10 @@ void directory_free(struct directory *d)
     directory_end(d);
     MAP_FOREACH (hh, d->entries, e, next)
         free_entry(d, e);
-    LIST_FOREACH_SAFE (node, tmp, &d->batches)
-        free(LIST_ENTRY(node, struct batch, node));
-    buf_fini(&d->starting.bytes);
-    buf_fini(&d->ending.bytes);
+    fields_free(d->fields);
+    buf_fini(&d->starting.words);
+    buf_fini(&d->ending.words);
     buf_fini(&d->scratch);
-    free((char *)d->conf.address);
     free(d);
 }
 
@@ -496,8 +368,7 @@ void directory_begin(struct directory *d, struct redis *pushes)
     struct entry *e, *next;
 
     d->pushes = pushes;
-    secret_new_token(d->token);
-    send_alive(d, ALIVE); /* first: who reads may erase what is of no token */
+    fields_begin(d->fields);
     MAP_FOREACH (hh, d->entries, e, next) {
         e->awaited = true;
         d->missing++;
@@ -508,14 +379,12 @@ void directory_begin(struct directory *d, struct redis *pushes)
 void directory_end(struct directory *d)
 {
     struct entry *e, *next;
-    struct list *node;
 
     d->pushes = NULL;
-    d->alive = d->whole = d->full = false;
+    d->whole = d->full = false;
     d->in_flight = d->missing = 0;
     turn_cancel(&d->task);
-    LIST_FOREACH (node, &d->batches)
-        LIST_ENTRY(node, struct batch, node)->stale = true;
+    fields_end(d->fields);
     MAP_FOREACH (hh, d->entries, e, next) {
         list_remove(&e->node);
         e->awaited = e->due = false;
@@ -599,27 +468,16 @@ static void rewrite_some(struct directory *d)
 
 void directory_refresh(struct directory *d)
 {
-    if (!d->pushes || !d->alive)
+    if (!d->pushes || !fields_are_alive(d->fields))
         return;
-    send_alive(d, STILL_ALIVE);
+    fields_refresh(d->fields);
     if (d->pushes)
         rewrite_some(d);
 }
 
 void directory_leave(struct directory *d)
 {
-    struct redis_request request = {.commands = &d->scratch,
-        .count = 1,
-        .timeout_ms = ENGINE_CALL_MS,
-        .done = on_told,
-        .arg = d};
-    struct redis_call *unused;
-
-    clear_scratch(d);
-    rediscommand_begin(&d->scratch, 2);
-    put_text(&d->scratch, "DEL");
-    put_alive(&d->scratch, d);
-    redis_send(d->conf.commands, &request, &unused);
+    fields_leave(d->fields);
 }
 
 uint64_t directory_progress(const struct directory *d)

@@ -22,11 +22,9 @@
 #include "engine/engine.h"
 #include "upstream/redis.h"
 
-#define DIRECTORY_WINDOW 8192 /* names that Redis has not confirmed yet */
-#define DIRECTORY_BATCH  512  /* names in one command, or one call */
-#define DIRECTORY_KEEP \
-    3600 /* seconds that a hash is kept of which nobody says more, … */
-#define DIRECTORY_REWRITE 1200 /* … and in which all are written again */
+#define DIRECTORY_WINDOW  8192 /* names that Redis has not confirmed yet */
+#define DIRECTORY_BATCH   512  /* channels in one command */
+#define DIRECTORY_REWRITE 1200 /* s in which all fields are written again */
 
 struct directory;
 

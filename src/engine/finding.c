@@ -3,17 +3,22 @@
  * meets them takes them out. */
 #include "engine/finding.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/directory.h"
+#include "engine/words.h"
 #include "net/addr.h"
-#include "upstream/rediscommand.h"
 #include "util/alloc.h"
 
-/* KEYS: the names' hashes. ARGV: in front of an address, the key of its token.
- */
+/* A question under way. */
+struct finding {
+    struct list node; /* in the list of all */
+    engine_found_cb found;
+    void *arg; /* borrowed */
+};
+
+/* KEYS: the names' hashes. ARGV: in front of an address, its token's key. */
 static const char script[] =
     "local out, alive, seen = {}, {}, {}\n"
     "for _, key in ipairs(KEYS) do\n"
@@ -33,25 +38,19 @@ static const char script[] =
     "end\n"
     "return out\n";
 
-void finding_put(struct buf *out, const char *cluster, enum engine_name kind,
+/* The words of the question. */
+static void put(struct buf *out, const char *cluster, enum engine_name kind,
     const struct cmdjson_names *names)
 {
-    char *alive = xasprintf("%s:alive:", cluster);
-    char count[32];
-
-    snprintf(count, sizeof(count), "%zu", names->count);
-    rediscommand_begin(out, 4 + names->count);
-    rediscommand_word(out, "EVAL", 4);
-    rediscommand_word(out, script, sizeof(script) - 1);
-    rediscommand_word(out, count, strlen(count));
+    words_eval(out, script, names->count, 1);
     for (size_t i = 0; i < names->count; i++)
         directory_put_name(
             out, cluster, kind, names->items[i].data, names->items[i].len);
-    rediscommand_word(out, alive, strlen(alive));
-    free(alive);
+    words_key(out, cluster, "alive:", "");
 }
 
-bool finding_read(struct engine_place *place, const struct redisvalue *v)
+/* One of the gateways of the reply. */
+static bool read_place(struct engine_place *place, const struct redisvalue *v)
 {
     union addr a;
 
@@ -60,4 +59,60 @@ bool finding_read(struct engine_place *place, const struct redisvalue *v)
         return false;
     *place = (struct engine_place){addr_ipv4(&a), addr_port(&a)};
     return true;
+}
+
+static void end(struct finding *f)
+{
+    list_remove(&f->node);
+    free(f);
+}
+
+static void on_reply(
+    int err, const struct redisvalue *replies, size_t count, void *arg)
+{
+    struct finding *f = arg;
+    struct engine_place *places = NULL;
+    size_t n = 0;
+
+    if (err == 0 && replies->type != REDIS_ARRAY)
+        err = -EPROTO;
+    if (err == 0) {
+        places = xcalloc(replies->len + 1, sizeof(*places));
+        for (size_t i = 0; i < replies->len; i++)
+            n += read_place(&places[n], &replies->items[i]);
+    }
+    f->found(err, places, n, f->arg);
+    free(places);
+    end(f);
+}
+
+int finding_begin(struct list *findings, struct redis *commands,
+    const struct finding_question *question, engine_found_cb found, void *arg)
+{
+    struct finding *f = xcalloc(1, sizeof(*f));
+    struct buf out = {0};
+    struct redis_request request = {.commands = &out,
+        .count = 1,
+        .timeout_ms = ENGINE_CALL_MS,
+        .done = on_reply,
+        .arg = f};
+    struct redis_call *unused;
+    int err;
+
+    f->found = found;
+    f->arg = arg;
+    list_init(&f->node);
+    list_push_back(findings, &f->node);
+    put(&out, question->cluster, question->kind, question->names);
+    err = redis_send(commands, &request, &unused);
+    buf_fini(&out);
+    if (err < 0)
+        end(f);
+    return err;
+}
+
+void finding_end_all(struct list *findings)
+{
+    while (!list_empty(findings))
+        end(LIST_ENTRY(findings->next, struct finding, node));
 }

@@ -7,14 +7,21 @@
 #define GW_ENGINE_FINDING_H
 
 #include "engine/engine.h"
-#include "upstream/redisvalue.h"
-#include "util/buf.h"
+#include "upstream/redis.h"
+#include "util/list.h"
 
-/* Ask for the gateways that have one of the names. */
-void finding_put(struct buf *out, const char *cluster, enum engine_name kind,
-    const struct cmdjson_names *names);
+struct finding_question {
+    const char *cluster; /* borrowed, as are the names */
+    enum engine_name kind;
+    const struct cmdjson_names *names; /* at most ENGINE_FIND_MAX */
+};
 
-/* Read one of the gateways of the reply, which is an array. */
-bool finding_read(struct engine_place *place, const struct redisvalue *v);
+/* Ask for the gateways that have one of the names; found runs on a later turn,
+ * until when the question stands in the list. 0 or -ENOBUFS. */
+int finding_begin(struct list *findings, struct redis *commands,
+    const struct finding_question *question, engine_found_cb found, void *arg);
+
+/* commands is closed: no found will run. */
+void finding_end_all(struct list *findings);
 
 #endif /* GW_ENGINE_FINDING_H */

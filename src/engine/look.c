@@ -10,6 +10,7 @@
 #include "engine/cells.h"
 #include "engine/engine_calls.h"
 #include "engine/server.h"
+#include "engine/words.h"
 #include "net/clock.h"
 #include "upstream/rediscommand.h"
 #include "util/alloc.h"
@@ -235,7 +236,7 @@ int look_run(
     a.turn = turn_new(&a.loop);
     a.redis = server_open(&a.server, a.turn, &more);
     rediscommand_begin(&commands, 1);
-    cells_put_word(&commands, "INFO");
+    words_text(&commands, "INFO");
     ask(&a, &commands, on_info);
     while (!a.done)
         uv_run(&a.loop, UV_RUN_ONCE);

@@ -2,6 +2,7 @@
 #include "engine/numbers.h"
 
 #include "engine/engine_calls.h"
+#include "engine/words.h"
 #include "upstream/rediscommand.h"
 
 static void on_reply(
@@ -34,9 +35,9 @@ void numbers_ask(struct numbers *n, struct engine *e)
     if (n->asking || !engine_is_up(e))
         return;
     rediscommand_begin(&command, 3);
-    cells_put_word(&command, "INCRBY");
-    cells_put_key(&command, self.conf, "ids:", self.address);
-    cells_put_number(&command, NUMBERS_BLOCK);
+    words_text(&command, "INCRBY");
+    words_key(&command, self.conf->name, "ids:", self.address);
+    words_number(&command, NUMBERS_BLOCK);
     n->asking = engine_call(e, &command, on_reply, n) == 0;
     buf_fini(&command);
 }

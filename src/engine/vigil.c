@@ -10,25 +10,21 @@
 #include <string.h>
 
 #include "engine/engine_calls.h"
-#include "upstream/rediscommand.h"
-
-#define NOW                            \
-    "local now = redis.call('TIME')\n" \
-    "now = now[1] .. string.format('.%03d', math.floor(now[2] / 1000))\n"
+#include "engine/words.h"
 
 /* KEYS: cells. ARGV: in front of records, of marks; our process, seconds. */
-static const char find_script[] =
-    NOW "local records, marks, own, life = unpack(ARGV)\n"
-        "local all = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - life,\n"
-        "  'WITHSCORES', 'LIMIT', 0, 16)\n"
-        "for i = 1, #all, 2 do\n"
-        "  local run, cell = all[i]:match('^(%S+) (.*)$')\n"
-        "  if redis.call('HGET', records .. cell, 'run') ~= run and\n"
-        "     redis.call('SET', marks .. run, own, 'NX', 'EX', life) then\n"
-        "    return { all[i], all[i + 1] }\n"
-        "  end\n"
-        "end\n"
-        "return {}\n";
+static const char find_script[] = WORDS_NOW
+    "local records, marks, own, life = unpack(ARGV)\n"
+    "local all = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - life,\n"
+    "  'WITHSCORES', 'LIMIT', 0, 16)\n"
+    "for i = 1, #all, 2 do\n"
+    "  local run, cell = all[i]:match('^(%S+) (.*)$')\n"
+    "  if redis.call('HGET', records .. cell, 'run') ~= run and\n"
+    "     redis.call('SET', marks .. run, own, 'NX', 'EX', life) then\n"
+    "    return { all[i], all[i + 1] }\n"
+    "  end\n"
+    "end\n"
+    "return {}\n";
 
 /* KEYS: cells, the mark. ARGV: the member, when it was heard of, our process,
  * seconds. */
@@ -44,35 +40,26 @@ static const char begin_script[] =
     "return 1\n";
 
 /* KEYS: our record. ARGV: our run, seconds, and until one before is old. */
-static const char note_script[] =
-    NOW "local run, seconds, old = unpack(ARGV)\n"
-        "if redis.call('HGET', KEYS[1], 'run') ~= run then return end\n"
-        "local at = tonumber(redis.call('HGET', KEYS[1], 'gap_at') or '0')\n"
-        "local gap = now - at < tonumber(old) and\n"
-        "  tonumber(redis.call('HGET', KEYS[1], 'gap') or '0') or 0\n"
-        "if gap < tonumber(seconds) then\n"
-        "  redis.call('HSET', KEYS[1], 'gap', seconds)\n"
-        "end\n"
-        "redis.call('HSET', KEYS[1], 'gap_at', now)\n";
+static const char note_script[] = WORDS_NOW
+    "local run, seconds, old = unpack(ARGV)\n"
+    "if redis.call('HGET', KEYS[1], 'run') ~= run then return end\n"
+    "local at = tonumber(redis.call('HGET', KEYS[1], 'gap_at') or '0')\n"
+    "local gap = now - at < tonumber(old) and\n"
+    "  tonumber(redis.call('HGET', KEYS[1], 'gap') or '0') or 0\n"
+    "if gap < tonumber(seconds) then\n"
+    "  redis.call('HSET', KEYS[1], 'gap', seconds)\n"
+    "end\n"
+    "redis.call('HSET', KEYS[1], 'gap_at', now)\n";
 
 /* KEYS: our record. ARGV: our run, seconds of quiet, and until it is old. */
-static const char take_script[] =
-    NOW "local run, quiet, old = unpack(ARGV)\n"
-        "if redis.call('HGET', KEYS[1], 'run') ~= run then return '' end\n"
-        "local at = redis.call('HGET', KEYS[1], 'gap_at')\n"
-        "if not at or now - at < tonumber(quiet) then return '' end\n"
-        "local gap = redis.call('HGET', KEYS[1], 'gap')\n"
-        "redis.call('HDEL', KEYS[1], 'gap', 'gap_at')\n"
-        "return now - at < tonumber(old) and gap or ''\n";
-
-static void begin_eval(
-    struct buf *out, const char *script, unsigned keys, unsigned arguments)
-{
-    rediscommand_begin(out, 3 + keys + arguments);
-    cells_put_word(out, "EVAL");
-    cells_put_word(out, script);
-    cells_put_number(out, keys);
-}
+static const char take_script[] = WORDS_NOW
+    "local run, quiet, old = unpack(ARGV)\n"
+    "if redis.call('HGET', KEYS[1], 'run') ~= run then return '' end\n"
+    "local at = redis.call('HGET', KEYS[1], 'gap_at')\n"
+    "if not at or now - at < tonumber(quiet) then return '' end\n"
+    "local gap = redis.call('HGET', KEYS[1], 'gap')\n"
+    "redis.call('HDEL', KEYS[1], 'gap', 'gap_at')\n"
+    "return now - at < tonumber(old) and gap or ''\n";
 
 /* ---- cells that are gone ---- */
 
@@ -95,13 +82,13 @@ static void ask_to_begin(struct vigil *v)
     struct buf out = {0};
 
     snprintf(run, sizeof(run), "%.*s", ENGINE_RUN_SIZE - 1, v->member);
-    begin_eval(&out, begin_script, 2, 4);
-    cells_put_key(&out, self.conf, "cells", "");
-    cells_put_key(&out, self.conf, "gone:", run);
-    cells_put_word(&out, v->member);
-    cells_put_word(&out, v->heard);
-    cells_put_word(&out, self.process);
-    cells_put_number(&out, CELLS_REMEMBERED);
+    words_eval(&out, begin_script, 2, 4);
+    words_key(&out, self.conf->name, "cells", "");
+    words_key(&out, self.conf->name, "gone:", run);
+    words_text(&out, v->member);
+    words_text(&out, v->heard);
+    words_text(&out, self.process);
+    words_number(&out, CELLS_REMEMBERED);
     v->asks_gone = engine_call(v->engine, &out, on_begun, v) == 0;
     buf_fini(&out);
 }
@@ -130,12 +117,12 @@ static void look_for_gone(struct vigil *v)
     struct cells_self self = engine_self(v->engine, address);
     struct buf out = {0};
 
-    begin_eval(&out, find_script, 1, 4);
-    cells_put_key(&out, self.conf, "cells", "");
-    cells_put_key(&out, self.conf, "cell:", "");
-    cells_put_key(&out, self.conf, "gone:", "");
-    cells_put_word(&out, self.process);
-    cells_put_number(&out, ENGINE_EXPIRY);
+    words_eval(&out, find_script, 1, 4);
+    words_key(&out, self.conf->name, "cells", "");
+    words_key(&out, self.conf->name, "cell:", "");
+    words_key(&out, self.conf->name, "gone:", "");
+    words_text(&out, self.process);
+    words_number(&out, ENGINE_EXPIRY);
     v->asks_gone = engine_call(v->engine, &out, on_found, v) == 0;
     buf_fini(&out);
 }
@@ -154,11 +141,11 @@ static void note_gap(struct vigil *v, uint64_t away_ms)
     struct buf out = {0};
 
     snprintf(seconds, sizeof(seconds), "%.3f", (double)away_ms / 1000);
-    begin_eval(&out, note_script, 1, 3);
-    cells_put_key(&out, self.conf, "cell:", self.conf->cell);
-    cells_put_word(&out, self.conf->run);
-    cells_put_word(&out, seconds);
-    cells_put_number(&out, VIGIL_OLD);
+    words_eval(&out, note_script, 1, 3);
+    words_key(&out, self.conf->name, "cell:", self.conf->cell);
+    words_text(&out, self.conf->run);
+    words_text(&out, seconds);
+    words_number(&out, VIGIL_OLD);
     engine_call(v->engine, &out, on_noted, v);
     buf_fini(&out);
 }
@@ -179,11 +166,11 @@ static void look_for_gap(struct vigil *v)
     struct cells_self self = engine_self(v->engine, address);
     struct buf out = {0};
 
-    begin_eval(&out, take_script, 1, 3);
-    cells_put_key(&out, self.conf, "cell:", self.conf->cell);
-    cells_put_word(&out, self.conf->run);
-    cells_put_number(&out, VIGIL_QUIET);
-    cells_put_number(&out, VIGIL_OLD);
+    words_eval(&out, take_script, 1, 3);
+    words_key(&out, self.conf->name, "cell:", self.conf->cell);
+    words_text(&out, self.conf->run);
+    words_number(&out, VIGIL_QUIET);
+    words_number(&out, VIGIL_OLD);
     v->asks_gap = engine_call(v->engine, &out, on_taken, v) == 0;
     buf_fini(&out);
 }
