@@ -18,7 +18,7 @@ M.EVENT_COUNTERS = {
 --- Of them those that may have run: they hide no loss, and are none for certain.
 M.UNKNOWN_COUNTERS = { gateway = { "events_unknown" } }
 M.SEND_COUNTERS = {
-  gateway = { "dropped", "overflow_dropped", "events_unknown" },
+  gateway = { "dropped", "overflow_dropped", "events_unknown", "sends_lost" },
   worker = { "sends_lost", "sends_failed" },
 }
 

@@ -107,6 +107,43 @@ static void gives_others_what_one_that_rests_has_not_begun(void **state)
     strike(t);
 }
 
+/* It was stopped until it was killed, and has not joined the next page. */
+static void counts_what_one_that_rests_has_sent(void **state)
+{
+    static const struct receipt run = {{0, 2, 0, 0, 0}};
+    const struct receipt sent = {{7, 5, 1, 0, 0}};
+    struct test *t = set_scene();
+
+    claims_show_sent(pages[0], &sent);
+    tick(t, 3);
+    rest(t, 2);
+    assert_int_equal(router_counters(t->router)->again, 2);
+    router_count_unrun(t->router, t->workers[0], &run);
+    assert_int_equal(router_counters(t->router)->sends_lost, 4);
+    router_count_unrun(t->router, t->workers[0], &run);
+    router_count_unrun(t->router, t->workers[1], &run); /* shows nothing */
+    assert_int_equal(router_counters(t->router)->sends_lost, 4);
+    strike(t);
+}
+
+static void counts_what_one_that_goes_on_has_sent(void **state)
+{
+    static const struct receipt run = {{0, 2, 0, 0, 0}};
+    struct receipt sent = {{7, 5, 1, 0, 0}};
+    struct test *t = set_scene();
+
+    claims_show_sent(pages[0], &sent);
+    tick(t, 3);
+    rest(t, 2);
+    join(t, 0);
+    sent.orders[RECEIPT_SEND]++;
+    claims_show_sent(pages[0], &sent);
+    assert_int_equal(router_renewed(t->router, t->workers[0]), 0);
+    router_count_unrun(t->router, t->workers[0], &run);
+    assert_int_equal(router_counters(t->router)->sends_lost, 5);
+    strike(t);
+}
+
 static void leaves_one_alone_that_begins_something(void **state)
 {
     struct test *t = set_scene();
@@ -233,6 +270,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_others_what_one_that_rests_has_not_begun),
+        cmocka_unit_test(counts_what_one_that_rests_has_sent),
+        cmocka_unit_test(counts_what_one_that_goes_on_has_sent),
         cmocka_unit_test(leaves_one_alone_that_begins_something),
         cmocka_unit_test(keeps_the_client_of_a_handler_that_runs),
         cmocka_unit_test(keeps_the_client_of_a_handler_that_waits),

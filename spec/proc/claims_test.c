@@ -22,6 +22,7 @@
 
 #include "../support/tempdir.h"
 #include "proc/claims.h"
+#include "wire/frame.h"
 
 static char dir[TEMPDIR_SIZE];
 static char prefix[TEMPDIR_SIZE + 8];
@@ -120,6 +121,123 @@ static void tells_that_nobody_has_joined(void **state)
 {
     assert_int_equal(claims_create(&gateway, prefix), 0);
     assert_int_equal(claims_revoke(gateway), -ENOTCONN);
+}
+
+/* ---- what the worker has sent ---- */
+
+static struct receipt sent, confirmed;
+static struct claims_sent *shown;
+
+static void send(uint8_t cmd, unsigned times)
+{
+    while (times-- > 0) {
+        receipt_note(&sent, cmd);
+        claims_note_sent(shown, &sent, cmd);
+    }
+}
+
+/* The links came up before the page: two messages were sent by then. */
+static void show_sent(void)
+{
+    sent = confirmed = (struct receipt){0};
+    open_both();
+    receipt_note(&sent, FRAME_SEND_TO_ALL);
+    receipt_note(&sent, FRAME_SEND_TO_ALL);
+    shown = claims_show_sent(worker, &sent);
+}
+
+static struct receipt run_of(uint32_t sends, uint32_t closes)
+{
+    return (struct receipt){{0, sends, closes, 0, 0}};
+}
+
+static void tells_what_was_sent_and_not_run(void **state)
+{
+    struct receipt run = run_of(3, 0);
+    struct receipt unrun;
+
+    show_sent();
+    send(FRAME_SEND_TO_ONE, 3);
+    send(FRAME_KICK, 1);
+    send(FRAME_IS_ONLINE, 9); /* has its answer */
+    claims_close(worker);     /* killed */
+    worker = NULL;
+    assert_true(claims_shows_sent(gateway));
+    assert_int_equal(claims_count_unrun(gateway, &run, &unrun), 0);
+    assert_int_equal(unrun.orders[RECEIPT_OTHER], 0);
+    assert_int_equal(unrun.orders[RECEIPT_SEND], 2);
+    assert_int_equal(unrun.orders[RECEIPT_CLOSE], 1);
+    assert_int_equal(unrun.orders[RECEIPT_MEMBER], 0);
+}
+
+static void leaves_the_worker_what_it_sends_later(void **state)
+{
+    struct receipt run = run_of(2, 0);
+    struct receipt unrun;
+
+    show_sent();
+    send(FRAME_SEND_TO_ONE, 3);
+    assert_int_equal(claims_hear_counted(worker, &sent, &confirmed), -EAGAIN);
+    assert_int_equal(claims_count_unrun(gateway, &run, &unrun), 0);
+    assert_int_equal(unrun.orders[RECEIPT_SEND], 3);
+    send(FRAME_SEND_TO_ONE, 4);
+    assert_int_equal(claims_hear_counted(worker, &sent, &confirmed), 0);
+    assert_int_equal(
+        sent.orders[RECEIPT_SEND] - confirmed.orders[RECEIPT_SEND], 4);
+    confirmed = (struct receipt){0};
+    assert_int_equal(claims_take_account(worker, &sent, &confirmed), 0);
+    assert_int_equal(confirmed.orders[RECEIPT_SEND], 5);
+}
+
+static void counts_for_one_of_both_only(void **state)
+{
+    struct receipt run = run_of(0, 0);
+    struct receipt unrun;
+
+    show_sent();
+    assert_int_equal(claims_take_account(worker, &sent, &confirmed), 0);
+    assert_int_equal(confirmed.orders[RECEIPT_SEND], 0);
+    assert_int_equal(claims_count_unrun(gateway, &run, &unrun), -EALREADY);
+}
+
+static void says_nothing_of_a_worker_that_shows_nothing(void **state)
+{
+    struct receipt run = run_of(0, 0);
+    struct receipt unrun;
+
+    open_both();
+    assert_false(claims_shows_sent(gateway));
+    assert_int_equal(claims_count_unrun(gateway, &run, &unrun), -ENOTSUP);
+}
+
+/* It has run more than was sent, or the worker says that it has sent what no
+ * queue holds. */
+static void believes_no_gateway_less_and_no_queue_more(void **state)
+{
+    struct receipt run = run_of(3, 0);
+    struct receipt unrun;
+
+    show_sent();
+    assert_int_equal(claims_count_unrun(gateway, &run, &unrun), -EPROTO);
+    run = run_of(2, 0);
+    sent.orders[RECEIPT_SEND] += CLAIMS_UNRUN_MAX;
+    send(FRAME_SEND_TO_ONE, 1);
+    assert_int_equal(claims_count_unrun(gateway, &run, &unrun), -EPROTO);
+}
+
+/* The gateway says to have counted what was never sent. */
+static void believes_nothing_that_was_not_sent(void **state)
+{
+    struct receipt run = run_of(2, 0);
+    struct receipt unrun;
+
+    show_sent();
+    send(FRAME_SEND_TO_ONE, 5);
+    assert_int_equal(claims_count_unrun(gateway, &run, &unrun), 0);
+    sent.orders[RECEIPT_SEND] -= 4;
+    assert_int_equal(claims_hear_counted(worker, &sent, &confirmed), -EPROTO);
+    assert_int_equal(claims_take_account(worker, &sent, &confirmed), -EPROTO);
+    assert_int_equal(confirmed.orders[RECEIPT_SEND], 0);
 }
 
 /* The worker was stopped before it came to the page. */
@@ -384,6 +502,12 @@ int main(void)
         CASE(takes_the_name_of_a_page_away_that_nobody_joined),
         CASE(tells_that_nobody_has_joined),
         CASE(lets_nobody_join_a_revoked_page),
+        CASE(tells_what_was_sent_and_not_run),
+        CASE(leaves_the_worker_what_it_sends_later),
+        CASE(counts_for_one_of_both_only),
+        CASE(says_nothing_of_a_worker_that_shows_nothing),
+        CASE(believes_no_gateway_less_and_no_queue_more),
+        CASE(believes_nothing_that_was_not_sent),
         CASE(cleans_up_what_its_own_run_has_left),
         CASE(names_the_pages_of_a_run_after_its_folder),
         CASE(fails_where_no_file_can_be_made),

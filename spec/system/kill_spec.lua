@@ -179,6 +179,43 @@ describe("a message that kills its worker", function()
   end)
 end)
 
+describe("what a worker had sent when it was killed", function()
+  -- The handler is still running, so that nothing of it has left the process.
+  it("and did not arrive is counted by the gateway, to the last one", function()
+    local app = testbed.start {
+      workers = { count = 1 },
+      script = [[
+        Events = {}
+        function Events.onMessage(client_id, message)
+          if message ~= "poison" then return Gateway.sendToCurrentClient(message) end
+          for i = 1, 700 do assert(Gateway.sendToAll("number " .. i)) end
+          for i = 1, 30 do assert(Gateway.joinGroup(client_id, "g" .. i)) end
+          assert(Gateway.closeClient(client_id:sub(1, -9) .. "00000fff"))
+          print "poison taken"
+          io.stdout:flush()
+          while true do end
+        end
+      ]],
+    }
+    finally(function()
+      bridge.close()
+      app:stop()
+    end)
+    local c = bridge.connect(app:url())
+    c:send "before"
+    assert.equal("before", c:receive())
+    c:send "poison"
+    app:wait_log "poison taken"
+    assert.equal(0, gateway_counters(app).sends_lost)
+    assert.equal(0, process.run { "kill", "-9", tostring(app:pids("worker")[1]) })
+    app:wait_log "commands of a worker lost with its links"
+    assert.matches("lost with its links key=%S+ messages=700 closes=1 members=30 sessions=0\n", app:log())
+    loop.poll("the number", function() return gateway_counters(app).sends_lost == 731 end)
+    c:send "after"
+    assert.equal("after", c:receive())
+  end)
+end)
+
 describe("a message that hangs its worker", function()
   it("hangs one, is counted and named, and takes nothing else with it", function()
     local app = testbed.start {

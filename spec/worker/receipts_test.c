@@ -202,6 +202,109 @@ static void ends_links_that_have_run_what_was_not_sent(void **state)
     close_all();
 }
 
+/* ---- with a page ---- */
+
+static struct claims *page;
+
+static bool shows(void *arg)
+{
+    return peer()->receipts.shown != NULL;
+}
+
+static void open_with_page(void)
+{
+    struct frame f = {.cmd = FRAME_CLAIMS, .flag = FRAME_FLAG_STRING};
+
+    fixture.conf.claims = fixture.dir;
+    open_all();
+    tell_handled(0, 0, 0, 0);
+    wait_confirmed(0);
+    assert_int_equal(claims_create(&page, fixture.dir), 0);
+    f.body = (const uint8_t *)claims_name(page);
+    f.body_len = strlen(claims_name(page));
+    frame_encode(conn_out(gate.events), &(struct frame){.cmd = FRAME_ACK});
+    frame_encode(conn_out(gate.events), &f);
+    run_until(shows, NULL);
+}
+
+static void close_with_page(void)
+{
+    close_all();
+    claims_close(page);
+}
+
+static uint64_t count_in_gateway(uint32_t sends)
+{
+    const struct receipt run = {{0, sends, 0, 0, 0}};
+    struct receipt unrun;
+    uint64_t sum = 0;
+
+    assert_int_equal(claims_count_unrun(page, &run, &unrun), 0);
+    for (int i = 0; i < RECEIPT_KINDS; i++)
+        sum += unrun.orders[i];
+    return sum;
+}
+
+static bool waits_for_nobody(void *arg)
+{
+    return list_empty(&g->uncounted);
+}
+
+/* Also of what was sent before there was a page. */
+static void leaves_it_to_a_gateway_that_lives(void **state)
+{
+    open_with_page();
+    send_each_kind();
+    cut();
+    assert_int_equal(g->sends_lost, 0);
+    assert_int_equal(count_in_gateway(1), 5);
+    run_until(waits_for_nobody, NULL);
+    assert_int_equal(g->sends_lost, 0);
+    close_with_page();
+}
+
+static void counts_what_it_sent_behind_that(void **state)
+{
+    open_with_page();
+    assert_int_equal(count_in_gateway(0), 0);
+    send_each_kind();
+    cut();
+    run_until(waits_for_nobody, NULL);
+    assert_int_equal(g->sends_lost, 6);
+    close_with_page();
+}
+
+static void counts_for_a_gateway_that_does_not(void **state)
+{
+    const struct receipt run = {{0}};
+    struct receipt unrun;
+
+    open_with_page();
+    send_each_kind();
+    tell_handled(1, 1, 0, 1);
+    wait_confirmed(1);
+    cut();
+    assert_int_equal(g->sends_lost, 0);
+    run_until(waits_for_nobody, NULL);
+    assert_int_equal(g->sends_lost, 3);
+    assert_int_equal(claims_count_unrun(page, &run, &unrun), -EALREADY);
+    close_with_page();
+}
+
+/* Its loop is over before it has waited long enough. */
+static void counts_at_its_own_end(void **state)
+{
+    const struct receipt run = {{0}};
+    struct receipt unrun;
+
+    open_with_page();
+    send_each_kind();
+    cut();
+    close_all();
+    assert_int_equal(claims_count_unrun(page, &run, &unrun), -EALREADY);
+    claims_close(page);
+}
+
 /* The error of a question about the clients of this worker, or its answer. */
 struct asked {
     bool done;
@@ -263,6 +366,10 @@ int main(void)
         CASE(counts_what_the_next_link_of_such_a_gateway_loses),
         CASE(counts_nothing_when_another_gateway_has_its_address),
         CASE(ends_links_that_have_run_what_was_not_sent),
+        CASE(leaves_it_to_a_gateway_that_lives),
+        CASE(counts_what_it_sent_behind_that),
+        CASE(counts_for_a_gateway_that_does_not),
+        CASE(counts_at_its_own_end),
         CASE(asks_gateways_of_ours_about_our_clients),
     };
 

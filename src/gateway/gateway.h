@@ -67,6 +67,7 @@ struct gateway_status {
     uint64_t events_cut_off;   /* begun by a worker that was lost meanwhile */
     uint64_t events_unknown;   /* events that may have been run */
     uint64_t events_dropped;   /* events that no worker got */
+    uint64_t sends_lost;       /* commands of lost workers that did not come */
     uint64_t commands_in;      /* commands from workers and other programs */
     uint64_t links_refused;    /* inner connections refused, or closed by us */
     uint64_t dropped;          /* sends to clients that were gone, by command */

@@ -36,6 +36,7 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .events_again = routed->again,
         .events_cut_off = routed->cut_off,
         .events_unknown = routed->unknown,
+        .sends_lost = routed->sends_lost,
         .events_dropped = routed->refused + routed->lost,
         .commands_in = g->commands.run,
         .commands_refused = g->commands.refused,

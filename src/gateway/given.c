@@ -37,17 +37,19 @@ struct queue {
 };
 
 struct given {
-    struct buf log;       /* packets that the worker has not taken, in order */
-    struct queue *queues; /* owned; by connection id */
-    size_t logged;        /* packets in log */
-    uint32_t taken;       /* … and that were in it before */
-    size_t count;         /* packets in log and queues … */
-    size_t bytes;         /* … and theirs */
-    struct claims *page;  /* owned; or NULL */
-    size_t max;           /* packets in log and queues at a time */
-    uint32_t begun;       /* packets that the worker has said to have begun */
-    uint32_t line;        /* packets in log that may begin; 0: no window */
-    uint32_t limit;       /* … those up to this number, the worker was told */
+    struct buf log;        /* packets that the worker has not taken, in order */
+    struct queue *queues;  /* owned; by connection id */
+    size_t logged;         /* packets in log */
+    uint32_t taken;        /* … and that were in it before */
+    size_t count;          /* packets in log and queues … */
+    size_t bytes;          /* … and theirs */
+    struct claims *page;   /* owned; or NULL */
+    struct claims *before; /* owned; the page that it takes the place of, until
+                              the worker goes on with it; or NULL */
+    size_t max;            /* packets in log and queues at a time */
+    uint32_t begun;        /* packets that the worker has said to have begun */
+    uint32_t line;         /* packets in log that may begin; 0: no window */
+    uint32_t limit; /* … those up to this number, the worker was told */
     uint32_t granted_max, granted; /* … and queues whose first one may */
     struct list wants;             /* struct queue, who wants longest first */
     bool has_dropped;              /* by given_drop(): … */
@@ -117,6 +119,7 @@ void given_free(struct given *g)
         drop_first(g, g->queues);
     buf_fini(&g->log);
     claims_close(g->page);
+    claims_close(g->before);
     free(g);
 }
 
@@ -575,8 +578,25 @@ void given_renew(struct given *g, struct claims *page)
     g->bytes = 0;
     g->begun = 0;
     g->has_dropped = false;
-    claims_close(g->page);
+    claims_close(g->before);
+    g->before = g->page;
     g->page = page;
+}
+
+void given_renewed(struct given *g)
+{
+    claims_close(g->before);
+    g->before = NULL;
+}
+
+int given_count_unrun(
+    const struct given *g, const struct receipt *run, struct receipt *unrun)
+{
+    struct claims *page = g->page;
+
+    if (g->before && !claims_shows_sent(page))
+        page = g->before;
+    return page ? claims_count_unrun(page, run, unrun) : -ENOTSUP;
 }
 
 size_t given_count(const struct given *g)

@@ -97,6 +97,13 @@ bool given_pulse(const struct given *g, uint64_t *pulse);
 /* What is here is with others, and so is the page, which is revoked. The worker
  * goes on with that page, and with the numbers as they are. */
 void given_renew(struct given *g, struct claims *page);
+/* It has the new page. */
+void given_renewed(struct given *g);
+
+/* claims_count_unrun() of the page that the worker has; -ENOTSUP: there is
+ * none. */
+int given_count_unrun(
+    const struct given *g, const struct receipt *run, struct receipt *unrun);
 
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);

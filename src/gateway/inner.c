@@ -78,6 +78,8 @@ void inner_drop(struct link *l, bool certain)
     struct parting *parting = partings_take(l);
     struct link *other = NULL;
 
+    if (acking && !in->ends) /* else the worker does */
+        router_count_unrun(in->conf.router, acking, &l->handled);
     inner_know(l);
     list_remove(&l->node);
     in->nlinks--;

@@ -44,6 +44,7 @@
 #include "net/conn.h"
 #include "net/reach.h"
 #include "wire/frame.h"
+#include "wire/receipt.h"
 
 #define ROUTER_WORKERS_MAX 4096               /* more are refused */
 #define ROUTER_HELD_MAX    (64 * 1024 * 1024) /* bytes that wait, all clients */
@@ -102,16 +103,18 @@ enum router_callback {
 };
 
 struct router_counters {
-    uint64_t events;  /* given to workers' links */
-    uint64_t refused; /* over ROUTER_HELD_MAX; a client was closed */
-    uint64_t lost;    /* still waiting when the router ended, or given to a
-                         worker of which nobody knows what it began */
-    uint64_t again;   /* given to another worker than the first */
-    uint64_t cut_off; /* begun by a worker that died before it was through */
-    uint64_t unknown; /* given to a worker that was lost and does not
-                         acknowledge, or may have begun them; perhaps run */
-    uint64_t over;    /* times that a client was over its share */
-    uint64_t stalls;  /* times that a worker was stalled */
+    uint64_t events;     /* given to workers' links */
+    uint64_t refused;    /* over ROUTER_HELD_MAX; a client was closed */
+    uint64_t lost;       /* still waiting when the router ended, or given to a
+                            worker of which nobody knows what it began */
+    uint64_t again;      /* given to another worker than the first */
+    uint64_t cut_off;    /* begun by a worker that died before it was through */
+    uint64_t unknown;    /* given to a worker that was lost and does not
+                            acknowledge, or may have begun them; perhaps run */
+    uint64_t over;       /* times that a client was over its share */
+    uint64_t stalls;     /* times that a worker was stalled */
+    uint64_t sends_lost; /* commands of lost workers of this machine that did
+                            not come */
 };
 
 struct client_conn_end;
@@ -259,6 +262,11 @@ bool router_has(const struct router_worker *w, const struct client *c);
  * count what it may not have run. With others nothing happens. */
 void router_hear(struct router_worker *w);
 void router_lose_unheard(struct router *r, struct router_worker *w);
+
+/* The link with the commands of w has ended, on which these were run: count
+ * what w has sent besides, as far as it shows that. Logged. */
+void router_count_unrun(
+    struct router *r, const struct router_worker *w, const struct receipt *run);
 
 /* A second has passed. */
 void router_tick(struct router *r);

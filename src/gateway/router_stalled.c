@@ -140,6 +140,7 @@ int router_renewed(struct router *r, struct router_worker *w)
         return 0; /* it leaves */
     if (!w->renews)
         return -EPROTO;
+    given_renewed(w->given);
     end_stall(r, w);
     return 0;
 }

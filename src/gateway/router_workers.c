@@ -4,6 +4,7 @@
  * until router_settle.c knows what it began. */
 #include "gateway/router.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "gateway/router_impl.h"
@@ -135,6 +136,29 @@ void router_lose_unheard(struct router *r, struct router_worker *w)
         log_warn("a worker that acknowledges nothing was lost, some of its "
                  "events may not have run key=%s events=%llu",
             w->key, (unsigned long long)unknown);
+}
+
+void router_count_unrun(
+    struct router *r, const struct router_worker *w, const struct receipt *run)
+{
+    struct receipt lost;
+    int err = w->given ? given_count_unrun(w->given, run, &lost) : -ENOTSUP;
+    uint64_t sum = 0;
+
+    if (err == -EPROTO)
+        log_error("a page of claims is not valid, nobody knows what its worker "
+                  "has sent key=%s",
+            w->key);
+    if (err < 0)
+        return;
+    for (int i = RECEIPT_SEND; i < RECEIPT_KINDS; i++)
+        sum += lost.orders[i];
+    r->counters.sends_lost += sum;
+    if (sum > 0)
+        log_warn("commands of a worker lost with its links key=%s messages=%u "
+                 "closes=%u members=%u sessions=%u",
+            w->key, lost.orders[RECEIPT_SEND], lost.orders[RECEIPT_CLOSE],
+            lost.orders[RECEIPT_MEMBER], lost.orders[RECEIPT_SESSION]);
 }
 
 struct router_worker *router_add_worker(struct router *r, struct conn *conn,

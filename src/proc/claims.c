@@ -30,22 +30,37 @@
 
 #define LINE 64 /* bytes of memory that processors hand to each other */
 
+/* Who counts what was sent and not run. A worker of an earlier version shows
+ * nothing, and leaves NOBODY there. */
+enum account {
+    NOBODY,
+    OPEN,    /* the worker shows what it sends */
+    GATEWAY, /* … the gateway has counted, and left in counted how far … */
+    WORKER,  /* … or the worker has */
+};
+
 struct page {
     uint64_t magic;
     _Atomic uint32_t beats;
-    uint8_t unused[LINE - sizeof(uint64_t) - sizeof(uint32_t)];
+    _Atomic uint32_t account;
+    struct claims_sent sent;
+    _Atomic uint32_t counted[RECEIPT_KINDS];
+    uint8_t unused[LINE - sizeof(uint64_t) -
+                   (2 + 2 * RECEIPT_KINDS) * sizeof(uint32_t)];
     _Atomic uint64_t word;
     uint8_t unused_too[LINE - sizeof(uint64_t)];
     _Atomic uint32_t numbers[CLAIMS_EVENTS];
 };
 
 _Static_assert(offsetof(struct page, word) == LINE, "a line of its own");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "plain loads and stores");
 _Static_assert(offsetof(struct page, numbers) == 2 * LINE, "others");
 
 _Static_assert((CLAIMS_EVENTS & (CLAIMS_EVENTS - 1)) == 0, "a power of two");
 
 struct claims {
     struct page *page; /* mapped */
+    unsigned users;    /* that have it open, but one */
     uint64_t word;     /* as the worker has left it; or for the gateway, as it
                           was when revoked */
     int over;          /* 0, or why the worker claims nothing any more */
@@ -102,9 +117,15 @@ void claims_clean(const char *prefix)
     free(folder);
 }
 
+struct claims *claims_share(struct claims *c)
+{
+    c->users++;
+    return c;
+}
+
 void claims_close(struct claims *c)
 {
-    if (!c)
+    if (!c || c->users-- > 0)
         return;
     /* A worker that has joined has done that itself. */
     if (c->path && !(atomic_load(&c->page->word) & JOINED))
@@ -173,6 +194,34 @@ bool claims_pulse(const struct claims *c, uint64_t *pulse)
     *pulse = word << 32 |
              atomic_load_explicit(&c->page->beats, memory_order_relaxed);
     return (word & (JOINED | REVOKED)) == JOINED;
+}
+
+bool claims_shows_sent(const struct claims *c)
+{
+    return atomic_load(&c->page->account) != NOBODY;
+}
+
+/* What was sent beyond what was run is no more than can lie in a queue. */
+int claims_count_unrun(
+    struct claims *c, const struct receipt *run, struct receipt *unrun)
+{
+    uint32_t open = OPEN;
+
+    if (atomic_load(&c->page->account) != OPEN)
+        return atomic_load(&c->page->account) == WORKER ? -EALREADY : -ENOTSUP;
+    *unrun = (struct receipt){0};
+    for (int i = RECEIPT_SEND; i < RECEIPT_KINDS; i++) {
+        uint32_t sent = atomic_load_explicit(
+            &c->page->sent.orders[i], memory_order_relaxed);
+
+        unrun->orders[i] = sent - run->orders[i];
+        if (unrun->orders[i] > CLAIMS_UNRUN_MAX)
+            return -EPROTO;
+        atomic_store_explicit(&c->page->counted[i], sent, memory_order_relaxed);
+    }
+    if (!atomic_compare_exchange_strong(&c->page->account, &open, GATEWAY))
+        return open == WORKER ? -EALREADY : -EPROTO;
+    return 0;
 }
 
 /* ---- the worker ---- */
@@ -262,6 +311,55 @@ int claims_begin(struct claims *c, uint32_t number)
     }
     c->over = word == (c->word | REVOKED) ? -ECANCELED : -EPROTO;
     return c->over;
+}
+
+struct claims_sent *claims_show_sent(
+    struct claims *c, const struct receipt *sent)
+{
+    uint32_t nobody = NOBODY;
+
+    for (int i = 0; i < RECEIPT_KINDS; i++)
+        atomic_store_explicit(
+            &c->page->sent.orders[i], sent->orders[i], memory_order_relaxed);
+    atomic_compare_exchange_strong(&c->page->account, &nobody, OPEN);
+    return &c->page->sent;
+}
+
+/* It has lost no fewer than it knows to be run, and no more than it sent. */
+static int read_counted(const struct claims *c, const struct receipt *sent,
+    struct receipt *confirmed)
+{
+    struct receipt counted = *confirmed;
+
+    for (int i = RECEIPT_SEND; i < RECEIPT_KINDS; i++) {
+        counted.orders[i] =
+            atomic_load_explicit(&c->page->counted[i], memory_order_relaxed);
+        if (counted.orders[i] - confirmed->orders[i] >
+            sent->orders[i] - confirmed->orders[i])
+            return -EPROTO;
+    }
+    *confirmed = counted;
+    return 0;
+}
+
+int claims_hear_counted(const struct claims *c, const struct receipt *sent,
+    struct receipt *confirmed)
+{
+    uint32_t account = atomic_load(&c->page->account);
+
+    if (account == OPEN)
+        return -EAGAIN;
+    return account == GATEWAY ? read_counted(c, sent, confirmed) : -EPROTO;
+}
+
+int claims_take_account(
+    struct claims *c, const struct receipt *sent, struct receipt *confirmed)
+{
+    uint32_t open = OPEN;
+
+    if (atomic_compare_exchange_strong(&c->page->account, &open, WORKER))
+        return 0;
+    return claims_hear_counted(c, sent, confirmed);
 }
 
 void claims_beat(struct claims *c)

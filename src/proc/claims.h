@@ -12,20 +12,31 @@
  * joined, and what the worker has said is all that there is to know. Each side
  * checks what it reads: the other one may have written anything.
  *
+ * The worker also shows there how many orders (wire/receipt.h) it has put on
+ * the command link: one store each. When the links end, one of the two counts
+ * those that were not run, and the other one learns that: the gateway if it
+ * lives, since it knows what it has run, whatever became of the worker.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GW_PROC_CLAIMS_H
 #define GW_PROC_CLAIMS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "util/secret.h"
+#include "wire/receipt.h"
 
 /* Events that a worker may have of a gateway and not have begun, as far as the
  * gateway knows; a number of each stands in the page, 4 bytes. */
 #define CLAIMS_EVENTS 16384
+
+#define CLAIMS_UNRUN_MAX                                                   \
+    (1u << 28) /* orders of a kind that were sent and not run; more is not \
+                  valid: 8 GB would wait for the link */
 
 #define CLAIMS_PREFIX_SIZE 64 /* bytes, with the NUL */
 
@@ -60,7 +71,21 @@ uint32_t claims_get(const struct claims *c, uint32_t i);
  * says nothing. False: the worker has not joined, or the page is revoked. */
 bool claims_pulse(const struct claims *c, uint64_t *pulse);
 
+/* Whether the worker shows what it sends: an earlier version does not. */
+bool claims_shows_sent(const struct claims *c);
+
+/* The link of commands has ended, on which these were run: count the others. 0;
+ * -ENOTSUP: the worker does not show them; -EALREADY: it has counted them
+ * itself; -EPROTO: what stands there is not valid. To be called once. */
+int claims_count_unrun(
+    struct claims *c, const struct receipt *run, struct receipt *unrun);
+
 /* ---- the worker ---- */
+
+/* Where a worker shows what it has sent; the gateway reads it at any time. */
+struct claims_sent {
+    _Atomic uint32_t orders[RECEIPT_KINDS];
+};
 
 /* Join the page of that name, a text of len bytes from the gateway. 0, or
  * -errno: *out is untouched. */
@@ -72,10 +97,39 @@ int claims_open(
  * not valid. Once it is not 0 it never is again. */
 int claims_begin(struct claims *c, uint32_t number);
 
+/* Show from now on what was sent, and it was that until now. Where it is to be
+ * stored, with claims_note_sent(); borrowed. */
+struct claims_sent *claims_show_sent(
+    struct claims *c, const struct receipt *sent);
+
+/* Of that command as many as sent has it now. */
+static inline void claims_note_sent(
+    struct claims_sent *at, const struct receipt *sent, uint8_t cmd)
+{
+    uint8_t kind = receipt_kinds[cmd];
+
+    atomic_store_explicit(
+        &at->orders[kind], sent->orders[kind], memory_order_relaxed);
+}
+
+/* The links have ended; of what was sent this was confirmed. 0: the gateway has
+ * counted the others, and confirmed gets what had been sent by then; -EAGAIN:
+ * it has not, yet; -EPROTO: what stands there is not valid. */
+int claims_hear_counted(const struct claims *c, const struct receipt *sent,
+    struct receipt *confirmed);
+
+/* The gateway is not waited for any more: the others than those in confirmed
+ * are the worker's to count. 0, or -EPROTO, as above. */
+int claims_take_account(
+    struct claims *c, const struct receipt *sent, struct receipt *confirmed);
+
 /* It lives. One store, and no system call. */
 void claims_beat(struct claims *c);
 
 /* ---- both ---- */
+
+/* The same one, to be closed once more. */
+struct claims *claims_share(struct claims *c);
 
 /* NULL is allowed. */
 void claims_close(struct claims *c);

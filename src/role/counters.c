@@ -79,6 +79,9 @@ const struct counter counters_gateway[] = {
         "they may have run"),
     GATEWAY("events_dropped", COUNTER, NUMBER, events_dropped,
         "events that no worker got"),
+    GATEWAY("sends_lost", COUNTER, NUMBER, sends_lost,
+        "commands that workers of this machine had sent when they were lost, "
+        "and that did not come"),
     GATEWAY("closes_given", COUNTER, NUMBER, closes_given,
         "onClose given for clients of an earlier process that was killed"),
     GATEWAY("closes_inherited", GAUGE, NUMBER, closes_inherited,

@@ -37,6 +37,7 @@ void beats_tick(struct gateways *g, uint64_t now)
     if (now - g->beat_at < REACH_BEAT_MS)
         return;
     g->beat_at = now;
+    g->sends_lost += receipts_tick(&g->uncounted);
     LIST_FOREACH_SAFE (node, tmp, &g->peers) {
         beat(LIST_ENTRY(node, struct peer, node));
         check_revoked(LIST_ENTRY(node, struct peer, node), now);
@@ -66,6 +67,7 @@ void peer_renew(struct peer *p, const struct frame *f)
         return;
     }
     p->revoked = false;
+    receipts_show(&p->receipts, p->acks.page);
     frame_encode(conn_out(p->commands), &done);
     log_notice(
         "gateway %s has taken back what had not begun, it goes on", p->name);

@@ -262,7 +262,8 @@ void peer_lose_links(struct peer *p, int err)
 
     if (p->away_since == 0)
         p->away_since = now;
-    g->sends_lost += receipts_end(&p->receipts, p->name);
+    g->sends_lost +=
+        receipts_end(&p->receipts, p->name, p->acks.page, &g->uncounted);
     close_links(p, acks);
     if (acks)
         g->ops->on_link_lost(p->at, g->arg);
@@ -454,6 +455,7 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     secret_new_token(g->process);
     g->pinged_at = clock_now(turn_loop(turn));
     list_init(&g->peers);
+    list_init(&g->uncounted);
     queries_init(&g->queries, turn);
     acks_open(&g->acks, turn, gateways_tell);
     uv_timer_init(turn_loop(turn), &g->tick);
@@ -610,6 +612,7 @@ void gateways_close(struct gateways *g)
         queries_fail_all(&p->answers, -ECANCELED); /* nobody asks any more */
         free_peer(p);
     }
+    receipts_close(&g->uncounted);
     acks_close(&g->acks);
     losses_fini(&g->losses);
     keepers_close(g);

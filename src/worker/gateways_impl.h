@@ -174,7 +174,8 @@ struct gateways {
     uint64_t join_by;            /* loop time, ms; 0: no gateway is known yet */
     bool joined;                 /* events were asked for */
     bool stopped;                /* the event links are not read any more */
-    unsigned callbacks; /* of enum gateways_callback, that the script has */
+    unsigned callbacks;    /* of enum gateways_callback, that the script has */
+    struct list uncounted; /* receipts.h: commands that gateways count */
     struct losses losses;
     struct keepers_begun *begun; /* owned; NULL: nothing; see keepers.c */
     bool lost_more;              /* made-up events wait for the next tick */

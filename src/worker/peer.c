@@ -201,8 +201,10 @@ static void on_claims(struct peer *p, const struct frame *f)
               ? -ENOTSUP
               : acks_join(&p->acks, p->g->conf->claims, f->body, f->body_len);
 
+    if (err == 0)
+        receipts_show(&p->receipts, p->acks.page);
     /* What is not there has most likely gone with the gateway. */
-    if (err < 0)
+    else
         log_write(err == -ENOENT ? LOG_INFO : LOG_WARN, __FILE__,
             "no page of claims with gateway %s: should this worker be lost, an "
             "event that it began may be given to another one err=%s",

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proc/claims.h"
+#include "util/list.h"
 #include "wire/frame.h"
 #include "wire/receipt.h"
 
@@ -18,12 +20,20 @@ struct receipts {
     struct receipt confirmed; /* … and that the gateway has said to have run */
     bool heard;               /* it has said that, on these links */
     bool known;               /* it does; or did, when it was last heard */
+    struct claims_sent *shown; /* borrowed; where it sees what is written; NULL:
+                                  it does not */
 };
+
+#define RECEIPTS_WAIT                                                          \
+    2 /* seconds, about, that a gateway of this machine may take to count what \
+         was lost; then the worker does */
 
 /* A command is written to it. */
 static inline void receipts_note(struct receipts *r, uint8_t cmd)
 {
     receipt_note(&r->written, cmd);
+    if (r->shown)
+        claims_note_sent(r->shown, &r->written, cmd);
 }
 
 /* FRAME_HANDLED has come. 0, or -EPROTO: it cannot be true (logged). */
@@ -34,8 +44,20 @@ int receipts_take(
  * gwrun's older ones, do not. */
 void receipts_settle(struct receipts *r);
 
+/* Let the gateway see from now on what is written, in that page, which is open
+ * until receipts_end(). */
+void receipts_show(struct receipts *r, struct claims *page);
+
 /* The links have ended. How many orders it has not said to have run; 0 of one
- * that never says so. Logged. */
-uint64_t receipts_end(struct receipts *r, const char *gateway);
+ * that never says so. Logged. page: in which it sees what was written, or NULL;
+ * then it is to count them, and is put into waits until it has. */
+uint64_t receipts_end(struct receipts *r, const char *gateway,
+    struct claims *page, struct list *waits);
+
+/* A second has passed: how many orders are lost that no gateway has counted. */
+uint64_t receipts_tick(struct list *waits);
+
+/* The same, when no gateway is waited for any more. */
+uint64_t receipts_close(struct list *waits);
 
 #endif /* GW_WORKER_RECEIPTS_H */
