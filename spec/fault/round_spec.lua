@@ -31,6 +31,7 @@ local rounds_near = {
 local rounds_between = {
   { "kill -9 of gateways whose workers are elsewhere", { "gateway_killed", "gateway_killed" } },
   { "kill -9 of a gateway with a worker of another machine", { "gateway_and_worker_killed" } },
+  { "kill -9 of the master, with workers elsewhere that live", { "master_killed" } },
   { "links cut into bytes, and stalled", { "links_in_bytes", "one_gateways_links_stalled" } },
   { "links that break", { "links_reset", "links_closed", "links_half_closed" } },
   { "links that break as a worker dies", { "links_reset_and_worker_killed" } },

@@ -317,6 +317,28 @@ static void gives_nobody_what_the_book_says_has_begun(void **state)
     strike_with_book(t);
 }
 
+/* The message that goes in front of it does not tell where its entry is. */
+static void gives_a_close_again_with_its_place_in_the_book(void **state)
+{
+    struct test *t = set_scene_with_book();
+    struct router_features with_book = features;
+
+    claim(1);
+    mark(BOOKMARK_CONNECTED);
+    lose(t, 0, true);
+    with_book.book = true;
+    add_worker_with(t, 1, with_book);
+    assert_int_equal(strncmp(next_event(&t->links[1]), "BOOK 0 ", 7), 0);
+    assert_string_equal(next_event(&t->links[1]), "ACK 0 ");
+    take_name(&t->links[1]);
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 1 a");
+    assert_true(next_flag(&t->links[1]) & FRAME_FLAG_BOOK);
+    mark(BOOKMARK_CLOSED);
+    books_tend(books);
+    assert_int_equal(books_counts(books).entries, 0);
+    strike_with_book(t);
+}
+
 /* ---- the same process again ---- */
 
 /* A handler of the client may still run there. */
@@ -516,6 +538,7 @@ int main(void)
         cmocka_unit_test(keeps_back_what_a_page_has_no_room_for),
         cmocka_unit_test(gives_again_what_was_claimed_and_is_not_in_the_book),
         cmocka_unit_test(gives_nobody_what_the_book_says_has_begun),
+        cmocka_unit_test(gives_a_close_again_with_its_place_in_the_book),
         cmocka_unit_test(gives_clients_back_to_the_process_that_had_them),
         cmocka_unit_test(gives_clients_back_after_a_second_loss),
         cmocka_unit_test(marks_what_a_far_worker_says_to_have_begun),

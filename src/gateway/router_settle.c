@@ -66,8 +66,6 @@ static struct departed *revive(struct regiving *g, const struct frame *f)
         peer.in.sin_addr.s_addr = htonl(f->client_ip);
     }
     c = roster_revive(f->connection_id, &peer);
-    c->book = f->book % BOOKS_MAX;
-    c->place = f->place;
     c->streams = f->flag & FRAME_FLAG_STREAM;
     d = add_departed(g, c);
     d->revived = true;
@@ -88,6 +86,10 @@ static struct client *client_of(struct regiving *g, const struct frame *f)
         d = revive(g, f);
     if (d->revived)
         roster_set_session(g->roster, d->client, f->ext, f->ext_len);
+    if (d->revived && frame_has_place(f)) { /* messages have none */
+        d->client->book = f->book % BOOKS_MAX;
+        d->client->place = f->place;
+    }
     return d->client;
 }
 
