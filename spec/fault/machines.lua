@@ -5,6 +5,7 @@ local faults = require "spec.fault.faults"
 local lab = require "spec.fault.lab"
 local net = require "spec.fault.net"
 local process = require "process"
+local uv = require "luv"
 
 local function round(system, word)
   system:begin_round()
@@ -14,6 +15,13 @@ local function round(system, word)
   assert(#broken == 0, table.concat(broken, "\n"))
   assert(counted.messages > 80, "hardly a message")
 end
+
+local ended = uv.new_signal()
+ended:start("sigterm", function()
+  process.end_all()
+  os.exit(130, false)
+end)
+ended:unref()
 
 io.stdout:setvbuf "line"
 local system = lab.start { seed = 3, net = net.named(arg[1]), workers = { count = 1 }, elsewhere = 2 }

@@ -163,6 +163,7 @@ for _, system in pairs(systems) do
     print("BROKEN: " .. why)
   end
 end
+if machines and not ok then machines.rounds:kill() end -- what was found is to be mended first
 if machines then end_machines(machines) end
 process.end_all()
 print(ok and broken_count == 0 and "soak: all promises kept" or "soak: promises broken: " .. broken_count)
