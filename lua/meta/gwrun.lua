@@ -98,7 +98,7 @@ _SERVER = {}
 
 ---@class close_info
 ---@field session? session as it was saved last
----@field certain boolean false: the gateway's machine is gone or cannot be reached. If the client still lives there, another onClose, with true, comes when it really ends (docs/guarantees.md)
+---@field certain boolean false: the gateway's machine is gone or cannot be reached, or was booted anew. If the client still lives there, another onClose, with true, comes when it really ends (docs/guarantees.md)
 ---@field uid? string what was bound
 ---@field groups? string[] what it was in
 ---@field by? "client"|"script"|"server"|"operator"|"lost" who ended it; "operator": gwrun kick or ban; "lost": its gateway is gone

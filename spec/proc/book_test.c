@@ -40,7 +40,7 @@ static int teardown(void **state)
     if (b)
         book_close(b);
     b = NULL;
-    book_pretend_boot(NULL);
+    unsetenv(BOOK_TEST_BOOT);
     close(folder);
     return 0;
 }
@@ -155,15 +155,18 @@ static void is_found_by_its_slot(void **state)
     assert_false(book_is_of("slot", "slot"));
 }
 
-static void of_another_boot_is_removed(void **state)
+static void of_another_boot_says_so(void **state)
 {
-    char name[BOOK_NAME_MAX];
+    uint32_t place = enter(1);
 
-    snprintf(name, sizeof(name), "%s", book_name(b));
-    enter(1);
-    book_pretend_boot("another");
-    assert_int_equal(inherit(), -ESTALE);
-    assert_false(exists(name));
+    put(place, "session", "", "");
+    assert_int_equal(inherit(), 0);
+    assert_false(book_is_old(b));
+    assert_int_equal(setenv(BOOK_TEST_BOOT, "another", 1), 0);
+    assert_int_equal(inherit(), 0);
+    assert_true(book_is_old(b));
+    assert_int_equal(book_next(b, 0), place);
+    assert_int_equal(book_garbled(b), 0);
 }
 
 static void is_in_a_folder_that_nobody_else_can_enter(void **state)
@@ -310,6 +313,8 @@ static void lets_nobody_begin_elsewhere(void **state)
 
 /* ---- what is in the file ---- */
 
+#define BLOCK ((size_t)64 * 1024)
+
 /* A copy that nobody has locked, from a mapped file. */
 static void write_copy(const char *name, const uint8_t *data, size_t size)
 {
@@ -334,53 +339,143 @@ static uint8_t *map_file(size_t *size)
     return data;
 }
 
-static void read_all(const struct book *inherited)
+#define PEOPLE 40
+
+static const char *end_of(uint32_t id)
 {
-    volatile uint8_t sum = 0; /* so that each byte is read */
+    return id % 3 ? "" : "end";
+}
+
+/* Nobody is there who was not, and of everybody only what was written. */
+static void expect_only_who_was(const struct book *inherited)
+{
     struct book_entry e;
 
     for (uint32_t at = 0; (at = book_next(inherited, at)) != 0;) {
+        union addr peer;
+
         book_read(inherited, at, &e);
-        for (int i = 0; i < BOOK_PARTS; i++)
-            for (size_t k = 0; k < e.record.part[i].len; k++)
-                sum += ((const uint8_t *)e.record.part[i].data)[k];
+        assert_in_range(e.id, 1, PEOPLE);
+        peer = peer_of(e.id);
+        assert_memory_equal(&e.peer, &peer, sizeof(peer));
+        if (e.record.part[0].len + e.record.part[1].len == 0)
+            continue;
+        assert_part(&e, 0, "session of somebody");
+        assert_part(&e, 1, "names");
+        assert_part(&e, 2, end_of(e.id));
     }
-    (void)sum;
 }
 
-static void that_is_garbled_is_refused_or_harmless(void **state)
+static uint32_t draw(void)
 {
-    uint32_t random = 1, refused = 0;
+    static uint32_t random = 1;
+
+    random = random * 1664525 + 1013904223;
+    return random >> 8;
+}
+
+/* What of it is not as it was. */
+static void garble_bits(uint8_t *data, size_t size, int round)
+{
+    for (int i = 0; i <= round % 20; i++) {
+        size_t at = draw() % (round % 2 ? size : 2000);
+
+        if (round % 2 == 0)
+            at += BLOCK + (draw() & 1) * BLOCK;
+        data[at] ^= (uint8_t)(1u << draw() % 8);
+    }
+}
+
+/* Words of one place stand in another one. */
+static void garble_words(uint8_t *data, size_t size, int round)
+{
+    for (int i = 0; i <= round % 20; i++) {
+        size_t from = BLOCK + draw() % 300 * 8, to = BLOCK + draw() % 300 * 8;
+
+        memcpy(data + to % size, data + from % size, 8);
+    }
+}
+
+static void garble_all(uint8_t *data, size_t size, int round)
+{
+    for (size_t i = (size_t)round % 2 * BLOCK; i < size; i++)
+        data[i] = (uint8_t)draw();
+}
+
+static void that_is_garbled_invents_nobody(void **state)
+{
+    static void (*const garble[])(uint8_t *, size_t, int) = {
+        garble_bits, garble_words, garble_all};
+    uint32_t refused = 0, damaged = 0;
     size_t size;
     uint8_t *data, *copy;
 
-    for (uint32_t id = 1; id < 40; id++)
-        put(enter(id), "session of somebody", "names", id % 3 ? "" : "end");
+    for (uint32_t id = 1; id <= PEOPLE; id++)
+        put(enter(id), "session of somebody", "names", end_of(id));
     data = map_file(&size);
     copy = malloc(size);
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < 900; round++) {
         struct book *other;
         int err;
 
         memcpy(copy, data, size);
-        for (int i = 0; i <= round % 20; i++) {
-            random = random * 1664525 + 1013904223;
-            copy[(random >> 8) % (round % 2 ? size : 2000) +
-                 (round % 2 ? 0 : (size_t)(random & 1) * 65536 + 65536)] ^=
-                (uint8_t)(1u << (random >> 29));
-        }
-        write_copy("slot.copy", copy, round % 7 ? size : size - random % size);
+        garble[round % 3](copy, size, round / 3);
+        write_copy("slot.copy", copy, size);
         err = book_inherit(&other, folder, "slot.copy");
-        refused += err < 0;
         if (err < 0) {
+            refused++;
             assert_int_equal(err, -EPROTO);
             assert_false(exists("slot.copy"));
             continue;
         }
-        read_all(other);
+        damaged += book_garbled(other) > 0;
+        expect_only_who_was(other);
         book_close(other);
     }
-    assert_in_range(refused, 50, 299);
+    assert_in_range(refused, 100, 400);
+    assert_in_range(damaged, 300, 800);
+    free(copy);
+    munmap(data, size);
+}
+
+/* At any length: who is left was there, and that others are missing is known.
+ */
+static void that_is_cut_keeps_who_is_left(void **state)
+{
+    size_t size;
+    uint8_t *data;
+
+    for (uint32_t id = 1; id <= PEOPLE; id++)
+        put(enter(id), "session of somebody", "names", end_of(id));
+    data = map_file(&size);
+    for (size_t len = 0; len < size; len += 4096) {
+        struct book *other;
+        int err;
+
+        write_copy("slot.copy", data, len);
+        err = book_inherit(&other, folder, "slot.copy");
+        assert_int_equal(err, len < BLOCK ? -EPROTO : 0);
+        if (err < 0)
+            continue;
+        assert_true(book_garbled(other) > 0);
+        assert_int_equal(book_count(other), len < 2 * BLOCK ? 0 : PEOPLE);
+        expect_only_who_was(other);
+        book_close(other);
+    }
+    munmap(data, size);
+}
+
+static void of_which_no_client_is_known_yet_is_nothing(void **state)
+{
+    struct book *other;
+    size_t size;
+    uint8_t *data = map_file(&size), *copy = malloc(size);
+
+    memcpy(copy, data, size);
+    copy[82] ^= 1; /* killed while it signed */
+    write_copy("slot.copy", copy, size);
+    assert_int_equal(book_inherit(&other, folder, "slot.copy"), -ENOENT);
+    assert_false(exists("slot.copy"));
     free(copy);
     munmap(data, size);
 }
@@ -394,7 +489,7 @@ static void that_is_no_file_is_refused(void **state)
     assert_int_equal(mkfifoat(folder, "slot.fifo", 0600), 0);
     assert_int_equal(book_inherit(&other, folder, "slot.fifo"), -EPROTO);
     write_copy("slot.x.new", (const uint8_t *)"", 0);
-    assert_int_equal(book_inherit(&other, folder, "slot.x.new"), -EPROTO);
+    assert_int_equal(book_inherit(&other, folder, "slot.x.new"), -ENOENT);
     assert_false(exists("slot.x.new"));
 }
 
@@ -515,7 +610,7 @@ int main(void)
             of_a_process_that_lives_is_not_inherited, setup, teardown),
         cmocka_unit_test_setup_teardown(is_found_by_its_slot, setup, teardown),
         cmocka_unit_test_setup_teardown(
-            of_another_boot_is_removed, setup, teardown),
+            of_another_boot_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(
             is_in_a_folder_that_nobody_else_can_enter, setup, teardown),
         cmocka_unit_test_setup_teardown(
@@ -527,7 +622,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             lets_nobody_begin_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(
-            that_is_garbled_is_refused_or_harmless, setup, teardown),
+            that_is_garbled_invents_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            that_is_cut_keeps_who_is_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            of_which_no_client_is_known_yet_is_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(
             that_is_no_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(

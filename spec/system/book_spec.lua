@@ -18,8 +18,8 @@ function Events.onConnect(id)
 end
 function Events.onMessage(id, message) Gateway.sendToCurrentClient(message) end
 function Events.onClose(id, info)
-  print(("closed %s by=%s cause=%s uid=%s groups=%s name=%s;"):format(id, info.by, info.cause, info.uid or "-",
-    table.concat(info.groups or {}, ","), info.session and info.session.name or "-"))
+  print(("closed %s certain=%s by=%s cause=%s uid=%s groups=%s name=%s;"):format(id, info.certain, info.by, info.cause,
+    info.uid or "-", table.concat(info.groups or {}, ","), info.session and info.session.name or "-"))
 end
 ]]
 
@@ -94,7 +94,7 @@ describe("a book of clients", function()
     assert_ended(ids, info)
   end
 
-  local LOST = "by=lost cause=gateway_lost"
+  local LOST = "certain=true by=lost cause=gateway_lost"
 
   local function wait_ready()
     loop.poll("every process to be ready", function()
@@ -137,16 +137,31 @@ describe("a book of clients", function()
     assert_once(ids, LOST)
   end)
 
-  it("tells it when everything is killed and started again", function()
-    power_on()
-    local ids = connect()
+  local function kill_all()
     local pids = { app.master.pid }
     for _, p in ipairs(app:status().processes) do pids[#pids + 1] = p.pid end
     kill(pids)
     app.master:wait()
     logs[#logs + 1] = app:log()
+  end
+
+  it("tells it when everything is killed and started again", function()
     power_on()
-    assert_once(ids, "by=")
+    local ids = connect()
+    kill_all()
+    power_on()
+    assert_once(ids, "certain=true by=")
+  end)
+
+  it("tells it, but not for certain, when it is of another boot", function()
+    app.env = { GWRUN_TEST_BOOT = "the first" }
+    power_on()
+    local ids = connect()
+    kill_all()
+    app.env = { GWRUN_TEST_BOOT = "the second" }
+    power_on()
+    app:wait_log "the book is of another boot, what it gives is not certain"
+    assert_once(ids, "certain=false by=")
   end)
 
   it("tells it when the master is killed and the system started again", function()
@@ -156,7 +171,7 @@ describe("a book of clients", function()
     app.master:wait(60)
     logs[#logs + 1] = app:log()
     power_on()
-    assert_once(ids, "by=server cause=restart")
+    assert_once(ids, "certain=true by=server cause=restart")
   end)
 
   -- The whole system is killed, and started without the gateway that had the clients.
@@ -190,19 +205,80 @@ describe("a book of clients", function()
     power_on()
     local ids = connect()
     assert.is_truthy(uv.fs_stat(folder))
-    assert_ended(ids, "by=server cause=restart")
+    assert_ended(ids, "certain=true by=server cause=restart")
   end)
+
+  local function slot() return "127_0_0_1-" .. app.config.gateways[1].start_port end
+
+  -- The one file of the gateway in the folder; what is in it.
+  local function read_book()
+    local code, list = process.run { "ls", folder }
+    assert.equal(0, code)
+    local path = folder .. "/" .. assert(list:match "(127_0_0_1%S+)")
+    return testbed.read_file(path), path
+  end
+
+  local BLOCK = 65536
+
+  -- What was done to the file while the system was off: who may still be told of is
+  -- whoever was there, at most once.
+  local damages = {
+    { "bytes at random all over it", function(text)
+      local random = io.open("/dev/urandom", "rb")
+      local bytes = random:read(#text)
+      random:close()
+      return bytes
+    end, "book of clients discarded, it is not valid" },
+    { "its end cut off", function(text) return text:sub(1, 2 * BLOCK) end, "book of clients is damaged" },
+    { "bytes at random where its clients are", function(text)
+      local random = io.open("/dev/urandom", "rb")
+      local bytes = random:read(480)
+      random:close()
+      return text:sub(1, BLOCK + 64) .. bytes .. text:sub(BLOCK + 64 + #bytes + 1)
+    end, "book of clients is damaged" },
+    { "words that have changed places", function(text)
+      local at = BLOCK + 48 + 1
+      return text:sub(1, at - 1) .. text:sub(at + 48, at + 95) .. text:sub(at, at + 47) .. text:sub(at + 96)
+    end, "book of clients is damaged" },
+  }
+
+  for _, damage in ipairs(damages) do
+    it("invents nobody with " .. damage[1], function()
+      power_on()
+      local ids, known = connect(), {}
+      for _, id in ipairs(ids) do known[id] = true end
+      kill_all()
+      local text, path = read_book()
+      testbed.write_file(path, damage[2](text))
+      app.env = { GWRUN_TEST_BOOT = "the second" }
+      power_on()
+      app:wait_log(damage[3])
+      loop.poll("the end of it", function()
+        local c = app:counters("gateway", 0)
+        return c.book_garbled > 0 and c.closes_inherited == 0
+      end, 60)
+      for _, p in ipairs(app:status().processes) do assert.equal(0, p.restarts) end
+      app.master:kill "sigint"
+      assert.equal(0, app.master:wait(60), app:log())
+      for id, rest in whole_log():gmatch "closed (%x+) ([^\n]*)" do
+        assert.is_true(known[id])
+        assert.equal(1, count(id))
+        local uid = rest:match "uid=([^=]*) groups"
+        assert.is_true(uid == "-" or uid == "uid " .. id, rest)
+      end
+    end)
+  end
 
   it("that is garbled or of another gateway stays away from everybody", function()
     power_on()
     app.master:kill "sigint"
     assert.equal(0, app.master:wait(60))
     assert(uv.fs_mkdir(folder, 448))
-    local slot = "127_0_0_1-" .. app.config.gateways[1].start_port
-    testbed.write_file(folder .. "/" .. slot .. ".garbled", ("garbage"):rep(20000))
+    testbed.write_file(folder .. "/" .. slot() .. ".garbled", ("garbage"):rep(20000))
     testbed.write_file(folder .. "/another.book", "x")
     power_on()
     app:wait_log "book of clients discarded, it is not valid"
+    assert.equal(1, app:counters("gateway", 0).book_garbled)
     local ids = connect()
     assert.is_truthy(uv.fs_stat(folder .. "/another.book"))
     assert(uv.fs_unlink(folder .. "/another.book"))

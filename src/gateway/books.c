@@ -436,6 +436,39 @@ struct book **books_free_number(struct books *b, size_t first, size_t end)
     return NULL;
 }
 
+static void say_inherited(
+    const struct books *b, struct book *const *book, const char *name)
+{
+    if (books_is_adopted((unsigned)(book - b->book)))
+        log_notice("adopted the book of a gateway that does not come again "
+                   "file=%s clients=%zu",
+            name, book_count(*book));
+    else
+        log_notice("inherited the book of an earlier process file=%s "
+                   "clients=%zu",
+            name, book_count(*book));
+    if (book_is_old(*book))
+        log_notice("the book is of another boot, what it gives is not certain "
+                   "file=%s",
+            name);
+}
+
+/* What has become of it: may it be there later? */
+static bool is_late(struct books *b, int err, const char *name)
+{
+    if (err == -EPROTO) {
+        b->garbled++;
+        log_warn("book of clients discarded, it is not valid, some onClose "
+                 "will not come file=%s",
+            name);
+    } else if (err < 0 && err != -EAGAIN && err != -ENOENT) {
+        if (log_may(&b->full, "books not read", 1, FULL_LOG_MS))
+            log_warn("cannot read a book of clients file=%s err=\"%s\"", name,
+                strerror(-err));
+    }
+    return err == -EAGAIN || err == -EMFILE || err == -ENFILE || err == -ENOMEM;
+}
+
 /* 1: it is new and has entries. */
 size_t books_take_over(
     struct books *b, struct book **book, const char *name, bool *wait)
@@ -445,24 +478,16 @@ size_t books_take_over(
     if (!book)
         return 0;
     err = book_inherit(book, b->folder, name);
-    *wait |= err == -EAGAIN;
-    if (err == -ESTALE)
-        log_notice("book of another boot discarded file=%s", name);
-    else if (err < 0 && err != -EAGAIN && err != -ENOENT)
-        log_warn(
-            "book of clients discarded, it is not valid file=%s err=\"%s\"",
-            name, strerror(-err));
+    *wait |= is_late(b, err, name);
     if (err < 0)
         return 0;
+    if (book_garbled(*book) > 0)
+        log_warn("book of clients is damaged, some onClose will not come or "
+                 "not know all file=%s garbled=%zu",
+            name, book_garbled(*book));
+    b->garbled += book_garbled(*book);
     if (book_count(*book) > 0) {
-        if (books_is_adopted((unsigned)(book - b->book)))
-            log_notice("adopted the book of a gateway that does not come again "
-                       "file=%s clients=%zu",
-                name, book_count(*book));
-        else
-            log_notice("inherited the book of an earlier process file=%s "
-                       "clients=%zu",
-                name, book_count(*book));
+        say_inherited(b, book, name);
         return 1;
     }
     book_close(*book);
@@ -507,7 +532,8 @@ struct books_counts books_counts(const struct books *b)
     struct books_counts counts = {.given = b->given,
         .orphans = b->norphans,
         .left_out = b->left_out,
-        .cut = b->cut};
+        .cut = b->cut,
+        .garbled = b->garbled};
 
     for (size_t i = 0; i < BOOKS_MAX; i++) {
         if (!b->book[i])

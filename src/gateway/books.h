@@ -155,6 +155,7 @@ struct books_counts {
     size_t bytes;      /* of the files */
     uint64_t left_out; /* clients that there was no room for, … */
     uint64_t cut;      /* … and what did not fit of others */
+    uint64_t garbled;  /* what was not valid in inherited ones */
 };
 struct books_counts books_counts(const struct books *b);
 

@@ -55,7 +55,7 @@ struct books {
     size_t given;     /* inherited ones in it */
     struct buf names; /* scratch */
     unsigned serial;
-    uint64_t left_out, cut;
+    uint64_t left_out, cut, garbled;
     struct log_share full;
 };
 

@@ -95,20 +95,30 @@ static void put_nameless(struct buf *out)
     phpser_put_end(out);
 }
 
-void close_info_put(struct buf *out, const struct close_info_part *names,
-    const struct close_info_part *end)
+static void put_body(struct buf *out, const struct close_info_part *names,
+    const struct close_info_part *end, bool certain)
 {
     const uint8_t *a = names->data;
     const uint8_t *b = end->data;
 
-    phpser_put_array(out, (size_t)a[0] + b[0]);
+    phpser_put_array(out, (size_t)a[0] + b[0] + (certain ? 0 : 1));
     buf_append(out, a + 1, names->len - 1);
     buf_append(out, b + 1, end->len - 1);
+    if (!certain) {
+        put_text(out, "certain");
+        phpser_put_bool(out, false);
+    }
     phpser_put_end(out);
 }
 
-bool close_info_put_read(struct buf *out, const struct close_info_part *names,
+void close_info_put(struct buf *out, const struct close_info_part *names,
     const struct close_info_part *end)
+{
+    put_body(out, names, end, true);
+}
+
+bool close_info_put_read(struct buf *out, const struct close_info_part *names,
+    const struct close_info_part *end, bool certain)
 {
     struct buf nameless = {0}, lost = {0};
     size_t before = out->len;
@@ -116,10 +126,11 @@ bool close_info_put_read(struct buf *out, const struct close_info_part *names,
 
     put_nameless(&nameless);
     put_lost(&lost);
-    close_info_put(out,
+    put_body(out,
         names->len > 0 ? names
                        : &(struct close_info_part){nameless.data, nameless.len},
-        end->len > 0 ? end : &(struct close_info_part){lost.data, lost.len});
+        end->len > 0 ? end : &(struct close_info_part){lost.data, lost.len},
+        certain);
     valid = phpser_check(out->data + before, out->len - before) == 0;
     if (!valid)
         out->len = before;

@@ -32,9 +32,9 @@ void close_info_put(struct buf *out, const struct close_info_part *names,
     const struct close_info_part *end);
 
 /* The same of parts that may be anything. Without names (len 0) it had none,
- * without an end its gateway died and nobody knows. False: they are not valid;
- * nothing is appended. */
+ * without an end its gateway died and nobody knows. Not certain: the body says
+ * so. False: they are not valid; nothing is appended. */
 bool close_info_put_read(struct buf *out, const struct close_info_part *names,
-    const struct close_info_part *end);
+    const struct close_info_part *end, bool certain);
 
 #endif /* GW_GATEWAY_CLOSE_INFO_H */

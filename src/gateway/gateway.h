@@ -79,6 +79,7 @@ struct gateway_status {
     size_t book_bytes; /* … and its bytes, those of books inherited, too */
     uint64_t book_left_out;  /* clients that it had no room for */
     uint64_t book_cut;       /* changes that it had no room for */
+    uint64_t book_garbled;   /* what was not valid in inherited ones */
     size_t closes_inherited; /* clients of earlier processes, still without
                                 their onClose */
     uint64_t closes_given;   /* given in place of an earlier process */

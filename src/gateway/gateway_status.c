@@ -47,6 +47,7 @@ void gateway_status(const struct gateway *g, struct gateway_status *out)
         .book_bytes = booked.bytes,
         .book_left_out = booked.left_out,
         .book_cut = booked.cut,
+        .book_garbled = booked.garbled,
         .closes_inherited = booked.inherited,
         .closes_given = outbox_given(g->outbox),
         .requests_again = called->again,

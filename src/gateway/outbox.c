@@ -4,11 +4,15 @@
  *   its onClose has begun            | the entry is over
  *   its worker knows itself whom it  | that worker makes up the onClose when it
  *   has: gwrun's of another machine  | misses the gateway; the entry is over
- *   that has no "far_book"           |
+ *   that has no "far_book", or the   |
+ *   book is of another boot          |
  *   its onConnect has not begun      | it is revoked, and the entry over
  *   or only a worker of another      | that one is given ON_CLOSE, and knows
  *   machine knows whether it has     | better; without it the entry is over
  *   else                             | ON_CLOSE is given, once by this process
+ *
+ * What a book of another boot gives is not certain: the disk may not have what
+ * was written last.
  *
  * A note in the entry says that this process has given it. Few are given at a
  * time, so that a hundred thousand of them do not lie in memory. */
@@ -79,19 +83,19 @@ bool outbox_is_first(const struct outbox *o)
 /* ---- one entry ---- */
 
 /* The event's body, and c's session. */
-static void read_record(
-    struct outbox *o, struct client *c, const struct book_entry *e)
+static void read_record(struct outbox *o, struct client *c,
+    const struct book *book, const struct book_entry *e)
 {
     const struct book_bytes *part = e->record.part;
     struct close_info_part names = {part[1].data, part[1].len};
     struct close_info_part end = {part[2].data, part[2].len};
 
     buf_clear(&o->body);
-    if (!close_info_put_read(&o->body, &names, &end)) {
+    if (!close_info_put_read(&o->body, &names, &end, !book_is_old(book))) {
         log_warn(
             "what the book says of a client is not valid connection=%u", e->id);
         close_info_put_read(&o->body, &(struct close_info_part){0},
-            &(struct close_info_part){0});
+            &(struct close_info_part){0}, !book_is_old(book));
     }
     if (roster_set_session(o->conf.roster, c, part[0].data, part[0].len) < 0)
         log_warn("what the book says of a session is not valid connection=%u",
@@ -146,7 +150,7 @@ static void give(struct outbox *o, unsigned number, struct book *book,
             books_over(o->conf.books, number, e->place);
         return;
     }
-    read_record(o, c, e);
+    read_record(o, c, book, e);
     book_note(book, e->place, o->tag);
     books_given(o->conf.books, number, e->place);
     o->given++;
@@ -174,7 +178,7 @@ static bool give_orphan(struct outbox *o, struct books_orphan *orphan)
         roster_release(c);
         return false;
     }
-    read_record(o, c, &e);
+    read_record(o, c, book, &e);
     router_close_inherited(o->conf.router, c, o->body.data, o->body.len);
     return true;
 }
@@ -196,6 +200,7 @@ static bool is_over(struct book *book, const struct book_entry *e)
 
     return bookmark_get(mark) & BOOKMARK_CLOSED ||
            (e->worker != 0 && !(e->worker & BOOKS_GIVES)) ||
+           (e->worker & BOOKS_TELLS && book_is_old(book)) ||
            (!(e->worker & BOOKS_TELLS) && bookmark_revoke(mark, e->id));
 }
 

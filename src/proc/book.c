@@ -137,6 +137,7 @@ uint32_t book_enter(struct book *b, uint32_t id, const union addr *peer)
     p->worker = 0;
     p->note = 0;
     p->record = 0;
+    p->check = book_check_of_place(b, place, id);
     __atomic_store_n(&p->mark, bookmark_new(id), __ATOMIC_RELEASE);
     b->count++;
     return place;
@@ -186,7 +187,6 @@ int book_write(struct book *b, uint32_t place, const struct book_record *record)
     if (unit == 0)
         return -ENOSPC;
     cell = book_at(b, unit);
-    cell->id = bookmark_id(place_at(b, place)->mark);
     at = cell->data;
     for (size_t i = 0; i < BOOK_PARTS; i++) {
         const uint8_t *data = r.part[i].data;
@@ -199,6 +199,8 @@ int book_write(struct book *b, uint32_t place, const struct book_record *record)
             memcpy(at, data, r.part[i].len);
         at += r.part[i].len;
     }
+    cell->check =
+        book_check_of_cell(b, cell, bookmark_id(place_at(b, place)->mark));
     __atomic_store_n(&place_at(b, place)->record, unit, __ATOMIC_RELEASE);
     free_cell(b, old);
     return 0;
@@ -266,73 +268,8 @@ uint32_t book_next(const struct book *b, uint32_t place)
     return 0;
 }
 
-/* ---- an inherited one ---- */
-
-bool book_is_place(const uint8_t *base, size_t size, uint32_t unit)
-{
-    uint32_t block = unit / BLOCK_UNITS * BLOCK_UNITS;
-    uint32_t kind;
-
-    if (block == 0 || ((size_t)block + BLOCK_UNITS) * BOOK_UNIT > size ||
-        unit == block || (unit - block) % PLACE_UNITS != 0 ||
-        unit + PLACE_UNITS > block + BLOCK_UNITS)
-        return false;
-    memcpy(&kind, base + (size_t)block * BOOK_UNIT, sizeof(kind));
-    return kind == BOOK_KIND_PLACES;
-}
-
 bool book_has(const struct book *b, uint32_t place, uint32_t id)
 {
     return book_is_place(b->base, b->size, place) &&
            bookmark_id(bookmark_get(&place_at(b, place)->mark)) == id;
-}
-
-/* A cell that is whole, and that client's. */
-static bool is_cell(const struct book *b, uint32_t unit, uint32_t id)
-{
-    uint32_t block = unit / BLOCK_UNITS * BLOCK_UNITS;
-    size_t at = (size_t)(unit - block) * BOOK_UNIT;
-    uint32_t kind;
-    const struct book_cell *cell;
-    size_t size, sum = sizeof(*cell);
-
-    if (block == 0 || ((size_t)block + BLOCK_UNITS) * BOOK_UNIT > b->size)
-        return false;
-    kind = *(uint32_t *)book_at(b, block);
-    if (kind < BOOK_KIND_CELLS || kind >= BOOK_KIND_CELLS + BOOK_CLASSES)
-        return false;
-    size = book_cell_size(kind - BOOK_KIND_CELLS);
-    if (at < BOOK_CELLS_AT || (at - BOOK_CELLS_AT) % size != 0 ||
-        at + size > BOOK_BLOCK)
-        return false;
-    cell = book_at(b, unit);
-    for (size_t i = 0; i < BOOK_PARTS; i++)
-        sum += cell->len[i];
-    return cell->id == id && sum <= size;
-}
-
-static bool is_valid_place(const struct book *b, const struct book_place *p)
-{
-    uint64_t mark = bookmark_get(&p->mark);
-
-    return bookmark_id(mark) != 0 &&
-           !(mark & UINT32_MAX & ~(uint64_t)BOOKMARK_BITS) &&
-           (p->family == 4 || p->family == 6) &&
-           (p->record == 0 || is_cell(b, p->record, bookmark_id(mark)));
-}
-
-bool book_is_valid(struct book *b)
-{
-    uint32_t end = (uint32_t)(b->size / BOOK_UNIT);
-
-    for (uint32_t block = BLOCK_UNITS; block < end; block += BLOCK_UNITS)
-        if (*(uint32_t *)book_at(b, block) >= BOOK_KIND_CELLS + BOOK_CLASSES)
-            return false;
-    b->count = 0;
-    for (uint32_t at = 0; (at = book_next(b, at)) != 0;) {
-        if (!is_valid_place(b, place_at(b, at)))
-            return false;
-        b->count++;
-    }
-    return true;
 }

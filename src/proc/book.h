@@ -8,7 +8,8 @@
  * An entry has a place, which stays, and up to one record of bytes. A record is
  * written aside, then one word makes it the entry's: a process can be killed
  * between any two stores. What is in an inherited file is checked like a peer's
- * bytes before anything of it is used.
+ * bytes before anything of it is used: what is not as it was written is no
+ * client's.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -52,13 +53,22 @@ uint16_t book_gateway_port(const struct book *b);
  * process lives; another -errno: it is none, or gone. */
 int book_probe(int folder, const char *name, uint64_t *family);
 
-/* Inherit a book. 0; -EAGAIN: its process lives; -ENOENT: it is gone; -ESTALE:
- * it is of another boot of the machine, -EPROTO: it is garbled; of both the
- * file is removed. */
+/* Inherit a book. 0; -EAGAIN: its process lives; -ENOENT: it is gone, or nobody
+ * was in it yet; -EPROTO: all of it is garbled, the file is removed; another
+ * -errno: there is no room for it at present. */
 int book_inherit(struct book **out, int folder, const char *name);
 
-/* As if the machine had been booted anew, for tests; NULL: as it is. */
-void book_pretend_boot(const char *boot);
+/* Is the inherited book of another boot of the machine? It lay on a disk then,
+ * and what was written last may be missing. */
+bool book_is_old(const struct book *b);
+
+/* Entries, records and blocks of an inherited book that were not valid, and are
+ * not there any more. */
+size_t book_garbled(const struct book *b);
+
+/* Variable of the environment, for tests: the boot of the machine is called so
+ * for all processes that have it. */
+#define BOOK_TEST_BOOT "GWRUN_TEST_BOOT"
 
 /* Remove the file, if nobody is in it; else whoever comes next inherits it. */
 void book_close(struct book *b);

@@ -1,6 +1,7 @@
 /* A book's file: how it is made, found, locked, grown and removed. A file has
  * its name only once its lock is held and its head is written, so whoever finds
  * it unlocked knows that its process has ended. */
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,16 +20,10 @@
 
 #define TRIES 10 /* to make a file */
 
-static const char *pretended;
-
-void book_pretend_boot(const char *boot)
-{
-    pretended = boot;
-}
-
 /* Which boot of the machine this is; "" where the kernel does not say. */
 static void read_boot(char out[sizeof(((struct book_head *)0)->boot)])
 {
+    const char *pretended = getenv(BOOK_TEST_BOOT);
     int fd;
 
     memset(out, 0, sizeof(((struct book_head *)0)->boot));
@@ -157,19 +152,23 @@ uint32_t book_grow(struct book *b, uint32_t kind)
     if (extend(b) < 0)
         return 0;
     *(uint32_t *)book_at(b, block) = kind;
+    book_head(b)->blocks = (uint32_t)(b->size / BOOK_BLOCK);
     return block;
 }
 
-static int write_head(struct book *b)
+static int write_head(struct book *b, const char *salt)
 {
     struct book_head head = {.magic = BOOK_MAGIC,
         .block = BOOK_BLOCK,
-        .place = sizeof(struct book_place)};
+        .place = sizeof(struct book_place),
+        .blocks = 1};
     int err = extend(b);
 
     if (err < 0)
         return err;
     read_boot(head.boot);
+    memcpy(head.salt, salt, sizeof(head.salt));
+    head.check = book_check_of_head(&head);
     memcpy(b->base, &head, sizeof(head));
     return 0;
 }
@@ -188,7 +187,8 @@ static int make(struct book *b, const char *slot)
         O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (b->fd < 0)
         return errno == EEXIST ? -EAGAIN : -errno;
-    err = flock(b->fd, LOCK_EX | LOCK_NB) < 0 ? -EAGAIN : write_head(b);
+    err = flock(b->fd, LOCK_EX | LOCK_NB) < 0 ? -EAGAIN
+                                              : write_head(b, token + 16);
     if (err == 0 && renameat(b->folder, fresh, b->folder, b->name) < 0)
         err = errno == ENOENT ? -EAGAIN : -errno;
     if (err < 0)
@@ -212,25 +212,23 @@ int book_create(struct book **out, int folder, const char *slot)
     return err;
 }
 
-static struct book_head *head_of(const struct book *b)
-{
-    return (struct book_head *)b->base;
-}
-
 void book_sign(struct book *b, uint64_t family, uint16_t gateway_port)
 {
-    head_of(b)->gateway_port = gateway_port;
-    __atomic_store_n(&head_of(b)->family, family, __ATOMIC_RELEASE);
+    struct book_head *head = book_head(b);
+
+    head->gateway_port = gateway_port;
+    head->family = family;
+    head->check = book_check_of_head(head);
 }
 
 uint64_t book_family(const struct book *b)
 {
-    return head_of(b)->family;
+    return book_head(b)->family;
 }
 
 uint16_t book_gateway_port(const struct book *b)
 {
-    return head_of(b)->gateway_port;
+    return book_head(b)->gateway_port;
 }
 
 /* Its name is still there: it was not removed while this process waited. */
@@ -249,25 +247,32 @@ static bool is_fresh(const char *name)
     return len > 4 && strcmp(name + len - 4, ".new") == 0;
 }
 
-/* 0, -ESTALE or -EPROTO. */
+/* 0; -EPROTO; -ENOENT: nobody can be in it; or another -errno: it stays. */
 static int check(struct book *b, const struct stat *st)
 {
-    struct book_head head, own;
+    struct book_head *head, own;
+    int err;
 
-    if (is_fresh(b->name) || !S_ISREG(st->st_mode) ||
-        st->st_size < BOOK_BLOCK || (uint64_t)st->st_size > BOOK_SIZE_MAX)
+    if (is_fresh(b->name))
+        return -ENOENT;
+    if (!S_ISREG(st->st_mode) || st->st_size < BOOK_BLOCK ||
+        (uint64_t)st->st_size > BOOK_SIZE_MAX)
         return -EPROTO;
     b->size = (size_t)st->st_size / BOOK_BLOCK * BOOK_BLOCK;
-    if (map(b, b->size) < 0)
+    err = map(b, b->size);
+    if (err < 0)
+        return err;
+    assert(b->base);
+    head = book_head(b);
+    if (memcmp(head->magic, BOOK_MAGIC, sizeof(head->magic)) != 0 ||
+        head->block != BOOK_BLOCK || head->place != sizeof(struct book_place))
         return -EPROTO;
-    memcpy(&head, b->base, sizeof(head));
-    if (memcmp(head.magic, BOOK_MAGIC, sizeof(head.magic)) != 0 ||
-        head.block != BOOK_BLOCK || head.place != sizeof(struct book_place))
-        return -EPROTO;
+    if (head->check != book_check_of_head(head)) /* or it was not signed yet */
+        return b->size > BOOK_BLOCK || head->blocks > 1 ? -EPROTO : -ENOENT;
     read_boot(own.boot);
-    if (memcmp(head.boot, own.boot, sizeof(head.boot)) != 0)
-        return -ESTALE;
-    return book_is_valid(b) ? 0 : -EPROTO;
+    b->old = memcmp(head->boot, own.boot, sizeof(head->boot)) != 0;
+    book_sift(b);
+    return 0;
 }
 
 /* The lock is held for a moment: whoever wants it then tries again. */
@@ -306,7 +311,7 @@ int book_inherit(struct book **out, int folder, const char *name)
         err = errno == EWOULDBLOCK ? -EAGAIN : -errno;
     else if (fstat(b->fd, &st) < 0 || !has_name(b, &st))
         err = -ENOENT;
-    else if ((err = check(b, &st)) < 0)
+    else if ((err = check(b, &st)) == -EPROTO || err == -ENOENT)
         unlinkat(folder, name, 0);
     if (err < 0)
         free_book(b);
@@ -320,6 +325,16 @@ void book_close(struct book *b)
     if (b->count == 0)
         unlinkat(b->folder, b->name, 0);
     free_book(b);
+}
+
+bool book_is_old(const struct book *b)
+{
+    return b->old;
+}
+
+size_t book_garbled(const struct book *b)
+{
+    return b->garbled;
 }
 
 const char *book_name(const struct book *b)

@@ -93,6 +93,8 @@ const struct counter counters_gateway[] = {
         "clients that the book had no room for"),
     GATEWAY("book_cut", COUNTER, NUMBER, book_cut,
         "changes of clients that the book had no room for"),
+    GATEWAY("book_garbled", COUNTER, NUMBER, book_garbled,
+        "entries, records and blocks of earlier books that were not valid"),
     GATEWAY("commands", COUNTER, NUMBER, commands_in,
         "commands from workers and other programs"),
     GATEWAY("dropped", COUNTER, NUMBER, dropped,

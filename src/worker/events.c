@@ -82,8 +82,11 @@ static void push_close_info(lua_State *L, const struct mailbox *m)
         set_word(L, "by", "lost");
         set_word(L, "cause", "gateway_lost");
     }
-    lua_pushboolean(L, !e->uncertain);
-    lua_setfield(L, -2, "certain");
+    if (lua_getfield(L, -1, "certain") == LUA_TNIL) { /* else it says no */
+        lua_pushboolean(L, !e->uncertain);
+        lua_setfield(L, -3, "certain");
+    }
+    lua_pop(L, 1);
     push_session(L, m);
     lua_setfield(L, -2, "session");
 }
