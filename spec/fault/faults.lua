@@ -3,6 +3,7 @@
 -- The list `here` needs one machine, `near` one whose own links go through proxies,
 -- `between` a second one behind the proxies, `net` a second one in a network namespace.
 local loop = require "loop"
+local testbed = require "testbed"
 local uv = require "luv"
 
 local M = { here = {}, near = {}, between = {}, net = {} }
@@ -67,6 +68,49 @@ function here.power_lost(lab)
   lab:strike_all()
   lab.system:power_off(1)
   lab.system:power_on(1)
+end
+
+-- Power is lost and the machine booted anew. Its books are on a disk: damage(text,
+-- random) is what each has become meanwhile.
+local function boot(lab, damage)
+  lab:fault "machine_off"
+  lab:fault "booted"
+  if damage then lab:fault "book_damaged" end
+  lab:strike_all()
+  lab.system:power_off(1)
+  if damage then
+    for _, path in ipairs(lab.system:books(1)) do
+      testbed.write_file(path, damage(testbed.read_file(path), lab.random))
+    end
+  end
+  lab.system:boot(1)
+end
+
+function here.booted_anew(lab) boot(lab) end
+
+local BLOCK = 65536 -- of a book
+
+function here.booted_with_cut_books(lab)
+  boot(lab, function(text, random) return text:sub(1, random(#text)) end)
+end
+
+function here.booted_with_garbled_books(lab)
+  boot(lab, function(_, random)
+    local words = {}
+    for i = 1, 2 * BLOCK / 4 do words[i] = string.pack("I4", random(1 << 31)) end
+    return table.concat(words)
+  end)
+end
+
+-- Behind the head, which has to be whole for anything to be read.
+function here.booted_with_flipped_words(lab)
+  boot(lab, function(text, random)
+    for _ = 1, 40 do
+      local at = BLOCK + random(4096)
+      text = text:sub(1, at) .. string.pack("I4", random(1 << 31)) .. text:sub(at + 5)
+    end
+    return text
+  end)
 end
 
 function here.stopped_and_started(lab)

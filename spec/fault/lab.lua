@@ -182,6 +182,7 @@ function M:settle()
   local findings, counted, figures, clients = ledger.judge {
     lines = lines_of(self), lives = self.crowd.lives, counters = counters, dead = dead, earlier = self.earlier,
     links = self.links > 0 and self.links or nil,
+    away = self.faults.partition, booted = self.faults.booted,
     cut = self.faults.link_cut or self.faults.near_link_cut or self.faults.partition or self.faults.machine_off,
   }
   for _, list in ipairs { counted, figures } do

@@ -50,7 +50,7 @@ end
 local function client_of(book, id)
   local client = book.clients[id]
   if not client then
-    client = { id = id, events = {}, last = 0, connects = 0, closes = 0, early = book.earlier[id] }
+    client = { id = id, events = {}, last = 0, connects = 0, closes = 0, uncertain = 0, early = book.earlier[id] }
     book.clients[id] = client
   end
   return client
@@ -90,6 +90,14 @@ local function begin_close(book, findings, client, worker, by, cause, certain, s
       unseen(book, client.id, "close_without_connect")
     end
     client.closes = client.closes + 1
+  else
+    if not book.away then findings:add("close_uncertain", client.id) end
+    if client.closes + client.uncertain > 0 or client.early then
+      findings:add("close_uncertain_twice", client.id)
+    elseif client.connects == 0 then
+      unseen(book, client.id, "close_without_connect")
+    end
+    client.uncertain = client.uncertain + 1
   end
   event.begun, event.worker = event.begun + 1, worker
   client.close = { by = by, cause = cause, session = session }
@@ -135,7 +143,8 @@ end
 --- Read the log of the scripts into a book.
 local function read_log(findings, history)
   local book = {
-    earlier = history.earlier or {}, dead = history.dead, clients = {}, workers = {}, stopped = {}, sends = {}, current = {},
+    earlier = history.earlier or {}, dead = history.dead, away = history.away or history.booted,
+    clients = {}, workers = {}, stopped = {}, sends = {}, current = {},
     unseen = {},
     counted = { lines = 0, connects = 0, messages = 0, closes = 0, sends = 0, bound = 0, moves = 0, answers = 0, lives = 0 },
   }
@@ -163,10 +172,11 @@ end
 
 -- P1, once everybody is gone. A worker can be killed when an event has begun and its
 -- handler has not written a line yet: that is one event for each that was killed.
-local function judge_closes(book, findings)
+local function judge_closes(book, findings, history)
   for id, client in pairs(book.clients) do
+    local told = client.closes > 0 or (history.booted and client.uncertain > 0)
     if client.connects == 0 and not client.early then unseen(book, id, "connect_missing") end
-    if client.connects > 0 and client.closes == 0 then unseen(book, id, "close_missing") end
+    if client.connects > 0 and not told then unseen(book, id, "close_missing") end
   end
   local may, count = 0, 0
   for worker in pairs(book.dead) do
@@ -319,11 +329,14 @@ local MINIMUM = { "lines", "connects", "messages", "closes", "answers", "lives" 
 ---   history.earlier   set of the ids of earlier rounds, whose onClose has begun
 ---   history.dead      set of workers' pids that did not end in order
 ---   history.links     how many links broke, when nothing else did
+---   history.away      whether a machine could not be reached meanwhile
+---   history.booted    whether one was booted anew: then an onClose that is not certain
+---                     will do
 ---   history.cut       whether links between living processes broke
 function M.judge(history)
   local findings = setmetatable({}, Findings)
   local book = read_log(findings, history)
-  judge_closes(book, findings)
+  judge_closes(book, findings, history)
   for token, life in pairs(history.lives) do judge_life(book, findings, token, life) end
   local figures = judge_events(book, findings, history)
   judge_sends(book, findings, history, figures)

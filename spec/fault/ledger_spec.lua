@@ -68,6 +68,27 @@ local cases = {
     take_out(h, "E 10 close " .. ID)
   end },
   { "an onClose that came twice", "close_twice", function(h) double(h, "B 10 close " .. ID) end },
+  { "an onClose that is not certain, though no machine was away", "close_uncertain", function(h)
+    local i = line_at(h, "B 10 close " .. ID)
+    table.insert(h.log, i, (h.log[i]:gsub(" certain", " uncertain")))
+  end },
+  { "an onClose that came twice without being certain", "close_uncertain_twice", function(h)
+    h.booted = true
+    local i = line_at(h, "B 10 close " .. ID)
+    h.log[i] = h.log[i]:gsub(" certain", " uncertain")
+    double(h, "B 10 close " .. ID)
+  end },
+  { "an onClose that is not certain behind one that is", "close_uncertain_twice", function(h)
+    h.away = true
+    double(h, "B 10 close " .. ID)
+    local i = line_at(h, "B 10 close " .. ID) + 1
+    h.log[i] = h.log[i]:gsub(" certain", " uncertain")
+  end },
+  { "an onClose of nobody that is not certain", "close_without_connect", function(h)
+    h.booted = true
+    h.log[#h.log + 1] = "B 10 close 7f0000010b5400000009 client client uncertain - -"
+    h.log[#h.log + 1] = "E 10 close 7f0000010b5400000009"
+  end, also = "connect_missing" },
   { "an onClose of nobody", "close_without_connect", function(h)
     h.log[#h.log + 1] = "B 10 close 7f0000010b5400000009 client client certain - -"
     h.log[#h.log + 1] = "E 10 close 7f0000010b5400000009"
@@ -201,6 +222,16 @@ describe("the ledger", function()
     h.earlier = { [ "7f0000010b5400000009" ] = true }
     h.log[#h.log + 1] = "B 10 close 7f0000010b5400000009 client client certain - -"
     assert.same({ "close_twice", 1 }, { finding_of(h) })
+  end)
+
+  it("takes an onClose that is not certain for one where a machine was booted anew", function()
+    local h = history()
+    local i = line_at(h, "B 10 close " .. ID)
+    h.log[i] = h.log[i]:gsub(" certain", " uncertain")
+    h.away = true
+    assert.same({ "close_missing", 1 }, { finding_of(h) })
+    h.booted = true
+    assert.is_nil(finding_of(h))
   end)
 
   it("takes one event for each worker that was killed as begun without a line", function()

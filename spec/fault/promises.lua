@@ -8,10 +8,13 @@ local DEAD = "a counter of what a dead worker of another machine had sent that o
 
 -- except: faults after which it is not promised yet ("any": never); missing: why.
 M.rows = {
-  { finding = "close_missing", promise = "P1",
-    text = "onClose begins for every onConnect" },
+  { finding = "close_missing", promise = "P1", except = { book_damaged = true },
+    text = "onClose begins for every onConnect", missing = "a second copy of what a book says" },
   { finding = "close_twice", promise = "P1", text = "onClose begins once" },
   { finding = "close_without_connect", promise = "P1", text = "onClose comes for who has connected" },
+  { finding = "close_uncertain", promise = "P1", text = "onClose is certain while all machines are there" },
+  { finding = "close_uncertain_twice", promise = "P1",
+    text = "an uncertain onClose comes once, and before a certain one" },
   { finding = "message_after_close", promise = "P1", except = { far_worker_stopped = true }, missing = END,
     text = "nothing comes after onClose" },
   { finding = "close_info_wrong", promise = "P1", text = "onClose knows session and cause" },

@@ -78,7 +78,7 @@ local function second_machine(self, options)
 end
 
 function M.start(options)
-  local self = setmetatable({ apps = {}, links = {}, logs = {}, strangers = 0, net = options.net }, M)
+  local self = setmetatable({ apps = {}, links = {}, logs = {}, strangers = 0, boots = 0, net = options.net }, M)
   self.first = first_machine(self, options)
   if options.before then options.before(self.first) end
   self.apps[1] = self.first
@@ -105,8 +105,24 @@ end
 --- Start a machine whose processes are all gone.
 function M:power_on(i)
   local app = self.apps[i]
-  app.master = process.spawn(app:command "start", { cwd = app.dir })
+  app.master = process.spawn(app:command "start", { cwd = app.dir, env = app.env })
   app.master:wait_output("Press Ctrl+C", PATIENCE)
+end
+
+--- The same, and the machine was booted anew.
+function M:boot(i)
+  self.boots = self.boots + 1
+  self.apps[i].env = { GWRUN_TEST_BOOT = "boot " .. self.boots }
+  self:power_on(i)
+end
+
+--- The files of the books of a machine that is off.
+function M:books(i)
+  local list, folder = {}, self.apps[i].dir .. "/book"
+  local scan = uv.fs_scandir(folder)
+  for name in function() return scan and uv.fs_scandir_next(scan) end do list[#list + 1] = folder .. "/" .. name end
+  table.sort(list)
+  return list
 end
 
 --- All processes of a machine at once, and no word to anybody.
