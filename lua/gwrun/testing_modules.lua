@@ -43,11 +43,16 @@ local common = setmetatable({}, {
   __index = function(_, name) return require("gwrun." .. name) end,
 })
 
+-- Further files of such a module.
+local function run_part(name, ...)
+  return loadfile(("%s/gwrun/%s.lua"):format(lua_dir, name))(...)
+end
+
 local function load_module(name, path)
   local chunk = assert(loadfile(path))
   if fills[name] then
     local module = {}
-    chunk(core_of(name), common, module)
+    chunk(core_of(name), common, module, run_part)
     return module
   end
   if name == "jwt" or name == "routes" then return chunk(common) end

@@ -208,21 +208,34 @@ static void open_requests(lua_State *L)
 static const struct lazy {
     const char *file, *global;
     void (*push_core)(lua_State *L);
+    const char *const *parts; /* further files, NULL behind them; or NULL */
 } lazy_modules[] = {
-    {"http", "Http", lhttp_push},
-    {"mysql", "Mysql", lmysql_push},
-    {"redis", "Redis", lredis_push},
-    {"socket", "Socket", lsocket_push},
-    {"websocket", "Websocket", lwebsocket_push},
+    {"http", "Http", lhttp_push, NULL},
+    {"mysql", "Mysql", lmysql_push, NULL},
+    {"redis", "Redis", lredis_push,
+        (const char *const[]){"redis_commands", "redis_server",
+            "redis_subscription", "redis_options", NULL}},
+    {"socket", "Socket", lsocket_push, NULL},
+    {"websocket", "Websocket", lwebsocket_push, NULL},
 };
 
-static void name_file(char out[64], const struct lazy *m)
+static void name_file(char out[64], const char *file)
 {
-    snprintf(out, 64, "gwrun/%s.lua", m->file);
+    snprintf(out, 64, "gwrun/%s.lua", file);
+}
+
+/* part(file, …): run a further file of a module, once, with the arguments. */
+static int run_part(lua_State *L)
+{
+    char name[64];
+
+    name_file(name, luaL_checkstring(L, 1));
+    run_file(L, name, lua_gettop(L) - 1, 1);
+    return 1;
 }
 
 /* fill(lazy, table): run the file, with its core, with what gwrun's modules
- * share and with the table. */
+ * share, with the table and with part(). */
 static int fill(lua_State *L)
 {
     const struct lazy *m = lua_touserdata(L, 1);
@@ -231,8 +244,9 @@ static int fill(lua_State *L)
     push_core_of(L, m->file, m->push_core);
     push_common(L);
     lua_pushvalue(L, 2);
-    name_file(name, m);
-    run_file(L, name, 3, 0);
+    lua_pushcfunction(L, run_part);
+    name_file(name, m->file);
+    run_file(L, name, 4, 0);
     return 0;
 }
 
@@ -310,8 +324,12 @@ static void open_lazy(lua_State *L, const struct lazy *m)
     };
     char name[64];
 
-    name_file(name, m);
+    name_file(name, m->file);
     keep_file(L, name);
+    for (const char *const *part = m->parts; part && *part; part++) {
+        name_file(name, *part);
+        keep_file(L, name);
+    }
     lua_newtable(L);
     lua_createtable(L, 0, 4);
     lua_pushlightuserdata(L, (void *)m);
