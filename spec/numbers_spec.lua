@@ -165,6 +165,8 @@ local sentences = {
   { "redis.md", "`enobufs` when %s calls wait", "commas(REDIS_CALLS_MAX)" },
   { "redis.md", "the function runs again (%s times; then", "lua('redis', 'attempts') == 10 and 'ten'" },
   { "redis.md", "made again, after %s to 5 seconds", "lua('redis_subscription', 'retry_min, retry_max')" },
+  { "redis.md", "that up to %d nodes belong to", "SENTINEL_MAX" },
+  { "redis.md", "is tried again for %d seconds, within", "lua('redis_cluster', 'patience')" },
   { "redis.md", "%d MiB or a million values in a reply; %d MiB waiting to be sent; %s commands in a pipeline",
     "REDISVALUE_BYTES_MAX >> 20", "REDIS_QUEUE_MAX >> 20", "commas(LREDIS_BATCH_MAX)" },
   { "http.md", "`timeout` | %d | seconds for all of it", "lua('http', 'timeout')" },

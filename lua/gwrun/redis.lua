@@ -1,7 +1,8 @@
 -- gwrun.redis: every Redis command as a method, pipelines, transactions, scripts
 -- and subscriptions. Calls wait while other clients' events go on.
 --
--- Where commands go is redis_server.lua's.
+-- Where commands go is redis_server.lua's, or redis_cluster.lua's: both have call,
+-- pipeline, exec, own, listener and close.
 --
 -- Loaded by lualib/linit.c when a script first needs it, with the core (lredis.c),
 -- what gwrun's modules share, the table to fill, and a function that runs a further
@@ -16,6 +17,8 @@ local subscribe = part("redis_subscription", core, common)
 local read_options = part("redis_options", core, common)
 
 M.null = common.json.null
+
+local open_cluster -- redis_cluster.lua, once a script needs it
 
 local attempts = 10 -- of a transaction whose keys are changed by others
 
@@ -129,9 +132,12 @@ function Client:psubscribe(patterns, handler)
   return subscribe(self.server:listener(), self.seconds, "PSUBSCRIBE", patterns, handler)
 end
 
--- A client for one server, or for the master that sentinels name. It connects when
--- it is first used, and again when the connection was lost.
+-- A client for one server, for the master that sentinels name, or for a cluster. It
+-- connects when it is first used, and again when the connection was lost.
 function M.connect(options)
   local conf = read_options(options)
-  return new_client(open_server(conf), {}, conf.timeout)
+  if conf.cluster and not open_cluster then
+    open_cluster = part("redis_cluster", core, common, commands, open_server, part)
+  end
+  return new_client(conf.cluster and open_cluster(conf) or open_server(conf), {}, conf.timeout)
 end

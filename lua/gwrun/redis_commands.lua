@@ -26,7 +26,8 @@ local refused = {
   UNWATCH = "transaction(keys, f)", SELECT = "Redis.connect { db = … }",
   AUTH = "Redis.connect { password = … }", HELLO = "Redis.connect { … }",
   MONITOR = "redis-cli", SYNC = "redis-cli", PSYNC = "redis-cli",
-  RESET = "close()", QUIT = "close()",
+  RESET = "close()", QUIT = "close()", ASKING = "a url of redis+cluster://",
+  READONLY = "a url of redis+cluster://", READWRITE = "a url of redis+cluster://",
 }
 
 function M.check(name, level)

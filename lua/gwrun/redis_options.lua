@@ -67,7 +67,8 @@ local function resolve(conf, options, level)
     if not place then error("redis: url: " .. message, level + 1) end
     refuse(options, in_url, "redis: the url has option '%s' already", level + 1)
     for _, name in ipairs(in_url) do conf[name] = place[name] end
-    if place.master then conf.master, conf.hosts = place.master, place.hosts end
+    conf.master, conf.cluster = place.master, place.cluster
+    if place.master or place.cluster then conf.hosts = place.hosts end
   end
   if place.tls then
     local trust, message = core.trust {
@@ -84,8 +85,8 @@ local function resolve(conf, options, level)
   end
 end
 
--- What was given -> how to reach the server: as lredisconf.c reads it, with timeout and
--- pool_size.
+-- What was given -> how to reach the server, or the servers: as lredisconf.c reads it,
+-- with cluster (hosts are nodes of one), timeout and pool_size.
 return function(options)
   if type(options) == "string" then options = { url = options } end
   if options ~= nil then common.raise.check(options, "table", 1, "connect") end

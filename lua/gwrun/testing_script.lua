@@ -102,7 +102,12 @@ function Pool:close() self.closed = true end
 local Connection = {}
 Connection.__index = Connection
 
-function M.redis.parse() return { host = "127.0.0.1", port = 6379, db = 0 } end
+-- One server, also for a script that has a cluster.
+function M.redis.parse(url)
+  local place, message = core.parse_redis(url)
+  if place then place.cluster = nil end
+  return place, message
+end
 
 function M.redis.trust() return true end
 

@@ -882,7 +882,7 @@ Redis = {}
 ---@field waitReady fun(self, seconds?: number): boolean the server has confirmed it
 ---@field close fun(self)
 
----A client for one server, or for the master that sentinels name; it connects when it
+---A client for one server, for the master that sentinels name or for a cluster; it connects when it
 ---is first used. A string is a url.
 ---@param options? redis_options|string
 ---@return redis_client

@@ -267,6 +267,8 @@ static void says_what_is_no_address(void **state)
 
     assert_null(engine_check("rediss://u:p@h:1/2", err));
     assert_non_null(strstr(engine_check("nats://h", err), "redis://"));
+    assert_non_null(strstr(
+        engine_check("redis+cluster://a:7000,b", err), "cannot join cells"));
     conf.url = "rediss://h";
     conf.ca_file = "/no/such.pem";
     assert_null(

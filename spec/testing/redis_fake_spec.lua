@@ -72,6 +72,25 @@ describe("testing.redis()", function()
     end)
   end)
 
+  it("is the cluster of a script that has one, too", function()
+    local app = testing.start { redis = redis, text = [[
+      local redis = Redis.connect { url = "rediss+cluster://:pw@a:7000,b:7000", server_name = "a" }
+      Events = {}
+      function Events.onMessage(id, text)
+        assert(redis:multi(function(tx) tx:set("a", text) tx:set("b", text) end))
+        Gateway.sendToClient(id, redis:get "b")
+      end
+    ]] }
+    local client = app:connect()
+    client:send "hello"
+    assert.same({ "hello" }, client:received())
+    assert.equal("hello", redis:get "a")
+    app:stop()
+    assert.error_matches(function()
+      testing.start { redis = redis, text = 'Redis.connect "redis+cluster://a/1" Events = {}' }
+    end, "redis: url: a cluster has no database but 0")
+  end)
+
   describe("keeps streams", function()
     local function add(...)
       local ids = {}

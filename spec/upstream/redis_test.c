@@ -27,6 +27,7 @@ static struct buf heard;
 struct outcome {
     int told;
     int err;
+    bool unsent;
     char text[512];
     struct redis_call *call;
 };
@@ -62,6 +63,7 @@ static void on_reply(
 
     o->told++;
     o->err = err;
+    o->unsent = o->call && !redis_was_sent(o->call);
     for (size_t i = 0; i < count; i++)
         show(o->text, sizeof(o->text), &replies[i]);
 }
@@ -239,6 +241,7 @@ static void fails_all_calls_when_the_login_is_refused(void **state)
     say("-WRONGPASS no\r\n");
     testloop_until(&t, b.told);
     assert_int_equal(a.err, -EACCES);
+    assert_true(a.unsent && b.unsent);
     assert_non_null(strstr(redis_error(redis), "WRONGPASS no"));
     assert_int_equal(downs, 1);
 }
@@ -381,6 +384,7 @@ static void fails_calls_when_the_connection_is_lost(void **state)
     testloop_until(&t, b.told);
     assert_int_equal(a.err, -ECONNRESET);
     assert_int_equal(b.err, -ECONNRESET);
+    assert_false(a.unsent || b.unsent);
     connect_with(&a);
     say("+a\r\n");
     testloop_until(&t, a.told);
@@ -428,6 +432,7 @@ static void fails_calls_when_nobody_listens(void **state)
     begin(&b, "B", 1, 10000); /* too soon for another try */
     testloop_until(&t, b.told);
     assert_int_equal(b.err, -ECONNREFUSED);
+    assert_true(a.unsent && b.unsent);
 }
 
 /* What is wrong, and the error it ends with. */

@@ -25,8 +25,9 @@ static const char *show(const char *text)
         redisurl_fini(&url);
         return line;
     }
-    snprintf(line, sizeof(line), "%s%s:%s@", url.tls ? "tls " : "",
-        url.user ? url.user : "-", url.password ? url.password : "-");
+    snprintf(line, sizeof(line), "%s%s%s:%s@", url.tls ? "tls " : "",
+        url.cluster ? "cluster " : "", url.user ? url.user : "-",
+        url.password ? url.password : "-");
     for (size_t i = 0; i < url.count; i++) {
         len = strlen(line);
         snprintf(line + len, sizeof(line) - len, "%s:%u ", url.hosts[i],
@@ -52,6 +53,10 @@ static void reads_every_part(void **state)
         "-:-@a:26379 b:1 ::1:2 mymaster 0");
     assert_string_equal(show("rediss+sentinel://u:p@a:5/my%20master/9"),
         "tls u:p@a:5 my master 9");
+    assert_string_equal(show("redis+cluster://:p@a:7000,b,[::1]:7001"),
+        "cluster -:p@a:7000 b:6379 ::1:7001 - 0");
+    assert_string_equal(
+        show("rediss+cluster://u:p@a/0"), "tls cluster u:p@a:6379 - 0");
     assert_string_equal(
         show("unix:///run/redis.sock"), "-:-@/run/redis.sock:0 - 0");
     assert_string_equal(
@@ -85,6 +90,11 @@ static void says_what_is_wrong(void **state)
         {"redis+sentinel://a,/m", "the host is missing"},
         {"redis+sentinel://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17/m",
             "more than 16"},
+        {"redis+cluster://a/1", "no database but 0"},
+        {"redis+cluster://a,,b", "the host is missing"},
+        {"redis+cluster://", "the host is missing"},
+        {"redis+cluster://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
+            "more than 16 hosts"},
         {"unix://run/redis.sock", "must begin with a /"},
         {"unix://", "must begin with a /"},
     };

@@ -279,14 +279,10 @@ static void on_timer(uv_timer_t *timer)
 const char *engine_check(const char *url, char err[ENGINE_ERROR_SIZE])
 {
     struct redisurl parsed;
-    char why[REDISURL_ERROR_SIZE];
-    int rc = redisurl_parse(&parsed, url, why);
+    bool good = server_read_url(&parsed, url, err);
 
     redisurl_fini(&parsed);
-    if (rc == 0)
-        return NULL;
-    snprintf(err, ENGINE_ERROR_SIZE, "%s", why);
-    return err;
+    return good ? NULL : err;
 }
 
 static void on_whole(void *arg)

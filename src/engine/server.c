@@ -9,19 +9,35 @@
 
 #include "net/trust.h"
 
+bool server_read_url(
+    struct redisurl *out, const char *url, char err[ENGINE_ERROR_SIZE])
+{
+    char why[REDISURL_ERROR_SIZE];
+
+    if (redisurl_parse(out, url, why) < 0)
+        snprintf(err, ENGINE_ERROR_SIZE, "%s", why);
+    else if (out->cluster)
+        snprintf(err, ENGINE_ERROR_SIZE,
+            "a Redis Cluster cannot join cells: their scripts and messages "
+            "need one server; give redis:// or redis+sentinel://");
+    else
+        return true;
+    return false;
+}
+
 bool server_init(struct server *s, const struct engine_conf *conf,
     char err[ENGINE_ERROR_SIZE])
 {
     struct trust_conf trust = {.ca_file = conf->ca_file};
-    char why[REDISURL_ERROR_SIZE];
 
     *s = (struct server){0};
-    if (redisurl_parse(&s->url, conf->url, why) < 0)
-        snprintf(err, ENGINE_ERROR_SIZE, "%s", why);
-    else if (s->url.tls)
+    if (server_read_url(&s->url, conf->url, err)) {
+        if (!s->url.tls)
+            return true;
         s->tls = trust_new(&trust, err);
-    if (s->url.count > 0 && (!s->url.tls || s->tls))
-        return true;
+        if (s->tls)
+            return true;
+    }
     redisurl_fini(&s->url);
     return false;
 }

@@ -19,6 +19,11 @@ struct server {
     struct ssl_ctx_st *tls; /* owned; NULL without */
 };
 
+/* Read the address. False and a line in err: it is none that joins cells. *out
+ * is to be freed in either case. */
+bool server_read_url(
+    struct redisurl *out, const char *url, char err[ENGINE_ERROR_SIZE]);
+
 /* False and a line in err: the address or ca_file is of no use. */
 bool server_init(struct server *s, const struct engine_conf *conf,
     char err[ENGINE_ERROR_SIZE]);

@@ -213,8 +213,9 @@ static const struct lazy {
     {"http", "Http", lhttp_push, NULL},
     {"mysql", "Mysql", lmysql_push, NULL},
     {"redis", "Redis", lredis_push,
-        (const char *const[]){"redis_commands", "redis_server",
-            "redis_subscription", "redis_options", NULL}},
+        (const char *const[]){"redis_commands", "redis_server", "redis_cluster",
+            "redis_nodes", "redis_keys", "redis_subscription", "redis_options",
+            NULL}},
     {"socket", "Socket", lsocket_push, NULL},
     {"websocket", "Websocket", lwebsocket_push, NULL},
 };

@@ -18,6 +18,7 @@
 #include "lualib/lvalue.h"
 #include "upstream/redis.h"
 #include "upstream/rediscommand.h"
+#include "upstream/redisslot.h"
 #include "util/alloc.h"
 #include "util/list.h"
 #include "worker/coro.h"
@@ -44,6 +45,7 @@ struct lredis {
     size_t pushed_bytes;
     struct lredis_wait *reader; /* borrowed; who waits in next() */
     bool down;                  /* since the last listen() */
+    bool tells_unsent;          /* see lredis_open() */
 };
 
 struct lredis_wait {
@@ -53,7 +55,8 @@ struct lredis_wait {
     const struct redisvalue *replies; /* borrowed; valid inside on_reply() */
     size_t count;
     int err;
-    bool list; /* the script wants a list, also of one reply */
+    bool unsent; /* it failed before the server can have got it */
+    bool list;   /* the script wants a list, also of one reply */
 };
 
 static struct lredis *check_lredis(lua_State *L)
@@ -127,6 +130,7 @@ static int push_reply(lua_State *L, const struct redisvalue *v)
     return 1;
 }
 
+/* Push nil, message, code. */
 static int push_failure(lua_State *L, const struct lredis *u, int err)
 {
     if (err == -ENOBUFS)
@@ -146,6 +150,7 @@ static void on_reply(
     struct lredis_wait *w = arg;
 
     w->err = err;
+    w->unsent = err < 0 && !redis_was_sent(w->call);
     w->replies = replies;
     w->count = count;
     coro_wake(w->co); /* resumes; finish_call() reads w before this returns */
@@ -163,8 +168,13 @@ static int finish_call(lua_State *L, int status, lua_KContext ctx)
 {
     const struct lredis_wait *w = lua_touserdata(L, -1);
 
-    if (w->err < 0)
-        return push_failure(L, w->owner, w->err);
+    if (w->err < 0) {
+        int results = push_failure(L, w->owner, w->err);
+
+        if (w->owner->tells_unsent)
+            lua_pushboolean(L, w->unsent);
+        return results + w->owner->tells_unsent;
+    }
     if (w->count == 0) {
         lua_pushboolean(L, true);
         return 1;
@@ -412,6 +422,20 @@ static int lredis_listen(lua_State *L)
     return await_replies(L, u, &request, true);
 }
 
+/* slot(key) -> of a cluster; nil for what is no word */
+static int lredis_slot(lua_State *L)
+{
+    size_t len;
+    const char *key;
+
+    lua_settop(L, 1);
+    key = lnumber_tolstring(L, 1, &len);
+    if (!key)
+        return 0;
+    lua_pushinteger(L, redisslot_of(key, len));
+    return 1;
+}
+
 /* ---- life ---- */
 
 /* conn:losses() -> how many of its connections have ended */
@@ -459,7 +483,9 @@ static void on_vm_close(struct vm_hook *hook)
     close_now(LIST_ENTRY(hook, struct lredis, hook));
 }
 
-/* open{push, as lredisconf_read()} -> conn; push: for subscriptions. */
+/* open{push, tells_unsent, as lredisconf_read()} -> conn; push: for
+ * subscriptions; tells_unsent: a call that failed returns nil, message, code
+ * and whether it never left for the server. */
 static int lredis_open(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -475,6 +501,7 @@ static int lredis_open(lua_State *L)
     list_init(&u->hook.node);
     u->hook.run = on_vm_close;
     luaL_setmetatable(L, LREDIS_TYPE);
+    u->tells_unsent = lfields_flag(L, "tells_unsent");
     conf.redis.on_push = lfields_flag(L, "push") ? on_push : NULL;
     conf.redis.on_down = on_down;
     conf.redis.arg = u;
@@ -499,6 +526,7 @@ void lredis_push(lua_State *L)
     static const luaL_Reg functions[] = {
         {"open", lredis_open},
         {"parse", lredisconf_parse},
+        {"slot", lredis_slot},
         {"trust", lredisconf_trust},
         {NULL, NULL},
     };

@@ -55,6 +55,8 @@ static int push_url(lua_State *L)
     lua_newtable(L);
     lua_pushboolean(L, url->tls);
     lua_setfield(L, -2, "tls");
+    lua_pushboolean(L, url->cluster);
+    lua_setfield(L, -2, "cluster");
     lua_pushstring(L, url->user);
     lua_setfield(L, -2, "user");
     lua_pushstring(L, url->password);

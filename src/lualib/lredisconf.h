@@ -27,8 +27,9 @@ void lredisconf_read(lua_State *L, struct lredisconf *out);
  * trust | nil, message */
 int lredisconf_trust(lua_State *L);
 
-/* parse(url) -> {tls, user, password, host, port, db} and with a master also
- * {master, hosts} | nil, message */
+/* parse(url) -> {tls, cluster, user, password, host, port, db, hosts} and with
+ * sentinels also {master} | nil, message. hosts is a list of host, port, host,
+ * port …; the first are host and port, too. */
 int lredisconf_parse(lua_State *L);
 
 #endif /* GW_LUALIB_LREDISCONF_H */

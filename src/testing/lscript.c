@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lualib/linit.h"
+#include "lualib/lredisconf.h"
 #include "lualib/ltype.h"
 #include "testing/coverage.h"
 #include "testing/lcopy.h"
@@ -226,6 +227,7 @@ static void push_core(lua_State *L)
         {"ask", script_ask},
         {"post", script_post},
         {"lifetime", script_lifetime},
+        {"parse_redis", lredisconf_parse},
         {NULL, NULL},
     };
 

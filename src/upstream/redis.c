@@ -547,6 +547,11 @@ int redis_send(struct redis *r, const struct redis_request *request,
     return 0;
 }
 
+bool redis_was_sent(const struct redis_call *call)
+{
+    return call->sent;
+}
+
 static void on_cancelled(
     int err, const struct redisvalue *replies, size_t count, void *arg)
 {

@@ -11,6 +11,7 @@
 #ifndef GW_UPSTREAM_REDIS_H
 #define GW_UPSTREAM_REDIS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -81,6 +82,10 @@ int redis_send(struct redis *r, const struct redis_request *request,
 /* The same, but what was sent is read by the server before its connection ends:
  * a close with a reply under way would have it drop the rest. */
 void redis_close_flushed(struct redis *r);
+
+/* Whether the server may have got it; else it can be sent elsewhere. While done
+ * has not returned. */
+bool redis_was_sent(const struct redis_call *call);
 
 /* done will not run. The commands may be carried out nevertheless. */
 void redis_cancel(struct redis_call *call);

@@ -106,7 +106,7 @@ static int take_host(struct redisurl *out, char *text, char *err)
     if (port <= 0)
         return refuse(err, "the port must be a number from 1 to 65535");
     if (out->count == SENTINEL_MAX)
-        return refuse(err, "more than 16 sentinels");
+        return refuse(err, "more than 16 hosts");
     out->hosts[out->count] = xstrdup(text);
     out->ports[out->count++] = (uint16_t)port;
     return 0;
@@ -117,7 +117,8 @@ static int take_hosts(struct redisurl *out, char *text, char *err)
     int rc;
 
     do {
-        char *comma = out->master ? strchr(text, ',') : NULL;
+        bool several = out->master || out->cluster;
+        char *comma = several ? strchr(text, ',') : NULL;
 
         if (comma)
             *comma++ = '\0';
@@ -147,6 +148,8 @@ static int take_path(struct redisurl *out, char *path, bool sentinel, char *err)
     n = number(db, INT_MAX);
     if (n < 0)
         return refuse(err, "the database must be a number, as in /0");
+    if (out->cluster && n != 0)
+        return refuse(err, "a cluster has no database but 0");
     out->db = (int)n;
     return 0;
 }
@@ -189,12 +192,14 @@ int redisurl_parse(
 {
     static const struct {
         const char *scheme;
-        bool tls, sentinel;
+        bool tls, sentinel, cluster;
     } schemes[] = {
-        {"redis://", false, false},
-        {"rediss://", true, false},
-        {"redis+sentinel://", false, true},
-        {"rediss+sentinel://", true, true},
+        {.scheme = "redis://"},
+        {.scheme = "rediss://", .tls = true},
+        {.scheme = "redis+sentinel://", .sentinel = true},
+        {.scheme = "rediss+sentinel://", .tls = true, .sentinel = true},
+        {.scheme = "redis+cluster://", .cluster = true},
+        {.scheme = "rediss+cluster://", .tls = true, .cluster = true},
     };
     char *copy;
     int rc = -1;
@@ -210,11 +215,13 @@ int redisurl_parse(
         if (strncmp(copy, schemes[i].scheme, len) != 0)
             continue;
         out->tls = schemes[i].tls;
+        out->cluster = schemes[i].cluster;
         rc = take_rest(out, copy + len, schemes[i].sentinel, err);
     }
     if (rc == -1)
-        rc = refuse(err, "it must begin with redis://, rediss://, "
-                         "redis+sentinel://, rediss+sentinel:// or unix://");
+        rc = refuse(err, "it must begin with redis://, redis+sentinel:// or "
+                         "redis+cluster://, with rediss for TLS, or with "
+                         "unix://");
     free(copy);
     return rc;
 }

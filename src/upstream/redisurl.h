@@ -2,8 +2,10 @@
  *
  *   redis://[user][:password]@host[:port][/db]       rediss:// the same by TLS
  *   redis+sentinel://[user][:password]@host[:port][,host[:port]…]/master[/db]
- *   rediss+sentinel://                               servers and sentinels by
- * TLS unix://[user][:password]@/path/redis.sock
+ *   rediss+sentinel://                   servers and sentinels by TLS
+ *   redis+cluster://[user][:password]@host[:port][,host[:port]…]
+ *   rediss+cluster://                    nodes by TLS
+ *   unix://[user][:password]@/path/redis.sock
  *
  * User and password are those of the servers. What stands for itself in none of
  * these places (a "/" in a password) is written as %2F.
@@ -24,12 +26,13 @@
 
 struct redisurl {
     bool tls;
+    bool cluster;              /* hosts are some of its nodes */
     char *user;                /* owned, as all here; NULL: none is given */
     char *password;            /* likewise */
     char *hosts[SENTINEL_MAX]; /* or one, which may be a path */
     uint16_t ports[SENTINEL_MAX];
     size_t count;
-    char *master; /* NULL: the only host is the server */
+    char *master; /* NULL: the only host is the server, or a cluster */
     int db;
 };
 
