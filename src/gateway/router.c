@@ -43,9 +43,9 @@ void router_free(struct router *r)
     r->counters.lost += r->nheld;
     if (r->nheld > 0)
         log_warn("events lost, no worker took them count=%zu", r->nheld);
+    router_unstick(r);
     LIST_FOREACH_SAFE (node, next, &r->leaving)
         router_free_worker(LIST_ENTRY(node, struct router_worker, node));
-    router_unstick(r);
     LIST_FOREACH_SAFE (node, next, &r->waiting) {
         struct router_wait *wait = LIST_ENTRY(node, struct router_wait, node);
         struct router_held *h;
@@ -84,17 +84,20 @@ static void unbind(struct router *r, struct client *c)
     c->worker_serial = 0;
 }
 
-/* The worker of c is lost: events of c that it did not begin go out before any
- * other of c. */
-static bool is_left_behind(const struct router *r, const struct client *c)
+/* The worker of c, which is lost: events of c that it did not begin go out
+ * before any other of c. NULL: it is none of those. */
+static struct router_worker *find_leaving(
+    const struct router *r, const struct client *c)
 {
     struct list *node;
 
-    LIST_FOREACH (node, &r->leaving)
-        if (LIST_ENTRY(node, struct router_worker, node)->serial ==
-            c->worker_serial)
-            return true;
-    return false;
+    LIST_FOREACH (node, &r->leaving) {
+        struct router_worker *w = LIST_ENTRY(node, struct router_worker, node);
+
+        if (w->serial == c->worker_serial)
+            return w;
+    }
+    return NULL;
 }
 
 static bool had(const struct router_worker *w, const struct client *c)
@@ -122,7 +125,7 @@ __attribute__((noinline)) static struct router_worker *choose(
 {
     struct router_worker *heir;
 
-    if (is_left_behind(r, c))
+    if (find_leaving(r, c))
         return NULL;
     heir = find_heir(r, c);
     if (!heir)
@@ -151,7 +154,7 @@ struct router_worker *router_ready_worker(
 static bool has_ready_worker(struct router *r, const struct client *c)
 {
     if (r->conf.mode == GATEWAY_ROUTER_FUNCTION && !router_bound_worker(r, c))
-        return !is_left_behind(r, c) && router_least_busy(r) != NULL;
+        return !find_leaving(r, c) && router_least_busy(r) != NULL;
     return router_ready_worker(r, c, 0) != NULL;
 }
 
@@ -389,6 +392,27 @@ static bool release(struct router *r, struct client *c)
     return c->gone || has_ready_worker(r, c);
 }
 
+/* The worker without which nothing of c goes out, though others have room: the
+ * one that has it, or had, or that is chosen for it whatever happens. NULL: it
+ * is not held up by one of them. */
+static struct router_worker *find_holder(
+    const struct router *r, const struct client *c)
+{
+    struct router_worker *w = router_bound_worker(r, c);
+
+    if (w && router_may_leave(w, c))
+        w = NULL;
+    if (!w)
+        w = find_leaving(r, c);
+    if (w && !w->conn)
+        return w;
+    if (!w)
+        w = find_heir(r, c);
+    if (!w)
+        w = router_destined(r, c);
+    return w && !router_has_room(r, w) ? w : NULL;
+}
+
 /* Release the clients that are stuck behind w, while w has room. */
 static void release_stuck(struct router *r, struct router_worker *w)
 {
@@ -407,8 +431,9 @@ static void release_stuck(struct router *r, struct router_worker *w)
 
 /* Clients are served in the order in which they began to wait, each with all
  * its events in one go: a client that waits is not read from and has few.
- * Clients of a worker without room are put aside and not passed again until it
- * has some: each costs a visit for each worker, not for each drain. */
+ * Those that one worker holds up are put aside and not passed again until it
+ * has room, or is settled: each costs a visit for each worker, not for each
+ * drain. */
 void router_drained(struct router *r)
 {
     struct list *node;
@@ -427,8 +452,8 @@ void router_drained(struct router *r)
         }
         if (!router_least_busy(r))
             return; /* nobody has room */
-        w = router_bound_worker(r, wait->client);
-        if (w && !router_has_room(r, w) && !router_may_leave(w, wait->client)) {
+        w = find_holder(r, wait->client);
+        if (w) {
             list_remove(&wait->node);
             list_push_back(&w->stuck, &wait->node);
         }

@@ -74,7 +74,7 @@ static struct router_worker *by_hash(const struct router *r, uint64_t hash)
             best_score = score;
         }
     }
-    return best && router_has_room(r, best) ? best : NULL;
+    return best;
 }
 
 static uint64_t address_hash(const union addr *peer)
@@ -115,19 +115,30 @@ static struct router_worker *by_function(
     return chosen ? chosen : router_least_busy(r);
 }
 
-struct router_worker *router_choose(struct router *r, const struct client *c)
+struct router_worker *router_destined(
+    const struct router *r, const struct client *c)
 {
     const struct roster_name *uid = c->uid.name;
+
+    if (r->conf.mode == GATEWAY_ROUTER_HASH_UID && uid)
+        return by_hash(r, router_hash(uid->text, uid->len));
+    if (r->conf.mode == GATEWAY_ROUTER_HASH_UID ||
+        r->conf.mode == GATEWAY_ROUTER_HASH_IP)
+        return by_hash(r, address_hash(&c->peer));
+    return NULL;
+}
+
+struct router_worker *router_choose(struct router *r, const struct client *c)
+{
+    struct router_worker *w;
 
     switch (r->conf.mode) {
     case GATEWAY_ROUTER_RANDOM:
         return any_with_room(r);
     case GATEWAY_ROUTER_HASH_UID:
-        if (uid)
-            return by_hash(r, router_hash(uid->text, uid->len));
-        return by_hash(r, address_hash(&c->peer));
     case GATEWAY_ROUTER_HASH_IP:
-        return by_hash(r, address_hash(&c->peer));
+        w = router_destined(r, c);
+        return w && router_has_room(r, w) ? w : NULL;
     case GATEWAY_ROUTER_FUNCTION:
         return by_function(r, c);
     case GATEWAY_ROUTER_LEAST:

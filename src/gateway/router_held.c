@@ -91,16 +91,21 @@ void router_hold(
     count(r, wait, wait->bytes + sizeof(*h) + e->len);
 }
 
+static void unstick(struct router *r, struct router_worker *w)
+{
+    list_splice(&w->stuck, &r->waiting); /* behind those stuck */
+    list_splice(&r->waiting, &w->stuck);
+}
+
 void router_unstick(struct router *r)
 {
-    for (size_t i = 0; i < r->nslots; i++) {
-        struct router_worker *w = r->workers[i];
+    struct list *node;
 
-        if (!w)
-            continue;
-        list_splice(&w->stuck, &r->waiting); /* behind those stuck */
-        list_splice(&r->waiting, &w->stuck);
-    }
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i])
+            unstick(r, r->workers[i]);
+    LIST_FOREACH (node, &r->leaving)
+        unstick(r, LIST_ENTRY(node, struct router_worker, node));
 }
 
 static void drop_messages(

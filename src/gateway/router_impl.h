@@ -40,7 +40,8 @@ struct router_worker {
     unsigned rest;          /* ticks without a move */
     unsigned stalled_ticks; /* that it is stalled */
     uint64_t pulse;         /* given_pulse() */
-    struct list stuck; /* struct router_wait, of its clients: it has no room */
+    struct list stuck; /* struct router_wait, of clients that only it may have:
+                          it has no room, or leaves */
     /* router_sessions.c */
     struct list sessions;   /* struct client, used last at the end */
     size_t sessions_bytes;  /* counted for them */
@@ -126,7 +127,8 @@ void router_unhold(
     struct router *r, struct router_wait *wait, struct router_held *h);
 /* router_held.c: every event in wait is through, or lost. */
 void router_end_wait(struct router *r, struct router_wait *wait);
-/* router_held.c: clients stuck behind a worker wait for any worker again. */
+/* router_held.c: clients stuck behind a worker wait for any worker again: there
+ * are others now, or this one leaves, or is settled. */
 void router_unstick(struct router *r);
 /* router_held.c: for len bytes more of c: above ROUTER_HELD_MAX those are
  * closed of which most waits. False: that is c itself. */
@@ -203,6 +205,11 @@ void router_share_end(struct router *r, struct client *c);
  * NULL. */
 struct router_worker *router_choose(struct router *r, const struct client *c);
 struct router_worker *router_least_busy(const struct router *r);
+
+/* router_choose.c: the only worker that router_choose() may choose for c, which
+ * may have no room; NULL: any may be. */
+struct router_worker *router_destined(
+    const struct router *r, const struct client *c);
 
 /* router_choose.c: whether w takes more events. Of a worker that acknowledges
  * only what it has not even read counts, wherever that lies: events that it has

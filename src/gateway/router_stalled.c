@@ -90,6 +90,7 @@ static void end_stall(struct router *r, struct router_worker *w)
     w->rest = 0;
     buf_fini(&w->frozen);
     log_notice("a stalled worker goes on key=%s", w->key);
+    router_unstick(r);
     router_drained(r);
 }
 

@@ -196,6 +196,7 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
         ask_for_acks(r, w);
     if (features.session)
         router_begin_sessions(r, w);
+    router_unstick(r);
     router_drained(r);
     return w;
 }
