@@ -2,6 +2,8 @@
  * left is given again, and nothing else, once. */
 #include "gateway_fixture.h"
 
+#include <sys/resource.h>
+
 #include "gateway/inner.h"
 #include "wire/ack.h"
 #include "wire/bigendian.h"
@@ -397,6 +399,67 @@ static void ends_links_that_leave_what_nobody_asks_for(void **state)
     finish(t);
 }
 
+/* ---- without room for a worker ---- */
+
+static void let_open_many_files(void)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_cur < 2 * ROUTER_WORKERS_MAX + 256)
+        skip();
+}
+
+/* As many workers as there may be; those are of PHP's. */
+static void fill(struct test *t, struct peer **workers)
+{
+    static const char *const nothing[] = {NULL};
+    static const struct cmdjson_tokens none = {0};
+
+    for (size_t i = 0; i < ROUTER_WORKERS_MAX; i++) {
+        char key[32];
+
+        snprintf(key, sizeof(key), "php:%zu", i);
+        workers[i] = dial(t, &t->inner);
+        say(workers[i], key, &none, nothing);
+        if (i % 64 == 63)
+            UNTIL(t, status(t).workers == i + 1);
+    }
+}
+
+/* Its link with commands stays, and the one for events comes again and again:
+ * what is known of the process is kept once. */
+static void forgets_what_a_refused_worker_said(void **state)
+{
+    static const char *const offers[] = {"ack", "left", NULL};
+    const struct cmdjson_tokens tokens = {.process = "A", .pair = "p"};
+    struct peer **workers = xcalloc(ROUTER_WORKERS_MAX, sizeof(*workers));
+    struct peer *commands;
+    struct test *t;
+
+    let_open_many_files();
+    t = serve(&proto_text);
+    log_set_level(LOG_ERROR);
+    fill(t, workers);
+    commands = dial(t, &t->inner);
+    say(commands, NULL, &tokens, offers);
+    for (int i = 0; i < 3; i++) {
+        struct peer *refused = dial(t, &t->inner);
+
+        say(refused, "w:0", &tokens, offers);
+        UNTIL(t, has_ended(refused));
+        hang_up(refused);
+    }
+    assert_int_equal(status(t).workers, ROUTER_WORKERS_MAX);
+    hang_up(commands);
+    for (size_t i = 0; i < ROUTER_WORKERS_MAX; i++)
+        hang_up(workers[i]);
+    free(workers);
+    finish(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +474,7 @@ int main(void)
         cmocka_unit_test(loses_nothing_of_a_window_when_the_worker_comes_again),
         cmocka_unit_test(grants_what_waits_when_it_is_wanted),
         cmocka_unit_test(ends_links_that_leave_what_nobody_asks_for),
+        cmocka_unit_test(forgets_what_a_refused_worker_said),
     };
 
     return cmocka_run_group_tests_name("gateway.partings", tests, NULL, NULL);

@@ -95,6 +95,7 @@ void partings_join(struct link *commands, const struct link *events,
     struct list *node, *tmp;
 
     commands->leaves = true;
+    free(commands->process); /* of an event link that was refused */
     commands->process = xstrdup(process);
     end_halves(commands, process);
     LIST_FOREACH_SAFE (node, tmp, &in->partings) {
