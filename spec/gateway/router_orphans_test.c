@@ -1,5 +1,8 @@
 #include "router_fixture.h"
 
+#include "../support/tempdir.h"
+#include "gateway/books.h"
+
 /* Whose worker is gone: what the next one is told, and when. */
 
 /* A worker whose script has onClientBound, or not. */
@@ -232,6 +235,65 @@ static void goes_by_batches(void **state)
     finish(t);
 }
 
+/* It had clients on links before, of which it knows nothing until then. */
+static void tells_a_worker_elsewhere_that_it_knows_all(void **state)
+{
+    const struct router_features far = {.acks = true, .far_book = true};
+    struct router_conf conf = router_defaults;
+    char prefix[TEMPDIR_SIZE];
+    struct test *t;
+
+    tempdir_make(prefix);
+    conf.books = books_new(&(struct books_conf){.folder = prefix, .slot = "x"});
+    t = start_with(conf);
+    add_worker_with(t, 0, far);
+    for (int i = 0; i < 3; i++)
+        say(t, i, "x");
+    assert_int_equal(acknowledge(t, 0, 3, 3), 0);
+    lose(t, 0, true);
+    add_worker_with(t, 1, far);
+    assert_int_equal(strncmp(next_event(&t->links[1]), "KEEPS 0 ", 8), 0);
+    assert_string_equal(next_event(&t->links[1]), "ACK 0 ");
+    say(t, 1, "y");
+    for (int i = 0; i < 3; i++)
+        tick(t);
+    assert_string_equal(next_event(&t->links[1]), "BOUND 2 ");
+    assert_string_equal(next_event(&t->links[1]), "ON_MESSAGE 2 y");
+    assert_string_equal(next_event(&t->links[1]), "BOUND 3 ");
+    assert_string_equal(next_event(&t->links[1]), "BOUND 1 ");
+    assert_string_equal(next_event(&t->links[1]), "KEEPS 0 ");
+    for (int i = 0; i < 3; i++)
+        tick(t);
+    assert_string_equal(next_event(&t->links[1]), "");
+    finish(t);
+    books_free(conf.books);
+}
+
+/* … also where others have got all of them meanwhile. */
+static void tells_a_worker_elsewhere_that_it_has_none(void **state)
+{
+    const struct router_features far = {.acks = true, .far_book = true};
+    struct router_conf conf = router_defaults;
+    char prefix[TEMPDIR_SIZE];
+    struct test *t;
+
+    tempdir_make(prefix);
+    conf.books = books_new(&(struct books_conf){.folder = prefix, .slot = "x"});
+    t = start_with(conf);
+    add_worker_with(t, 0, far);
+    for (int i = 0; i < 3; i++)
+        tick(t);
+    buf_clear(&t->links[0].out);
+    add_worker_with(t, 1, far);
+    assert_int_equal(strncmp(next_event(&t->links[1]), "KEEPS 0 ", 8), 0);
+    assert_string_equal(next_event(&t->links[1]), "ACK 0 ");
+    for (int i = 0; i < 3; i++)
+        tick(t);
+    assert_string_equal(next_event(&t->links[1]), "KEEPS 0 ");
+    finish(t);
+    books_free(conf.books);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +306,8 @@ int main(void)
         cmocka_unit_test(tells_nobody_that_does_not_offer_it),
         cmocka_unit_test(tells_whom_a_uid_sends_elsewhere),
         cmocka_unit_test(goes_by_batches),
+        cmocka_unit_test(tells_a_worker_elsewhere_that_it_knows_all),
+        cmocka_unit_test(tells_a_worker_elsewhere_that_it_has_none),
     };
 
     return cmocka_run_group_tests_name(

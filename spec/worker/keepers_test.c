@@ -120,6 +120,59 @@ static void makes_up_no_close_when_links_broke(void **state)
     strike();
 }
 
+/* The links come again, and the gateway's machine is gone before it has told
+ * whom this worker has. */
+static struct peer *reconnect_and_lose(struct clock *clock, bool told)
+{
+    struct peer *p;
+
+    log_set_level(LOG_ERROR);
+    fixture.loop.data = clock;
+    p = set_scene();
+    connect_one(&a, 8);
+    connect_one(&a, 9);
+    fake_cut(&a);
+    run_until(is_away, p);
+    keep(&a, "the here");
+    fake_event(&a, FRAME_BOUND, 8, "q", "");
+    fake_event(&a, FRAME_ON_CLOSE, 9, "", "");
+    run_until_noted("ON_CLOSE:9");
+    if (told)
+        fake_event(&a, FRAME_KEEPS, 0, "", "");
+    fake_event(&a, FRAME_ON_MESSAGE, 8, "", "");
+    run_until_noted("ON_MESSAGE:8");
+    notes();
+    assert_false(idmap_has(&p->clients, 7));
+    die(&a);
+    gateways_set_addresses(NULL, 0, g);
+    let_it_be_away(p, 60 * 1000);
+    return p;
+}
+
+static void gives_up_whom_it_had_until_it_is_told_of_all(void **state)
+{
+    struct clock clock = {.now = 100 * 1000};
+    const char *lost;
+
+    reconnect_and_lose(&clock, false);
+    lost = notes();
+    assert_non_null(strstr(lost, "lost:7:0 "));
+    assert_non_null(strstr(lost, "lost:8:0 "));
+    assert_null(strstr(lost, "lost:9"));
+    strike();
+    fixture.loop.data = NULL;
+}
+
+static void gives_up_whom_it_was_told_of(void **state)
+{
+    struct clock clock = {.now = 100 * 1000};
+
+    reconnect_and_lose(&clock, true);
+    assert_string_equal(notes(), "lost:8:0 ");
+    strike();
+    fixture.loop.data = NULL;
+}
+
 static void hears_whom_it_has_no_longer(void **state)
 {
     struct peer *p = set_scene();
@@ -276,6 +329,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(offers_to_leave_all_closes_to_the_gateway),
         CASE(makes_up_no_close_when_links_broke),
+        CASE(gives_up_whom_it_had_until_it_is_told_of_all),
+        CASE(gives_up_whom_it_was_told_of),
         CASE(hears_whom_it_has_no_longer),
         CASE(hears_quietly_whom_it_has_got),
         CASE(gives_clients_up_when_the_machine_is_gone),

@@ -86,6 +86,16 @@ static bool bind_orphan(struct router *r, struct client *c)
     return true;
 }
 
+/* Whoever had clients on links before knows now which of them it has. */
+static void tell_all_bound(const struct router *r)
+{
+    struct frame f = {.cmd = FRAME_KEEPS, .flag = FRAME_FLAG_STRING};
+
+    for (size_t i = 0; i < r->nslots; i++)
+        if (r->workers[i] && r->workers[i]->features.far_book)
+            router_put(r, r->workers[i], &f);
+}
+
 bool router_bind_orphans(struct router *r, const struct roster *roster)
 {
     size_t count = roster_count(roster);
@@ -101,5 +111,7 @@ bool router_bind_orphans(struct router *r, const struct roster *roster)
         r->orphans_at = count;
     for (int i = 0; i < LOOKS && bound < BATCH && r->orphans_at > 0; i++)
         bound += bind_orphan(r, roster_at(roster, --r->orphans_at));
+    if (r->orphans_at == 0 && !r->orphans)
+        tell_all_bound(r);
     return r->orphans_at > 0;
 }

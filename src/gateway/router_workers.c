@@ -190,6 +190,8 @@ struct router_worker *router_add_worker(struct router *r, struct conn *conn,
     w->arrived = 0;
     r->timed |= features.arrived;
     router_begin_books(r, w);
+    if (w->features.far_book) /* it waits to be told whom it has */
+        router_note_orphans(r);
     if (features.types)
         tell_types(r, w);
     if (features.acks)

@@ -265,6 +265,7 @@ void peer_lose_links(struct peer *p, int err)
     g->sends_lost +=
         receipts_end(&p->receipts, p->name, p->acks.page, &g->uncounted);
     close_links(p, acks);
+    keepers_lose_links(p);
     if (acks)
         g->ops->on_link_lost(p->at, g->arg);
     census_drop(p);

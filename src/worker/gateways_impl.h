@@ -130,7 +130,9 @@ struct peer {
     uint64_t keeper; /* where its book is, if that cannot be asked; 0: nowhere,
                         as far as is known … */
     bool is_kept;    /* … which it has said on these links */
-    struct idmap gone; /* clients of another boot of its machine */
+    struct idmap gone;      /* clients of another boot of its machine */
+    struct idmap rebinding; /* clients of links before these, as long as p has
+                               not told of all that this worker has */
     struct receipts receipts;
     struct acks_link acks; /* of its links */
     bool revoked;          /* nothing begins until there is another page */
@@ -322,6 +324,11 @@ void gateways_keep_client(struct gateways *g, const struct frame *f);
 
 /* keepers.c: p says where its book is, or whom this worker has no longer. */
 void keepers_take(struct peer *p, const struct frame *f);
+
+/* keepers.c: this worker does not have that client any more; p's links are
+ * gone. */
+void keepers_forget(struct peer *p, uint32_t id);
+void keepers_lose_links(struct peer *p);
 
 /* keepers.c: p has introduced itself; has it still a book? */
 void keepers_settle(struct peer *p);

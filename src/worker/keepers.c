@@ -123,19 +123,38 @@ static void forget_begun(const struct peer *p)
 
 /* ---- where the book is ---- */
 
-/* Of a machine that is gone nobody else knows. */
-static void give_up(struct peer *p)
+/* Put all of one set into the other. */
+static void move_all(struct idmap *from, struct idmap *to)
 {
     uint32_t id;
 
+    while ((id = idmap_pop(from)) != 0)
+        idmap_add(to, id);
+}
+
+/* Of a machine that is gone nobody else knows. */
+static void give_up(struct peer *p)
+{
     if (p->clients.count > 0)
         log_warn("the machine of gateway %s was started anew, its clients get "
                  "an onClose that is not certain clients=%zu",
             p->name, p->clients.count);
-    while ((id = idmap_pop(&p->clients)) != 0)
-        idmap_add(&p->gone, id);
+    move_all(&p->clients, &p->gone);
     if (p->gone.count > 0)
         gateways_tick_within(p->g, 0);
+}
+
+void keepers_forget(struct peer *p, uint32_t id)
+{
+    idmap_remove(&p->clients, id);
+    idmap_remove(&p->rebinding, id);
+}
+
+/* The links broke before all were bound anew: whoever has not been bound is as
+ * likely still this worker's as before. */
+void keepers_lose_links(struct peer *p)
+{
+    move_all(&p->rebinding, &p->clients);
 }
 
 void keepers_take(struct peer *p, const struct frame *f)
@@ -143,15 +162,20 @@ void keepers_take(struct peer *p, const struct frame *f)
     uint64_t keeper;
 
     if (f->connection_id != 0) {
-        idmap_remove(&p->clients, f->connection_id);
+        keepers_forget(p, f->connection_id);
+        return;
+    }
+    if (f->body_len == 0) { /* this worker has been told of all that it has */
+        idmap_fini(&p->rebinding);
         return;
     }
     if (f->body_len != sizeof(keeper))
         return; /* of a later version; it says nothing that is known here */
     keeper = (uint64_t)get32(f->body) << 32 | get32(f->body + 4);
     if (p->keeper == keeper) {
-        /* All are bound anew, and this worker hears whom it has. */
-        idmap_fini(&p->clients);
+        /* All are bound anew, and this worker hears whom it has; until it has
+         * heard of all, nobody else may know of the others. */
+        move_all(&p->clients, &p->rebinding);
     } else if (p->keeper != 0) {
         give_up(p);
         forget_begun(p);
@@ -214,6 +238,7 @@ void keepers_check_lost(struct peer *p, uint64_t now)
 
 void keepers_drop(struct peer *p)
 {
+    idmap_fini(&p->rebinding);
     idmap_fini(&p->gone);
 }
 

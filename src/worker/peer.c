@@ -103,7 +103,7 @@ static void forget_client(struct peer *p, const struct frame *f)
     if (frame_is_of_other(f))
         p = gateways_find(p->g, f->local_ip, f->local_port);
     if (p)
-        idmap_remove(&p->clients, f->connection_id);
+        keepers_forget(p, f->connection_id);
 }
 
 static void hand_on(struct peer *p, const struct frame *f)
