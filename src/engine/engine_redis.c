@@ -12,6 +12,7 @@
  * what of it is ours, is cells.c's. */
 #include "engine/engine_redis_impl.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,6 @@
 #include "util/log.h"
 
 #define RETRY_MIN_MS 100
-#define PROBE        "?" /* no envelope begins so */
 
 static uint64_t now_ms(const struct engine *e)
 {
@@ -84,7 +84,8 @@ void engine_lose(struct engine *e, const char *why)
         log_warn("the cluster is away, this cell goes on by itself: %s", why);
     e->told_away = true;
     if (e->state == UP)
-        e->away_since = now_ms(e);
+        e->away_since = proof_until(&e->proof, NULL);
+    proof_end(&e->proof);
     e->state = AWAY;
     if (e->directory)
         directory_end(e->directory);
@@ -123,11 +124,14 @@ static void on_told(
 static void publish_probe(struct engine *e, enum subscription_channel channel)
 {
     struct buf *out = engine_scratch(e);
+    char text[PROOF_SIZE];
+
+    proof_probe(text, now_ms(e));
 
     rediscommand_begin(out, 3);
     words_text(out, "PUBLISH");
     words_text(out, e->subscription.channels[channel]);
-    words_text(out, PROBE);
+    words_text(out, text);
     engine_call(e, out, on_told, e);
 }
 
@@ -142,23 +146,35 @@ static void tell_news(struct engine *e)
 static void probe(struct engine *e)
 {
     publish_probe(e, SUBSCRIPTION_INBOX);
+    proof_ask(&e->proof, e->commands, now_ms(e));
+}
+
+/* It was away for so long (ms). */
+static uint64_t end_gap(struct engine *e, uint64_t now)
+{
+    uint64_t away;
+
+    if (!e->was_up)
+        return 0;
+    e->away_since = proof_until(&e->proof, e->commands);
+    away = now - e->away_since;
+    e->counts.gaps++;
+    e->counts.away_ms += away;
+    return away;
 }
 
 static void settle(struct engine *e)
 {
-    uint64_t now = now_ms(e);
+    uint64_t now = now_ms(e), away = end_gap(e, now);
 
     e->state = UP;
     e->tries = 0;
-    e->heard_at = now;
     e->counts.up = true;
-    if (e->was_up) {
-        e->counts.gaps++;
-        e->counts.away_ms += now - e->away_since;
-    }
-    log_notice("the cluster is there cluster=%s cell=%s", e->conf->name,
-        e->conf->cell);
-    vigil_begin(&e->vigil, now, e->was_up ? now - e->away_since : 0);
+    log_notice("the cluster is there cluster=%s cell=%s away_ms=%" PRIu64,
+        e->conf->name, e->conf->cell, away);
+    vigil_begin(&e->vigil, now, away);
+    proof_begin(&e->proof, now);
+    proof_ask(&e->proof, e->commands, now);
     e->was_up = true;
     e->told_away = false;
     uv_timer_start(&e->timer, on_timer, ENGINE_REFRESH * 1000, 0);
@@ -175,9 +191,9 @@ static void on_message(enum subscription_channel channel, const uint8_t *data,
     if (channel == SUBSCRIPTION_NEWS) {
         if (e->state == UP && !e->asking)
             engine_ask_members(e);
-    } else if (channel == SUBSCRIPTION_INBOX && len == strlen(PROBE) &&
-               memcmp(data, PROBE, len) == 0) {
-        e->heard_at = now_ms(e);
+    } else if (channel == SUBSCRIPTION_INBOX &&
+               proof_take(&e->proof, data, len)) {
+        /* that was all it was for */
     } else if (e->state == UP) {
         e->part.on_message(data, len, channel == SUBSCRIPTION_ALL, e->part.arg);
     }
@@ -205,6 +221,15 @@ static void on_name(const char *channel, size_t len, bool on, void *arg)
 static void on_fault(const char *why, void *arg)
 {
     engine_lose(arg, why);
+}
+
+/* The commands would go to the server that is none of ours any more. */
+static void on_other(const char *why, void *arg)
+{
+    struct engine *e = arg;
+
+    engine_lose(e, why);
+    redis_drop(e->commands, why);
 }
 
 void engine_subscribe(struct engine *e)
@@ -263,9 +288,8 @@ static void on_timer(uv_timer_t *timer)
         hold_claims(e); /* they outlast that all names are told again */
     } else if (e->state == SUBSCRIBING) {
         engine_lose(e, "a subscription was not confirmed in time");
-    } else if (now_ms(e) - e->heard_at >= ENGINE_EXPIRY * 1000) {
+    } else if (proof_is_old(&e->proof, now_ms(e), ENGINE_EXPIRY * 1000)) {
         engine_lose(e, "what is published does not come back");
-        e->away_since = e->heard_at;
     } else {
         uv_timer_start(&e->timer, on_timer, ENGINE_REFRESH * 1000, 0);
         probe(e);
@@ -318,6 +342,8 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
         .on_message = on_message,
         .on_fault = on_fault,
         .arg = e};
+    struct proof_conf proof = {
+        .server = &e->server, .turn = turn, .on_other = on_other, .arg = e};
 
     if (!server_init(&e->server, conf, err)) {
         free(e);
@@ -332,6 +358,7 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
         .engine = e, .wish = part->tidings, .arg = part->tidings_arg};
     if (!e->part.kind)
         e->part.kind = part->ip != 0 ? "gateway" : "worker";
+    proof_init(&e->proof, &proof);
     subscription_init(&e->subscription, &hears, conf->name, part->inbox);
     uv_timer_init(turn_loop(turn), &e->timer);
     e->timer.data = e;
@@ -364,6 +391,7 @@ void engine_close(struct engine *e)
     directory_free(e->directory);
     finding_end_all(&e->findings);
     subscription_fini(&e->subscription);
+    proof_fini(&e->proof);
     server_fini(&e->server);
     free((char *)e->part.inbox);
     buf_fini(&e->commands_scratch);

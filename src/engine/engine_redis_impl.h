@@ -12,6 +12,7 @@
 #include "engine/directory.h"
 #include "engine/engine.h"
 #include "engine/engine_calls.h"
+#include "engine/proof.h"
 #include "engine/server.h"
 #include "engine/subscription.h"
 #include "engine/vigil.h"
@@ -34,7 +35,7 @@ struct engine {
     bool was_up, told_away, told_policy;
     unsigned tries;      /* since it was there last */
     uint64_t away_since; /* ms */
-    uint64_t heard_at;   /* ms; the last probe that came back */
+    struct proof proof;  /* that it is there */
     struct list findings;
     struct buf commands_scratch;
     struct engine_counts counts;

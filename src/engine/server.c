@@ -48,20 +48,25 @@ void server_fini(struct server *s)
     trust_free(s->tls);
 }
 
-struct redis *server_open(
-    const struct server *s, struct turn *turn, const struct redis_conf *more)
+bool server_sentinels(const struct server *s, struct sentinel_conf *out)
 {
-    struct sentinel_conf sentinels = {
-        .hosts = (const char *const *)s->url.hosts,
+    *out = (struct sentinel_conf){.hosts = (const char *const *)s->url.hosts,
         .ports = s->url.ports,
         .count = s->url.count,
         .master = s->url.master,
         .tls = s->tls};
+    return s->url.master != NULL;
+}
+
+struct redis *server_open(
+    const struct server *s, struct turn *turn, const struct redis_conf *more)
+{
+    struct sentinel_conf sentinels;
     struct redis_conf conf = *more;
 
     conf.host = s->url.hosts[0];
     conf.port = s->url.ports[0];
-    conf.sentinels = s->url.master ? &sentinels : NULL;
+    conf.sentinels = server_sentinels(s, &sentinels) ? &sentinels : NULL;
     conf.tls = s->tls;
     conf.user = s->url.user;
     conf.password = s->url.password;

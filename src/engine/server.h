@@ -33,6 +33,10 @@ void server_fini(struct server *s);
 struct redis *server_open(
     const struct server *s, struct turn *turn, const struct redis_conf *more);
 
+/* The sentinels that know it, for sentinel_open(). Borrows s. False: there are
+ * none. */
+bool server_sentinels(const struct server *s, struct sentinel_conf *out);
+
 /* What INFO says of it, which is judged: 0 it serves; -ENOTSUP it is too old;
  * -EROFS it is a replica. Then, or where it serves and has a fault, why is a
  * line; else "". */

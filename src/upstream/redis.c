@@ -570,6 +570,16 @@ uint64_t redis_losses(const struct redis *r)
     return r->losses;
 }
 
+void redis_drop(struct redis *r, const char *why)
+{
+    drop(r, -ECONNRESET, why);
+}
+
+bool redis_is_at(const struct redis *r, const char *host, uint16_t port)
+{
+    return r->conf.port == port && strcmp(r->conf.host, host) == 0;
+}
+
 const char *redis_error(const struct redis *r)
 {
     return r->error;

@@ -94,6 +94,14 @@ void redis_cancel(struct redis_call *call);
  * still there. */
 uint64_t redis_losses(const struct redis *r);
 
+/* End the connection, as if it had been lost, and why: calls under way are told
+ * so, and the next call connects anew. Not in a callback of r. */
+void redis_drop(struct redis *r, const char *why);
+
+/* Is it connected there, or was it last? The host is that of the configuration,
+ * or what a sentinel said. */
+bool redis_is_at(const struct redis *r, const char *host, uint16_t port);
+
 /* Why the connection was lost or could not be opened last, with its address:
  * for people. Valid until the next turn. */
 const char *redis_error(const struct redis *r);
