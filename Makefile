@@ -3,6 +3,7 @@
 # make fuzz    each fuzzer, FUZZ_SECONDS each   make bench   measure against itself
 # make count   instructions of a message, against those stored
 # make soak    faults at random, SECONDS and SEED; counts every message
+# make soak-cells   the same for five cells and the Redis that joins them
 # make examples   get examples/ ready to start  make clean
 # make install PREFIX=/usr/local   also: make uninstall
 # make dist    the same as an archive to unpack anywhere
@@ -69,7 +70,7 @@ SIM_CALLS := uv_timer_start uv_timer_stop uv_tcp_init uv_close uv_queue_work uv_
 SIM_WRAP  := $(SIM_CALLS:%=-Wl,--wrap=%)
 
 .DEFAULT_GOAL := build
-.PHONY: docs build units fuzz bench count soak examples start test lint check deps test-deps install uninstall dist deb clean
+.PHONY: docs build units fuzz bench count soak soak-cells examples start test lint check deps test-deps install uninstall dist deb clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
@@ -122,12 +123,14 @@ bench: build $(O)/gwload $(O)/gwindex
 	@$(O)/gwindex | tee -a $(O)/bench.jsonl
 
 SECONDS ?= 600
-soak: test-deps
+SOAK := soak
+soak-cells: SOAK := cells_soak
+soak soak-cells: test-deps
 	@$(MAKE) --no-print-directory build
 	@GWRUN_BUILD=$(O) LUA_PATH='./?.lua;./spec/support/?.lua;;' \
 	  ASAN_OPTIONS=detect_leaks=1:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	  LSAN_OPTIONS=suppressions=.ci/lsan.supp:print_suppressions=0 \
-	  lua5.4 spec/fault/soak.lua $(SECONDS) $(SEED)
+	  lua5.4 spec/fault/$(SOAK).lua $(SECONDS) $(SEED)
 
 count: test-deps
 	@$(MAKE) --no-print-directory build

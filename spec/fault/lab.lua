@@ -64,6 +64,8 @@ end
 --- options:
 ---   seed      of what is chosen
 ---   people    how many for each listener; default 6
+---   choose    function(lab, life) in place of the usual choice of actions
+---   on_other, on_end  as of people.new
 ---   and those of spec/fault/system.lua
 function M.start(options)
   local self = setmetatable({ random = M.stream(options.seed or 1), ways = {}, totals = {}, earlier = {} }, M)
@@ -73,7 +75,8 @@ function M.start(options)
   self.path = self.system.path
   self.crowd = people.new {
     people = invite(self, options.people or 6),
-    next_action = function(life) return choose_action(self, life) end,
+    next_action = function(life) return (options.choose or choose_action)(self, life) end,
+    on_other = options.on_other, on_end = options.on_end,
     excuse = function(life) return excuse(self, life) end,
   }
   return self

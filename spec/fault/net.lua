@@ -1,5 +1,5 @@
--- Machines as network namespaces: two, each with a cable into a switch that a third
--- one has, where the clients (and the driver) are. Needs root.
+-- Machines as network namespaces: two, or as many as are asked for, each with a cable
+-- into a switch that one more has, where the clients (and the driver) are. Needs root.
 local process = require "process"
 
 local M = {}
@@ -12,13 +12,13 @@ local function run(...)
   assert(code == 0, table.concat({ ... }, " ") .. ": " .. out)
 end
 
---- The machines of that name, which add() has made.
-function M.named(name)
+--- The machines of that name, which add() has made, as many.
+function M.named(name, count)
   local self = setmetatable({ name = name, prefix = {}, address = {}, hardware = {} }, M)
-  for i = 1, 2 do
+  for i = 1, count or 2 do
     self.prefix[i] = { ip, "netns", "exec", name .. i }
     self.address[i] = "10.78.0." .. i
-    self.hardware[i] = "02:00:00:00:00:0" .. i
+    self.hardware[i] = ("02:00:00:00:00:%02x"):format(i)
   end
   return self
 end
@@ -26,9 +26,9 @@ end
 --- Words in front of a command that is to run where the clients are.
 function M:clients() return { ip, "netns", "exec", self.name .. "c" } end
 
---- Make them; nil and the reason where that is not allowed.
-function M.add(name)
-  local self, clients = M.named(name), name .. "c"
+--- Make them, `count` (default 2); nil and the reason where that is not allowed.
+function M.add(name, count)
+  local self, clients = M.named(name, count), name .. "c"
   local code, out = process.run { ip, "netns", "add", clients }
   if code ~= 0 then return nil, out end
   code, out = process.run { ip, "-n", clients, "link", "add", "switch", "type", "bridge" }
@@ -39,7 +39,7 @@ function M.add(name)
   run(ip, "-n", clients, "addr", "add", "10.78.0.100/24", "dev", "switch")
   run(ip, "-n", clients, "link", "set", "switch", "up")
   run(ip, "-n", clients, "link", "set", "lo", "up")
-  for i = 1, 2 do
+  for i in ipairs(self.prefix) do
     local ns = name .. i
     run(ip, "netns", "add", ns)
     run(ip, "-n", clients, "link", "add", "port" .. i, "type", "veth", "peer", "name", "eth0",
@@ -53,7 +53,7 @@ function M.add(name)
 end
 
 function M:remove()
-  for i = 1, 2 do process.run { ip, "netns", "del", self.name .. i } end
+  for i in ipairs(self.prefix) do process.run { ip, "netns", "del", self.name .. i } end
   process.run { ip, "netns", "del", self.name .. "c" }
 end
 
@@ -66,7 +66,7 @@ end
 --- hardware address that nobody has.
 function M:lose(from, to, vanish)
   run(ip, "-n", self.name .. from, "neigh", "replace", self.address[to], "lladdr",
-    vanish and "02:00:00:00:00:99" or self.hardware[to], "dev", "eth0", "nud", "permanent")
+    vanish and "02:00:00:00:00:ff" or self.hardware[to], "dev", "eth0", "nud", "permanent")
 end
 
 return M

@@ -115,6 +115,7 @@ local function on_message(life, text)
   if name then
     life.others[name] = (life.others[name] or 0) + 1
     crowd.others = crowd.others + 1
+    if crowd.on_other then crowd.on_other(life, name) end
     return
   end
   life.id = assert(text:match "^hello (%x+)$", text)
@@ -130,6 +131,7 @@ local function ended(life, how)
   if life.ended == "lost" then life.excused = crowd.excuse(life) end
   if not life.id and life.sent == 0 then crowd.lives[life.token] = nil end -- nobody heard of it
   crowd.present = crowd.present - 1
+  if crowd.on_end then crowd.on_end(life) end
   if not life.socket:is_closing() then life.socket:close() end
   life.person.life = nil
 end
@@ -174,9 +176,12 @@ end
 ---   people       list of { name, host, port, protocol }, and what excuse() knows
 ---   next_action  function(life) that returns what a message asks for
 ---   excuse       function(life): whether a fault explains that its connection ended
+---   on_other     function(life, name), when a send with a name has come; may be nil
+---   on_end       function(life), when its connection has ended; may be nil
 function M.new(options)
   local self = setmetatable({
     people = options.people, next_action = options.next_action, excuse = options.excuse,
+    on_other = options.on_other, on_end = options.on_end,
     lives = {}, by_id = {}, births = 0, present = 0, sent = 0, answers = 0, others = 0, busy = false,
   }, M)
   self.timer = uv.new_timer()

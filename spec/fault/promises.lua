@@ -43,8 +43,11 @@ M.rows = {
   { finding = "nothing_counted", promise = "the laboratory", text = "there was something to count" },
 }
 
-local by_finding = {}
-for _, row in ipairs(M.rows) do by_finding[row.finding] = row end
+local function by_finding(rows)
+  local by = {}
+  for _, row in ipairs(rows) do by[row.finding] = row end
+  return by
+end
 
 local function excepted(row, faults)
   if not row.except then return nil end
@@ -55,11 +58,12 @@ local function excepted(row, faults)
 end
 
 --- Hold findings against the table: the lines of the broken promises, and of what is
---- not promised yet but was seen. faults: set of the names of what was done.
-function M.hold(findings, faults)
-  local broken, figures = {}, {}
+--- not promised yet but was seen. faults: set of the names of what was done; rows:
+--- another table, in place of M.rows.
+function M.hold(findings, faults, rows)
+  local broken, figures, by = {}, {}, by_finding(rows or M.rows)
   for finding, seen in pairs(findings) do
-    local row = assert(by_finding[finding], "a finding without a promise: " .. finding)
+    local row = assert(by[finding], "a finding without a promise: " .. finding)
     local why = excepted(row, faults)
     local line = ("%s %s: %d against “%s” (%s)"):format(row.promise, finding, seen.count, row.text,
       table.concat(seen.examples, "; "))

@@ -21,6 +21,7 @@ local PATIENCE = 90 -- seconds for what ought to happen at once
 ---   prefix      words in front of its commands
 ---   front       by listener: the port where its clients come, in place of its own
 ---   net         namespaces for both machines, of spec/fault/net.lua
+---   more        Lua behind the text of the script
 ---   log, script  where the script writes, and its text
 -- The links of the first machine's gateways, each through a proxy at 127.0.0.2. Its
 -- own workers come by a unix socket unless something else is in its place.
@@ -92,6 +93,7 @@ function M.start(options)
   self.path = self.first.dir .. "/callbacks"
   testbed.write_file(self.path, "")
   self.script = ("LOG = %q\n"):format(self.path) .. testbed.read_file "spec/fault/scripts/events.lua"
+    .. (options.more or "")
   self:write_script(self.script)
   for i in ipairs(self.apps) do self:power_on(i) end
   self:wait_healthy()
@@ -132,6 +134,12 @@ function M:power_off(i)
   for _, p in ipairs(app:status().processes) do pids[#pids + 1] = p.pid end
   app.master:kill "sigkill"
   for _, pid in ipairs(pids) do uv.kill(pid, "sigkill") end
+  self:bury(i)
+end
+
+--- Wait for the end of a machine's processes that others have killed.
+function M:bury(i)
+  local app = self.apps[i]
   app.master:wait(PATIENCE)
   self.logs[#self.logs + 1] = app:log()
 end
