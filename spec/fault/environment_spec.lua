@@ -59,6 +59,19 @@ describe("the accounts balance", function()
     settle(system)
   end)
 
+  it("when there is no room for books", function()
+    local small = testbed.small_disk("books", "256k")
+    if not small.prefix then pending(small.reason) end
+    local system = start { seed = 10, prefix = small.prefix, config = function(c) c.book_dir = "books" end,
+      before = small.make }
+    local left_out = 0
+    for _, p in ipairs(system.system:processes "gateway") do left_out = left_out + p.counters.book_left_out end
+    assert.is_true(left_out > 0)
+    for _, name in ipairs { "worker_killed", "clients_reset", "reloaded", "stampede" } do faults.run(system, name) end
+    for _, p in ipairs(system.system:processes()) do assert.equal(p.role == "worker" and p.restarts or 0, p.restarts) end
+    settle(system)
+  end)
+
   it("when descriptors are out", function()
     local system = start { seed = 6, prefix = { "prlimit", "--nofile=400:400" } }
     system:fault "stampede"

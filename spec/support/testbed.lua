@@ -113,6 +113,21 @@ end
 
 function M:write_script(text) M.write_file(self.dir .. "/scripts/events.lua", text) end
 
+--- A folder of a system that is a file system in memory of its own, of that size (as
+--- mount has it), for the system's processes only; it goes with them. make(system)
+--- makes the folder, prefix are words in front of its commands; without a prefix there
+--- is a reason why not.
+function M.small_disk(folder, size)
+  local mount = ("mount -t tmpfs -o size=%s,mode=0700 tmpfs "):format(size)
+  local code, out = process.run { "unshare", "--mount", "sh", "-c", mount .. "/mnt" }
+  if code ~= 0 then return { reason = "a file system of its own needs root: " .. out } end
+  return {
+    make = function(system) assert(uv.fs_mkdir(system.dir .. "/" .. folder, 448)) end,
+    prefix = { "unshare", "--mount", "sh", "-c",
+      ('if [ "$2" = start ]; then %s"%s" || exit; fi; exec "$@"'):format(mount, folder), "sh" },
+  }
+end
+
 function M:command(...)
   local words = table.move(self.prefix, 1, #self.prefix, 1, {})
   return table.move({ self.program, ... }, 1, 1 + select("#", ...), #words + 1, words)

@@ -201,6 +201,48 @@ describe("a book of clients", function()
     assert_ended(ids, LOST)
   end)
 
+  -- The file system has room for two heads and one block of clients, which those of
+  -- the first gateway get.
+  it("without room loses the end of those whom it left out, and nothing else", function()
+    local small = testbed.small_disk("books", "192k")
+    if not small.prefix then return pending(small.reason) end
+    small.make(app)
+    app.prefix = small.prefix
+    app.config.book_dir = "books"
+    app.config.gateways[2] = { name = "Two", listen = "text://127.0.0.1:" .. testbed.ports(),
+      start_port = testbed.ports() }
+    app:save_config()
+    app:up(60)
+    local first = connect()
+    local port = math.tointeger(tonumber(app.config.gateways[2].listen:match "%d+$"))
+    local second, people = connect(port)
+    assert.equal(0, app:counters("gateway", 0).book_left_out)
+    assert.is_true(app:counters("gateway", 0).book_cut >= CLIENTS)
+    assert.equal(CLIENTS, app:counters("gateway", 1).book_left_out)
+    app:wait_log "the book of clients has no room (book_dir)"
+    for _, someone in ipairs(people) do
+      someone:send "here\n"
+      assert.equal("here\n", someone:receive "\n")
+    end
+    people[1]:close()
+    loop.poll("the end of one who left", function() return count(second[1]) == 1 end)
+    for _, p in ipairs(app:status().processes) do assert.equal(0, p.restarts) end
+    kill(app:pids "gateway")
+    loop.poll("every onClose that is in a book", function()
+      for _, id in ipairs(first) do
+        if count(id) == 0 then return false end
+      end
+      return true
+    end, 60)
+    app.master:kill "sigint"
+    assert.equal(0, app.master:wait(60), app:log())
+    for _, id in ipairs(first) do
+      assert.equal(1, count(id))
+      assert.matches("closed " .. id .. " certain=true by=lost cause=gateway_lost uid=%- groups= name=%-;", whole_log())
+    end
+    for i, id in ipairs(second) do assert.equal(i == 1 and 1 or 0, count(id)) end
+  end)
+
   it("goes with the clients in an orderly stop", function()
     power_on()
     local ids = connect()
