@@ -3,6 +3,8 @@
 -- The list `here` needs one machine, `near` one whose own links go through proxies,
 -- `between` a second one behind the proxies, `net` a second one in a network namespace.
 local loop = require "loop"
+local net_of = require "spec.fault.net"
+local process = require "process"
 local testbed = require "testbed"
 local uv = require "luv"
 
@@ -170,6 +172,63 @@ function here.master_frozen(lab)
   assert(ok, message)
 end
 
+-- The process gets no descriptor any more until what is done meanwhile has been done.
+local function bound_files(pid, meanwhile)
+  local used, free = {}, 0
+  local scan = assert(uv.fs_scandir(("/proc/%d/fd"):format(pid)))
+  for name in function() return uv.fs_scandir_next(scan) end do used[tonumber(name)] = true end
+  while used[free] do free = free + 1 end
+  local _, limits = process.run { "prlimit", "--pid", tostring(pid), "--nofile", "--noheadings", "--output=SOFT,HARD" }
+  local soft, hard = limits:match "(%d+)%s+(%d+)"
+  local function limit(files)
+    return process.run { "prlimit", "--pid", tostring(pid), ("--nofile=%s:%s"):format(files, hard) } == 0
+  end
+  assert(limit(free), limits)
+  local ok, message = pcall(meanwhile)
+  limit(soft) -- or it is gone
+  assert(ok, message)
+end
+
+-- Clients go, and those who come cannot be accepted; the others talk on.
+function here.gateway_out_of_descriptors(lab)
+  lab:fault "out_of_descriptors"
+  bound_files(any(lab, "gateway").pid, function()
+    here.clients_reset(lab)
+    lab.crowd:stampede(20)
+    lab:traffic(TALK)
+  end)
+end
+
+-- No link to the next worker can be accepted.
+function here.gateway_out_of_descriptors_and_worker_killed(lab)
+  lab:fault "out_of_descriptors"
+  bound_files(any(lab, "gateway").pid, function()
+    here.worker_killed(lab)
+    lab:traffic(TALK)
+  end)
+end
+
+-- A script that cannot be loaded for want of a descriptor is refused.
+function here.worker_out_of_descriptors(lab)
+  lab:fault "out_of_descriptors"
+  bound_files(any(lab, "worker").pid, function()
+    lab.system.first:cli "reload"
+    lab:traffic(TALK)
+  end)
+  here.reloaded(lab)
+end
+
+-- Nothing can be started in a killed worker's place until it has some again.
+function here.master_out_of_descriptors(lab)
+  lab:fault "out_of_descriptors"
+  local worker = any(lab, "worker", function(p) return p.machine == 1 end)
+  lab:fault "worker_killed"
+  bound_files(lab.system.first.master.pid, function()
+    lab.signal(worker.pid, "sigkill")
+    lab:traffic(TALK)
+  end)
+end
+
 function here.reloaded(lab)
   lab:fault "reloaded"
   local code, out = lab.system.first:cli "reload"
@@ -282,6 +341,30 @@ function between.one_gateways_links_stalled(lab)
   spoil(lab, { lab.system.links[1] }, "stall", "link_stalled")
 end
 
+-- The kernel aborts the gateways' sockets, both ends of a link at once and without a
+-- proxy's help; where it cannot, their proxies reset them.
+local function destroy_links(lab)
+  if not net_of.can_destroy() then
+    for _, link in ipairs(lab.system.links) do lab:links_broke(link:cut "reset") end
+    return
+  end
+  for _, g in ipairs(lab.system.first.config.gateways) do
+    for port = g.start_port, g.start_port + g.count - 1 do
+      lab:links_broke(net_of.destroy(port, lab.system.first.prefix))
+    end
+  end
+end
+
+function between.links_destroyed(lab)
+  lab:fault "link_cut"
+  destroy_links(lab)
+end
+
+function near.own_links_destroyed(lab)
+  lab:fault "near_link_cut"
+  destroy_links(lab)
+end
+
 -- Links between processes of one machine that live on.
 local function cut_near(lab, how)
   lab:fault "near_link_cut"
@@ -361,6 +444,12 @@ local function partition(lab)
   local elsewhere = 0
   for _, p in ipairs(lab.system:processes "worker") do elsewhere = elsewhere + (p.machine - 1) end
   lab:links_broke(elsewhere * #lab.system:processes "gateway")
+end
+
+-- Between machines whose links go through nothing of ours.
+function net.links_destroyed(lab)
+  partition(lab)
+  destroy_links(lab)
 end
 
 -- The second machine's cable is out for a moment.

@@ -6,6 +6,7 @@ local uv = require "luv"
 
 local rounds = {
   { "a cable that is out for a moment", "cable_out" },
+  { "links that the kernel destroys", "links_destroyed" },
   { "packets that vanish", "packets_vanish,packets_to_workers_vanish,packets_to_gateways_vanish" },
   { "a machine of workers off and on", "workers_machine_off" },
   { "a cable that is out until the workers are missed", "cable_out_until_noticed" },

@@ -1,6 +1,8 @@
 -- Machines as network namespaces: two, or as many as are asked for, each with a cable
 -- into a switch that one more has, where the clients (and the driver) are. Needs root.
+local loop = require "loop"
 local process = require "process"
+local uv = require "luv"
 
 local M = {}
 M.__index = M
@@ -51,6 +53,37 @@ function M.add(name, count)
   end
   return self
 end
+
+local ss = "/usr/bin/ss"
+local can_destroy
+
+-- How many sockets ss -K has ended: it prints each of them.
+local function destroy(prefix, ...)
+  local command = table.move(prefix, 1, #prefix, 1, {})
+  for _, word in ipairs { ss, "-K", "-H", "-t", "-n", "-O", ... } do command[#command + 1] = word end
+  local code, out = process.run(command)
+  return code == 0 and select(2, out:gsub("[^\n]+", "")) or 0
+end
+
+--- Whether the kernel ends sockets of others for us (CONFIG_INET_DIAG_DESTROY, and
+--- the right to): tried once, with a connection of our own.
+function M.can_destroy()
+  if can_destroy ~= nil then return can_destroy end
+  local server, client, peer = uv.new_tcp(), uv.new_tcp(), uv.new_tcp()
+  server:bind("127.0.0.1", 0)
+  server:listen(1, function() server:accept(peer) end)
+  local port = server:getsockname().port
+  client:connect("127.0.0.1", port)
+  loop.poll("a connection of our own", function() return peer:getpeername() and client:is_readable() end)
+  destroy({}, "sport", "=", ":" .. port)
+  local _, list = process.run { ss, "-H", "-t", "-n", "sport", "=", ":" .. port }
+  can_destroy = not list:find("ESTAB", 1, true)
+  for _, socket in ipairs { server, client, peer } do socket:close() end
+  return can_destroy
+end
+
+--- End all connections to that port, at its end; how many.
+function M.destroy(port, prefix) return destroy(prefix or {}, "sport", "=", ":" .. port) end
 
 function M:remove()
   for i in ipairs(self.prefix) do process.run { ip, "netns", "del", self.name .. i } end

@@ -18,6 +18,8 @@ local rounds = {
   { "an orderly end", { "worker_ended", "stopped_and_started" } },
   { "a worker that does not move", { "worker_stalled" } },
   { "processes that froze and thawed", { "worker_frozen", "gateway_frozen", "master_frozen" } },
+  { "descriptors that are out", { "gateway_out_of_descriptors", "gateway_out_of_descriptors_and_worker_killed",
+    "worker_out_of_descriptors", "master_out_of_descriptors" } },
   { "clients that come and go", { "clients_reset", "clients_left", "stampede", "clients_slow_and_silent" } },
   { "clients' connections that break", { "client_way_in_bytes", "client_way_stalled", "client_way_half_closed",
     "client_way_closed", "client_way_reset" } },
@@ -26,6 +28,7 @@ local rounds = {
 -- Nothing runs twice, whatever becomes of links between processes of one machine.
 local rounds_near = {
   { "own links that break", { "own_links_reset", "own_links_closed", "own_links_half_closed" } },
+  { "own links that the kernel destroys", { "own_links_destroyed" } },
   { "own links that break as a worker is stopped", { "worker_frozen_as_its_links_break",
     "worker_frozen_as_its_links_break" } },
   { "own links that break as a worker dies", { "own_links_reset_and_worker_killed" } },
@@ -36,6 +39,7 @@ local rounds_between = {
   { "kill -9 of a gateway with a worker of another machine", { "gateway_and_worker_killed" } },
   { "kill -9 of the master, with workers elsewhere that live", { "master_killed" } },
   { "links cut into bytes, and stalled", { "links_in_bytes", "one_gateways_links_stalled" } },
+  { "links that the kernel destroys", { "links_destroyed" } },
   { "links that break", { "links_reset", "links_closed", "links_half_closed" } },
   { "links that break as a worker dies", { "links_reset_and_worker_killed" } },
   { "links that break as a far worker is stopped", { "far_worker_frozen_as_its_links_break",
