@@ -1,18 +1,19 @@
 -- The faults, by name. Each is done under traffic and is over when it returns; what
 -- it may cost is known to spec/fault/promises.lua by the words given to lab:fault().
 -- The list `here` needs one machine, `near` one whose own links go through proxies,
--- `between` a second one behind the proxies, `net` a second one in a network namespace.
+-- `between` a second one behind the proxies, `net` a second one in a network namespace,
+-- `hour` clocks that can be put ahead (spec/fault/hour_spec.lua).
 local loop = require "loop"
 local net_of = require "spec.fault.net"
 local process = require "process"
 local testbed = require "testbed"
 local uv = require "luv"
 
-local M = { here = {}, near = {}, between = {}, net = {} }
+local M = { here = {}, near = {}, between = {}, net = {}, hour = {} }
 
 local TALK = 40 -- answers between two faults
 
-local here, near, between, net = M.here, M.near, M.between, M.net
+local here, near, between, net, hour = M.here, M.near, M.between, M.net, M.hour
 
 local function any(lab, role, where)
   local list = {}
@@ -500,6 +501,52 @@ function net.workers_machine_off(lab)
   lab:traffic(TALK)
   lab.system.net:cable(2, true)
   lab.system:power_on(2)
+end
+
+local MINUTES = 59
+
+-- The process stands still for an hour while the others talk on and their clocks go.
+local function stop_for_an_hour(lab, pid, meanwhile)
+  lab.signal(pid, "sigstop")
+  local ok, message = pcall(function()
+    if meanwhile then meanwhile(lab) end
+    for _ = 1, MINUTES do
+      lab.system.clock:advance(60)
+      lab:traffic(4)
+    end
+  end)
+  lab.signal(pid, "sigcont")
+  assert(ok, message)
+  for _, app in ipairs(lab.system.apps) do assert(app:status().uptime_ms > MINUTES * 60000, "an hour has passed") end
+end
+
+local function of_machine(i)
+  return function(p) return p.machine == i end
+end
+
+function hour.worker_frozen_for_an_hour(lab)
+  lab:fault "worker_stalled"
+  stop_for_an_hour(lab, any(lab, "worker", of_machine(1)).pid)
+end
+
+function hour.gateway_frozen_for_an_hour(lab)
+  lab:fault "gateway_frozen"
+  stop_for_an_hour(lab, any(lab, "gateway").pid)
+end
+
+function hour.far_worker_frozen_for_an_hour(lab)
+  lab:fault "far_worker_stopped"
+  stop_for_an_hour(lab, any(lab, "worker", of_machine(2)).pid)
+end
+
+function hour.worker_frozen_for_an_hour_without_links(lab)
+  lab:fault "worker_stalled"
+  stop_for_an_hour(lab, any(lab, "worker").pid, near.own_links_reset)
+end
+
+function hour.far_worker_frozen_for_an_hour_without_links(lab)
+  lab:fault "far_worker_stopped"
+  stop_for_an_hour(lab, any(lab, "worker", of_machine(2)).pid, between.links_reset)
 end
 
 --- One fault with talk before and behind it; list: which one has it, if not `here`,

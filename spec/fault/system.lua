@@ -5,6 +5,7 @@ local loop = require "loop"
 local process = require "process"
 local testbed = require "testbed"
 local uv = require "luv"
+local clocks = require "spec.fault.clock"
 local proxy = require "spec.fault.proxy"
 
 local M = {}
@@ -17,6 +18,7 @@ local PATIENCE = 90 -- seconds for what ought to happen at once
 ---   elsewhere   how many workers a second machine has; without net its links, and
 ---               those of the first machine, go through proxies
 ---   proxied     the links of its own machine go through the proxies as well
+---   clock       whether their clocks can be put ahead (spec/fault/clock.lua): self.clock
 ---   before      function(testbed) that makes what the first machine needs
 ---   prefix      words in front of its commands
 ---   front       by listener: the port where its clients come, in place of its own
@@ -71,7 +73,7 @@ local function second_machine(self, options)
     workers = { name = "Elsewhere", count = options.elsewhere },
     prefix = self.net and self.net.prefix[2],
     config = function(c)
-      c.log = { level = "info" }
+      c.log, c.hang_timeout = { level = "info" }, self.first.config.hang_timeout
       c.register, c.gateways, c.secret_key = nil, nil, self.first.config.secret_key
       c.register_address = self.first.config.register_address
     end,
@@ -86,6 +88,10 @@ function M.start(options)
   if not self.net and (options.elsewhere or options.proxied) then add_links(self, options.proxied) end
   if options.elsewhere then
     self.apps[2] = second_machine(self, options)
+  end
+  if options.clock then
+    self.clock = clocks.new(self.first.dir)
+    for _, app in ipairs(self.apps) do app.env = self.clock.env end
   end
   self.ports = table.move(options.front or {}, 1, #self.first.port, 1, {})
   for i, port in ipairs(self.first.port) do self.ports[i] = self.ports[i] or port end
@@ -114,7 +120,9 @@ end
 --- The same, and the machine was booted anew.
 function M:boot(i)
   self.boots = self.boots + 1
-  self.apps[i].env = { GWRUN_TEST_BOOT = "boot " .. self.boots }
+  local env = { GWRUN_TEST_BOOT = "boot " .. self.boots }
+  for key, value in pairs(self.clock and self.clock.env or {}) do env[key] = value end
+  self.apps[i].env = env
   self:power_on(i)
 end
 
