@@ -549,10 +549,9 @@ function hour.far_worker_frozen_for_an_hour_without_links(lab)
   stop_for_an_hour(lab, any(lab, "worker", of_machine(2)).pid, between.links_reset)
 end
 
---- One fault with talk before and behind it; list: which one has it, if not `here`,
---- `near` or `between`.
+--- One fault with talk before and behind it; list: which one has it, where several do.
 function M.run(lab, name, list)
-  list = list or (here[name] and here or near[name] and near or between)
+  for _, other in ipairs { here, near, between, hour, net } do list = list or (other[name] and other) end
   lab:traffic(TALK)
   assert(list[name], name)(lab)
   lab:traffic(TALK)

@@ -66,7 +66,7 @@ local function begin_message(book, findings, client, number, worker)
   if client.closes > 0 then findings:add("message_after_close", client.id .. " " .. number) end
   local running = client.running
   if running and running.ended == 0 and (running.worker == worker or not book.dead[running.worker]) then
-    findings:add("handlers_overlap", client.id .. " " .. number)
+    findings:add("handlers_overlap", ("%s %d in %s beside one in %s"):format(client.id, number, worker, running.worker))
   end
   event.begun, event.worker = event.begun + 1, worker
   client.last = math.max(client.last, number)

@@ -1,6 +1,7 @@
--- make soak SECONDS=… SEED=…: rounds of faults chosen by the seed, on three systems in
+-- make soak SECONDS=… SEED=…: rounds of faults chosen by the seed, on four systems in
 -- turn. In one anything may happen; in another no process ends, so that its memory
--- can be watched; and in one the links between processes of a single machine break. For
+-- can be watched; in one the links between processes of a single machine break; and in
+-- one hours pass, while a process is stopped. For
 -- root a fourth one, on machines in network namespaces, has its rounds beside them
 -- (machines.lua). Prints each round, the accounts and the memory's
 -- slopes; exit status 1 when a promise was broken.
@@ -20,9 +21,10 @@ local SLOPE = 1024 * 1024 -- bytes an hour
 -- Faults that end no process.
 local gentle = {
   "broken_script_refused", "client_way_closed", "client_way_half_closed", "client_way_in_bytes", "client_way_reset",
-  "client_way_stalled", "clients_left", "clients_reset", "clients_slow_and_silent", "gateway_frozen", "links_closed",
-  "links_half_closed", "links_in_bytes", "links_reset", "master_frozen", "one_gateways_links_stalled",
-  "register_frozen", "reloaded", "slow_script_loaded", "stampede", "worker_frozen",
+  "client_way_stalled", "clients_left", "clients_reset", "clients_slow_and_silent", "gateway_frozen",
+  "gateway_out_of_descriptors", "links_closed", "links_destroyed", "links_half_closed", "links_in_bytes",
+  "links_reset", "master_frozen", "one_gateways_links_stalled", "register_frozen", "reloaded", "slow_script_loaded",
+  "stampede", "worker_frozen", "worker_out_of_descriptors",
 }
 
 local function all(...)
@@ -103,10 +105,16 @@ local function soak(systems)
   systems.calm = lab.start { seed = seed, elsewhere = 2 }
   systems.wild = lab.start { seed = seed + 1, elsewhere = 2 }
   systems.near = lab.start { seed = seed + 2, proxied = true }
-  local names, near = all(faults.here, faults.between), all(faults.near)
+  systems.hours = lab.start { seed = seed + 3, elsewhere = 1, clock = true,
+    config = function(c) c.hang_timeout = 3600 end }
+  local names, near, hours = all(faults.here, faults.between), all(faults.near), {}
+  for _, name in ipairs(all(faults.hour)) do
+    if not name:find "^worker_.*without_links" then hours[#hours + 1] = name end -- it has no proxies of its own
+  end
   repeat
     round(systems.wild, names)
     round(systems.near, near)
+    round(systems.hours, hours)
     round(systems.calm, gentle)
     watch(systems.calm)
   until elapsed() > seconds
@@ -114,12 +122,14 @@ end
 
 local function report(systems)
   print(("seed %d, %d rounds in %.0f s"):format(seed, rounds, elapsed()))
-  for _, name in ipairs(all(faults.here, faults.near, faults.between)) do print(("  fault %-32s %d"):format(name, done[name] or 0)) end
+  for _, name in ipairs(all(faults.here, faults.near, faults.between, faults.hour)) do
+    print(("  fault %-44s %d"):format(name, done[name] or 0))
+  end
   for which, system in pairs(systems) do
     local names = {}
     for name in pairs(system.totals) do names[#names + 1] = name end
     table.sort(names)
-    for _, name in ipairs(names) do print(("  %-4s %-16s %d"):format(which, name, system.totals[name])) end
+    for _, name in ipairs(names) do print(("  %-5s %-16s %d"):format(which, name, system.totals[name])) end
   end
   local keys = {}
   for key in pairs(samples) do keys[#keys + 1] = key end
