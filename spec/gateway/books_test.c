@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "../support/tempdir.h"
 #include "gateway/books.h"
@@ -155,6 +157,29 @@ static void are_waited_for_by_their_gateway(void **state)
     books_free(b);
 }
 
+/* With no descriptor for the list, with one for it alone, and with all. */
+static void are_inherited_once_there_are_descriptors(void **state)
+{
+    struct books *b = open_books("127_0_0_1-2901", FAMILY);
+    struct rlimit all, few;
+    bool wait;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+    few = all;
+    few.rlim_cur = (rlim_t)dup(0);
+    close((int)few.rlim_cur);
+    log_set_level(LOG_ERROR);
+    for (int i = 0; i < 2; i++, few.rlim_cur++) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        assert_int_equal(books_inherit(b, &wait), 0);
+        assert_true(wait);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+    assert_int_equal(books_inherit(b, &wait), 1);
+    assert_false(wait);
+    books_free(b);
+}
+
 static void are_for_gateways_with_the_same_workers(void **state)
 {
     struct books *b = open_books("127_0_0_1-2900", FAMILY + 1);
@@ -181,6 +206,8 @@ int main(void)
             are_left_to_a_gateway_that_comes_again, set_scene),
         cmocka_unit_test_setup(have_one_heir, set_scene),
         cmocka_unit_test_setup(are_waited_for_by_their_gateway, set_scene),
+        cmocka_unit_test_setup(
+            are_inherited_once_there_are_descriptors, set_scene),
         cmocka_unit_test_setup(
             are_for_gateways_with_the_same_workers, set_scene),
     };

@@ -514,7 +514,7 @@ size_t books_inherit(struct books *b, bool *wait)
     size_t count = 0;
     DIR *dir = books_list(b);
 
-    *wait = false;
+    *wait = !dir && books_are_kept(b); /* no descriptor is left */
     if (!dir)
         return 0;
     while ((entry = readdir(dir)))

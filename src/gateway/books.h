@@ -125,7 +125,7 @@ void books_each(const struct books *b, books_name_cb each, void *arg);
 unsigned books_serial(const struct books *b);
 
 /* Inherit what earlier processes left: how many are new. *wait is set when
- * there is one whose process still lives. */
+ * there is one whose process still lives, or that cannot be read at present. */
 size_t books_inherit(struct books *b, bool *wait);
 
 /* Inherit what gateways left that have been away for BOOKS_ADOPT_MS, by the
