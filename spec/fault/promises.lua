@@ -24,7 +24,7 @@ M.rows = {
   { finding = "message_reordered", promise = "P2", except = { far_worker_stopped = true }, missing = END,
     text = "a client's messages begin in order" },
   { finding = "handlers_overlap", promise = "P2",
-    except = { link_cut = true, near_link_cut = true, machine_off = true, partition = true }, missing = END,
+    except = { link_cut = true, near_link_cut = true, partition = true }, missing = END,
     text = "a client's handlers run one at a time" },
   { finding = "answer_twice", promise = "P2", text = "no client gets an answer twice" },
   { finding = "answer_reordered", promise = "P2", except = { far_worker_stopped = true }, missing = END,
