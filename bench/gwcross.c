@@ -297,9 +297,10 @@ static void report(double seconds)
 {
     double sent = run.counted ? (double)run.counted : 1;
 
-    printf("{\"sent\":%" PRIu64 ",\"per_second\":%.0f,\"lost\":%" PRIu64
-           ",\"other\":%" PRIu64 ",\"p50\":%.1f,\"p99\":%.1f,\"cpu\":{",
-        run.counted, (double)run.counted / seconds,
+    printf("{\"sent\":%" PRIu64 ",\"with_warmup\":%" PRIu64
+           ",\"per_second\":%.0f,\"lost\":%" PRIu64 ",\"other\":%" PRIu64
+           ",\"p50\":%.1f,\"p99\":%.1f,\"cpu\":{",
+        run.counted, run.sent, (double)run.counted / seconds,
         run.counted * fanout() - run.came, run.other,
         hist_percentile(&run.hist, 0.5), hist_percentile(&run.hist, 0.99));
     for (unsigned i = 0; i < opt.ngroups; i++)

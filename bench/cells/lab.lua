@@ -4,10 +4,22 @@ local uv = require "luv"
 
 local M = {}
 
-local opened = {} -- what is to be stopped, in that order
+local opened = {} -- what runs, in the order of its start
 
-local function stop_all()
-  while #opened > 0 do pcall(table.remove(opened)) end
+--- Stop these, or all.
+function M.stop(list)
+  list = list or opened
+  for _, it in ipairs(list) do it.process:kill(it.signal) end
+  for _, it in ipairs(list) do
+    pcall(it.process.wait, it.process, 120)
+    if it.dir then M.process.run { "rm", "-rf", it.dir } end
+    it.stopped = true
+  end
+  local left = {}
+  for _, it in ipairs(opened) do
+    if not it.stopped then left[#left + 1] = it end
+  end
+  opened = left
 end
 
 --- Run main(lab, words) for the program arg[0], with `BUILD` as its first word; its exit
@@ -23,11 +35,11 @@ function M.run(main)
   M.testbed, M.redisserver = require "testbed", require "redisserver"
   M.interrupted = uv.new_signal()
   M.interrupted:start("sigint", function()
-    stop_all()
+    M.stop()
     os.exit(130)
   end)
   local ok, message = xpcall(main, debug.traceback)
-  stop_all()
+  M.stop()
   if not ok then io.stderr:write(message, "\n") end
   os.exit(ok and 0 or 1)
 end
@@ -45,9 +57,11 @@ function M.redis()
   local port = M.testbed.ports()
   local redis = M.redisserver.start { "--port", tostring(port), "--bind", "127.0.0.1" }
   redis.port, redis.pid = port, redis.server.pid
-  opened[#opened + 1] = function() redis:stop() end
+  opened[#opened + 1] = { process = redis.server, signal = "sigkill", dir = redis.dir }
   return redis
 end
+
+local started = 0 -- systems so far, for their names
 
 --- Every process of the system.
 local function pids_of(system)
@@ -67,38 +81,51 @@ function M.systems(count, gateways, workers, config)
       script = script,
       gateways = { { count = gateways, ping_interval = 0, idle_timeout = 0 } },
       workers = { count = workers },
-      config = function(t) if config then config(t, i) end end,
+      config = function(t)
+        started = started + 1
+        t.workers.name = "Worker" .. started -- other machines would have other addresses
+        if config then config(t, started) end
+      end,
     }
     system.master = M.process.spawn(system:command "start", { cwd = system.dir })
-    opened[#opened + 1] = function()
-      system.master:kill "sigint"
-      system.master:wait(120)
-      system:remove()
-    end
+    system.process, system.signal = system.master, "sigint"
+    opened[#opened + 1] = system
     list[i] = system
   end
   for _, system in ipairs(list) do
     system.master:wait_output("Press Ctrl+C", 600)
-    system:wait_linked(600)
     system.pids = pids_of(system)
     system.address = "127.0.0.1:" .. system.port[1]
   end
   return list
 end
 
+--- Wait until wanted(counters) is true of every process of that role of the systems.
+local function wait_for(list, role, what, wanted)
+  for _, system in ipairs(list) do
+    M.loop.poll(what, function()
+      for _, p in ipairs(system:status().processes) do
+        if p.role == role and not (p.counters and wanted(p.counters)) then return false end
+      end
+      return true
+    end, 600)
+  end
+end
+
+--- Every worker of the systems has links to so many gateways.
+function M.wait_linked(list, gateways)
+  wait_for(list, "worker", "all links", function(counters) return counters.gateways == gateways end)
+end
+
 --- The same as cells of a cluster, once all have joined.
 function M.cells(redis, count, gateways, workers)
   local list = M.systems(count, gateways, workers, function(t, i)
-    t.cluster = { engine = "redis://127.0.0.1:" .. redis.port, name = "bench", cell = "cell" .. i }
+    local url = "redis://127.0.0.1:" .. redis.port
+    t.cluster = { engine = url, name = "bench", cell = "cell" .. i }
   end)
-  for _, cell in ipairs(list) do
-    M.loop.poll("all cells", function()
-      local up = 0
-      for _, p in ipairs(cell:status().processes) do
-        if (p.counters or {}).engine_up and p.role ~= "register" then up = up + 1 end
-      end
-      return up == gateways + workers
-    end, 600)
+  M.wait_linked(list, gateways)
+  for _, role in ipairs { "gateway", "worker" } do
+    wait_for(list, role, "all cells", function(counters) return counters.engine_up end)
   end
   return list
 end
@@ -109,11 +136,8 @@ function M.nodes(redis, count, adapter)
   for i = 1, count do
     local node = M.process.spawn({ "node", "bench/cells/node.js", tostring(redis.port), adapter },
       { env = { NODE_ENV = "production" } })
-    opened[#opened + 1] = function()
-      node:kill "sigkill"
-      node:wait()
-    end
-    list[i] = { process = node, pids = { node.pid } }
+    list[i] = { process = node, signal = "sigkill", pids = { node.pid } }
+    opened[#opened + 1] = list[i]
   end
   for _, node in ipairs(list) do
     node.process:wait_output(" ready", 120)
