@@ -191,7 +191,7 @@ static void does_not_join_where_somebody_else_has_its_claim(void **state)
     take(&commands);
     introduce();
     expect(&commands, "chat:gateway:10.0.0.1:2900");
-    say_text(&commands, OTHER " b");
+    say_text(&commands, OTHER " b\n1024 65536");
     introduce(); /* tries again */
     expect(&commands, "chat:gateway:10.0.0.1:2900");
     assert_false(engine_is_up(engine));
@@ -199,6 +199,17 @@ static void does_not_join_where_somebody_else_has_its_claim(void **state)
     introduce();
     expect(&commands, "chat:gateway:10.0.0.1:2900");
     assert_int_equal(seen.ups, 0);
+}
+
+static void tells_with_its_claim_what_a_gateway_allows(void **state)
+{
+    open_engine((struct engine_part){.ip = 0x0a000001,
+        .port = 2900,
+        .limits = {1024, 65536},
+        .hears_all = true});
+    take(&commands);
+    introduce();
+    expect(&commands, "chat:gone:" RUN "\r\n$10\r\n1024 65536\r\n");
 }
 
 static void leaves_for_good_when_its_name_is_taken(void **state)
@@ -240,6 +251,7 @@ static void tells_members_at_first_and_at_news(void **state)
     testloop_until(&t, seen.members == 1);
     assert_int_equal(seen.member.ip, 0x0a000001);
     assert_int_equal(seen.member.port, 2900);
+    assert_int_equal(seen.member.limits.groups, 0);
     assert_string_equal(seen.member.cell, "b");
     assert_string_equal(seen.member.run, OTHER);
     take(&pushes);
@@ -247,6 +259,13 @@ static void tells_members_at_first_and_at_news(void **state)
     confirm("chat:me");
     confirm("chat:news");
     testloop_until(&t, engine_is_up(engine));
+    say(&pushes, "*3\r\n$7\r\nmessage\r\n$9\r\nchat:news\r\n$1\r\n?\r\n");
+    expect(&commands, "chat:gateway:");
+    say(&commands, "*2\r\n$13\r\n10.0.0.1:2900\r\n$45\r\n" OTHER
+                   " b\n1024 65536\r\n");
+    testloop_until(&t, seen.member.limits.groups == 1024);
+    assert_int_equal(seen.member.limits.session, 65536);
+    assert_string_equal(seen.member.cell, "b");
     say(&pushes, "*3\r\n$7\r\nmessage\r\n$9\r\nchat:news\r\n$1\r\n?\r\n");
     expect(&commands, "chat:gateway:");
     say(&commands, "*0\r\n");
@@ -284,6 +303,7 @@ int main(void)
         TEST(publishes_and_counts_what_nobody_heard),
         TEST(is_away_until_it_comes_back_when_a_connection_is_lost),
         TEST(does_not_join_where_somebody_else_has_its_claim),
+        TEST(tells_with_its_claim_what_a_gateway_allows),
         TEST(leaves_for_good_when_its_name_is_taken),
         TEST(joins_no_server_that_is_too_old_or_a_replica),
         TEST(tells_members_at_first_and_at_news),

@@ -90,12 +90,14 @@ function M.wait_names(redis, count)
   end, 60)
 end
 
-function M.start(redis, name, options)
+--- A cell that is not started. options: script, more of it; gateways and workers, other ones;
+--- engine, another one; config, a function that may change the configuration.
+function M.new(redis, name, options)
   options = options or {}
-  return testbed.start {
+  return testbed.new {
     script = script .. (options.script or ""),
     gateways = options.gateways or { { listen = "text", count = 2 } },
-    workers = { count = 2 },
+    workers = options.workers or { count = 2 },
     config = function(config)
       config.cluster = { engine = options.engine or "unix://" .. redis.path, name = "chat", cell = name }
       if options.config then options.config(config) end
@@ -103,9 +105,16 @@ function M.start(redis, name, options)
   }
 end
 
-function M.wait_up(cell, gateways)
+function M.start(redis, name, options)
+  local cell = M.new(redis, name, options)
+  cell:up()
+  return cell
+end
+
+--- Wait until its gateways (2) and workers (2) have joined.
+function M.wait_up(cell, gateways, workers)
   loop.poll("the cluster", function()
-    return M.sum(cell, "gateway", "engine_up") == (gateways or 2) and M.sum(cell, "worker", "engine_up") == 2
+    return M.sum(cell, "gateway", "engine_up") == (gateways or 2) and M.sum(cell, "worker", "engine_up") == (workers or 2)
   end, 60)
 end
 

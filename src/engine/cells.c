@@ -29,7 +29,7 @@
 static const char claim_script[] = WORDS_NOW SWEEP
     "local gateways, cells, record, holder, former, gateway = unpack(KEYS)\n"
     "local run, life, cell, process, what, version, formers, long, address,\n"
-    "  gone = unpack(ARGV)\n"
+    "  gone, limits = unpack(ARGV)\n"
     "if redis.call('EXISTS', former) == 1 then return 'FORMER' end\n"
     "local has = redis.call('HGET', record, 'run')\n"
     "if has and has ~= run then return has .. ' ' .. cell end\n"
@@ -51,7 +51,8 @@ static const char claim_script[] = WORDS_NOW SWEEP
     "redis.call('EXPIRE', record, life)\n"
     "redis.call('ZADD', cells, now, run .. ' ' .. cell)\n"
     "if gateway then\n"
-    "  redis.call('SET', gateway, run .. ' ' .. cell, 'EX', life)\n"
+    "  redis.call('SET', gateway, run .. ' ' .. cell .. '\\n' .. limits, 'EX',\n"
+    "    life)\n"
     "  redis.call('SADD', gateways, address)\n"
     "end\n"
     "return 'OK'\n";
@@ -116,13 +117,22 @@ static void put_process(struct buf *out, const struct cells_self *self)
     free(field);
 }
 
+static void put_limits(struct buf *out, const struct engine_limits *limits)
+{
+    char *text =
+        xasprintf("%" PRIu32 " %" PRIu32, limits->groups, limits->session);
+
+    words_text(out, text);
+    free(text);
+}
+
 void cells_put_claim(struct buf *out, const struct cells_self *self)
 {
     char *what = *self->address ? xasprintf("%s %s %" PRIu64, self->kind,
                                       self->address, self->clients)
                                 : xstrdup(self->kind);
 
-    begin(out, claim_script, self, 10);
+    begin(out, claim_script, self, 11);
     words_text(out, self->conf->run);
     words_number(out, ENGINE_EXPIRY);
     words_text(out, self->conf->cell);
@@ -133,6 +143,7 @@ void cells_put_claim(struct buf *out, const struct cells_self *self)
     words_number(out, CELLS_REMEMBERED);
     words_text(out, self->address);
     words_key(out, self->conf->name, "gone:", self->conf->run);
+    put_limits(out, &self->limits);
     free(what);
 }
 
@@ -152,6 +163,7 @@ enum cells_claim cells_read_claim(const struct redisvalue *reply,
     const char *own = self->conf->cell;
     const char *cell =
         reply->type == REDIS_STRING ? strchr(reply->text, ' ') : NULL;
+    size_t cell_len = cell ? strcspn(cell + 1, "\n") : 0;
 
     if (words_are(reply, "OK"))
         return CELLS_OURS;
@@ -166,16 +178,18 @@ enum cells_claim cells_read_claim(const struct redisvalue *reply,
         snprintf(why, ENGINE_ERROR_SIZE, "%s", reply->text);
     else if (!cell)
         snprintf(why, ENGINE_ERROR_SIZE, "it answers nonsense");
-    else if (strcmp(cell + 1, own) == 0)
+    else if (cell_len == strlen(own) && memcmp(cell + 1, own, cell_len) == 0)
         snprintf(why, ENGINE_ERROR_SIZE,
             "another system runs as cell %s; give each a name of its own "
             "(cluster.cell); one that was killed is forgotten after %d seconds",
             own, ENGINE_EXPIRY);
     else
         snprintf(why, ENGINE_ERROR_SIZE,
-            "%s is a gateway of cell %.64s already, and this is cell %s; give "
+            "%s is a gateway of cell %.*s already, and this is cell %s; give "
             "each a lan_ip, or start_port, of its own",
-            self->address, cell + 1, own);
+            self->address,
+            (int)(cell_len < ENGINE_NAME_MAX ? cell_len : ENGINE_NAME_MAX),
+            cell + 1, own);
     return CELLS_REFUSED;
 }
 
@@ -193,12 +207,22 @@ void cells_put_members(struct buf *out, const struct engine_conf *conf)
     put_question(out, members_script, conf->name, "gateways", "gateway:");
 }
 
-/* "run cell", as claims have it. */
+static void read_limits(struct engine_limits *limits, const char *text)
+{
+    *limits = (struct engine_limits){0};
+    if (*text == '\n' && sscanf(text, "%" SCNu32 " %" SCNu32, &limits->groups,
+                             &limits->session) != 2)
+        *limits = (struct engine_limits){0};
+}
+
+/* "run cell", and what it allows, as claims have it. */
 bool cells_read_member(struct engine_member *m, const struct redisvalue *where,
     const struct redisvalue *what)
 {
     const size_t run = ENGINE_RUN_SIZE - 1;
     union addr a;
+    const char *cell;
+    size_t cell_len;
 
     if (where->type != REDIS_STRING || what->type != REDIS_STRING ||
         addr_parse(&a, where->text) < 0 || a.sa.sa_family != AF_INET ||
@@ -207,7 +231,10 @@ bool cells_read_member(struct engine_member *m, const struct redisvalue *where,
     m->ip = addr_ipv4(&a);
     m->port = addr_port(&a);
     snprintf(m->run, sizeof(m->run), "%s", what->text);
-    snprintf(m->cell, sizeof(m->cell), "%s", what->text + run + 1);
+    cell = what->text + run + 1;
+    cell_len = strcspn(cell, "\n");
+    snprintf(m->cell, sizeof(m->cell), "%.*s", (int)cell_len, cell);
+    read_limits(&m->limits, cell + cell_len);
     return true;
 }
 

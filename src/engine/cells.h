@@ -7,7 +7,8 @@
  *   NAME:holder:CELL    the run that has, or had last, the name
  *   NAME:former:RUN     the name of that run went to another one
  *   NAME:gateways       set of "ip:port"
- *   NAME:gateway:IP:PORT  "run cell", expires
+ *   NAME:gateway:IP:PORT  "run cell", a line feed, "groups session" (what it
+ *                       allows, struct engine_limits); expires
  *
  * Times are the server's, in seconds. A run whose name was taken by another one
  * may not have it again: it is an older incarnation.
@@ -30,10 +31,11 @@
 /* A process of this cell. All borrowed. */
 struct cells_self {
     const struct engine_conf *conf;
-    const char *process; /* no other of this cell is called so */
-    const char *kind;    /* "gateway", "worker", "register" */
-    const char *address; /* of a gateway, which it claims; else "" */
-    uint64_t clients;    /* of a gateway */
+    const char *process;         /* no other of this cell is called so */
+    const char *kind;            /* "gateway", "worker", "register" */
+    const char *address;         /* of a gateway, which it claims; else "" */
+    uint64_t clients;            /* of a gateway */
+    struct engine_limits limits; /* of a gateway */
 };
 
 enum cells_claim {

@@ -55,10 +55,17 @@ struct engine_conf {
                         processes */
 };
 
+/* What a gateway allows its clients; 0: it does not say. */
+struct engine_limits {
+    uint32_t groups;  /* that one may be in */
+    uint32_t session; /* bytes of one's */
+};
+
 /* A gateway of some cell. */
 struct engine_member {
     uint32_t ip; /* host order */
     uint16_t port;
+    struct engine_limits limits;
     char cell[ENGINE_NAME_MAX + 1];
     char run[ENGINE_RUN_SIZE]; /* of its cell */
 };
@@ -92,6 +99,7 @@ struct engine_tidings {
 struct engine_part {
     uint32_t ip; /* of a gateway, claimed for this cell; 0: it is none */
     uint16_t port;
+    struct engine_limits limits; /* of a gateway */
     const char *kind;  /* "register"; NULL: a gateway, if ip, else a worker */
     const char *inbox; /* what comes for this process alone; copied */
     bool hears_all;    /* … and what comes for all gateways, and for names */

@@ -56,6 +56,7 @@ struct cells_self engine_self(
         .process = e->part.inbox,
         .kind = e->part.kind,
         .address = address,
+        .limits = e->part.limits,
         .clients = e->part.clients ? e->part.clients(e->part.arg) : 0};
 }
 

@@ -265,6 +265,7 @@ struct arrivals *arrivals_open(
     struct arrivals *a = xcalloc(1, sizeof(*a));
     struct engine_part part = {.ip = conf->ip,
         .port = conf->port,
+        .limits = conf->limits,
         .hears_all = true,
         .on_message = on_message,
         .on_up = on_up,

@@ -27,6 +27,7 @@ struct arrivals_conf {
     struct commands *commands;        /* borrowed */
     uint32_t ip;                      /* of this gateway, in client ids */
     uint16_t port;
+    struct engine_limits limits; /* of its clients, told to other cells */
 };
 
 struct arrivals_counts {

@@ -108,30 +108,6 @@ static void announce(struct gateway *g)
         g->turn, &g->conf->discovery, g->conf->secret_key, address);
 }
 
-/* What is wrong with it was found where the configuration was read, or has
- * become so: the cell goes on by itself. */
-static void join_cluster(struct gateway *g)
-{
-    struct arrivals_conf conf = {.turn = g->turn,
-        .engine = g->conf->engine,
-        .commands = &g->commands,
-        .ip = g->address.local_ip,
-        .port = g->address.local_port};
-    char err[ENGINE_ERROR_SIZE];
-
-    if (!g->conf->engine)
-        return;
-    g->arrivals = arrivals_open(&conf, err);
-    if (!g->arrivals)
-        log_error("no cluster: %s", err);
-}
-
-static void leave_cluster(struct gateway *g)
-{
-    arrivals_close(g->arrivals);
-    g->arrivals = NULL;
-}
-
 static size_t session_max(const struct gateway_conf *conf)
 {
     return conf->session_max > 0 ? conf->session_max : GATEWAY_SESSION_MAX;
@@ -175,6 +151,31 @@ static size_t client_share(const struct gateway_conf *conf)
 static unsigned groups_max(const struct gateway_conf *conf)
 {
     return conf->groups_max > 0 ? conf->groups_max : GATEWAY_GROUPS_MAX;
+}
+
+/* What is wrong with it was found where the configuration was read, or has
+ * become so: the cell goes on by itself. */
+static void join_cluster(struct gateway *g)
+{
+    struct arrivals_conf conf = {.turn = g->turn,
+        .engine = g->conf->engine,
+        .commands = &g->commands,
+        .ip = g->address.local_ip,
+        .port = g->address.local_port,
+        .limits = {groups_max(g->conf), (uint32_t)session_max(g->conf)}};
+    char err[ENGINE_ERROR_SIZE];
+
+    if (!g->conf->engine)
+        return;
+    g->arrivals = arrivals_open(&conf, err);
+    if (!g->arrivals)
+        log_error("no cluster: %s", err);
+}
+
+static void leave_cluster(struct gateway *g)
+{
+    arrivals_close(g->arrivals);
+    g->arrivals = NULL;
 }
 
 static size_t response_max(const struct gateway_conf *conf)

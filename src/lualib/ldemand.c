@@ -131,7 +131,8 @@ static int put(struct gateways *g, struct frame *f,
     }
     w->query = NULL;
     w->alone = gateways_are_alone(g);
-    if (o->wait && gateways_has_beyond(g) && !w->alone)
+    if (o->wait && demands->names->count > 0 && gateways_has_beyond(g) &&
+        !w->alone)
         w->query = asks_put_demands(g, f, demands, o->timeout, on_answers, w);
     else
         err = send_orders(g, f, demands);

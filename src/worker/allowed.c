@@ -1,6 +1,7 @@
 /* What each gateway allows, so that a script is refused more where it asks. A
  * gateway tells it on a worker's event link; a program has none, and hears it
- * in front of the first answer. Of one that says nothing no limit is known. */
+ * in front of the first answer. One of another cell tells it with its claim. Of
+ * one that says nothing no limit is known. */
 #include "util/log.h"
 #include "wire/bigendian.h"
 #include "wire/framing.h"
@@ -54,13 +55,14 @@ unsigned gateways_groups_max(
 {
     const struct peer *p = gateways_find(g, at.ip, at.port);
 
-    return p ? p->groups_max : 0;
+    return p ? p->groups_max : departures_limits(g->departures, at).groups;
 }
 
 size_t gateways_session_max(
     const struct gateways *g, uint32_t ip, uint16_t port)
 {
     const struct peer *p = gateways_find(g, ip, port);
+    struct gateways_address at = {ip, port};
 
-    return p ? p->session_max : 0;
+    return p ? p->session_max : departures_limits(g->departures, at).session;
 }

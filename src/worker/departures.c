@@ -51,6 +51,7 @@ struct departures {
     uint64_t sender, number, to_all;
     uint32_t question;
     struct gateways_address *others; /* owned; gateways of other cells */
+    struct engine_limits *limits;    /* owned; of the same, each */
     size_t nothers;
     struct awaited *awaited;
     struct list searches;
@@ -98,12 +99,28 @@ static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
     free(a);
 }
 
+/* Its place among the others; their number: it is none of them. */
+static size_t place_of(const struct departures *d, struct gateways_address at)
+{
+    size_t i = 0;
+
+    while (i < d->nothers &&
+           (d->others[i].ip != at.ip || d->others[i].port != at.port))
+        i++;
+    return i;
+}
+
 static bool is_known(const struct departures *d, struct gateways_address at)
 {
-    for (size_t i = 0; i < d->nothers; i++)
-        if (d->others[i].ip == at.ip && d->others[i].port == at.port)
-            return true;
-    return false;
+    return place_of(d, at) < d->nothers;
+}
+
+struct engine_limits departures_limits(
+    const struct departures *d, struct gateways_address at)
+{
+    size_t i = d ? place_of(d, at) : 0;
+
+    return d && i < d->nothers ? d->limits[i] : (struct engine_limits){0};
 }
 
 /* Gateways that are not there any more answer nothing. */
@@ -131,11 +148,15 @@ static void on_members(
     struct departures *d = arg;
 
     d->others = xrealloc(d->others, (count + 1) * sizeof(*d->others));
+    d->limits = xrealloc(d->limits, (count + 1) * sizeof(*d->limits));
     d->nothers = 0;
-    for (size_t i = 0; i < count; i++)
-        if (!is_ours(d, &list[i]))
-            d->others[d->nothers++] =
-                (struct gateways_address){list[i].ip, list[i].port};
+    for (size_t i = 0; i < count; i++) {
+        if (is_ours(d, &list[i]))
+            continue;
+        d->others[d->nothers] =
+            (struct gateways_address){list[i].ip, list[i].port};
+        d->limits[d->nothers++] = list[i].limits;
+    }
     drop_unknown(d);
 }
 
@@ -191,6 +212,7 @@ void departures_close(struct departures *d)
         end_search(s);
     }
     free(d->others);
+    free(d->limits);
     free(d->reply);
     buf_fini(&d->envelope);
     buf_fini(&d->packet);

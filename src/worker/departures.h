@@ -64,6 +64,10 @@ int departures_send_all(struct departures *d, const struct frame *f,
 int departures_send(
     struct departures *d, uint32_t ip, uint16_t port, const struct frame *f);
 
+/* What a gateway of another cell allows; of one that is unknown nothing. */
+struct engine_limits departures_limits(
+    const struct departures *d, struct gateways_address at);
+
 /* How many gateways other cells have. */
 size_t departures_count(const struct departures *d);
 
