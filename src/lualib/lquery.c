@@ -16,6 +16,7 @@
 #include "worker/vm.h"
 
 #define PREFIX_LEN 12 /* digits of a client id that name its gateway */
+#define NAMED_MAX  32 /* gateways in a message, beside the first */
 
 struct lquery_wait {
     struct coro *co;                      /* borrowed; outlives the wait */
@@ -64,6 +65,34 @@ static int push_answer(
     return 0;
 }
 
+/* Behind the message about the first gateway that failed, which lies under the
+ * code: the addresses of all others. */
+static void name_others(lua_State *L, const struct lquery_wait *w,
+    const struct queries_answer *first)
+{
+    size_t left_out = 0;
+    int named = 0;
+
+    lua_pushvalue(L, -2);
+    for (const struct queries_answer *a = first + 1; a < w->answers + w->count;
+         a++) {
+        if (a->err == 0 || a->from.ip == 0)
+            continue;
+        if (named == NAMED_MAX) {
+            left_out++;
+            continue;
+        }
+        lua_pushstring(L, named++ == 0 ? "; missing, too: " : ", ");
+        lsend_push_address(L, &a->from);
+        lua_concat(L, 3);
+    }
+    if (left_out > 0) {
+        lua_pushfstring(L, " and %d more", (int)left_out);
+        lua_concat(L, 2);
+    }
+    lua_replace(L, -3);
+}
+
 /* Runs inside the resume, so what it raises reaches the script. */
 static int finish_ask(lua_State *L, int status, lua_KContext ctx)
 {
@@ -88,6 +117,7 @@ static int finish_ask(lua_State *L, int status, lua_KContext ctx)
     }
     if (failed) {
         lsend_fail(L, err, &failed->from);
+        name_others(L, w, failed);
     } else if (n == 0) {
         lua_pushliteral(L, "no gateway connected");
         lvalue_fail_with(L, -ENOTCONN);

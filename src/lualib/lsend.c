@@ -20,10 +20,17 @@ struct buf *lsend_ext(lua_State *L)
     return ext;
 }
 
+void lsend_push_address(lua_State *L, const struct gateways_address *at)
+{
+    struct in_addr addr = {.s_addr = htonl(at->ip)};
+    char ip[INET_ADDRSTRLEN];
+
+    lua_pushfstring(
+        L, "%s:%d", inet_ntop(AF_INET, &addr, ip, sizeof(ip)), at->port);
+}
+
 int lsend_fail(lua_State *L, int err, const struct gateways_address *from)
 {
-    struct in_addr addr = {.s_addr = htonl(from->ip)};
-    char ip[INET_ADDRSTRLEN];
     const char *what;
 
     switch (err) {
@@ -56,11 +63,13 @@ int lsend_fail(lua_State *L, int err, const struct gateways_address *from)
     default:
         what = "sent an answer that cannot be read";
     }
-    if (from->ip == 0 && from->port == 0)
+    if (from->ip == 0 && from->port == 0) {
         lua_pushfstring(L, "the cluster's directory %s", what);
-    else
-        lua_pushfstring(L, "gateway %s:%d %s",
-            inet_ntop(AF_INET, &addr, ip, sizeof(ip)), from->port, what);
+    } else {
+        lsend_push_address(L, from);
+        lua_pushfstring(L, "gateway %s %s", lua_tostring(L, -1), what);
+        lua_remove(L, -2);
+    }
     if (err != -ENXIO)
         return lvalue_fail_with(L, err);
     lua_pushnil(L);

@@ -45,6 +45,9 @@ int lsend_to_clients(
 int lsend_to_others(lua_State *L, const struct cmdjson_names *groups,
     const struct largs_clients *exclude, struct frame *f);
 
+/* "10.0.0.1:2900" */
+void lsend_push_address(lua_State *L, const struct gateways_address *at);
+
 /* What became of the gateway at from. Returns 3. */
 int lsend_fail(lua_State *L, int err, const struct gateways_address *from);
 
