@@ -91,21 +91,17 @@ static void confirm(const char *channel)
     say_confirmed(&pushes, "subscribe", channel);
 }
 
-/* It asks what server this is. */
-static void introduce(void)
-{
-    expect(&commands, "INFO");
-    say_text(&commands, "redis_version:7.0.15\r\nrole:master\r\n"
-                        "maxmemory_policy:noeviction\r\n");
-}
-
-/* A gateway's way up. */
-static void bring_up(void)
+static void open_gateway(void)
 {
     open_engine((struct engine_part){
         .ip = 0x0a000001, .port = 2900, .hears_all = true});
+}
+
+/* Its way up, until its names are told. */
+static void bring_up_to_names(void)
+{
     take(&commands);
-    introduce();
+    introduce(&commands);
     expect(&commands, "$1\r\n6\r\n$13\r\nchat:gateways\r\n$10\r\nchat:cells\r\n"
                       "$11\r\nchat:cell:a\r\n$13\r\nchat:holder:a\r\n"
                       "$44\r\nchat:former:" RUN "\r\n"
@@ -122,6 +118,12 @@ static void bring_up(void)
     expect(&commands, "chat:alive:10.0.0.1:2900");
     assert_false(engine_is_up(engine));
     say(&commands, "+OK\r\n");
+}
+
+static void bring_up(void)
+{
+    open_gateway();
+    bring_up_to_names();
     testloop_until(&t, engine_is_up(engine));
     assert_int_equal(seen.ups, 1);
     expect(&commands, "$7\r\nPUBLISH\r\n$9\r\nchat:news\r\n");
@@ -167,7 +169,7 @@ static void is_away_until_it_comes_back_when_a_connection_is_lost(void **state)
     hang_up(&pushes);
     testloop_until(&t, !engine_is_up(engine));
     assert_int_equal(engine_publish(engine, NULL, "x", 1), -ENOTCONN);
-    introduce();
+    introduce(&commands);
     expect(&commands, "chat:cell:a");
     say(&commands, "$2\r\nOK\r\n");
     take(&pushes);
@@ -184,19 +186,43 @@ static void is_away_until_it_comes_back_when_a_connection_is_lost(void **state)
     assert_int_equal(counts.lost, 1);
 }
 
+/* Names that take longer than ENGINE_EXPIRY to tell must not cost the claims:
+ * another system could take the cell's name. */
+static void holds_its_claims_while_its_names_are_told(void **state)
+{
+    open_gateway();
+    engine_add_name(engine, ENGINE_UID, "ann", 3);
+    engine_add_name(engine, ENGINE_UID, "bob", 3);
+    bring_up_to_names();
+    expect(&pushes, "chat:u:bob");
+    confirm("chat:u:ann");
+    expect(&commands, "HSET");
+    say(&commands, ":1\r\n:1\r\n");
+    while (!hears(&commands, "chat:holder:a")) /* ENGINE_REFRESH later */
+        fakeredis_turn(&server, commands.fd);
+    assert_true(hears(&commands, "EXPIRE\r\n$24\r\nchat:alive:10.0.0.1:2900"));
+    buf_clear(&commands.heard);
+    assert_false(engine_is_up(engine));
+    say(&commands, ":1\r\n$2\r\nOK\r\n:1\r\n:1\r\n"); /* ann, once more */
+    confirm("chat:u:bob");
+    expect(&commands, "HSET\r\n$10\r\nchat:u:bob\r\n");
+    say(&commands, ":1\r\n:1\r\n");
+    testloop_until(&t, engine_is_up(engine));
+}
+
 static void does_not_join_where_somebody_else_has_its_claim(void **state)
 {
     open_engine((struct engine_part){
         .ip = 0x0a000001, .port = 2900, .hears_all = true});
     take(&commands);
-    introduce();
+    introduce(&commands);
     expect(&commands, "chat:gateway:10.0.0.1:2900");
     say_text(&commands, OTHER " b\n1024 65536");
-    introduce(); /* tries again */
+    introduce(&commands); /* tries again */
     expect(&commands, "chat:gateway:10.0.0.1:2900");
     assert_false(engine_is_up(engine));
     say(&commands, "-NOPERM no\r\n");
-    introduce();
+    introduce(&commands);
     expect(&commands, "chat:gateway:10.0.0.1:2900");
     assert_int_equal(seen.ups, 0);
 }
@@ -208,7 +234,7 @@ static void tells_with_its_claim_what_a_gateway_allows(void **state)
         .limits = {1024, 65536},
         .hears_all = true});
     take(&commands);
-    introduce();
+    introduce(&commands);
     expect(&commands, "chat:gone:" RUN "\r\n$10\r\n1024 65536\r\n");
 }
 
@@ -218,7 +244,7 @@ static void leaves_for_good_when_its_name_is_taken(void **state)
 
     bring_up();
     hang_up(&pushes);
-    introduce();
+    introduce(&commands);
     expect(&commands, "chat:former:" RUN);
     say_text(&commands, "FORMER");
     testloop_until(&t, (engine_count(engine, &counts), counts.left));
@@ -242,7 +268,7 @@ static void tells_members_at_first_and_at_news(void **state)
 {
     open_engine((struct engine_part){.watches = true});
     take(&commands);
-    introduce();
+    introduce(&commands);
     expect(&commands, "chat:cell:a");
     say(&commands, "$2\r\nOK\r\n");
     expect(&commands, "$13\r\nchat:gateways\r\n$13\r\nchat:gateway:\r\n");
@@ -261,8 +287,8 @@ static void tells_members_at_first_and_at_news(void **state)
     testloop_until(&t, engine_is_up(engine));
     say(&pushes, "*3\r\n$7\r\nmessage\r\n$9\r\nchat:news\r\n$1\r\n?\r\n");
     expect(&commands, "chat:gateway:");
-    say(&commands, "*2\r\n$13\r\n10.0.0.1:2900\r\n$45\r\n" OTHER
-                   " b\n1024 65536\r\n");
+    say(&commands,
+        "*2\r\n$13\r\n10.0.0.1:2900\r\n$45\r\n" OTHER " b\n1024 65536\r\n");
     testloop_until(&t, seen.member.limits.groups == 1024);
     assert_int_equal(seen.member.limits.session, 65536);
     assert_string_equal(seen.member.cell, "b");
@@ -302,6 +328,7 @@ int main(void)
         TEST(is_there_when_claims_hold_and_channels_are_confirmed),
         TEST(publishes_and_counts_what_nobody_heard),
         TEST(is_away_until_it_comes_back_when_a_connection_is_lost),
+        TEST(holds_its_claims_while_its_names_are_told),
         TEST(does_not_join_where_somebody_else_has_its_claim),
         TEST(tells_with_its_claim_what_a_gateway_allows),
         TEST(leaves_for_good_when_its_name_is_taken),
