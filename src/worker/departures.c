@@ -2,8 +2,10 @@
  * the names that it is for, which the gateways hear that have members of them;
  * one that has members of two gets it twice, and knows by its number. A
  * question has a number, and for each gateway that is to answer it a link of
- * its own, as queries.c knows them; what nobody waits for any more is swept
- * away. */
+ * its own, as queries.c knows them. An answer that nobody waits for any more
+ * keeps its place until there is no room for others: then all such are swept
+ * away. Whoever waits for one that is dropped runs inside the drop, and may ask
+ * anew: nothing of the table is in anybody's hands then. */
 #include "worker/departures.h"
 
 #include <errno.h>
@@ -19,6 +21,7 @@
 #include "wire/framing.h"
 
 #define ENVELOPE_KEEP 65536 /* bytes of the scratch buffer worth keeping */
+#define SWEEP_MS      1000  /* between looks for answers nobody waits for */
 
 /* The answer of one gateway, by question and address. */
 struct awaited_key {
@@ -29,6 +32,7 @@ struct awaited_key {
 
 struct awaited {
     UT_hash_handle hh; /* the oldest first */
+    struct list node;  /* of those to be dropped, or alone */
     struct awaited_key key;
     bool demanded; /* of a gateway that may be of our own cell */
     struct queries_link link;
@@ -54,16 +58,54 @@ struct departures {
     struct engine_limits *limits;    /* owned; of the same, each */
     size_t nothers;
     struct awaited *awaited;
+    uint64_t sweep_at; /* loop time, ms; no sweep before */
     struct list searches;
     struct buf envelope, packet;
     bool waiting; /* since departures_are_waiting() */
 };
 
+/* Whoever waits for it runs in here. */
 static void drop(struct departures *d, struct awaited *a, int err)
 {
     HASH_DEL(d->awaited, a);
+    list_remove(&a->node);
     queries_fail_all(&a->link, err);
     free(a);
+}
+
+/* Does nobody wait for it any more? */
+static bool is_stale(const struct awaited *a)
+{
+    size_t i;
+
+    return !queries_asker(&a->link, &i);
+}
+
+/* Nobody is told of it. */
+static void sweep(struct departures *d)
+{
+    uint64_t now = clock_now(turn_loop(d->turn));
+    struct awaited *a, *tmp;
+
+    if (now < d->sweep_at)
+        return;
+    d->sweep_at = now + SWEEP_MS;
+    HASH_ITER(hh, d->awaited, a, tmp)
+    {
+        if (is_stale(a))
+            drop(d, a, -ETIMEDOUT);
+    }
+}
+
+/* Can so many answers more be awaited? */
+static bool has_room(struct departures *d, size_t count)
+{
+    size_t room = DEPARTURES_QUESTIONS_MAX - HASH_COUNT(d->awaited);
+
+    if (count <= room)
+        return true;
+    sweep(d);
+    return count <= DEPARTURES_QUESTIONS_MAX - HASH_COUNT(d->awaited);
 }
 
 static void end_search(struct search *s)
@@ -127,14 +169,18 @@ struct engine_limits departures_limits(
 static void drop_unknown(struct departures *d)
 {
     struct awaited *a, *tmp;
+    struct list unknown; /* what a callback drops leaves it, too */
 
+    list_init(&unknown);
     HASH_ITER(hh, d->awaited, a, tmp)
     {
         struct gateways_address at = {a->key.ip, (uint16_t)a->key.port};
 
         if (!a->demanded && !is_known(d, at))
-            drop(d, a, -ECONNRESET);
+            list_push_back(&unknown, &a->node);
     }
+    while (!list_empty(&unknown))
+        drop(d, LIST_ENTRY(unknown.next, struct awaited, node), -ECONNRESET);
 }
 
 static bool is_ours(const struct departures *d, const struct engine_member *m)
@@ -343,15 +389,13 @@ static struct crossing new_question(struct departures *d)
         .reply_len = strlen(d->reply)};
 }
 
+/* There is room for it. */
 static struct awaited *await(struct departures *d, uint32_t question,
     struct gateways_address at, struct query *q, size_t i)
 {
-    struct awaited *a;
+    struct awaited *a = xcalloc(1, sizeof(*a));
 
-    /* The oldest has waited longest, most likely for nobody. */
-    if (HASH_COUNT(d->awaited) >= DEPARTURES_QUESTIONS_MAX)
-        drop(d, d->awaited, -ENOBUFS);
-    a = xcalloc(1, sizeof(*a));
+    list_init(&a->node);
     a->key = (struct awaited_key){question, at.ip, at.port};
     queries_link_init(&a->link);
     HASH_ADD(hh, d->awaited, key, sizeof(a->key), a);
@@ -368,7 +412,7 @@ void departures_ask_all(
     if (!d || d->nothers == 0)
         return;
     c = new_question(d);
-    err = publish(d, &c, NULL, NULL, f);
+    err = has_room(d, d->nothers) ? publish(d, &c, NULL, NULL, f) : -ENOBUFS;
     for (size_t k = 0; k < d->nothers; k++) {
         if (err < 0)
             queries_refuse(q, i + k, d->others[k], err);
@@ -402,7 +446,9 @@ static size_t ask_places(struct search *s, const struct engine_place *places,
         if (!is_known(d, at))
             continue;
         n++;
-        if (!s->only_whether)
+        if (!s->only_whether && !has_room(d, 1))
+            err = -ENOBUFS;
+        else if (!s->only_whether)
             err = publish(d, &c, NULL, &at, &f);
         if (err < 0)
             queries_refuse(q, i + n, at, err);
@@ -476,6 +522,8 @@ int departures_ask(struct departures *d, struct gateways_address at,
 
     if (err < 0)
         return err;
+    if (!has_room(d, 1))
+        return -ENOBUFS;
     c = new_question(d);
     err = publish(d, &c, NULL, &at, f);
     if (err == 0)
@@ -496,7 +544,10 @@ uint32_t departures_number(struct departures *d)
 void departures_expect(struct departures *d, uint32_t number,
     struct gateways_address at, struct query *q, size_t i)
 {
-    await(d, number, at, q, i)->demanded = true;
+    if (has_room(d, 1))
+        await(d, number, at, q, i)->demanded = true;
+    else
+        queries_refuse(q, i, at, -ENOBUFS);
 }
 
 bool departures_are_waiting(struct departures *d)
