@@ -6,14 +6,17 @@ describe("an exclusive uid", function()
   local cell
 
   setup(function()
-    cell = cluster.start({ path = "" }, "a", { config = function(config) config.cluster = nil end })
+    cell = cluster.start({ path = "" }, "a", {
+      gateways = { { listen = "text" }, { listen = "text" } },
+      config = function(config) config.cluster = nil end,
+    })
   end)
 
   teardown(function() cell:stop() end)
 
   it("is its last login's, of twenty at once", function()
     local people = {}
-    for i = 1, 20 do people[i] = cluster.person(cell) end
+    for i = 1, 20 do people[i] = cluster.person(cell, i % 2 + 1) end
     for _, who in ipairs(people) do who.client:send "return Gateway.bindUid(..., 'ann', { exclusive = true })\n" end
     loop.poll("one to be left", function()
       local left = 0
@@ -27,13 +30,27 @@ describe("an exclusive uid", function()
   end)
 
   it("closes those who have it without asking for that, and may be shared again", function()
-    local ann, bob = cluster.person(cell), cluster.person(cell)
+    local ann, bob = cluster.person(cell, 1), cluster.person(cell, 2)
     assert.is_true(ann:run "return Gateway.bindUid(..., 'both')")
     assert.is_true(bob:run "return Gateway.bindUid(..., 'both', { exclusive = true })")
     ann.client:wait_end()
     local eve = cluster.person(cell)
     assert.is_true(eve:run "return Gateway.bindUid(..., 'both', { exclusive = false })")
     assert.equal(2, #bob:run "return Gateway.getClientIdByUid 'both'")
+  end)
+
+  it("is nobody's whose client is gone, and then closes nobody", function()
+    local ann, gone, watch = cluster.person(cell, 1), cluster.person(cell, 2), cluster.person(cell)
+    assert.is_true(ann:run "return Gateway.bindUid(..., 'hers', { exclusive = true, wait = true })")
+    local id = gone:run "return ..."
+    gone.client:close()
+    loop.poll("the end", function() return not watch:run("return Gateway.isOnline('%s')", id) end)
+    assert.is_true(watch:run("return Gateway.bindUid('%s', 'hers', { exclusive = true })", id))
+    assert.is_false(watch:run("return Gateway.bindUid('%s', 'hers', { exclusive = true, wait = true })", id))
+    assert.same({ ann:run "return ..." }, watch:run "return Gateway.getClientIdByUid 'hers'")
+    local bob = cluster.person(cell, 2)
+    assert.is_true(bob:run "return Gateway.bindUid(..., 'hers', { exclusive = true, wait = true })")
+    ann.client:wait_end()
   end)
 
   it("says when the client is gone, and what is no option", function()

@@ -97,22 +97,18 @@ static int send_orders(
     return err;
 }
 
-/* Other gateways of this cell hear of the login by link, as this one's order
- * does; those of other cells by the engine. */
-static void tell_login(struct gateways *g, const struct asks_demands *demands)
+/* All others that have the uid are to go. */
+static void log_in(struct gateways *g, const struct frame *f,
+    const struct asks_demands *demands)
 {
     const struct cmdjson_name *uid = &demands->names->items[0];
-    struct frame f = {.cmd = FRAME_ONLY,
-        .flag = FRAME_FLAG_STRING,
-        .ext = (const uint8_t *)uid->data,
-        .ext_len = uid->len};
-    struct buf body = {0};
+    struct gateways_login login = {.at = demands->to,
+        .connection = f->connection_id,
+        .uid = uid->data,
+        .len = uid->len,
+        .time = demands->demand.login};
 
-    demand_put_login(&body, demands->demand.login);
-    f.body = body.data;
-    f.body_len = body.len;
-    gateways_send_only(g, &f);
-    buf_fini(&body);
+    gateways_log_in(g, &login);
 }
 
 /* Send all; w->query if there is something to wait for. 0 or -errno. */
@@ -137,7 +133,7 @@ static int put(struct gateways *g, struct frame *f,
     else
         err = send_orders(g, f, demands);
     if (o->exclusive && err == 0)
-        tell_login(g, demands);
+        log_in(g, f, demands);
     if (o->wait && !w->query && err == 0)
         w->query =
             asks_put(g, &demands->to, 1, &online, o->timeout, on_answers, w);

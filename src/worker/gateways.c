@@ -458,6 +458,7 @@ struct gateways *gateways_new(struct turn *turn, const struct worker_conf *conf,
     list_init(&g->peers);
     list_init(&g->uncounted);
     queries_init(&g->queries, turn);
+    list_init(&g->logins);
     acks_open(&g->acks, turn, gateways_tell);
     uv_timer_init(turn_loop(turn), &g->tick);
     g->tick.data = g;
@@ -607,6 +608,7 @@ void gateways_close(struct gateways *g)
     LIST_FOREACH (node, &g->peers)
         census_drop(LIST_ENTRY(node, struct peer, node));
     queries_free_all(&g->queries);
+    gateways_free_logins(g);
     while (!list_empty(&g->peers)) {
         struct peer *p = LIST_ENTRY(g->peers.next, struct peer, node);
 

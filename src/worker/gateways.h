@@ -39,8 +39,18 @@ size_t gateways_send_all(
 size_t gateways_send_to_names(struct gateways *g, const struct frame *f,
     const struct departures_names *names, size_t *missed);
 
-/* Send FRAME_ONLY to the gateways of this cell that take it. */
-void gateways_send_only(struct gateways *g, const struct frame *f);
+/* A login that leaves no other one. */
+struct gateways_login {
+    struct gateways_address at; /* the client's gateway, … */
+    uint32_t connection;        /* … and its id there */
+    const void *uid;            /* borrowed */
+    size_t len;
+    uint64_t time; /* nanoseconds since 1970 */
+};
+
+/* The client's gateway was sent the bind: once it has answered that the client
+ * is there, tell the cell's other gateways (FRAME_ONLY). */
+void gateways_log_in(struct gateways *g, const struct gateways_login *login);
 
 /* Would the gateway do what the body of a join or bind demands? One of another
  * cell would. */

@@ -170,6 +170,7 @@ struct gateways {
     size_t nseen;           /* of them, at the last look */
     size_t nlogged;         /* … and as the log has it */
     struct queries queries; /* not answered in full */
+    struct list logins;     /* whose gateway has not answered */
     uv_timer_t tick;
     uint64_t tick_due;           /* loop time, ms */
     uint64_t pinged_at, beat_at; /* loop time, ms */
@@ -362,5 +363,8 @@ void cuts_note(struct peer *p, int err);
 /* census.c: after a lost link is back: which clients are still there? */
 void census_take(struct peer *p);
 void census_drop(struct peer *p);
+
+/* gateways_logins.c: no answers come any more. */
+void gateways_free_logins(struct gateways *g);
 
 #endif /* GW_WORKER_GATEWAYS_IMPL_H */

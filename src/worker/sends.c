@@ -168,18 +168,6 @@ size_t gateways_send_to_names(struct gateways *g, const struct frame *f,
     return taken;
 }
 
-void gateways_send_only(struct gateways *g, const struct frame *f)
-{
-    struct list *node;
-
-    LIST_FOREACH (node, &g->peers) {
-        struct peer *p = LIST_ENTRY(node, struct peer, node);
-
-        if (p->demands && send_to(p, f) < 0)
-            g->sends_failed++;
-    }
-}
-
 bool gateways_takes_demands(
     const struct gateways *g, struct gateways_address at)
 {
