@@ -210,6 +210,15 @@ static void holds_its_claims_while_its_names_are_told(void **state)
     testloop_until(&t, engine_is_up(engine));
 }
 
+static void tells_at_once_that_its_cell_is_leaving(void **state)
+{
+    bring_up();
+    engine_tell_leaving(engine);
+    expect(&commands, "gateway 10.0.0.1:2900 0 leaving\r\n");
+    say(&commands, "$2\r\nOK\r\n");
+    assert_true(engine_is_up(engine));
+}
+
 static void does_not_join_where_somebody_else_has_its_claim(void **state)
 {
     open_engine((struct engine_part){
@@ -329,6 +338,7 @@ int main(void)
         TEST(publishes_and_counts_what_nobody_heard),
         TEST(is_away_until_it_comes_back_when_a_connection_is_lost),
         TEST(holds_its_claims_while_its_names_are_told),
+        TEST(tells_at_once_that_its_cell_is_leaving),
         TEST(does_not_join_where_somebody_else_has_its_claim),
         TEST(tells_with_its_claim_what_a_gateway_allows),
         TEST(leaves_for_good_when_its_name_is_taken),

@@ -87,6 +87,32 @@ describe("the record of a cell", function()
   end)
 end)
 
+describe("a cell that is not heard of", function()
+  it("is shown as silent with the time, when it has missed two refreshes, until it is gone", function()
+    local redis = redisserver.start()
+    local a = cluster.start(redis, "a", { config = function(c) c.hang_timeout = 600 end })
+    local pids = { a.master.pid }
+    finally(function()
+      for i = #pids, 1, -1 do uv.kill(pids[i], "sigcont") end
+      a:stop()
+      redis:stop()
+    end)
+    cluster.wait_up(a)
+    for _, p in ipairs(a:status().processes) do pids[#pids + 1] = p.pid end
+    for _, pid in ipairs(pids) do uv.kill(pid, "sigstop") end
+    redis:cli("persist", "chat:cell:a")
+    local member = redis:cli("zrange", "chat:cells", 0, -1):gsub("\n", "")
+    local now = tonumber(redis:cli("time"):match "%d+")
+    redis:cli("zadd", "chat:cells", now - 13, member)
+    assert.equal("silent", look(a).a.state)
+    assert.matches("\na %* +silent +0m[1-5]%ds .*\n1 cells, 0 up; ", (select(2, a:cli("status", "--cluster"))))
+    redis:cli("zadd", "chat:cells", now + 600, member) -- with time to look
+    assert.equal("up", look(a).a.state)
+    redis:cli("del", "chat:cell:a")
+    assert.equal("gone", look(a).a.state)
+  end)
+end)
+
 describe("a system that is not heard of until another one has its cell's name", function()
   it("leaves the cluster, says so and keeps its clients", function()
     local redis = redisserver.start()
@@ -345,6 +371,8 @@ describe("gwrun stop -g of a cell", function()
     loop.poll("all to be there", function() return al:run "return Gateway.getAllClientIdCount()" == 12 end)
     stopping = process.spawn(a:command("stop", "-g"), { cwd = a.dir })
     a:wait_log "leaving the cluster"
+    loop.poll("the cluster to know", function() return look(a).a.state == "leaving" end)
+    assert.matches("\na %* +leaving +%d+m%d%ds .*\n1 cells, 0 up; ", (select(2, a:cli("status", "--cluster"))))
     local closed = "\x88\x11\x03\xf4service restart"
     local told
     loop.poll("the first to be told", function()

@@ -44,10 +44,12 @@ static void add_cell(struct table *t, const struct look *l,
     const struct look_cell *cell, bool here)
 {
     char *addresses = list_addresses(cell);
+    const char *state = look_state(l, cell);
+    bool heard = strcmp(state, "silent") != 0 && cell->there;
 
     table_add(t, "%s%s", cell->name, here ? " *" : "");
-    table_add(t, "%s", cell->there ? "up" : "gone");
-    add_time(t, l->now - (cell->there ? cell->since : cell->heard));
+    table_add(t, "%s", state);
+    add_time(t, l->now - (heard ? cell->since : cell->heard));
     table_add(t, "%s", cell->version);
     table_add(t, "%zu", cell->ngateways);
     table_add(t, "%zu", cell->workers);
@@ -62,22 +64,23 @@ static void print_table(const struct config *c, const struct look *l)
         "gateways", "workers", "clients", "addresses"};
     struct table *t = table_new("llrlrrrl");
     unsigned long long clients = 0;
-    size_t there = 0;
+    size_t up = 0;
 
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         table_add(t, "%s", heads[i]);
     for (size_t i = 0; i < l->ncells; i++) {
         add_cell(t, l, &l->cells[i], is_here(c, &l->cells[i]));
         clients += l->cells[i].clients;
-        there += l->cells[i].there;
+        up += strcmp(look_state(l, &l->cells[i]), "up") == 0;
     }
     printf("cluster %s\n\n", c->engine->name);
     table_print(t, stdout);
     table_free(t);
-    printf("\n%zu cells, %zu up; %llu clients\n", l->ncells, there, clients);
+    printf("\n%zu cells, %zu up; %llu clients\n", l->ncells, up, clients);
 }
 
-static json_t *make_cell(const struct look_cell *cell, bool here)
+static json_t *make_cell(
+    const struct look *l, const struct look_cell *cell, bool here)
 {
     json_t *gateways = json_array();
 
@@ -86,7 +89,7 @@ static json_t *make_cell(const struct look_cell *cell, bool here)
             json_pack("{s:s,s:I}", "address", cell->gateways[i].address,
                 "clients", (json_int_t)cell->gateways[i].clients));
     return json_pack("{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:I,s:I,s:o}", "cell",
-        cell->name, "state", cell->there ? "up" : "gone", "here", here, "run",
+        cell->name, "state", look_state(l, cell), "here", here, "run",
         cell->run, "version", cell->version, "since", (json_int_t)cell->since,
         "heard", (json_int_t)cell->heard, "clients", (json_int_t)cell->clients,
         "workers", (json_int_t)cell->workers, "gateways", gateways);
@@ -100,7 +103,7 @@ static void print_json(const struct config *c, const struct look *l)
 
     for (size_t i = 0; i < l->ncells; i++)
         json_array_append_new(
-            cells, make_cell(&l->cells[i], is_here(c, &l->cells[i])));
+            cells, make_cell(l, &l->cells[i], is_here(c, &l->cells[i])));
     cli_print_json(all, JSON_INDENT(2));
     json_decref(all);
 }

@@ -128,8 +128,9 @@ static void put_limits(struct buf *out, const struct engine_limits *limits)
 
 void cells_put_claim(struct buf *out, const struct cells_self *self)
 {
-    char *what = *self->address ? xasprintf("%s %s %" PRIu64, self->kind,
-                                      self->address, self->clients)
+    char *what = *self->address ? xasprintf("%s %s %" PRIu64 "%s", self->kind,
+                                      self->address, self->clients,
+                                      self->leaving ? " leaving" : "")
                                 : xstrdup(self->kind);
 
     begin(out, claim_script, self, 11);

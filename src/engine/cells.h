@@ -2,7 +2,8 @@
  * commands that claim, give up and ask, and what their replies mean.
  *
  *   NAME:cell:CELL      hash, expires: "run", "version", "since", and for each
- *                       process "p:PROCESS" = "time what …"
+ *                       process "p:PROCESS" = "time what …": its kind and, of a
+ *                       gateway, "ip:port", clients, and "leaving" if it is
  *   NAME:cells          sorted set of "run cell" by when it was heard of last
  *   NAME:holder:CELL    the run that has, or had last, the name
  *   NAME:former:RUN     the name of that run went to another one
@@ -34,6 +35,7 @@ struct cells_self {
     const char *process;         /* no other of this cell is called so */
     const char *kind;            /* "gateway", "worker", "register" */
     const char *address;         /* of a gateway, which it claims; else "" */
+    bool leaving;                /* of a gateway, with its cell */
     uint64_t clients;            /* of a gateway */
     struct engine_limits limits; /* of a gateway */
 };

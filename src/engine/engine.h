@@ -142,6 +142,9 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
  * for 2 seconds at most. */
 void engine_close(struct engine *e);
 
+/* The cell takes no more clients and will end: others are told so. */
+void engine_tell_leaving(struct engine *e);
+
 /* Is it there? */
 bool engine_is_up(const struct engine *e);
 

@@ -57,6 +57,7 @@ struct cells_self engine_self(
         .kind = e->part.kind,
         .address = address,
         .limits = e->part.limits,
+        .leaving = e->leaving,
         .clients = e->part.clients ? e->part.clients(e->part.arg) : 0};
 }
 
@@ -402,6 +403,13 @@ void engine_close(struct engine *e)
 bool engine_is_up(const struct engine *e)
 {
     return e->state == UP;
+}
+
+void engine_tell_leaving(struct engine *e)
+{
+    e->leaving = true;
+    if (e->state == UP && !e->asking)
+        engine_claim(e); /* else with the next claim */
 }
 
 void engine_add_name(

@@ -32,6 +32,7 @@ struct engine {
     struct directory *directory; /* owned; NULL: it is no gateway */
     uint64_t progress;           /* of the directory, at the last look */
     bool asking;                 /* the claim or the members are under way */
+    bool leaving;                /* engine_tell_leaving() */
     bool was_up, told_away, told_policy;
     unsigned tries;      /* since it was there last */
     uint64_t away_since; /* ms */

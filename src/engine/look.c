@@ -15,6 +15,8 @@
 #include "upstream/rediscommand.h"
 #include "util/alloc.h"
 
+#define SILENT (2 * ENGINE_REFRESH) /* seconds without a refresh */
+
 struct asking {
     struct look *look; /* borrowed */
     const struct engine_conf *conf;
@@ -60,13 +62,14 @@ static void take_word(char *out, size_t size, const char **text)
 /* "time what …" of one process. */
 static void read_process(struct look_cell *c, const char *text, double oldest)
 {
-    char time[32], kind[16], address[ADDR_TEXT_SIZE], number[32];
+    char time[32], kind[16], address[ADDR_TEXT_SIZE], number[32], state[16];
     uint64_t clients;
 
     take_word(time, sizeof(time), &text);
     take_word(kind, sizeof(kind), &text);
     take_word(address, sizeof(address), &text);
     take_word(number, sizeof(number), &text);
+    take_word(state, sizeof(state), &text);
     clients = strtoull(number, NULL, 10);
     if (strtod(time, NULL) < oldest)
         return;
@@ -81,6 +84,7 @@ static void read_process(struct look_cell *c, const char *text, double oldest)
             c->gateways[c->ngateways].address, ADDR_TEXT_SIZE, "%s", address);
         c->gateways[c->ngateways++].clients = clients;
         c->clients += clients;
+        c->leaving = c->leaving || strcmp(state, "leaving") == 0;
     }
 }
 
@@ -220,6 +224,15 @@ static void on_info(
     snprintf(a->look->warning, sizeof(a->look->warning), "%s", why);
     cells_put_look(&commands, a->conf);
     ask(a, &commands, on_cells);
+}
+
+const char *look_state(const struct look *l, const struct look_cell *c)
+{
+    if (!c->there)
+        return "gone";
+    if (l->now - c->heard > SILENT)
+        return "silent";
+    return c->leaving ? "leaving" : "up";
 }
 
 int look_run(

@@ -26,6 +26,7 @@ struct look_cell {
     char run[ENGINE_RUN_SIZE];
     char version[LOOK_VERSION_SIZE];
     bool there;   /* false: not heard of any more, and it did not leave */
+    bool leaving; /* it takes no more clients, and will leave */
     double since; /* seconds of 1970, by the server; in the cluster */
     double heard; /* the same; of it, last */
     uint64_t clients;
@@ -40,6 +41,10 @@ struct look {
     size_t ncells;
     struct look_cell *cells; /* owned; in the order of their names */
 };
+
+/* For people: "up"; "leaving"; "silent", when all of its processes have missed
+ * two refreshes; "gone". */
+const char *look_state(const struct look *l, const struct look_cell *c);
 
 /* Ask, and wait up to timeout_ms for each step. 0, or -errno and the error. End
  * it with look_fini() in any case. */

@@ -316,6 +316,12 @@ void arrivals_close(struct arrivals *a)
     free(a);
 }
 
+void arrivals_leave(struct arrivals *a)
+{
+    if (a)
+        engine_tell_leaving(a->engine);
+}
+
 void arrivals_count(const struct arrivals *a, struct arrivals_counts *out)
 {
     memset(out, 0, sizeof(*out));

@@ -45,6 +45,9 @@ struct arrivals *arrivals_open(
 /* Leave the cluster. NULL is allowed. */
 void arrivals_close(struct arrivals *a);
 
+/* The cell is leaving: the cluster is told. NULL is allowed. */
+void arrivals_leave(struct arrivals *a);
+
 /* Zeros for NULL. */
 void arrivals_count(const struct arrivals *a, struct arrivals_counts *out);
 

@@ -516,6 +516,7 @@ void gateway_leave(struct gateway *g, double drain_time)
     g->last_ms = LEAVE_LAST_MS;
     g->to_tell = roster_count(g->roster);
     g->deadline = clock_now(g->loop) + g->leave_ms;
+    arrivals_leave(g->arrivals);
     begin_stop(g, GATEWAY_LEAVING);
 }
 
