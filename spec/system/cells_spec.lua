@@ -2,6 +2,7 @@
 local cjson = require "cjson"
 local cluster = require "cluster"
 local loop = require "loop"
+local openssl = require "openssl"
 local process = require "process"
 local redisserver = require "redisserver"
 local tcp = require "tcp"
@@ -187,6 +188,41 @@ describe("gwrun check", function()
     redis:cli("replicaof", "no", "one")
     assert.equal(2, code, out)
     assert.matches("READONLY: the server is a replica", out, 1, true)
+  end)
+end)
+
+describe("a server that speaks TLS", function()
+  it("joins the cells that trust it, and is named by those that do not", function()
+    local dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-tls-XXXXXX"))
+    openssl.certificate(dir)
+    local port = testbed.ports()
+    local redis = redisserver.start {
+      "--tls-port", tostring(port), "--tls-cert-file", dir .. "/cert.pem", "--tls-key-file", dir .. "/key.pem",
+      "--tls-ca-cert-file", dir .. "/cert.pem", "--tls-auth-clients", "no",
+    }
+    local function start(name, ca)
+      return cluster.start(redis, name, {
+        engine = "rediss://localhost:" .. port,
+        config = function(c) c.cluster.ca_file = ca end,
+      })
+    end
+    local cells = {}
+    finally(function()
+      for _, cell in ipairs(cells) do cell:stop() end
+      redis:stop()
+      process.run { "rm", "-rf", dir }
+    end)
+    for i, name in ipairs { "a", "b" } do cells[i] = start(name, dir .. "/cert.pem") end
+    for i = 1, 2 do cluster.wait_up(cells[i]) end
+    local ann, bob = cluster.person(cells[1]), cluster.person(cells[2])
+    bob:run "return Gateway.joinGroup(..., 'room', { wait = true })"
+    assert.is_true(ann:run "return Gateway.sendToGroup('room', 'by TLS')")
+    assert.equal("by TLS", bob:hear())
+    cells[3] = start "c"
+    cells[3]:wait_log "the cluster is away, this cell goes on by itself: "
+    assert.matches("goes on by itself: [^\n]*certificate", cells[3]:log())
+    local _, out = cells[3]:cli "check"
+    assert.matches("cluster: [^\n]*certificate", out)
   end)
 end)
 
