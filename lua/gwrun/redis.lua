@@ -84,8 +84,8 @@ local function try_transaction(self, own, keys, f)
     return false, nil, "redis: the connection was lost during the transaction", "econnreset"
   end
   local replies
-  replies, message, code = own:exec(self.seconds, batch)
-  return replies ~= nil or code == "eagain", replies, message, code
+  replies, message, code, unsent = own:exec(self.seconds, batch)
+  return replies ~= nil or code == "eagain", replies, message, code, unsent
 end
 
 -- f(tx, r) reads with r, which waits, and writes with tx, which collects. When

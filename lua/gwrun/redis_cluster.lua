@@ -81,7 +81,7 @@ local function new_trip(self, seconds)
 end
 
 -- Have f(server, seconds left, asking) done by the node that has the slot. f returns
--- reply, message, code, unsent.
+-- reply, message, code, and unsent: nil when the server answered.
 local function follow(self, slot, seconds, f)
   local left, may_go_on = new_trip(self, seconds)
   local server, message, code = self.nodes:find(slot, seconds)
@@ -91,6 +91,7 @@ local function follow(self, slot, seconds, f)
     reply, message, code, unsent = f(server, left(), asking)
     if message == nil then return reply end
     step, other = judge(self, server, message, code, unsent)
+    if unsent ~= nil then self.nodes:doubt(server) end
     if step == nil then return nil, explain(message, code), code end
     if step == "wait" and not slot then self.nodes:avoid(server) end
     if not may_go_on(step ~= "wait") then break end
@@ -144,10 +145,11 @@ end
 
 -- A connection to the node that has the keys' slot. What it says of a key in another one
 -- is for the script; when this slot has moved, the transaction begins anew there.
-local function bind(own, slot)
+local function bind(own, slot, nodes, server)
   local call = own.call
   function own:call(...)
     local reply, message, code, unsent = call(self, ...)
+    if unsent ~= nil then nodes:doubt(server) end
     if code == "moved" and math.tointeger(message:match "^MOVED (%d+)") ~= slot then
       return nil, explain(crossslot, "crossslot"), "crossslot"
     end
@@ -162,7 +164,7 @@ function Cluster:own(seconds, keys, f)
   local slot = core.slot(keys[1])
   return follow(self, slot, seconds, function(server, left)
     return server:own(left, nil, function(own)
-      bind(own, slot)
+      bind(own, slot, self.nodes, server)
       local results = table.pack(pcall(f, own))
       if own.failure then return table.unpack(own.failure, 1, own.failure.n) end
       if not results[1] then error(results[2], 0) end
@@ -223,6 +225,7 @@ local function collect_again(self, g, batch, results, again)
     local step, other
     if type(r) == "table" and r.error then
       step, other = judge(self, g.server, r.error, r.code, r.unsent)
+      if r.unsent ~= nil then self.nodes:doubt(g.server) end
       r.error = explain(r.error, r.code)
     end
     if step == "moved" then

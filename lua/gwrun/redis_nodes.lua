@@ -159,6 +159,12 @@ function Nodes:avoid(server)
   if address_of(self.any) == server.address then choose_any(self) end
 end
 
+-- It did not answer: another one may have its place by now.
+function Nodes:doubt(server)
+  self:avoid(server)
+  if since_asked(self) > fresh_seconds then begin(self) end
+end
+
 -- How core.open() reaches a node for a subscription, which hears from any of them what
 -- is published at any other.
 function Nodes:listening(seconds)

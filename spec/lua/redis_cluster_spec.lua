@@ -306,6 +306,12 @@ describe("gwrun.redis with a cluster that loses a master", function()
       for _, key in ipairs { "bar", "foo", "world" } do assert(r:set(key, 0)) assert(r:wait(0, 1)) end]]
     loop.poll("the replica to have it", function() return cluster.nodes[4]:cli "dbsize":find "^[12]" end)
     cluster.nodes[1]:kill()
+    -- what has no key goes to another node at once
+    assert.equal(50, bed:run [[
+      repeat local pong = r:ping() until pong
+      local published = 0
+      for i = 1, 50 do published = published + (r:publish("channel" .. i, "x") and 1 or 0) end
+      return published]])
     local none, message, code = bed:run "return r:within(0.4):incr 'bar'"
     assert.equal(cjson.null, none, message)
     assert.is_true(code == "econnrefused" or code == "clusterdown" or code == "econnreset", message)
@@ -319,6 +325,20 @@ describe("gwrun.redis with a cluster that loses a master", function()
         Timer.sleep(0.05)
       until heard.again == 6]]
     assert.matches("master", cluster.nodes[4]:cli "role")
+  end)
+
+  it("goes on with its replica when the master hangs", function()
+    cluster.nodes[1]:up()
+    loop.poll("it to be a replica", function()
+      return cluster.nodes[1]:cli("info", "replication"):find "master_link_status:up"
+    end, 60)
+    bed:run "repeat Timer.sleep(0.01) until r:set('bar', 1)"
+    cluster.nodes[4]:freeze()
+    bed:run [[
+      local n
+      repeat n = r:within(0.2):incr "bar" until n
+      repeat n = r:within(0.2):ping() until n]]
+    cluster.nodes[4]:thaw()
   end)
 end)
 
