@@ -1,5 +1,6 @@
 -- A system without a register: the configuration lists the gateways.
 local loop = require "loop"
+local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
 
@@ -120,6 +121,19 @@ describe("workers that find no register", function()
     workers:up()
     workers:wait_log "no register answers, the gateways of its last list are dialed count=1"
     talk()
+  end)
+
+  it("are read by gwrun exec as well, from any folder", function()
+    local client = tcp.connect(gateways.port[1])
+    client:send "hello\n"
+    assert.equal("hello\n", client:receive "\n")
+    local code, out = process.run({ testbed.program, "exec", "-c", workers.dir .. "/conf/gwrun.lua",
+      "-e", "assert(Gateway.sendToAll 'pushed') print(Gateway.getAllClientIdCount())" }, { cwd = "/" })
+    assert.equal(0, code, out)
+    assert.matches("no register answers, the gateways of its last list are dialed count=1", out, 1, true)
+    assert.matches("\n1\n$", out)
+    assert.equal("pushed\n", client:receive "\n")
+    client:close()
   end)
 
   it("say which gateway is away", function()

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "role/rundir.h"
 #include "util/buf.h"
 #include "util/log.h"
 #include "worker/program.h"
@@ -137,6 +138,7 @@ static int exec(const struct cli_options *o, const struct source *source)
     struct worker_conf *conf = &c.program_conf;
     struct traceback_style style;
     int status = load(&c, o);
+    int kept_fd;
 
     if (status != CLI_DONE)
         return status;
@@ -152,7 +154,11 @@ static int exec(const struct cli_options *o, const struct source *source)
     log_set_color(style.color);
     cli_show_errors(&style);
     setvbuf(stdout, NULL, _IOLBF, 0); /* whole lines also before Ctrl-C */
+    kept_fd = rundir_find_kept(&c, &conf->discovery);
+    conf->discovery.kept_fd = kept_fd;
     status = run(&c);
+    if (kept_fd > 0)
+        close(kept_fd);
     config_free(&c);
     return status;
 }

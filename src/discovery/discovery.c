@@ -33,6 +33,11 @@ struct discovery *discovery_watch(struct turn *turn,
     return discovery_register_watch(turn, conf, secret_key, changed, arg);
 }
 
+bool discovery_take_kept(struct discovery *d)
+{
+    return d->ops->take_kept && d->ops->take_kept(d);
+}
+
 size_t discovery_missing(const struct discovery *d)
 {
     return d->ops->missing(d);

@@ -26,7 +26,8 @@ struct discovery_conf {
      * registers; NULL: registers say. */
     const char *const *gateways;
     /* A file that keeps the registers' list for who comes later and finds none
-     * of them; 0: there is none. Borrowed. */
+     * of them; 0: there is none. Borrowed. One that is open to be read only is
+     * for others to write. */
     int kept_fd;
 };
 
@@ -48,6 +49,11 @@ struct discovery *discovery_announce(struct turn *turn,
 struct discovery *discovery_watch(struct turn *turn,
     const struct discovery_conf *conf, const char *secret_key,
     discovery_changed_cb changed, void *arg);
+
+/* No register has answered, and the caller will not wait longer for that: go by
+ * the list that was kept, now. Whether that has any gateway, and this is the
+ * first time that it is asked for. changed() is called inside. */
+bool discovery_take_kept(struct discovery *d);
 
 /* Sources that cannot be reached at present. */
 size_t discovery_missing(const struct discovery *d);

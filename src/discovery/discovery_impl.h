@@ -11,6 +11,7 @@
 struct discovery_ops {
     size_t (*missing)(const struct discovery *d);
     bool (*is_settled)(const struct discovery *d);
+    bool (*take_kept)(struct discovery *d); /* NULL: there is no list */
     void (*close)(struct discovery *d);
 };
 

@@ -4,6 +4,7 @@
  * or when two have written at once, is none; the next change makes a new one.
  * Entries that are out of date only cost tries to connect. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,8 @@ void discovery_kept_write(int fd, const char *const *registers,
     struct buf file = {0}, before = {0};
     int err = 0;
 
+    if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+        return;
     put_head(&file, registers);
     for (size_t i = 0; i < count; i++) {
         buf_append_str(&file, addresses[i]);

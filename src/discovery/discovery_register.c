@@ -150,9 +150,8 @@ static void update_union(struct registers *l)
 
 /* Nobody has told of any gateway: those of the last run are better than none.
  */
-static void on_patience_over(uv_timer_t *timer)
+static void use_kept(struct registers *l)
 {
-    struct registers *l = timer->data;
     char *lines =
         has_answer(l) ? NULL : discovery_kept_read(l->kept_fd, l->names);
     char *rest = lines;
@@ -173,6 +172,22 @@ static void on_patience_over(uv_timer_t *timer)
                "count=%zu",
         l->kept.count);
     update_union(l); /* may end in discovery_close() */
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+    use_kept(timer->data);
+}
+
+static bool take_kept(struct discovery *d)
+{
+    struct registers *l = (struct registers *)d;
+
+    if (!uv_is_active((uv_handle_t *)&l->patience))
+        return false;
+    uv_timer_stop(&l->patience);
+    use_kept(l);
+    return l->kept.count > 0;
 }
 
 /* A gateway that tells another machine a loopback address has no lan_ip; nobody
@@ -421,8 +436,10 @@ static void close_registers(struct discovery *d)
     }
 }
 
-static const struct discovery_ops register_ops = {
-    .missing = missing, .is_settled = is_settled, .close = close_registers};
+static const struct discovery_ops register_ops = {.missing = missing,
+    .is_settled = is_settled,
+    .take_kept = take_kept,
+    .close = close_registers};
 
 static struct registers *open_all(struct turn *turn,
     const char *const *registers, const char *secret_key, const char *address)

@@ -27,10 +27,16 @@ char *rundir_path(const struct config *c, const char *name)
     return xasprintf("%s/%s", dir, name);
 }
 
+/* The caller frees it. */
+static char *absolute_path(const struct config *c)
+{
+    return *c->run_dir == '/' ? xstrdup(c->run_dir)
+                              : xasprintf("%s/%s", c->root, c->run_dir);
+}
+
 void rundir_claims_prefix(const struct config *c, char out[CLAIMS_PREFIX_SIZE])
 {
-    char *path = *c->run_dir == '/' ? xstrdup(c->run_dir)
-                                    : xasprintf("%s/%s", c->root, c->run_dir);
+    char *path = absolute_path(c);
 
     claims_prefix(out, path);
     free(path);
@@ -88,16 +94,23 @@ int rundir_make(const struct config *c, char err[RUNDIR_ERR_SIZE])
     return result;
 }
 
-int rundir_check(const struct config *c, char err[RUNDIR_ERR_SIZE])
+/* Whose processes use what lies there. */
+static uid_t user_of(const struct config *c)
 {
     char line[256];
     uid_t uid = geteuid();
     gid_t gid;
-    int result;
 
     if (c->user)
         daemon_find_ids(c->user, NULL, &uid, &gid, line);
-    result = daemon_check_folder(c->run_dir, uid, line);
+    return uid;
+}
+
+int rundir_check(const struct config *c, char err[RUNDIR_ERR_SIZE])
+{
+    char line[256];
+    int result = daemon_check_folder(c->run_dir, user_of(c), line);
+
     if (result < 0)
         snprintf(err, RUNDIR_ERR_SIZE, "run_dir: %s", line);
     return result;
@@ -191,18 +204,49 @@ struct worker_neighbour *rundir_neighbours(const struct config *c)
     return list;
 }
 
-int rundir_open_kept(const struct config *c, const struct discovery_conf *d)
+static bool has_registers(const struct discovery_conf *d)
+{
+    return !d->gateways && d->registers && d->registers[0];
+}
+
+#define KEPT_SIZE 32 /* bytes of its name, with the NUL */
+
+static void name_kept(char name[KEPT_SIZE], const struct discovery_conf *d)
 {
     uint64_t hash = FNV_BEGIN;
-    char name[32];
+
+    for (size_t i = 0; d->registers[i]; i++)
+        hash = hash_text(hash_text(hash, d->registers[i]), "\n");
+    snprintf(name, KEPT_SIZE, "gateways-%08x", (unsigned)(hash >> 32));
+}
+
+int rundir_find_kept(const struct config *c, const struct discovery_conf *d)
+{
+    char name[KEPT_SIZE], err[256];
+    char *folder, *path;
+    int fd = -ENOENT;
+
+    if (!has_registers(d))
+        return 0;
+    name_kept(name, d);
+    folder = absolute_path(c);
+    path = xasprintf("%s/%s", folder, name);
+    if (daemon_check_folder(folder, user_of(c), err) == 0)
+        fd = daemon_open_file(AT_FDCWD, path, O_RDONLY);
+    free(path);
+    free(folder);
+    return fd < 0 ? 0 : fd;
+}
+
+int rundir_open_kept(const struct config *c, const struct discovery_conf *d)
+{
+    char name[KEPT_SIZE];
     char *path;
     int fd;
 
-    if (d->gateways || !d->registers || !d->registers[0])
+    if (!has_registers(d))
         return daemon_open_file(AT_FDCWD, "/dev/null", O_RDWR);
-    for (size_t i = 0; d->registers[i]; i++)
-        hash = hash_text(hash_text(hash, d->registers[i]), "\n");
-    snprintf(name, sizeof(name), "gateways-%08x", (unsigned)(hash >> 32));
+    name_kept(name, d);
     path = rundir_path(c, name);
     fd = daemon_open_file(AT_FDCWD, path, O_RDWR | O_CREAT);
     if (fd < 0)

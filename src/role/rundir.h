@@ -44,6 +44,10 @@ int rundir_open_ids(int *fd, const struct config *c,
  * place, with a line in the log. The descriptor, or -errno. */
 int rundir_open_kept(const struct config *c, const struct discovery_conf *d);
 
+/* The same file for who only reads it, from any folder: 0, where there is none,
+ * or it is not for this user, or cannot be trusted (rundir_check()). */
+int rundir_find_kept(const struct config *c, const struct discovery_conf *d);
+
 /* Where workers beside that gateway reach it, a unix socket. The caller frees
  * it. */
 char *rundir_link(

@@ -493,6 +493,11 @@ bool gateways_are_settled(const struct gateways *g)
     return !g->discovery || discovery_is_settled(g->discovery);
 }
 
+bool gateways_take_kept(struct gateways *g)
+{
+    return g->npeers == 0 && g->discovery && discovery_take_kept(g->discovery);
+}
+
 /* "host:port" to an address. false: not IPv4, which the frame cannot name. */
 static bool parse_address(struct gateways_address *out, const char *text,
     const struct worker_conf *conf)

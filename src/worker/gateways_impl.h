@@ -218,6 +218,10 @@ void gateways_join(struct gateways *g);
  * or has it failed at least once? */
 bool gateways_are_settled(const struct gateways *g);
 
+/* They are settled, without a single gateway: dial those of the registers' last
+ * list. False: there are none, or they have been dialed. */
+bool gateways_take_kept(struct gateways *g);
+
 /* The gateways are these: "host:port" texts. */
 void gateways_set_addresses(
     const char *const *addresses, size_t count, void *gateways);

@@ -73,8 +73,10 @@ static void on_turn(uv_check_t *joining)
     struct program *p = joining->data;
     const struct gateways_address *list;
 
-    if (gateways_are_settled(p->gateways) &&
-        (!p->conf->supervised || gateways_list(p->gateways, &list) > 0))
+    if (!gateways_are_settled(p->gateways))
+        return;
+    if (p->conf->supervised ? gateways_list(p->gateways, &list) > 0
+                            : !gateways_take_kept(p->gateways))
         begin(p);
 }
 
