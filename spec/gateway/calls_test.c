@@ -2,6 +2,10 @@
  * one gets a request, what becomes of it when that is lost, and what answers
  * are taken. */
 #include "gateway_fixture.h"
+
+#include "../support/tempdir.h"
+#include "proc/claims.h"
+#include "wire/ack.h"
 #include "wire/answer.h"
 #include "wire/bigendian.h"
 #include "wire/httpcall.h"
@@ -19,10 +23,14 @@ struct worker {
 static struct test *t;
 static struct peer *client;
 
+static const char *machine;      /* what workers say; NULL: nothing */
+static char pages[TEMPDIR_SIZE]; /* prefix of claims */
+
 static void say(struct peer *p, uint8_t cmd, const char *key, const char *pair,
     const char *const *features)
 {
-    const struct cmdjson_tokens tokens = {.pair = pair};
+    const struct cmdjson_tokens tokens = {
+        .pair = pair, .process = "A", .machine = machine};
     struct buf json = {0};
 
     cmdjson_put_auth(&json, key, t->conf.secret_key, features, &tokens);
@@ -31,17 +39,18 @@ static void say(struct peer *p, uint8_t cmd, const char *key, const char *pair,
     buf_fini(&json);
 }
 
+static unsigned pairs;
+static char last_pair[16];
+
 static struct worker join_acking(const char *key, const char *const *features)
 {
     static const char *const none[] = {NULL};
-    static unsigned pairs;
     struct worker w = {dial(t, &t->inner), dial(t, &t->inner)};
     size_t before = status(t).workers;
-    char pair[16];
 
-    snprintf(pair, sizeof(pair), "%u", ++pairs);
-    say(w.commands, FRAME_GATEWAY_CLIENT_CONNECT, NULL, pair, none);
-    say(w.events, FRAME_WORKER_CONNECT, key, pair, features);
+    snprintf(last_pair, sizeof(last_pair), "%u", ++pairs);
+    say(w.commands, FRAME_GATEWAY_CLIENT_CONNECT, NULL, last_pair, none);
+    say(w.events, FRAME_WORKER_CONNECT, key, last_pair, features);
     UNTIL(t, status(t).workers > before);
     UNTIL(t, t->ready);
     return w;
@@ -65,8 +74,12 @@ static void prepare_calls(size_t response_max)
 
 static void serve_calls(void)
 {
+    tempdir_make(pages);
     prepare_calls(100);
+    t->conf.machine = "here";
+    t->conf.claims = pages;
     start(t);
+    machine = NULL;
 }
 
 /* The next packet with that command; its bytes stay until forget(). */
@@ -115,6 +128,25 @@ static uint32_t get_any(const struct worker *w)
 
     buf_consume(&w->events->in, len);
     return number;
+}
+
+/* The same of a worker of this machine, and its page. */
+static struct worker join_with_page(const char *key, struct claims **page)
+{
+    static const char *const features[] = {
+        "ack", "claims", "request", "on_request", NULL};
+    struct worker w;
+    struct frame f;
+    size_t len;
+
+    machine = "here";
+    w = join_acking(key, features);
+    machine = NULL;
+    len = next(w.events, FRAME_CLAIMS, &f);
+    assert_int_equal(claims_open(page, pages, f.body, f.body_len), 0);
+    buf_consume(&w.events->in, len);
+    claims_join_requests(*page, 0);
+    return w;
 }
 
 static void ask(const char *text)
@@ -220,17 +252,11 @@ static void an_answer_may_come_behind_the_commands(void **state)
     end_all();
 }
 
-static void what_has_not_begun_goes_to_another(void **state)
+static void expect_again(struct worker *first, uint32_t number)
 {
-    struct worker first, second;
-    uint32_t number;
+    struct worker second = join_acking("w:1", answers);
 
-    serve_calls();
-    first = join_acking("w:0", answers);
-    ask(GET);
-    number = get_request(&first);
-    second = join_acking("w:1", answers);
-    leave(&first);
+    leave(first);
     assert_int_equal(get_request(&second), number);
     begin(&second, number);
     answer(&second, number, 200, NULL, "second");
@@ -239,6 +265,87 @@ static void what_has_not_begun_goes_to_another(void **state)
     assert_int_equal(status(t).requests_lost, 0);
     leave(&second);
     end_all();
+}
+
+static void expect_lost(struct worker *first)
+{
+    struct worker second = join_acking("w:1", answers);
+
+    leave(first);
+    expect_status(502);
+    assert_int_equal(status(t).requests_again, 0);
+    assert_int_equal(status(t).requests_lost, 1);
+    leave(&second);
+    end_all();
+}
+
+/* It lives, and comes to the request later: it does not begin. */
+static void what_has_not_begun_goes_to_another(void **state)
+{
+    struct claims *page;
+    struct worker first;
+
+    serve_calls();
+    first = join_with_page("w:0", &page);
+    ask(GET);
+    expect_again(&first, get_request(&first));
+    assert_false(claims_begin_request(page));
+    claims_close(page);
+}
+
+/* Its last word was still in the process when it was killed. */
+static void what_has_begun_in_the_turn_of_a_kill_does_not(void **state)
+{
+    struct claims *page;
+    struct worker first;
+    uint32_t number;
+
+    serve_calls();
+    first = join_with_page("w:0", &page);
+    ask(GET);
+    number = get_request(&first);
+    assert_true(claims_begin_request(page));
+    begin(&first, number);
+    answer(&first, number, 200, NULL, "first");
+    expect_status(200);
+    hang_up(client);
+    ask(GET);
+    get_request(&first);
+    assert_true(claims_begin_request(page));
+    expect_lost(&first);
+    claims_close(page);
+}
+
+/* Nobody knows, without a page. */
+static void what_may_have_begun_does_not(void **state)
+{
+    struct worker first;
+
+    serve_calls();
+    first = join_acking("w:0", answers);
+    ask(GET);
+    get_request(&first);
+    expect_lost(&first);
+}
+
+/* A worker of another machine that ends in order says what it leaves, behind
+ * all that it has begun. */
+static void what_a_last_word_leaves_goes_to_another(void **state)
+{
+    static const char *const features[] = {
+        "ack", "left", "request", "on_request", NULL};
+    struct buf body = {0}, none = {0};
+    struct worker first;
+    uint32_t number;
+
+    serve_calls();
+    first = join_acking("w:0", features);
+    ask(GET);
+    number = get_request(&first);
+    ack_put_left(&body, last_pair, 0, &none);
+    put_frame(first.commands, FRAME_LEFT, 0, body.data, body.len);
+    buf_fini(&body);
+    expect_again(&first, number);
 }
 
 static void what_has_begun_does_not(void **state)
@@ -260,13 +367,15 @@ static void what_has_begun_does_not(void **state)
 
 static void without_another_worker_it_is_503(void **state)
 {
+    struct claims *page;
     struct worker w;
 
     serve_calls();
-    w = join_acking("w:0", answers);
+    w = join_with_page("w:0", &page);
     ask(GET);
     get_request(&w);
     leave(&w);
+    claims_close(page);
     expect_status(503);
     hang_up(client);
     ask(GET); /* it had the callback when it was here */
@@ -466,6 +575,9 @@ int main(void)
         cmocka_unit_test(one_worker_answers),
         cmocka_unit_test(an_answer_may_come_behind_the_commands),
         cmocka_unit_test(what_has_not_begun_goes_to_another),
+        cmocka_unit_test(what_has_begun_in_the_turn_of_a_kill_does_not),
+        cmocka_unit_test(what_may_have_begun_does_not),
+        cmocka_unit_test(what_a_last_word_leaves_goes_to_another),
         cmocka_unit_test(what_has_begun_does_not),
         cmocka_unit_test(without_another_worker_it_is_503),
         cmocka_unit_test(an_answer_that_is_not_valid_is_502),

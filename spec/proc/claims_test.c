@@ -123,6 +123,32 @@ static void tells_that_nobody_has_joined(void **state)
     assert_int_equal(claims_revoke(gateway), -ENOTCONN);
 }
 
+/* ---- requests ---- */
+
+static void says_how_many_requests_have_begun(void **state)
+{
+    open_both();
+    claims_join_requests(worker, 5);
+    assert_true(claims_begin_request(worker));
+    assert_true(claims_begin_request(worker));
+    assert_int_equal(claims_begin(worker, 1), 0);
+    assert_int_equal(claims_revoke(gateway), 1); /* goes on beside events */
+    assert_true(claims_begin_request(worker));
+    assert_int_equal(claims_revoke_requests(gateway), 8);
+    assert_false(claims_begin_request(worker));
+    assert_false(claims_begin_request(worker));
+    assert_int_equal(claims_revoke_requests(gateway), 8);
+}
+
+static void says_nothing_of_requests_where_nobody_has_joined(void **state)
+{
+    open_both();
+    assert_int_equal(claims_revoke_requests(gateway), -ENOTCONN);
+    claims_join_requests(worker, 0);
+    assert_false(claims_begin_request(worker));
+    assert_int_equal(claims_revoke_requests(gateway), -ENOTCONN);
+}
+
 /* ---- what the worker has sent ---- */
 
 static struct receipt sent, confirmed;
@@ -501,6 +527,8 @@ int main(void)
         CASE(has_a_name_until_the_worker_has_joined),
         CASE(takes_the_name_of_a_page_away_that_nobody_joined),
         CASE(tells_that_nobody_has_joined),
+        CASE(says_how_many_requests_have_begun),
+        CASE(says_nothing_of_requests_where_nobody_has_joined),
         CASE(lets_nobody_join_a_revoked_page),
         CASE(tells_what_was_sent_and_not_run),
         CASE(leaves_the_worker_what_it_sends_later),

@@ -5,6 +5,7 @@ local openssl = require "openssl"
 local process = require "process"
 local tcp = require "tcp"
 local testbed = require "testbed"
+local uv = require "luv"
 
 local script = [[
 local routes = require "gwrun.routes"
@@ -503,6 +504,86 @@ describe("Events.onRequest", function()
     c:close()
     app:wait_linked()
     loop.poll("a worker", function() return get "/return/text" == 200 end)
+  end)
+end)
+
+-- What the handler's worker had to say of it was still in the process.
+describe("a request that kills its worker", function()
+  it("begins once, is answered with 502, and takes no other with it", function()
+    local app = testbed.start {
+      workers = { count = 2 },
+      script = [[
+        Events = {}
+        function Events.onRequest(request)
+          if request.path ~= "/poison" then return "well" end
+          Log.notice "poison taken"
+          while true do end
+        end
+      ]],
+    }
+    finally(function() app:stop() end)
+    local function times() return select(2, app:log():gsub("poison taken", "")) end
+    local c = tcp.connect(app.port[1])
+    c:send "GET /poison HTTP/1.1\r\nHost: x\r\n\r\n"
+    loop.wait("the poison to be taken", function() return times() == 1 end)
+    -- Of these those that the same worker is given wait in its link.
+    local others = {}
+    for i = 1, 6 do
+      others[i] = tcp.connect(app.port[1])
+      others[i]:send "GET /well HTTP/1.1\r\nHost: x\r\n\r\n"
+    end
+    loop.poll("them to be given", function() return app:counters("gateway", 0).requests == 7 end)
+    local pid = app:log():match "%[(%d+) worker/%d%] notice [^\n]-poison taken"
+    assert.equal(0, process.run { "kill", "-9", pid })
+    local function status(peer) return tonumber(peer:receive "\r\n\r\n":match "^HTTP/1.1 (%d+) ") end
+    assert.equal(502, status(c))
+    for _, other in ipairs(others) do
+      assert.equal(200, status(other))
+      other:close()
+    end
+    c:close()
+    assert.equal(1, times())
+    local counters = app:counters("gateway", 0)
+    assert.equal(1, counters.requests_lost)
+    assert.is_true(counters.requests_again > 0)
+  end)
+end)
+
+-- Another master's worker shares no page with the gateway.
+describe("requests of a worker of another machine that is killed", function()
+  it("are answered with 502, begun or not, and given to nobody else", function()
+    local gateways = testbed.new { config = function(c) c.workers = nil end }
+    local address = { gateways.config.register.listen }
+    local workers = testbed.new {
+      script = "Events = {} function Events.onRequest() return 'well' end",
+      workers = { count = 2 },
+      config = function(c) c.register, c.gateways, c.register_address = nil, nil, address end,
+    }
+    finally(function()
+      workers:stop()
+      gateways:stop()
+    end)
+    gateways:up()
+    workers:up()
+    loop.poll("both workers", function() return gateways:counters("gateway", 0).workers == 2 end)
+    local victim = workers:pids "worker"[1]
+    assert(uv.kill(victim, "sigstop"))
+    local asked = {}
+    for i = 1, 6 do
+      asked[i] = tcp.connect(gateways.port[1])
+      asked[i]:send "GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+    end
+    loop.poll("them to be given", function() return gateways:counters("gateway", 0).requests == 6 end)
+    assert(uv.kill(victim, "sigkill"))
+    local count = { [200] = 0, [502] = 0 }
+    for _, c in ipairs(asked) do
+      local status = tonumber(c:receive "\r\n\r\n":match "^HTTP/1.1 (%d+) ")
+      count[status] = count[status] + 1
+      c:close()
+    end
+    assert.same({ [200] = 3, [502] = 3 }, count)
+    local counters = gateways:counters("gateway", 0)
+    assert.same({ 3, 0 }, { counters.requests_lost, counters.requests_again })
   end)
 end)
 

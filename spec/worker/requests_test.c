@@ -129,12 +129,51 @@ static void a_short_answer_comes_with_the_commands_where_it_may(void **state)
     unserve();
 }
 
+static bool has_watched(void *arg)
+{
+    return strstr(buf_text(&gate.got), "REQUEST_WATCH") != NULL;
+}
+
+/* The gateway has given them to another worker: nobody answers here. */
+static void begins_no_request_that_was_taken_back(void **state)
+{
+    struct frame name = {.cmd = FRAME_CLAIMS, .flag = FRAME_FLAG_STRING};
+    struct frame request = {.cmd = FRAME_REQUEST,
+        .flag = FRAME_FLAG_STRING,
+        .connection_id = 8,
+        .ext = (const uint8_t *)"\0\1\0\0",
+        .ext_len = 4,
+        .body = (const uint8_t *)"1",
+        .body_len = 1};
+    struct claims *page;
+
+    fixture.conf.claims = fixture.dir;
+    serve();
+    assert_int_equal(claims_create(&page, fixture.dir), 0);
+    name.body = (const uint8_t *)claims_name(page);
+    name.body_len = strlen(claims_name(page));
+    frame_encode(conn_out(gate.events), &name);
+    assert_true(is_with_events(0, "100"));
+    assert_true(is_with_events(0, "100"));
+    assert_int_equal(fixture.handlers.begun, 2);
+    assert_int_equal(claims_revoke_requests(page), 2);
+    frame_encode(conn_out(gate.events), &request);
+    frame_encode(conn_out(gate.events),
+        &(struct frame){.cmd = FRAME_REQUEST_WATCH}); /* has its answer */
+    run_until(has_watched, NULL);
+    assert_int_equal(fixture.handlers.begun, 2);
+    unserve();
+    claims_close(page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             a_short_answer_comes_with_the_commands_where_it_may, fixture_setup,
             fixture_teardown),
+        cmocka_unit_test_setup_teardown(begins_no_request_that_was_taken_back,
+            fixture_setup, fixture_teardown),
     };
 
     return cmocka_run_group_tests_name("worker.requests", tests, NULL, NULL);

@@ -16,7 +16,8 @@
 struct call {
     UT_hash_handle hh;
     uint32_t number;
-    uint32_t serial; /* of the worker that has it */
+    uint32_t serial; /* of the worker that has it … */
+    uint32_t given;  /* … and its number there, router_note_request() */
     void *asker;     /* borrowed */
     bool begun;
     struct buf bytes; /* owned; the request, until it has begun */
@@ -88,6 +89,7 @@ static bool give(struct calls *cs, struct call *call)
     }
     put32(max, (uint32_t)cs->conf.response_max);
     call->serial = router_serial(worker);
+    call->given = router_note_request(worker);
     router_put(cs->conf.router, worker, &f);
     return true;
 }
@@ -159,14 +161,15 @@ void calls_answer(struct calls *cs, const struct frame *f, uint32_t serial)
         cs->conf.on_answer(call->asker, &said, said.status);
 }
 
-void calls_worker_settled(struct calls *cs, uint32_t serial, bool certain)
+void calls_worker_settled(struct calls *cs, const struct router_worker *w)
 {
+    uint32_t serial = router_serial(w);
     struct call *call, *tmp;
 
     MAP_FOREACH (hh, cs->map, call, tmp) {
         if (call->serial != serial)
             continue;
-        if (call->begun || !certain) {
+        if (call->begun || router_may_have_begun(w, call->given)) {
             cs->counters.lost++;
             call->serial = 0;
             cs->conf.on_answer(call->asker, NULL, 502);

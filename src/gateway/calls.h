@@ -1,9 +1,10 @@
 /* calls.h - HTTP requests that wait for a worker's answer.
  *
  * Each goes to one worker whose script has onRequest, whichever has room. The
- * worker says when it begins; as long as it has not, its request goes to
- * another worker should it be lost. One that has begun never does: its answer
- * is 502 then. Time limits are the clients' (clients/).
+ * worker says when it begins. Should it be lost, what it has not begun for
+ * certain (router_may_have_begun()) goes to another worker; what it has begun,
+ * or may have, never does: its answer is 502 then. Time limits are the clients'
+ * (clients/).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,7 +35,7 @@ struct calls_conf {
 
 struct calls_counters {
     uint64_t again;  /* of them to another one than the first */
-    uint64_t lost;   /* begun by a worker that was lost: 502 */
+    uint64_t lost;   /* begun, or perhaps, by a worker that was lost: 502 */
     uint64_t faulty; /* answers that were not valid: 502 */
 };
 
@@ -58,9 +59,8 @@ void calls_begun(
  * nobody waits for, or of another worker, is ignored. */
 void calls_answer(struct calls *cs, const struct frame *f, uint32_t serial);
 
-/* That worker is gone and nothing more comes from it. certain: what it said of
- * requests that it began was all. */
-void calls_worker_settled(struct calls *cs, uint32_t serial, bool certain);
+/* That worker was removed and nothing more comes from it. */
+void calls_worker_settled(struct calls *cs, const struct router_worker *w);
 
 /* Those that wait. */
 size_t calls_count(const struct calls *cs);

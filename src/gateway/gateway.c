@@ -93,9 +93,9 @@ static void on_request_begun(const struct frame *f, uint32_t serial, void *arg)
     calls_begun(((struct gateway *)arg)->calls, serial, f->body, f->body_len);
 }
 
-static void on_worker_settled(uint32_t serial, bool certain, void *arg)
+static void on_worker_settled(const struct router_worker *w, void *arg)
 {
-    calls_worker_settled(((struct gateway *)arg)->calls, serial, certain);
+    calls_worker_settled(((struct gateway *)arg)->calls, w);
 }
 
 static void announce(struct gateway *g)

@@ -589,6 +589,28 @@ void given_renewed(struct given *g)
     g->before = NULL;
 }
 
+/* One that has not joined its next page says so in the one before. */
+static int64_t revoke_requests(const struct given *g)
+{
+    int64_t begun = g->page ? claims_revoke_requests(g->page) : -ENOTCONN;
+
+    if (begun == -ENOTCONN && g->before)
+        begun = claims_revoke_requests(g->before);
+    return begun;
+}
+
+void given_revoke_requests(struct given *g)
+{
+    revoke_requests(g);
+}
+
+int given_has_begun_request(const struct given *g, uint32_t number)
+{
+    int64_t begun = revoke_requests(g);
+
+    return begun < 0 ? -ENOTCONN : (int32_t)((uint32_t)begun - number) >= 0;
+}
+
 int given_count_unrun(
     const struct given *g, const struct receipt *run, struct receipt *unrun)
 {

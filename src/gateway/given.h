@@ -105,6 +105,14 @@ void given_renewed(struct given *g);
 int given_count_unrun(
     const struct given *g, const struct receipt *run, struct receipt *unrun);
 
+/* Both links are lost: the worker begins no requests any more, either. */
+void given_revoke_requests(struct given *g);
+
+/* After given_revoke_requests(): whether the worker has begun the request that
+ * was the number-th of all that it was given, from 1. -ENOTCONN: nobody knows.
+ */
+int given_has_begun_request(const struct given *g, uint32_t number);
+
 size_t given_count(const struct given *g);
 size_t given_bytes(const struct given *g);
 

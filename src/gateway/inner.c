@@ -64,10 +64,8 @@ void inner_settle(struct inner *in, struct router_worker *w, bool certain)
 /* Nothing more comes from a worker that acknowledges, on these links. */
 static void settle(struct inner *in, struct router_worker *w, bool certain)
 {
-    uint32_t serial = router_serial(w);
-
+    in->conf.on_worker_settled(w, in->conf.arg);
     inner_settle(in, w, certain);
-    in->conf.on_worker_settled(serial, certain, in->conf.arg);
 }
 
 void inner_drop(struct link *l, bool certain)

@@ -62,10 +62,10 @@ struct inner_conf {
     void (*on_decision)(const struct frame *f, uint32_t serial, void *arg);
     void (*on_worker_gone)(uint32_t serial, void *arg);
     /* It has answered a request; has begun some, whose numbers are the body; or
-     * is gone, and nothing more comes: certain: what it said was all. */
+     * is gone, and nothing more comes: w is there until this returns. */
     void (*on_reply)(const struct frame *f, uint32_t serial, void *arg);
     void (*on_request_begun)(const struct frame *f, uint32_t serial, void *arg);
-    void (*on_worker_settled)(uint32_t serial, bool certain, void *arg);
+    void (*on_worker_settled)(const struct router_worker *w, void *arg);
     void *arg;
 };
 

@@ -51,10 +51,8 @@ static void finish(struct inner *in, struct parting *parting)
 
 void partings_await(struct inner *in, struct parting *parting, bool certain)
 {
-    uint32_t serial = router_serial(parting->worker);
-
     parting->certain = certain;
-    in->conf.on_worker_settled(serial, certain, in->conf.arg);
+    in->conf.on_worker_settled(parting->worker, in->conf.arg);
     list_push_back(&in->partings, &parting->node);
     if (in->ends || router_has_left(parting->worker))
         finish(in, parting);

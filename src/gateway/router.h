@@ -227,6 +227,14 @@ bool router_has_callback(struct router *r, enum router_callback callback);
 struct router_worker *router_pick(
     struct router *r, enum router_callback callback);
 
+/* w is given a request: its number, of all that it was given. */
+uint32_t router_note_request(struct router_worker *w);
+
+/* Whether w, which was removed and not settled, has begun the request with that
+ * number, for all that is known: it may have, unless a page or its last word
+ * says that it has not. */
+bool router_may_have_begun(const struct router_worker *w, uint32_t number);
+
 /* It knows answers to handshakes that say more than a status. */
 bool router_takes_answers(const struct router_worker *w);
 

@@ -48,13 +48,14 @@ struct router_worker {
     uint32_t changes;       /* of sessions that came from it … */
     uint32_t confirmed;     /* … and of which it knows that they came */
     size_t confirmed_bytes; /* of those since */
-    bool behind;      /* it had more than it may; router_drained() is due */
-    bool crowded;     /* an event did not fit; router_drained() is due, too */
-    uint64_t arrived; /* what it was told last of events behind that */
-    bool hangs;       /* the event with the next number, it said at last */
-    uint32_t hanging; /* as given_drop() wants it */
-    bool windowed;    /* it begins only what is granted, given_grant() */
-    struct buf left;  /* a FRAME_LEFT's body; empty: it has not said */
+    bool behind;       /* it had more than it may; router_drained() is due */
+    bool crowded;      /* an event did not fit; router_drained() is due, too */
+    uint64_t arrived;  /* what it was told last of events behind that */
+    bool hangs;        /* the event with the next number, it said at last */
+    uint32_t hanging;  /* as given_drop() wants it */
+    bool windowed;     /* it begins only what is granted, given_grant() */
+    uint32_t requests; /* that it was given */
+    struct buf left;   /* a FRAME_LEFT's body; empty: it has not said */
 };
 
 /* An event that had begun and was not to be told of any more. */

@@ -214,6 +214,7 @@ void router_remove_worker(struct router *r, struct router_worker *w)
     router_forget_sessions(w);
     if (w->given) {
         given_revoke(w->given);
+        given_revoke_requests(w->given);
         list_push_back(&r->leaving, &w->node);
     } else {
         router_free_worker(w);
@@ -259,6 +260,18 @@ struct router_worker *router_pick(
             stalled = w;
     }
     return stalled;
+}
+
+uint32_t router_note_request(struct router_worker *w)
+{
+    return ++w->requests;
+}
+
+bool router_may_have_begun(const struct router_worker *w, uint32_t number)
+{
+    int begun = given_has_begun_request(w->given, number);
+
+    return begun < 0 ? !router_has_left(w) : begun;
 }
 
 void router_put_on(const struct router *r, struct conn *link, struct frame *f)

@@ -5,7 +5,8 @@
  * or whether somebody has written nonsense. Numbers of events lie in a ring on
  * lines of memory of their own. A slot of it is written again only when the
  * gateway knows of the claim that stood there: it gives no more than
- * CLAIMS_EVENTS events of which it does not know. */
+ * CLAIMS_EVENTS events of which it does not know. Requests begin in the order
+ * in which they came: of them a second word, of the same form, is enough. */
 #include "proc/claims.h"
 
 #include <dirent.h>
@@ -48,7 +49,8 @@ struct page {
     uint8_t unused[LINE - sizeof(uint64_t) -
                    (2 + 2 * RECEIPT_KINDS) * sizeof(uint32_t)];
     _Atomic uint64_t word;
-    uint8_t unused_too[LINE - sizeof(uint64_t)];
+    _Atomic uint64_t requests; /* likewise, and without a ring */
+    uint8_t unused_too[LINE - 2 * sizeof(uint64_t)];
     _Atomic uint32_t numbers[CLAIMS_EVENTS];
 };
 
@@ -64,6 +66,7 @@ struct claims {
     uint64_t word;     /* as the worker has left it; or for the gateway, as it
                           was when revoked */
     int over;          /* 0, or why the worker claims nothing any more */
+    uint64_t requests; /* the other word, likewise */
     char name[SECRET_TOKEN_SIZE];
     char *path; /* owned; NULL: the name is not ours to take away */
 };
@@ -175,6 +178,15 @@ int64_t claims_revoke(struct claims *c)
     if (c->word & JOINED)
         return (int64_t)(c->word & COUNT);
     return (c->word & COUNT) ? -EPROTO : -ENOTCONN;
+}
+
+int64_t claims_revoke_requests(struct claims *c)
+{
+    uint64_t word = atomic_fetch_or(&c->page->requests, REVOKED);
+
+    if (word & ~(REVOKED | JOINED | COUNT))
+        return -EPROTO;
+    return word & JOINED ? (int64_t)(word & COUNT) : -ENOTCONN;
 }
 
 static _Atomic uint32_t *slot(const struct claims *c, uint32_t i)
@@ -311,6 +323,26 @@ int claims_begin(struct claims *c, uint32_t number)
     }
     c->over = word == (c->word | REVOKED) ? -ECANCELED : -EPROTO;
     return c->over;
+}
+
+void claims_join_requests(struct claims *c, uint32_t begun)
+{
+    uint64_t before = 0;
+
+    c->requests = JOINED | begun;
+    atomic_compare_exchange_strong(&c->page->requests, &before, c->requests);
+}
+
+/* One that fails will always fail: the page has another word for good. */
+bool claims_begin_request(struct claims *c)
+{
+    uint64_t word = c->requests;
+    uint64_t next = JOINED | (uint32_t)(word + 1);
+
+    if (!atomic_compare_exchange_strong(&c->page->requests, &word, next))
+        return false;
+    c->requests = next;
+    return true;
 }
 
 struct claims_sent *claims_show_sent(

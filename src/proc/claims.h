@@ -63,6 +63,11 @@ const char *claims_name(const struct claims *c);
  * -EPROTO: what stands there is not valid. The same answer each time. */
 int64_t claims_revoke(struct claims *c);
 
+/* From now on no request begins any more. How many of those that the worker was
+ * given have begun, from the first one on, which wraps around; -ENOTCONN: the
+ * worker does not say so here, and will not; -EPROTO. */
+int64_t claims_revoke_requests(struct claims *c);
+
 /* What was claimed as number i, from 0; one of the last CLAIMS_EVENTS - 1: over
  * what stood before them the worker may have written. */
 uint32_t claims_get(const struct claims *c, uint32_t i);
@@ -81,6 +86,13 @@ int claims_count_unrun(
     struct claims *c, const struct receipt *run, struct receipt *unrun);
 
 /* ---- the worker ---- */
+
+/* So many requests have begun; with a page that takes the place of another one,
+ * also those that were claimed there. */
+void claims_join_requests(struct claims *c, uint32_t begun);
+
+/* May the next request begin? One after the other, as they came. */
+bool claims_begin_request(struct claims *c);
 
 /* Where a worker shows what it has sent; the gateway reads it at any time. */
 struct claims_sent {

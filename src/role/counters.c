@@ -138,8 +138,8 @@ const struct counter counters_gateway[] = {
     GATEWAY("requests_again", COUNTER, NUMBER, requests_again,
         "of them to a second worker, because the first was lost"),
     GATEWAY("requests_lost", COUNTER, NUMBER, requests_lost,
-        "requests answered with 502: their worker was lost, or answered "
-        "nonsense"),
+        "requests answered with 502: their worker was lost and had begun "
+        "them, or may have; or answered nonsense"),
     GATEWAY("requests_refused", COUNTER, NUMBER, port.requests_refused,
         "requests and calls of the push API answered with 503: no worker had "
         "room, or too many waited"),

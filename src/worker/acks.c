@@ -133,9 +133,13 @@ void acks_begin(struct acks *all, struct acks_link *l, struct conn *commands)
 int acks_join(
     struct acks_link *l, const char *prefix, const void *name, size_t len)
 {
-    return l->page || l->told + l->taken > 0
-               ? -EPROTO
-               : claims_open(&l->page, prefix, name, len);
+    int err = l->page || l->told + l->taken > 0
+                  ? -EPROTO
+                  : claims_open(&l->page, prefix, name, len);
+
+    if (err == 0)
+        claims_join_requests(l->page, l->requests_begun);
+    return err;
 }
 
 void acks_set_limit(struct acks_link *l, uint32_t limit)
@@ -159,6 +163,7 @@ int acks_renew(
     if (err < 0)
         return err;
     claims_close(l->page);
+    claims_join_requests(page, l->requests_begun);
     l->page = page;
     l->over = 0;
     return 0;
@@ -323,12 +328,16 @@ void acks_tell_hanging(const struct acks *all, uint32_t link, uint32_t number)
 
 /* ---- requests ---- */
 
-void acks_request_begins(struct acks_link *l, uint32_t number)
+bool acks_request_begins(struct acks_link *l, uint32_t number)
 {
     if (l->number == 0)
-        return;
+        return true;
+    if (l->page && !claims_begin_request(l->page))
+        return false;
+    l->requests_begun++;
     ack_put_number(&l->requests, number);
     schedule(l->all);
+    return true;
 }
 
 void acks_tell_hanging_request(const struct acks_link *l, uint32_t number)

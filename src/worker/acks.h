@@ -54,6 +54,7 @@ struct acks_link {
     uint32_t told;            /* events taken before that; a count for ever */
     struct buf waits, begins; /* as ack_put_number() writes them */
     struct buf requests;      /* numbers of those that began, likewise */
+    uint32_t requests_begun;  /* on these links */
     bool windowed;            /* only what the gateway has let begins: … */
     uint32_t limit;           /* … events up to this one, by number, … */
     struct buf wants;    /* … and that waited of clients that are wanted */
@@ -126,8 +127,10 @@ void acks_ended(struct acks *all, uint32_t link);
 /* The number of the event that was taken last; 0: nobody is told about it. */
 uint32_t acks_number(const struct acks *all, uint32_t link);
 
-/* A request begins: the gateway is told before anything else leaves. */
-void acks_request_begins(struct acks_link *l, uint32_t number);
+/* May this request begin, or be refused? Then the gateway is told before
+ * anything else leaves. False: it has given it to another worker. To be asked
+ * for each, in the order in which they came. */
+bool acks_request_begins(struct acks_link *l, uint32_t number);
 
 /* The event with that number (0: the one taken last) is running and will not
  * come to an end: whoever gave it shall not give it to another worker. For a

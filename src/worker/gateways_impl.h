@@ -291,8 +291,8 @@ void allowed_take(struct peer *p, const uint8_t *body, size_t len);
 void allowed_greet(struct peer *p);
 void allowed_hear(struct peer *p, const uint8_t *packet, size_t len);
 
-/* A request begins: the gateway is told before anything else leaves. */
-void gateways_request_begins(
+/* As acks_request_begins(). */
+bool gateways_request_begins(
     struct gateways *g, struct gateways_address from, uint32_t number);
 
 /* The same of one that is running and will not come to an end. For a signal

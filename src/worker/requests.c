@@ -1,8 +1,9 @@
 /* Events.onRequest: the script answers a request; calls of the push API are
  * gwrun's own to answer (lua/gwrun/api.lua). Each runs in a coroutine of
  * its own as soon as it is here, and its gateway is told so before anything
- * that the handler does leaves this process (acks.c): a request that has begun
- * is never given to another worker. */
+ * that the handler does leaves this process (acks.c), where they share a page
+ * of claims before the handler begins: a request that has begun is never given
+ * to another worker. */
 #include "worker/requests.h"
 
 #include <lauxlib.h>
@@ -236,6 +237,8 @@ void requests_take(
     static const struct coro_client nobody = {.nobody = true};
     struct request *r;
 
+    if (!gateways_request_begins(all->gateways, from, f->connection_id))
+        return;
     if (!all->vm || f->ext_len < 4 || !has_room(all, f->body_len)) {
         refuse(all, from, f);
         return;
@@ -256,7 +259,6 @@ void requests_take(
     all->count++;
     all->bytes += r->len;
     all->handlers->begun++;
-    gateways_request_begins(all->gateways, from, r->number);
     all->running = r;
     coro_start(all->vm, event_of(r), call, r, &nobody, on_answered, r);
     all->running = NULL;

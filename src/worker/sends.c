@@ -288,13 +288,12 @@ void gateways_tell(struct turn_task *task)
         end_revoked(g);
 }
 
-void gateways_request_begins(
+bool gateways_request_begins(
     struct gateways *g, struct gateways_address from, uint32_t number)
 {
     struct peer *p = gateways_find(g, from.ip, from.port);
 
-    if (p)
-        acks_request_begins(&p->acks, number);
+    return !p || acks_request_begins(&p->acks, number);
 }
 
 void gateways_tell_hanging_request(
