@@ -95,6 +95,8 @@ static void says_what_is_wrong(void **state)
             "cluster.name: is missing"},
         {SYSTEM "cluster = { engine = 'nats://a', name = 'chat' } }",
             "cluster.engine: it must begin with redis://"},
+        {SYSTEM "cluster = { engine = 'redis+cluster://a', name = 'chat' } }",
+            "cluster.engine: a Redis Cluster cannot join cells"},
         {SYSTEM "cluster = { engine = 'redis://a:x', name = 'chat' } }",
             "cluster.engine: the port must be"},
         {SYSTEM "cluster = { " GOOD ", cell = 'a b' } }",
