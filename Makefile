@@ -1,7 +1,7 @@
 # make start   build and run the chat demo      make test    run every test
 # make check   everything that CI runs          make lint    style and static analysis
 # make fuzz    each fuzzer, FUZZ_SECONDS each   make bench   measure against itself
-# make count   instructions of a message, against those stored
+# make bench-cells   cells beside Socket.IO   make count   instructions of a message, against those stored
 # make soak    faults at random, SECONDS and SEED; counts every message
 # make soak-cells   the same for five cells and the Redis that joins them
 # make examples   get examples/ ready to start  make clean
@@ -70,7 +70,7 @@ SIM_CALLS := uv_timer_start uv_timer_stop uv_tcp_init uv_close uv_queue_work uv_
 SIM_WRAP  := $(SIM_CALLS:%=-Wl,--wrap=%)
 
 .DEFAULT_GOAL := build
-.PHONY: docs build units fuzz bench count soak soak-cells examples start test lint check deps test-deps install uninstall dist deb clean
+.PHONY: docs build units fuzz bench bench-cells count soak soak-cells examples start test lint check deps test-deps install uninstall dist deb clean
 build: $(O)/gwrun
 
 $(O)/gwrun: $(call libs,$(FOLDERS))
@@ -121,6 +121,10 @@ $(O)/gwindex: $(O)/bench/index.o $(call libs,gateway $(LIBS_gateway))
 bench: build $(O)/gwload $(O)/gwindex
 	@bench/run $(O)
 	@$(O)/gwindex | tee -a $(O)/bench.jsonl
+# Cells beside Socket.IO with its Redis adapter; bench/cells/README.md
+bench-cells: build $(O)/gwcross
+	@[ -e bench/cells/node_modules ] || npm install --silent --no-package-lock --prefix bench/cells
+	@bench/cells/compare $(O)
 
 SECONDS ?= 600
 SOAK := soak
