@@ -202,20 +202,19 @@ describe("a book of clients", function()
   end)
 
   -- The file system has room for two heads and one block of clients, which those of
-  -- the first gateway get.
-  it("without room loses the end of those whom it left out, and nothing else", function()
+  -- the first gateway get. Who is in the book, and who was left out.
+  local function connect_without_room()
     local small = testbed.small_disk("books", "192k")
-    if not small.prefix then return pending(small.reason) end
+    if not small.prefix then pending(small.reason) end
     small.make(app)
     app.prefix = small.prefix
     app.config.book_dir = "books"
-    app.config.gateways[2] = { name = "Two", listen = "text://127.0.0.1:" .. testbed.ports(),
-      start_port = testbed.ports() }
+    local port = testbed.ports()
+    app.config.gateways[2] = { name = "Two", listen = "text://127.0.0.1:" .. port, start_port = testbed.ports() }
     app:save_config()
     app:up(60)
-    local first = connect()
-    local port = math.tointeger(tonumber(app.config.gateways[2].listen:match "%d+$"))
-    local second, people = connect(port)
+    local kept, people = connect()
+    local left_out, others = connect(port)
     assert.equal(0, app:counters("gateway", 0).book_left_out)
     assert.is_true(app:counters("gateway", 0).book_cut >= CLIENTS)
     assert.equal(CLIENTS, app:counters("gateway", 1).book_left_out)
@@ -224,23 +223,47 @@ describe("a book of clients", function()
       someone:send "here\n"
       assert.equal("here\n", someone:receive "\n")
     end
-    people[1]:close()
-    loop.poll("the end of one who left", function() return count(second[1]) == 1 end)
+    others[1]:close()
+    loop.poll("the end of one who left", function() return count(left_out[1]) == 1 end)
     for _, p in ipairs(app:status().processes) do assert.equal(0, p.restarts) end
-    kill(app:pids "gateway")
-    loop.poll("every onClose that is in a book", function()
-      for _, id in ipairs(first) do
+    return kept, left_out, { people, others } -- those hold the connections
+  end
+
+  local function wait_closed(ids)
+    loop.poll("every onClose", function()
+      for _, id in ipairs(ids) do
         if count(id) == 0 then return false end
       end
       return true
     end, 60)
+  end
+
+  local function end_without_room(kept, left_out, times)
     app.master:kill "sigint"
     assert.equal(0, app.master:wait(60), app:log())
-    for _, id in ipairs(first) do
+    for _, id in ipairs(kept) do
       assert.equal(1, count(id))
       assert.matches("closed " .. id .. " certain=true by=lost cause=gateway_lost uid=%- groups= name=%-;", whole_log())
     end
-    for i, id in ipairs(second) do assert.equal(i == 1 and 1 or 0, count(id)) end
+    for i, id in ipairs(left_out) do assert.equal(i == 1 and 1 or times, count(id)) end
+  end
+
+  it("without room leaves those whom it left out to their workers", function()
+    local kept, left_out, people = connect_without_room()
+    kill(app:pids "gateway")
+    wait_closed(kept)
+    wait_closed(left_out)
+    end_without_room(kept, left_out, 1)
+    assert.equal(2, #people)
+  end)
+
+  it("without room loses the end of those whom it left out with their workers", function()
+    local kept, left_out, people = connect_without_room()
+    local pids = app:pids "gateway"
+    kill(table.move(app:pids "worker", 1, 2, #pids + 1, pids))
+    wait_closed(kept)
+    end_without_room(kept, left_out, 0)
+    assert.equal(2, #people)
   end)
 
   it("goes with the clients in an orderly stop", function()
