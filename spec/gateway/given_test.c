@@ -458,7 +458,8 @@ static void leave_with(
     buf_fini(&body);
 }
 
-static int set_up_page(void **state)
+/* The gateway's end of a new page. */
+static struct claims *make_page(void)
 {
     struct claims *own;
     char dir[TEMPDIR_SIZE];
@@ -467,8 +468,14 @@ static int set_up_page(void **state)
     tempdir_make(dir);
     assert_int_equal(claims_create(&own, dir), 0);
     name = claims_name(own);
-    given = given_new(own);
-    return claims_open(&page, dir, name, strlen(name));
+    assert_int_equal(claims_open(&page, dir, name, strlen(name)), 0);
+    return own;
+}
+
+static int set_up_page(void **state)
+{
+    given = given_new(make_page());
+    return 0;
 }
 
 static int tear_down_page(void **state)
@@ -504,6 +511,27 @@ static void finds_what_was_claimed_and_not_told(void **state)
     assert_int_equal(given_count(given), 2);
     assert_int_equal(given_bytes(given), 2 * (FRAME_HEAD_LEN + 1));
     assert_int_equal(given_untaken(given), given_bytes(given));
+}
+
+/* The worker has taken all that was given before it goes on. */
+static void counts_on_with_another_page(void **state)
+{
+    give(1, "a");
+    give(1, "b");
+    give(2, "c");
+    claim(1);
+    given_revoke(given);
+    close_with(0, "1:a ");
+    expect("1:b 2:c ");
+    claims_close(page);
+    given_renew(given, make_page());
+    given_renewed(given);
+    give(1, "d");
+    give(2, "e");
+    claim(4);
+    given_revoke(given);
+    close_with(0, "1:d ");
+    expect("2:e ");
 }
 
 static void keeps_what_has_not_begun_though_it_was_claimed(void **state)
@@ -660,6 +688,7 @@ int main(void)
         TEST(believes_no_word_about_what_was_not_given),
         TEST(knows_nothing_more_without_a_page),
         PAGE(finds_what_was_claimed_and_not_told),
+        PAGE(counts_on_with_another_page),
         PAGE(keeps_what_has_not_begun_though_it_was_claimed),
         PAGE(hears_what_was_told_after_it_revoked),
         PAGE(closes_when_all_was_told),

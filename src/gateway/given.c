@@ -41,6 +41,7 @@ struct given {
     struct queue *queues;  /* owned; by connection id */
     size_t logged;         /* packets in log */
     uint32_t taken;        /* … and that were in it before */
+    uint32_t last;         /* number of the last packet that was given */
     size_t count;          /* packets in log and queues … */
     size_t bytes;          /* … and theirs */
     struct claims *page;   /* owned; or NULL */
@@ -133,6 +134,7 @@ void given_add(struct given *g, const uint8_t *packet, size_t len)
     assert(g->count < g->max);
     buf_append(&g->log, packet, len);
     g->logged++;
+    g->last++;
     g->count++;
     g->bytes += len;
 }
@@ -572,7 +574,7 @@ void given_renew(struct given *g, struct claims *page)
         drop_first(g, g->queues);
     buf_clear(&g->log);
     buf_shrink(&g->log, LOG_KEEP);
-    g->taken += (uint32_t)g->logged;
+    g->taken = g->last; /* those as well that were struck from the log */
     g->logged = 0;
     g->count = 0;
     g->bytes = 0;
