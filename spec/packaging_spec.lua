@@ -138,7 +138,7 @@ it("the version is one in all places", function()
   local version = testbed.read_file "Makefile":match "\nVERSION := (%S+)"
   assert.matches("gwrun " .. version .. " ", run(testbed.program, "version"), 1, true)
   assert.equal(version, testbed.read_file "debian/changelog":match "^gwrun %(([%d.]+)%)")
-  assert.equal(version, testbed.read_file "CHANGELOG.md":match "\n## ([%d.]+)\n")
+  assert.equal(version, testbed.read_file "CHANGELOG.md":match "\n## %[([%d.]+)%] %- %d%d%d%d%-%d%d%-%d%d\n")
   assert.matches("Version " .. version .. ".", testbed.read_file "README.md", 1, true)
   assert.matches("版本 " .. version, testbed.read_file "README.zh-CN.md", 1, true)
 end)

@@ -14,6 +14,7 @@ static size_t nopened;
 static size_t nclosed;
 static struct testloop t;
 static struct pool *pool;
+static struct tally tally;
 
 struct waiter {
     struct pool_wait wait;
@@ -46,9 +47,13 @@ static const struct pool_ops ops = {open_conn, close_conn};
 
 static void open_pool(size_t size, size_t queue_max, uint64_t idle_ms)
 {
-    struct pool_conf conf = {size, queue_max, idle_ms};
+    struct pool_conf conf = {.size = size,
+        .queue_max = queue_max,
+        .idle_ms = idle_ms,
+        .tally = &tally};
 
     nopened = nclosed = 0;
+    tally = (struct tally){0};
     pool = pool_new(&t.loop, &conf, &ops, NULL);
 }
 
@@ -70,9 +75,17 @@ static int open_loop(void **state)
     return 0;
 }
 
+static void assert_shown(uint64_t open, uint64_t idle, uint64_t waiting)
+{
+    assert_int_equal(open, tally.open);
+    assert_int_equal(idle, tally.idle);
+    assert_int_equal(waiting, tally.waiting);
+}
+
 static int close_loop(void **state)
 {
     pool_close(pool);
+    assert_shown(0, 0, 0);
     testloop_close(&t);
     return 0;
 }
@@ -100,6 +113,29 @@ static void opens_one_for_each_waiter_up_to_its_size(void **state)
     assert_ptr_equal(&conns[1], take(&w[0], 1000, 0));
     pool_ready(&conns[1]);
     assert_int_equal(0, w[0].told); /* no wait, no call */
+}
+
+static void shows_what_it_has_at_each_moment(void **state)
+{
+    struct waiter w[3];
+
+    open_pool(2, 0, 0);
+    for (int i = 0; i < 3; i++)
+        assert_null(take(&w[i], 1000, 0));
+    assert_shown(2, 0, 3);
+    pool_ready(&conns[0]);
+    assert_shown(2, 0, 2);
+    pool_cancel(&w[1].wait);
+    assert_shown(2, 0, 1);
+    pool_ready(&conns[1]);
+    pool_ready(&conns[0]);
+    assert_shown(2, 1, 0);
+    pool_lost(&conns[0], -ECONNRESET);
+    assert_shown(1, 0, 0);
+    assert_int_equal(3, tally.waits);
+    assert_int_equal(0, tally.timeouts);
+    pool_note_timeout(pool);
+    assert_int_equal(1, tally.timeouts);
 }
 
 static void refuses_a_waiter_too_many(void **state)
@@ -187,6 +223,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_loop, close_loop)
     const struct CMUnitTest tests[] = {
         TEST(opens_one_for_each_waiter_up_to_its_size),
+        TEST(shows_what_it_has_at_each_moment),
         TEST(refuses_a_waiter_too_many),
         TEST(tells_waiters_at_their_deadline),
         TEST(fails_all_waiters_when_nothing_can_be_opened),

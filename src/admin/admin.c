@@ -14,6 +14,7 @@
 #include "admin/guard.h"
 #include "admin/live.h"
 #include "admin/overview.h"
+#include "admin/poolmetrics.h"
 #include "admin/scriptmetrics.h"
 #include "clients/exchange.h"
 #include "clients/port.h"
@@ -135,6 +136,7 @@ static void answer_metrics(struct call *call, const struct httpcall *request)
     }
     look(a, &s);
     exposition_put(&text, &s);
+    poolmetrics_put(&text, &s);
     scriptmetrics_put(&text, &s);
     put_answer(call, 200, EXPOSITION_TYPE, text.data, text.len);
     call->scraped = call->answer.len;

@@ -26,6 +26,7 @@ void snapshot_take(
         p->series = page_series(page);
         p->faults = page_faults(page);
         p->timings = page_timings(page);
+        p->tallies = page_tallies(page);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "proc/faults.h"
 #include "proc/series.h"
 #include "proc/timings.h"
+#include "util/tallies.h"
 
 struct snapshot_process {
     const struct admin_process *what; /* borrowed */
@@ -16,7 +17,8 @@ struct snapshot_process {
     uint64_t numbers[PAGES_NUMBERS];
     const struct series *series;   /* borrowed; goes on changing, as … */
     const struct faults *faults;   /* … this … */
-    const struct timings *timings; /* … and this */
+    const struct timings *timings; /* … and this … */
+    const struct tallies *tallies; /* … and this */
 };
 
 struct snapshot {

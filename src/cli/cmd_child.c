@@ -27,6 +27,7 @@
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/log.h"
+#include "util/tallies.h"
 
 #define LAST_RESORT 2   /* seconds after stop_timeout: SIGALRM */
 #define STOP_SHARE  0.4 /* of stop_timeout, for one role after the other */
@@ -324,6 +325,16 @@ static void name_claims(struct child_process *p)
         p->config.workers[i].conf.claims = p->claims;
 }
 
+/* What a script counts, where there is an operators' port. */
+static void open_script_pages(struct child_process *p, struct worker_conf *conf)
+{
+    if (!p->page)
+        return;
+    conf->series = page_series(p->page);
+    conf->tallies = page_tallies(p->page);
+    tallies_begin(conf->tallies);
+}
+
 /* What a worker has from those before it, and from the others. */
 static void open_worker_memory(struct child_process *p, unsigned slot)
 {
@@ -337,9 +348,9 @@ static void open_worker_memory(struct child_process *p, unsigned slot)
     w->conf.sources_fd = PLAN_FD_SOURCES;
     w->conf.discovery.kept_fd = plan_kept_fd();
     w->conf.measures = p->page != NULL;
-    w->conf.series = p->page ? page_series(p->page) : NULL;
     w->conf.faults = p->page ? page_faults(p->page) : NULL;
     w->conf.timings = p->page ? page_timings(p->page) : NULL;
+    open_script_pages(p, &w->conf);
 }
 
 /* Where gateways of this machine keep their books, and its workers ask. */
@@ -365,7 +376,7 @@ static void open_program_memory(struct child_process *p, unsigned slot)
         conf->neighbours = p->neighbours = rundir_neighbours(&p->config);
         p->shared = conf->shared = shared_open(PLAN_FD_SHARED);
         conf->discovery.kept_fd = plan_kept_fd();
-        conf->series = p->page ? page_series(p->page) : NULL;
+        open_script_pages(p, conf);
     }
 }
 

@@ -100,7 +100,8 @@ static void get_request(lua_State *L, struct http_request *r)
 static struct http *http_of(lua_State *L, struct lhttp *lh)
 {
     if (!lh->http)
-        lh->http = http_new(turn_loop(vm_turn(vm_of(L))));
+        lh->http = http_new(
+            turn_loop(vm_turn(vm_of(L))), vm_tally(vm_of(L), TALLIES_HTTP));
     return lh->http;
 }
 

@@ -139,6 +139,7 @@ static int core_open(lua_State *L)
     conf.pool.idle_ms = opt_number(L, "idle", 1000, 1e6);
     conf.ping_ms = opt_number(L, "ping", 1000, 1e6);
     conf.connect_ms = opt_number(L, "connect_timeout", 1000, 3600);
+    conf.pool.tally = vm_tally(vm, TALLIES_MYSQL);
     lm = lua_newuserdatauv(L, sizeof(*lm), 0);
     memset(lm, 0, sizeof(*lm));
     list_init(&lm->holds);

@@ -505,6 +505,7 @@ static int lredis_open(lua_State *L)
     conf.redis.on_push = lfields_flag(L, "push") ? on_push : NULL;
     conf.redis.on_down = on_down;
     conf.redis.arg = u;
+    conf.redis.tally = vm_tally(vm, TALLIES_REDIS);
     u->redis = redis_open(vm_turn(vm), &conf.redis);
     vm_at_close(vm, &u->hook);
     return 1;

@@ -18,6 +18,7 @@
 #include "proc/series.h"
 #include "proc/timings.h"
 #include "util/alloc.h"
+#include "util/tallies.h"
 
 #define MAGIC      0x47575041u /* "GWPA" */
 #define READ_TRIES 100         /* a writer comes about once a second */
@@ -34,6 +35,7 @@ struct page {
     struct series series;
     struct faults faults;
     struct timings timings;
+    struct tallies tallies;
 };
 
 struct area {
@@ -168,6 +170,11 @@ struct faults *page_faults(struct page *page)
 struct timings *page_timings(struct page *page)
 {
     return &page->timings;
+}
+
+struct tallies *page_tallies(struct page *page)
+{
+    return &page->tallies;
 }
 
 void page_write_tops(struct page *page, const struct page_tops *tops)

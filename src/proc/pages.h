@@ -21,6 +21,7 @@
 struct pages; /* all of them, mapped */
 struct faults;
 struct series;
+struct tallies;
 struct timings;
 struct page; /* one process's, in struct pages */
 
@@ -44,6 +45,8 @@ struct series *page_series(struct page *page);
 /* Where it raises errors, and how long its callbacks took, likewise. */
 struct faults *page_faults(struct page *page);
 struct timings *page_timings(struct page *page);
+/* How its connections to other servers are used, likewise. */
+struct tallies *page_tallies(struct page *page);
 
 /* A gateway's largest groups, the largest one first. */
 #define PAGES_TOPS 10

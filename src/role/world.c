@@ -131,10 +131,14 @@ static void share_pages(struct world *w)
         of->conf.series = page_series(page_of(w, "worker", i));
         of->conf.faults = page_faults(page_of(w, "worker", i));
         of->conf.timings = page_timings(page_of(w, "worker", i));
+        of->conf.tallies = page_tallies(page_of(w, "worker", i));
     }
-    for (unsigned i = 0; i < w->config.nprograms; i++)
-        w->config.programs[i].conf.series =
-            page_series(page_of(w, "program", i));
+    for (unsigned i = 0; i < w->config.nprograms; i++) {
+        struct page *page = page_of(w, "program", i);
+
+        w->config.programs[i].conf.series = page_series(page);
+        w->config.programs[i].conf.tallies = page_tallies(page);
+    }
 }
 
 int world_open_admin(struct world *w, int fd, int pages_fd, char err[256])

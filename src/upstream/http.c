@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "net/handle.h"
 #include "util/alloc.h"
@@ -25,6 +27,8 @@ struct http {
     struct list news; /* streams that have something to tell */
     struct list polls;
     size_t ncalls;
+    size_t nsockets, nlent; /* connections, and calls that have one */
+    struct tally_share shown;
 };
 
 struct http_call {
@@ -42,6 +46,8 @@ struct http_call {
     bool told;     /* done has run */
     bool paused;
     bool ended;
+    bool waited;       /* for a connection */
+    bool lent;         /* it has one */
     int err;           /* of one that has */
     struct list news;  /* in http.news */
     http_more_cb more; /* NULL: no stream */
@@ -57,6 +63,68 @@ struct watch {
     struct http *http; /* borrowed, outlives the active poll */
     curl_socket_t fd;
 };
+
+/* ---- connections ---- */
+
+/* After each change. Calls of HTTP/2 share one. */
+static void show(struct http *h)
+{
+    tally_show(&h->shown, h->nsockets,
+        h->nsockets > h->nlent ? h->nsockets - h->nlent : 0,
+        h->ncalls - h->nlent);
+}
+
+static curl_socket_t on_open_socket(
+    void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http *h = arg;
+    int fd = socket(
+        address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    h->nsockets++;
+    show(h);
+    return fd;
+}
+
+static int on_close_socket(void *arg, curl_socket_t fd)
+{
+    struct http *h = arg;
+
+    h->nsockets--;
+    show(h);
+    return close(fd);
+}
+
+static void note_wait(struct http_call *call)
+{
+    if (!call->waited)
+        tally_wait(&call->http->shown);
+    call->waited = true;
+}
+
+/* Its connection is there; behind a redirect, another one may be. */
+static int on_lent(
+    void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+    struct http_call *call = arg;
+    long opened = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &opened);
+    if (opened > 0)
+        note_wait(call);
+    call->http->nlent += !call->lent;
+    call->lent = true;
+    show(call->http);
+    return CURL_PREREQFUNC_OK;
+}
+
+static void give_back(struct http_call *call)
+{
+    call->http->nlent -= call->lent;
+    call->lent = false;
+}
 
 /* ---- the end of calls ---- */
 
@@ -100,6 +168,7 @@ static void end_transfer(struct http_call *call)
         curl_easy_cleanup(call->easy);
     }
     call->easy = NULL;
+    give_back(call);
 }
 
 static void free_call(struct http_call *call)
@@ -113,6 +182,7 @@ static void free_call(struct http_call *call)
     buf_fini(&call->body);
     list_remove(&call->node);
     h->ncalls--;
+    show(h);
     free(call);
 }
 
@@ -157,6 +227,8 @@ static void finish(struct http_call *call, CURLcode code)
 {
     struct http_response response;
 
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        tally_timeout(&call->http->shown);
     if (call->told) {
         finish_stream(call, code);
         return;
@@ -412,6 +484,18 @@ static void set_encoding(CURL *easy, const struct http_request *request)
         curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all it knows */
 }
 
+static void set_connections(struct http_call *call)
+{
+    CURL *easy = call->easy;
+
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call->http);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->http);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_lent);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
+}
+
 static void set_headers(struct http_call *call, const struct http_request *r)
 {
     /* "Expect: 100-continue" costs a round trip or a second of waiting */
@@ -454,12 +538,16 @@ int http_start(struct http *h, const struct http_request *request,
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    set_connections(call);
     set_encoding(easy, request);
     set_method(easy, request);
     set_limits(easy, request);
     set_headers(call, request);
     list_push_back(&h->calls, &call->node);
+    if (h->ncalls >= h->nsockets)
+        note_wait(call);
     h->ncalls++;
+    show(h);
     if (curl_multi_add_handle(h->multi, easy) != CURLM_OK) {
         free_call(call);
         return -ENOMEM;
@@ -508,7 +596,7 @@ bool http_has_ended(
     return call->ended;
 }
 
-struct http *http_new(uv_loop_t *loop)
+struct http *http_new(uv_loop_t *loop, struct tally *tally)
 {
     struct http *h = xcalloc(1, sizeof(*h));
 
@@ -530,6 +618,7 @@ struct http *http_new(uv_loop_t *loop)
     list_init(&h->polls);
     uv_timer_init(loop, &h->timer);
     h->timer.data = h;
+    h->shown.tally = tally;
     return h;
 }
 
@@ -542,6 +631,7 @@ void http_close(struct http *h)
     curl_multi_cleanup(h->multi); /* ends watches of idle connections */
     LIST_FOREACH_SAFE (node, tmp, &h->polls)
         end_watch(LIST_ENTRY(node, struct watch, node));
+    tally_show(&h->shown, 0, 0, 0);
     curl_global_cleanup();
     handle_close(&h->timer, h);
 }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "util/tallies.h"
+
 #define HTTP_CALLS_MAX       1000         /* under way; one more is -ENOBUFS */
 #define HTTP_CONNECTIONS_MAX 256          /* open; further requests wait */
 #define HTTP_PER_HOST_MAX    32           /* of them to one host */
@@ -59,7 +61,8 @@ struct http_response {
 typedef void (*http_done_cb)(int err, const struct http_response *response,
     const char *message, void *arg);
 
-struct http *http_new(uv_loop_t *loop);
+/* tally is borrowed and outlives it; NULL: nobody looks. */
+struct http *http_new(uv_loop_t *loop, struct tally *tally);
 
 /* At once; no callback will run any more. Not inside a callback. */
 void http_close(struct http *h);

@@ -75,6 +75,8 @@ static void end_call(struct mysqldb_call *call, struct mysqlrow_result *result,
     mysqldb_done_cb done = call->done;
     void *arg = call->arg;
 
+    if (error && error->err == -ETIMEDOUT)
+        pool_note_timeout(call->db->pool);
     if (call->hold)
         call->hold->busy = false;
     free(call);

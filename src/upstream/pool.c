@@ -29,6 +29,7 @@ struct pool {
     size_t nlent;
     struct list waits; /* of pool_wait, in order of arrival */
     size_t nwaits;
+    struct tally_share shown;
     uint64_t retry_at; /* open no other before this */
     uint64_t due;      /* when the timer fires; UINT64_MAX: it is stopped */
 };
@@ -46,6 +47,13 @@ static void arm(struct pool *p, uint64_t at)
     uv_timer_start(&p->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
+/* After each change of what there is. */
+static void show(struct pool *p)
+{
+    tally_show(
+        &p->shown, p->nopening + p->nidle + p->nlent, p->nidle, p->nwaits);
+}
+
 /* Take conn out of its ring and its count. */
 static void unlink_conn(struct pool_conn *conn)
 {
@@ -55,6 +63,7 @@ static void unlink_conn(struct pool_conn *conn)
     p->nopening -= conn->state == OPENING;
     p->nidle -= conn->state == IDLE;
     p->nlent -= conn->state == LENT;
+    show(p);
 }
 
 static void lend(struct pool_conn *conn)
@@ -63,12 +72,14 @@ static void lend(struct pool_conn *conn)
     conn->state = LENT;
     list_push_back(&conn->pool->lent, &conn->node);
     conn->pool->nlent++;
+    show(conn->pool);
 }
 
 static void leave_queue(struct pool_wait *w)
 {
     list_remove(&w->node);
     w->pool->nwaits--;
+    show(w->pool);
 }
 
 /* Open as many connections as there are waiters without one on its way. */
@@ -88,6 +99,7 @@ static void open_for_waiters(struct pool *p)
         list_init(&conn->node);
         list_push_back(&p->opening, &conn->node);
         p->nopening++;
+        show(p);
     }
 }
 
@@ -158,6 +170,7 @@ struct pool *pool_new(uv_loop_t *loop, const struct pool_conf *conf,
     p->conf.size = conf->size ? conf->size : POOL_SIZE;
     p->conf.queue_max = conf->queue_max ? conf->queue_max : POOL_QUEUE_MAX;
     p->conf.idle_ms = conf->idle_ms ? conf->idle_ms : POOL_IDLE_MS;
+    p->shown.tally = conf->tally;
     p->due = UINT64_MAX;
     list_init(&p->opening);
     list_init(&p->idle);
@@ -205,6 +218,8 @@ int pool_take(struct pool *p, struct pool_conn **out, struct pool_wait *w,
     list_init(&w->node);
     list_push_back(&p->waits, &w->node);
     p->nwaits++;
+    tally_wait(&p->shown);
+    show(p);
     arm(p, w->deadline);
     open_for_waiters(p);
     return 0;
@@ -233,6 +248,7 @@ void pool_ready(struct pool_conn *conn)
     conn->state = IDLE;
     list_push_back(&p->idle, &conn->node);
     p->nidle++;
+    show(p);
     arm(p, conn->since + p->conf.idle_ms);
 }
 
@@ -259,6 +275,11 @@ void pool_lost(struct pool_conn *conn, int err)
 uint64_t pool_idle_ms(const struct pool_conn *conn)
 {
     return clock_now(conn->pool->loop) - conn->since;
+}
+
+void pool_note_timeout(struct pool *p)
+{
+    tally_timeout(&p->shown);
 }
 
 struct pool_counts pool_counts(const struct pool *p)

@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include "util/list.h"
+#include "util/tallies.h"
 
 #define POOL_SIZE      8     /* default: connections at most */
 #define POOL_SIZE_MAX  1024  /* more is a mistake in the configuration */
@@ -53,9 +54,10 @@ struct pool_ops {
 };
 
 struct pool_conf {
-    size_t size;      /* 0: POOL_SIZE */
-    size_t queue_max; /* 0: POOL_QUEUE_MAX */
-    uint64_t idle_ms; /* 0: POOL_IDLE_MS */
+    size_t size;         /* 0: POOL_SIZE */
+    size_t queue_max;    /* 0: POOL_QUEUE_MAX */
+    uint64_t idle_ms;    /* 0: POOL_IDLE_MS */
+    struct tally *tally; /* borrowed, outlives the pool; NULL: nobody looks */
 };
 
 /* ops and arg (for ops->open) are borrowed. Does not keep the loop alive.
@@ -86,6 +88,9 @@ void pool_lost(struct pool_conn *conn, int err);
 
 /* How many milliseconds ago its last user was done with it. */
 uint64_t pool_idle_ms(const struct pool_conn *conn);
+
+/* What a connection was taken for did not end in time, or got none. */
+void pool_note_timeout(struct pool *p);
 
 /* For status and specs. */
 struct pool_counts {

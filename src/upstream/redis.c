@@ -26,6 +26,7 @@ static void end_connection(struct redis *r)
     r->conn = NULL;
     r->reader = NULL;
     r->state = DOWN;
+    redis_show(r);
     r->losses++;
 }
 
@@ -88,6 +89,7 @@ static void on_greeted(
         }
     }
     r->state = UP;
+    redis_show(r);
     redis_transmit_all(r);
 }
 
@@ -151,6 +153,7 @@ static bool take_reply(struct redis *r, struct redisvalue *v)
     }
     if (r->state == UP && is_from_replica(v))
         r->state = LEAVING;
+    redis_show(r);
     call = LIST_ENTRY(r->sent.next, struct redis_call, node);
     call->replies[call->got++] = *v;
     free(v);
@@ -312,6 +315,7 @@ struct redis *redis_open(struct turn *turn, const struct redis_conf *conf)
     r->conf.tls_name = conf->tls_name ? xstrdup(conf->tls_name) : NULL;
     r->conf.user = conf->user ? xstrdup(conf->user) : NULL;
     r->conf.password = conf->password ? xstrdup(conf->password) : NULL;
+    r->shown.tally = conf->tally;
     if (conf->connect_ms == 0)
         r->conf.connect_ms = REDIS_CONNECT_MS;
     list_init(&r->waiting);
@@ -344,6 +348,7 @@ void redis_close(struct redis *r)
     redisvalue_reader_free(r->reader);
     redis_free_calls(&r->sent);
     redis_free_calls(&r->waiting);
+    redis_show(r);
     sentinel_close(r->sentinel);
     trust_free(r->conf.tls);
     free((char *)r->conf.host);

@@ -19,6 +19,7 @@
 #include "upstream/redisvalue.h"
 #include "upstream/sentinel.h"
 #include "util/buf.h"
+#include "util/tallies.h"
 
 #define REDIS_CONNECT_MS 3000               /* until a connect has failed */
 #define REDIS_RETRY_MS   100                /* after that, calls fail so long */
@@ -41,6 +42,7 @@ struct redis_conf {
     const char *password;   /* NULL: no AUTH */
     int db;
     uint64_t connect_ms; /* 0: REDIS_CONNECT_MS */
+    struct tally *tally; /* borrowed, outlives it; NULL: nobody looks */
     /* For subscriptions, else NULL. Then everything the server sends comes
      * here, v being the callee's; nothing is the reply of a call. */
     void (*on_push)(struct redisvalue *v, void *arg);

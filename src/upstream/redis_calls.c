@@ -11,11 +11,20 @@
 #include "net/stream.h"
 #include "util/alloc.h"
 
+void redis_show(struct redis *r)
+{
+    bool up = r->state == UP && !r->closed;
+
+    tally_show(
+        &r->shown, up, up && r->ncalls == 0, up || r->closed ? 0 : r->ncalls);
+}
+
 static void free_call(struct redis_call *call)
 {
     list_remove(&call->node);
     list_remove(&call->overdue);
     call->redis->ncalls--;
+    redis_show(call->redis);
     call->redis->waiting_bytes -= call->commands.len;
     buf_fini(&call->commands);
     for (size_t i = 0; i < call->got; i++)
@@ -89,9 +98,11 @@ static void expire_calls(struct redis *r, struct list *calls, uint64_t now)
     }
     if (!list_empty(&overdue))
         redis_set_error(r, "no answer in time");
-    while (!list_empty(&overdue) && !r->closed)
+    while (!list_empty(&overdue) && !r->closed) {
+        tally_timeout(&r->shown);
         redis_finish_call(
             LIST_ENTRY(overdue.next, struct redis_call, node), -ETIMEDOUT);
+    }
     redis_free_calls(&overdue);
 }
 
@@ -120,6 +131,7 @@ static bool expire_sent(struct redis *r, uint64_t now)
                  stream_bytes_in(r->conn) == call->seen;
         call->done = NULL;
         redis_set_error(r, "no answer in time");
+        tally_timeout(&r->shown);
         done(-ETIMEDOUT, NULL, 0, call->arg);
         if (r->closed || !r->conn)
             return false; /* all calls are gone, also from overdue */
@@ -218,6 +230,9 @@ int redis_send(struct redis *r, const struct redis_request *request,
         return -ENOBUFS;
     call = redis_new_call(r, request);
     *out = call;
+    if (r->state != UP)
+        tally_wait(&r->shown);
+    redis_show(r);
     if (r->state == UP && request->count > 0) {
         buf_append(stream_out(r->conn), request->commands->data,
             request->commands->len);

@@ -44,6 +44,7 @@ struct redis {
     struct list waiting;              /* calls, until UP */
     struct list sent;                 /* calls, in the order of their replies */
     size_t ncalls;
+    struct tally_share shown;
     size_t waiting_bytes;
     uv_timer_t timer;            /* the earliest deadline, or an earlier time */
     uint64_t due;                /* what it is set to; 0 when it rests */
@@ -73,6 +74,9 @@ struct redis_call *redis_new_call(
 /* Put the call's commands into the send queue; or those of all that wait. */
 void redis_transmit(struct redis *r, struct redis_call *call);
 void redis_transmit_all(struct redis *r);
+
+/* After each change of the state and of calls: show the tally. */
+void redis_show(struct redis *r);
 
 /* Tell its result and free it. */
 void redis_finish_call(struct redis_call *call, int err);

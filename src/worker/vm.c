@@ -62,6 +62,13 @@ struct series *vm_series(const struct vm *vm)
     return vm->env.conf->series;
 }
 
+struct tally *vm_tally(const struct vm *vm, enum tallies_kind kind)
+{
+    struct tallies *all = vm->env.conf->tallies;
+
+    return all ? &all->of[kind] : NULL;
+}
+
 size_t vm_shared_keys(const struct vm *vm)
 {
     return vm->env.conf->shared_keys;

@@ -15,6 +15,7 @@
 
 #include "net/turn.h"
 #include "util/list.h"
+#include "util/tallies.h"
 
 struct gateways;
 struct series;
@@ -33,7 +34,9 @@ const char *vm_lua_dir(const struct vm *vm);   /* as in worker_conf */
 size_t vm_memory_max(const struct vm *vm);     /* likewise */
 struct shared *vm_shared(const struct vm *vm); /* likewise … */
 struct series *vm_series(const struct vm *vm); /* … NULL: of its own */
-size_t vm_shared_keys(const struct vm *vm);    /* of a table of its own */
+struct tally *vm_tally(
+    const struct vm *vm, enum tallies_kind kind); /* or NULL */
+size_t vm_shared_keys(const struct vm *vm);       /* of a table of its own */
 const struct worker_conf *vm_conf(const struct vm *vm);
 bool vm_is_program(const struct vm *vm); /* worker/program.h */
 bool vm_has_system(const struct vm *vm); /* it knows registers to join */

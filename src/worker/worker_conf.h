@@ -27,6 +27,7 @@ struct faults;
 struct timings;
 struct series;
 struct shared;
+struct tallies;
 struct engine_conf;
 
 /* A gateway that the same master starts. */
@@ -74,6 +75,7 @@ struct worker_conf {
     int sources_fd;      /* memory that keeps the script (sources.h); 0: none */
     struct faults *faults;   /* proc/faults.h; NULL: nobody looks */
     struct timings *timings; /* proc/timings.h; NULL: nobody looks */
+    struct tallies *tallies; /* util/tallies.h; NULL: nobody looks */
     struct series *series;   /* proc/series.h; NULL: each state has its own */
     bool measures;           /* how long events take */
     struct shared *shared;   /* proc/shared.h; NULL: each state has its own */
