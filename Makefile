@@ -183,6 +183,7 @@ uninstall:
 # anywhere.
 DIST := gwrun-$(VERSION)-linux-$(shell uname -m)
 dist: build
+	@packaging/tagged $(VERSION)
 	rm -rf $(O)/dist
 	@DESTDIR='$(O)/dist/$(DIST)' PREFIX= SYSCONFDIR=/etc UNITDIR=/lib/systemd/system \
 	  packaging/install add $(O)
@@ -190,6 +191,7 @@ dist: build
 	@echo $(O)/$(DIST).tar.gz
 
 deb:
+	@packaging/tagged $(VERSION)
 	@.ci/install package
 	@packaging/deb $(O)
 

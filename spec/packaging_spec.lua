@@ -2,6 +2,7 @@
 -- from what gwrun says of itself.
 local uv = require "luv"
 local process = require "process"
+local running = require "running"
 local testbed = require "testbed"
 
 local build = testbed.program:match "^(.*)/gwrun$"
@@ -132,6 +133,34 @@ it("www/gwclient.d.ts has what a page calls of gwclient.js, and no other", funct
   for event in source:gmatch 'emit%("(%l+)"' do said[event] = true end
   for event in pairs(said) do assert.matches('on(event: "' .. event .. '"', declared, 1, true) end
   for state in source:gmatch 'emit%("state", "(%l+)"' do assert.matches('"' .. state .. '"', declared, 1, true) end
+end)
+
+it("make dist and make deb refuse a commit with the tag of another version", function()
+  local dir = assert(uv.fs_mkdtemp(uv.os_tmpdir() .. "/gwrun-tagged-XXXXXX"))
+  finally(function() process.run { "rm", "-rf", dir } end)
+  local function sh(text) return process.run { "sh", "-ec", "cd \"$0\"; " .. text, dir } end
+  local git = "git -c user.name=x -c user.email=x@example.com "
+  assert.equal(0, (process.run { "cp", "-r", "packaging", dir }))
+  assert.equal(0, (sh "packaging/tagged 0.2.0")) -- no git
+  assert.equal(0, (sh("git init -q && " .. git .. "commit -q --allow-empty -m x && packaging/tagged 0.2.0")))
+  assert.equal(0, (sh "git tag v0.2.0 && packaging/tagged 0.2.0"))
+  local code, out = sh "packaging/tagged 0.3.0"
+  assert.same({ 1, "this commit has the tag v0.2.0 and the Makefile says 0.3.0\n" }, { code, out })
+  local makefile = testbed.read_file "Makefile"
+  for _, target in ipairs { "dist", "deb" } do
+    assert.matches("\n" .. target .. ":[^\n]*\n\t@packaging/tagged %$%(VERSION%)\n", makefile)
+  end
+end)
+
+it("examples/chat/compose.yaml keeps to the schema of compose files, and its files are there", function()
+  if process.run { "sh", "-c", "command -v docker-compose" } ~= 0 then running.skip "docker-compose is missing" end
+  local text = run("docker-compose", "--file", "examples/chat/compose.yaml", "config") -- it needs no docker
+  local count = 0
+  for path in text:gmatch "%- (/[^:\n]+):/docker%-entrypoint%-initdb.d" do
+    assert.is_truthy(uv.fs_stat(path), path)
+    count = count + 1
+  end
+  assert.equal(2, count)
 end)
 
 it("the version is one in all places", function()
