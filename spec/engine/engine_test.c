@@ -161,6 +161,46 @@ static void publishes_and_counts_what_nobody_heard(void **state)
     assert_int_equal(counts.published, 2);
 }
 
+static struct {
+    int calls, err;
+    char text[64];
+} taken;
+
+static void on_taken(int err, const void *data, size_t len, void *arg)
+{
+    taken.calls++;
+    taken.err = err;
+    snprintf(taken.text, sizeof(taken.text), "%.*s", (int)len,
+        len > 0 ? (const char *)data : "");
+}
+
+static void stores_what_is_large_and_takes_it_once(void **state)
+{
+    memset(&taken, 0, sizeof(taken));
+    open_engine((struct engine_part){.watches = true});
+    assert_int_equal(engine_store(engine, "w", "large", 5), -ENOTCONN);
+    assert_int_equal(engine_take(engine, "w", on_taken, NULL), -ENOTCONN);
+    engine_close(engine);
+    bring_up();
+    assert_int_equal(engine_store(engine, "w", "large", 5), 0);
+    expect(&commands, "$3\r\nSET\r\n$13\r\nchat:stored:w\r\n$5\r\nlarge\r\n"
+                      "$2\r\nEX\r\n$2\r\n10\r\n");
+    say(&commands, "+OK\r\n");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(engine_take(engine, "w", on_taken, NULL), 0);
+    expect(&commands, "redis.call('DEL', KEYS[1])");
+    assert_int_equal(taken.calls, 0);
+    say(&commands, "$5\r\nlarge\r\n");
+    testloop_until(&t, taken.calls == 1);
+    assert_string_equal(taken.text, "large");
+    assert_int_equal(taken.err, 0);
+    say(&commands, "$-1\r\n-NOPERM no\r\n");
+    testloop_until(&t, taken.calls == 3);
+    assert_int_equal(taken.err, -EPROTO);
+    /* one that is under way when the engine closes tells nobody */
+    assert_int_equal(engine_take(engine, "w", on_taken, NULL), 0);
+}
+
 static void is_away_until_it_comes_back_when_a_connection_is_lost(void **state)
 {
     struct engine_counts counts;
@@ -336,6 +376,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(is_there_when_claims_hold_and_channels_are_confirmed),
         TEST(publishes_and_counts_what_nobody_heard),
+        TEST(stores_what_is_large_and_takes_it_once),
         TEST(is_away_until_it_comes_back_when_a_connection_is_lost),
         TEST(holds_its_claims_while_its_names_are_told),
         TEST(tells_at_once_that_its_cell_is_leaving),

@@ -80,14 +80,14 @@ static void reads_an_answer_and_whose_it_is(void **state)
 
     c.question = 9;
     c.from = (struct crossing_gateway){0xc0a80101, 2903};
-    c.too_large = true;
+    c.answer = CROSSING_STORED;
     crossing_put(&out, &c, NULL);
     assert_int_equal(crossing_read(&c, out.data, out.len), 0);
     check_head(&c, CROSSING_ANSWER);
     assert_int_equal(c.question, 9);
     assert_int_equal(c.from.ip, 0xc0a80101);
     assert_int_equal(c.from.port, 2903);
-    assert_true(c.too_large);
+    assert_int_equal(c.answer, CROSSING_STORED);
     assert_int_equal(c.len, 0);
     buf_fini(&out);
 }

@@ -10,6 +10,7 @@
  *                                    nobody else has it  by revision, with TTL]
  *           members                  SMEMBERS, GET      [KV keys, watch]
  *           who has a name           HSET, HGETALL      [KV key]
+ *           a large answer           SET … EX, GET      [object store]
  *
  * A gateway hears what is for the names, uids and groups, that it has told
  * (directory.h), and Redis' table of subscriptions says to whom a message goes.
@@ -41,6 +42,7 @@
 #define ENGINE_ERROR_SIZE  256
 #define ENGINE_WORD_MAX    320  /* bytes of a uid or group with its kind */
 #define ENGINE_FIND_MAX    1024 /* names in one engine_find() */
+#define ENGINE_STORED      10   /* seconds that what is stored is kept */
 #define ENGINE_MEMBERS_MAX 4096 /* gateways of a cluster; more are ignored */
 
 /* What the configuration says of the cluster. Borrowed; outlives the engine. */
@@ -169,6 +171,21 @@ void engine_remove_name(
  * the engine is closed; -ENOTCONN, -ENOBUFS, or -E2BIG. */
 int engine_find(struct engine *e, enum engine_name kind,
     const struct cmdjson_names *names, engine_found_cb found, void *arg);
+
+/* Keep bytes that are too large to publish, for whoever takes them in the next
+ * ENGINE_STORED seconds; no other has that word. They are there before what is
+ * published next. 0; -ENOTCONN it is away, or -ENOBUFS. */
+int engine_store(
+    struct engine *e, const char *word, const void *data, size_t len);
+
+/* err 0: the bytes, borrowed; -ENOENT: there are none any more. Else -errno. */
+typedef void (*engine_taken_cb)(
+    int err, const void *data, size_t len, void *arg);
+
+/* Fetch them, after which they are gone. 0: taken runs later, unless the engine
+ * is closed; -ENOTCONN or -ENOBUFS. */
+int engine_take(
+    struct engine *e, const char *word, engine_taken_cb taken, void *arg);
 
 /* Embedded by whoever waits until sends of all cells reach a name. */
 struct engine_wait {

@@ -352,6 +352,7 @@ struct engine *engine_open(struct turn *turn, const struct engine_conf *conf,
         return NULL;
     }
     list_init(&e->findings);
+    list_init(&e->takings);
     e->turn = turn;
     e->conf = conf;
     e->part = *part;
@@ -392,6 +393,7 @@ void engine_close(struct engine *e)
     redis_close_flushed(e->commands);
     directory_free(e->directory);
     finding_end_all(&e->findings);
+    engine_end_takings(e);
     subscription_fini(&e->subscription);
     proof_fini(&e->proof);
     server_fini(&e->server);

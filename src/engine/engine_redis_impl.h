@@ -1,6 +1,7 @@
 /* engine_redis_impl.h - an engine on Redis, for the files that make it: how it
  * comes up and goes down (engine_redis.c), what it asks on the way
- * (engine_redis_join.c), and what leaves once it is there (engine_redis_bus.c).
+ * (engine_redis_join.c), what leaves once it is there (engine_redis_bus.c), and
+ * what is too large for that (engine_redis_store.c).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -38,6 +39,7 @@ struct engine {
     uint64_t away_since; /* ms */
     struct proof proof;  /* that it is there */
     struct list findings;
+    struct list takings; /* calls of engine_take() */
     struct buf commands_scratch;
     struct engine_counts counts;
 };
@@ -60,5 +62,8 @@ void engine_subscribe(struct engine *e);
 void engine_ask_server(struct engine *e);
 void engine_claim(struct engine *e);
 void engine_ask_members(struct engine *e);
+
+/* The calls of engine_take() end with the engine; e->commands is closed. */
+void engine_end_takings(struct engine *e);
 
 #endif /* GW_ENGINE_ENGINE_REDIS_IMPL_H */

@@ -107,18 +107,30 @@ static void begin_envelope(struct arrivals *a, struct crossing *c)
     crossing_put(&a->envelope, c, NULL);
 }
 
+/* Put what is too large to be published where the asker fetches it. */
+static enum crossing_answer store_answer(struct arrivals *a,
+    const struct crossing *c, const char *inbox, const void *data, size_t len)
+{
+    char *word = crossing_stored_word(c, inbox);
+    int err = engine_store(a->engine, word, data, len);
+
+    free(word);
+    return err < 0 ? CROSSING_TOO_LARGE : CROSSING_STORED;
+}
+
 /* reply is not terminated. */
 static void send_answer(struct arrivals *a, uint32_t question,
     const char *reply, size_t reply_len, const void *data, size_t len)
 {
     struct crossing c = {.kind = CROSSING_ANSWER,
         .question = question,
-        .from = {a->conf.ip, a->conf.port},
-        .too_large = len > ARRIVALS_ANSWER_MAX};
+        .from = {a->conf.ip, a->conf.port}};
     char *inbox = xstrndup(reply, reply_len);
 
+    if (len > ARRIVALS_ANSWER_MAX)
+        c.answer = store_answer(a, &c, inbox, data, len);
     begin_envelope(a, &c);
-    if (!c.too_large)
+    if (c.answer == CROSSING_HERE)
         buf_append(&a->envelope, data, len);
     engine_publish(a->engine, inbox, a->envelope.data, a->envelope.len);
     free(inbox);

@@ -15,7 +15,7 @@
 #include "proc/pages.h"
 
 #define ARRIVALS_ANSWER_MAX \
-    (1024 * 1024) /* bytes of an answer to another cell; more is none */
+    (1024 * 1024) /* bytes of an answer that is published; more is stored */
 #define ARRIVALS_SENDERS_MAX \
     65536 /* processes of other cells that are remembered */
 

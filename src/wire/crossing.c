@@ -2,8 +2,10 @@
 #include "wire/crossing.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
+#include "util/alloc.h"
 #include "wire/bigendian.h"
 
 #define HEAD_LEN (2 + CROSSING_RUN_LEN + 3 * 8)
@@ -39,7 +41,7 @@ static void put_fields(struct buf *out, const struct crossing *c,
         p = buf_extend(out, 4 + SKIP_LEN + 1);
         put32(p, c->question);
         put_gateway(p + 4, &c->from);
-        p[4 + SKIP_LEN] = c->too_large;
+        p[4 + SKIP_LEN] = (uint8_t)c->answer;
         break;
     }
 }
@@ -103,7 +105,9 @@ static int read_answer(struct crossing *c)
     c->question = get32(p);
     c->from.ip = get32(p + 4);
     c->from.port = get16(p + 8);
-    c->too_large = p[4 + SKIP_LEN] != 0;
+    if (p[4 + SKIP_LEN] > CROSSING_STORED)
+        return -EPROTO;
+    c->answer = p[4 + SKIP_LEN];
     return 0;
 }
 
@@ -135,6 +139,12 @@ int crossing_read(struct crossing *c, const uint8_t *data, size_t len)
         return read_answer(c);
     }
     return -EPROTO;
+}
+
+char *crossing_stored_word(const struct crossing *c, const char *inbox)
+{
+    return xasprintf("%s:%" PRIu32 ":%08" PRIx32 ":%u", inbox, c->question,
+        c->from.ip, c->from.port);
 }
 
 bool crossing_skips(const struct crossing *c, uint32_t ip, uint16_t port)

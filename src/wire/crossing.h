@@ -1,7 +1,8 @@
 /* crossing.h - what goes from one cell to others: a command to gateways, or the
  * answer of one, in an envelope.
  *
- * All integers are big-endian. Nothing here allocates but the output buffer.
+ * All integers are big-endian. Nothing here allocates but the output buffer and
+ * crossing_stored_word().
  *
  *   1 version, 1 kind, 32 the cell's run, 8 sender, 8 its number, 8 how many it
  *   has sent to all cells; then
@@ -9,7 +10,8 @@
  *   TELL       as ORDER: for gateways of the sender's cell, too
  *   ORDER      2 n, n times (4 ip, 2 port), a packet (frame.h)
  *   QUESTION   4 number, 1 n, n bytes: where the answer goes, a packet
- *   ANSWER     4 number, 4 ip, 2 port, 1 bool: too large, a serialized value
+ *   ANSWER     4 number, 4 ip, 2 port, 1 where it is (enum crossing_answer), a
+ *              serialized value
  *
  * SPDX-License-Identifier: MIT
  */
@@ -36,6 +38,13 @@ enum crossing_kind {
     CROSSING_TELL,
 };
 
+/* Where the value of an answer is. */
+enum crossing_answer {
+    CROSSING_HERE,
+    CROSSING_TOO_LARGE, /* there is none */
+    CROSSING_STORED,    /* in the engine's store (engine_store()) */
+};
+
 struct crossing_gateway {
     uint32_t ip; /* host order */
     uint16_t port;
@@ -53,7 +62,7 @@ struct crossing {
     const char *reply; /* QUESTION: the channel; not terminated; borrowed */
     size_t reply_len;
     struct crossing_gateway from; /* ANSWER */
-    bool too_large;               /* ANSWER: there is none */
+    enum crossing_answer answer;  /* ANSWER: where its value is */
     const uint8_t *data;          /* the packet or value; borrowed */
     size_t len;
 };
@@ -65,6 +74,10 @@ void crossing_put(struct buf *out, const struct crossing *c,
 
 /* Decode in place. 0, -EPROTO, or -EPROTONOSUPPORT: another version. */
 int crossing_read(struct crossing *c, const uint8_t *data, size_t len);
+
+/* The word under which the value of an ANSWER is stored, for that inbox: freed
+ * by the caller. */
+char *crossing_stored_word(const struct crossing *c, const char *inbox);
 
 /* Is the order not for this gateway? */
 bool crossing_skips(const struct crossing *c, uint32_t ip, uint16_t port);

@@ -38,6 +38,13 @@ struct awaited {
     struct queries_link link;
 };
 
+/* An answer that is in the store. */
+struct fetch {
+    struct list node; /* in departures->fetches */
+    struct departures *d;
+    struct awaited_key key;
+};
+
 /* A question whose gateways are looked for. */
 struct search {
     struct list node; /* in departures->searches */
@@ -60,6 +67,7 @@ struct departures {
     struct awaited *awaited;
     uint64_t sweep_at; /* loop time, ms; no sweep before */
     struct list searches;
+    struct list fetches;
     struct buf envelope, packet;
     bool waiting; /* since departures_are_waiting() */
 };
@@ -115,6 +123,64 @@ static void end_search(struct search *s)
     free(s);
 }
 
+static struct awaited *find_awaited(
+    const struct departures *d, const struct awaited_key *key)
+{
+    struct awaited *a;
+
+    HASH_FIND(hh, d->awaited, key, sizeof(*key), a);
+    return a;
+}
+
+static void take_value(
+    struct departures *d, struct awaited *a, const void *data, size_t len)
+{
+    HASH_DEL(d->awaited, a);
+    buf_clear(&d->packet);
+    framing_reply_encode(&d->packet, data, len);
+    queries_take_answer(&a->link, d->packet.data, d->packet.len);
+    buf_shrink(&d->packet, ENVELOPE_KEEP);
+    free(a);
+}
+
+static void end_fetch(struct fetch *f)
+{
+    list_remove(&f->node);
+    free(f);
+}
+
+static void on_fetched(int err, const void *data, size_t len, void *arg)
+{
+    struct fetch *f = arg;
+    struct awaited *a = find_awaited(f->d, &f->key);
+
+    if (a && err < 0)
+        drop(f->d, a, err == -ENOENT ? -ETIMEDOUT : err);
+    else if (a)
+        take_value(f->d, a, data, len);
+    end_fetch(f);
+}
+
+/* The answer is in the store. */
+static void fetch(
+    struct departures *d, const struct crossing *c, struct awaited *a)
+{
+    struct fetch *f = xcalloc(1, sizeof(*f));
+    char *word = crossing_stored_word(c, d->reply);
+    int err;
+
+    f->d = d;
+    f->key = a->key;
+    list_init(&f->node);
+    list_push_back(&d->fetches, &f->node);
+    err = engine_take(d->engine, word, on_fetched, f);
+    if (err < 0) {
+        drop(d, a, err);
+        end_fetch(f);
+    }
+    free(word);
+}
+
 static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
 {
     struct departures *d = arg;
@@ -126,19 +192,13 @@ static void on_message(const uint8_t *data, size_t len, bool for_all, void *arg)
         c.kind != CROSSING_ANSWER)
         return;
     key = (struct awaited_key){c.question, c.from.ip, c.from.port};
-    HASH_FIND(hh, d->awaited, &key, sizeof(key), a);
-    if (!a)
-        return;
-    if (c.too_large) {
+    a = find_awaited(d, &key);
+    if (a && c.answer == CROSSING_TOO_LARGE)
         drop(d, a, -EMSGSIZE);
-        return;
-    }
-    HASH_DEL(d->awaited, a);
-    buf_clear(&d->packet);
-    framing_reply_encode(&d->packet, c.data, c.len);
-    queries_take_answer(&a->link, d->packet.data, d->packet.len);
-    buf_shrink(&d->packet, ENVELOPE_KEEP);
-    free(a);
+    else if (a && c.answer == CROSSING_STORED)
+        fetch(d, &c, a);
+    else if (a)
+        take_value(d, a, c.data, c.len);
 }
 
 /* Its place among the others; their number: it is none of them. */
@@ -229,6 +289,7 @@ struct departures *departures_open(struct turn *turn,
     secret_new_token(token);
     memcpy(&d->sender, token, sizeof(d->sender));
     list_init(&d->searches);
+    list_init(&d->fetches);
     d->turn = turn;
     d->conf = conf;
     d->reply = xasprintf("by:%s", inbox);
@@ -251,6 +312,8 @@ void departures_close(struct departures *d)
     engine_close(d->engine);
     while (d->awaited)
         drop(d, d->awaited, -ECANCELED);
+    while (!list_empty(&d->fetches))
+        end_fetch(LIST_ENTRY(d->fetches.next, struct fetch, node));
     while (!list_empty(&d->searches)) {
         struct search *s = LIST_ENTRY(d->searches.next, struct search, node);
 
