@@ -149,6 +149,20 @@ describe("with three cells, every call", function()
     assert.equal(0, count)
   end)
 
+  it("that asks answers in time when Redis is frozen", function()
+    local calls = {}
+    for name, promise in pairs(read_table()) do
+      if waits(promise.killed) or name == "isUidOnline" then calls[name] = promise end
+    end
+    redis:freeze()
+    local answers = ask_all(calls, "killed", 0.3)
+    redis:thaw()
+    for name, answer in pairs(answers) do
+      assert(answer.text:find '^nil, ".* did not answer in time.*", "etimedout"', name .. ": " .. answer.text)
+    end
+    for _, cell in ipairs(world.cells) do cluster.wait_up(cell, #population.listeners, 1) end
+  end)
+
   it("answers when Redis is away", function()
     redis:kill()
     for _, cell in ipairs(world.cells) do
