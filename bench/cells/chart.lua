@@ -49,6 +49,26 @@ local function commas(value)
   return (text:gsub("^,", ""))
 end
 
+--- The lines of the table in docs/performance.md.
+function M.lines(rows)
+  local mesh, lines = {}, {}
+  for _, row in ipairs(rows) do
+    if row.kind == "mesh" then mesh[row.systems] = row end
+  end
+  local function whole(value) return commas(math.floor(value + 0.5)) end
+  for _, row in ipairs(rows) do
+    local other = mesh[row.systems]
+    if row.kind == "cells" then
+      lines[#lines + 1] = "| " .. table.concat({
+        row.systems, whole(row.connections), whole(other.connections), whole(row.cpu_us),
+        whole(other.cpu_us), ("%.1f"):format(row.commands), whole(row.idle_ms),
+        whole(other.idle_ms), ("%.1f"):format(row.idle_redis_ms),
+      }, " | ") .. " |"
+    end
+  end
+  return lines
+end
+
 local function text(x, y, anchor, words, class)
   return ('<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>'):format(
     class or "label", x, y, anchor, words)
