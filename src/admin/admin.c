@@ -48,7 +48,7 @@ static const struct route {
     {"/status.json", false, views_status},
     {"/livez", false, views_livez},
     {"/readyz", false, views_readyz},
-    {"/live", false, views_live},
+    {GUARD_LIVE, false, views_live},
     {"/session.json", false, keyed_session},
     {"/groups.json", false, keyed_groups},
     {"/login", true, keyed_login},

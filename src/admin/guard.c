@@ -96,7 +96,7 @@ unsigned guard_judge(const struct guard *g, const struct httpcall *request)
     if (!httphead_find_only(head, "host", &host) || !host ||
         !is_our_host(g, host))
         return 421;
-    if (guard_is_safe(head->method))
+    if (guard_is_safe(head->method) && strcmp(head->target, GUARD_LIVE) != 0)
         return 0;
     if (origin_of(head, NULL, request->tls ? "https" : "http", &text) ==
         ORIGIN_FOREIGN)

@@ -17,6 +17,8 @@
 #include "util/buf.h"
 #include "wire/httpcall.h"
 
+/* The event stream of pages that watch; as a websocket's, its Origin counts. */
+#define GUARD_LIVE       "/live"
 #define GUARD_COOKIE     "gwrun_admin"
 #define GUARD_SESSIONS   32             /* the oldest gives way */
 #define GUARD_SESSION_MS (12 * 3600000) /* then the key is asked for again */
