@@ -50,14 +50,27 @@ end
 local function client_of(book, id)
   local client = book.clients[id]
   if not client then
-    client = { id = id, events = {}, last = 0, connects = 0, closes = 0, uncertain = 0, early = book.earlier[id] }
+    client = { id = id, events = {}, last = 0, late = 0, connects = 0, closes = 0, uncertain = 0, early = book.earlier[id] }
     book.clients[id] = client
   end
   return client
 end
 
+-- A worker was stopped in a handler in front of its first line, its links broke, and it
+-- goes on: it has left no line since the client's next message began elsewhere. Its
+-- handler had begun before that one, and overlaps it.
+local function was_stopped(book, client, worker)
+  return book.cut and client.moved_from == worker and (book.spoke[worker] or 0) < client.moved_at
+end
+
 local function begin_message(book, findings, client, number, worker)
   local event = event_of(client, number)
+  if event.begun == 0 and number < client.last and was_stopped(book, client, worker) then
+    findings:add("handlers_overlap", ("%s %d in %s, which was stopped"):format(client.id, number, worker))
+    client.late = client.late + 1
+    event.begun, event.worker, book.current[worker] = 1, worker, event
+    return
+  end
   if event.begun > 0 then
     findings:add("message_twice", client.id .. " " .. number)
   elseif number < client.last then
@@ -70,7 +83,10 @@ local function begin_message(book, findings, client, number, worker)
   end
   event.begun, event.worker = event.begun + 1, worker
   client.last = math.max(client.last, number)
-  if client.worker and client.worker ~= worker then book.counted.moves = book.counted.moves + 1 end
+  if client.worker and client.worker ~= worker then
+    book.counted.moves = book.counted.moves + 1
+    client.moved_from, client.moved_at = client.worker, book.counted.lines
+  end
   client.worker = worker
   client.running, book.current[worker] = event, event
 end
@@ -144,7 +160,9 @@ end
 local function read_log(findings, history)
   local book = {
     earlier = history.earlier or {}, dead = history.dead, away = history.away or history.booted,
+    cut = history.cut,
     clients = {}, workers = {}, stopped = {}, sends = {}, current = {},
+    spoke = {}, -- by worker: how many lines were in front of its last one
     unseen = {},
     counted = { lines = 0, connects = 0, messages = 0, closes = 0, sends = 0, bound = 0, moves = 0, answers = 0, lives = 0 },
   }
@@ -155,6 +173,7 @@ local function read_log(findings, history)
     if not reader or not pcall(reader, book, findings, table.unpack(words, 2)) then
       findings:add("line_unreadable", line)
     end
+    if words[2] then book.spoke[words[2]] = book.counted.lines end
     book.counted.lines = book.counted.lines + 1
   end
   return book
@@ -201,7 +220,8 @@ local function judge_life(book, findings, token, life)
     if number > life.sent then findings:add("answer_of_nothing", token .. " " .. number) end
     if not client or not client.events[number] then findings:add("answer_without_handler", token .. " " .. number) end
   end
-  if life.reordered > 0 then findings:add("answer_reordered", token, life.reordered) end
+  local reordered = life.reordered - (client and client.late or 0)
+  if reordered > 0 then findings:add("answer_reordered", token, reordered) end
   for name, times in pairs(life.others) do
     if times > 1 then findings:add("send_twice", token .. " " .. name) end
   end

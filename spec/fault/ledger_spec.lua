@@ -181,6 +181,36 @@ describe("the ledger", function()
     end)
   end
 
+  -- The next message has run elsewhere when the first one's line comes.
+  local function stopped(spoke_meanwhile)
+    local h = history()
+    local first = take_out(h, "B 10 message " .. ID .. " a.1 1")
+    local last = take_out(h, "E 10 message " .. ID .. " a.1 1")
+    local i = line_at(h, "B 10 message " .. ID .. " a.1 2")
+    table.insert(h.log, i, "B 10 message " .. ID .. " a.1 0")
+    table.insert(h.log, i + 1, "E 10 message " .. ID .. " a.1 0")
+    h.log[i + 2], h.log[i + 3] = h.log[i + 2]:gsub(" 10 ", " 11 "), h.log[i + 3]:gsub(" 10 ", " 11 ")
+    if spoke_meanwhile then
+      i = line_at(h, "E 10 message " .. OTHER .. " b.1 2")
+    else
+      i = line_at(h, "B 10 message " .. OTHER .. " b.1 2") - 1
+    end
+    table.insert(h.log, i + 1, first)
+    table.insert(h.log, i + 2, last)
+    h.lives["a.1"].reordered = 1
+    return h
+  end
+
+  it("takes a handler that was stopped in front of its first line for begun before", function()
+    local h = stopped(false)
+    assert.equal(1, judge(h):count "message_reordered")
+    h.cut = true
+    assert.same({ "handlers_overlap", 1 }, { finding_of(h) })
+    h = stopped(true)
+    h.cut = true
+    assert.equal(1, judge(h):count "message_reordered")
+  end)
+
   it("takes what the counters explain", function()
     local h = history()
     take_out(h, "E 10 message " .. OTHER .. " b.1 2")
