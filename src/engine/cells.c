@@ -210,10 +210,18 @@ void cells_put_members(struct buf *out, const struct engine_conf *conf)
 
 static void read_limits(struct engine_limits *limits, const char *text)
 {
+    unsigned long groups, session;
+    char *end;
+
     *limits = (struct engine_limits){0};
-    if (*text == '\n' && sscanf(text, "%" SCNu32 " %" SCNu32, &limits->groups,
-                             &limits->session) != 2)
-        *limits = (struct engine_limits){0};
+    if (*text != '\n')
+        return;
+    groups = strtoul(text, &end, 10);
+    if (*end != ' ')
+        return;
+    session = strtoul(end, &end, 10);
+    if (*end == '\0' && groups <= UINT32_MAX && session <= UINT32_MAX)
+        *limits = (struct engine_limits){(uint32_t)groups, (uint32_t)session};
 }
 
 /* "run cell", and what it allows, as claims have it. */
