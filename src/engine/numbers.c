@@ -1,9 +1,18 @@
-/* One INCRBY a block. A block whose answer is lost is given to nobody. */
+/* One EVAL a block. A block whose answer is lost is given to nobody. What was
+ * given last may not have reached the replica that became the master: it goes
+ * on behind what the asker knows. */
 #include "engine/numbers.h"
 
 #include "engine/engine_calls.h"
 #include "engine/words.h"
 #include "upstream/rediscommand.h"
+
+/* KEYS: ids given out. ARGV: of them, those that we know of; a block. */
+static const char take_script[] =
+    "local given = tonumber(redis.call('GET', KEYS[1]) or '0')\n"
+    "given = math.max(given, tonumber(ARGV[1])) + tonumber(ARGV[2])\n"
+    "redis.call('SET', KEYS[1], string.format('%.0f', given))\n"
+    "return given\n";
 
 static void on_reply(
     int err, const struct redisvalue *replies, size_t count, void *arg)
@@ -18,6 +27,7 @@ static void on_reply(
         n->done(0, 0, n->arg);
         return;
     }
+    n->given = (uint64_t)replies->integer;
     first = (uint32_t)(replies->integer / NUMBERS_BLOCK - 1) % blocks *
             NUMBERS_BLOCK;
     if (first == 0) /* there is no id 0 */
@@ -34,9 +44,12 @@ void numbers_ask(struct numbers *n, struct engine *e)
 
     if (n->asking || !engine_is_up(e))
         return;
-    rediscommand_begin(&command, 3);
-    words_text(&command, "INCRBY");
+    rediscommand_begin(&command, 6);
+    words_text(&command, "EVAL");
+    words_text(&command, take_script);
+    words_text(&command, "1");
     words_key(&command, self.conf->name, "ids:", self.address);
+    words_number(&command, n->given);
     words_number(&command, NUMBERS_BLOCK);
     n->asking = engine_call(e, &command, on_reply, n) == 0;
     buf_fini(&command);

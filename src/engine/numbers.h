@@ -23,7 +23,8 @@
 struct numbers {
     /* first is 0 when there is no block. */
     void (*done)(uint32_t first, uint32_t count, void *arg);
-    void *arg; /* borrowed */
+    void *arg;      /* borrowed */
+    uint64_t given; /* to this address, as the last reply said */
     bool asking;
 };
 
