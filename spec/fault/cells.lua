@@ -20,6 +20,7 @@ local function play(lab, word)
   for names in word:gmatch "[^,]+" do cells_faults.run(lab, names) end
   local broken, figures, counted = lab:settle()
   for _, r in ipairs(lab.recoveries) do print(("# %s: crossing again after %.1f s"):format(r.name, r.seconds)) end
+  print(("# %.0f s"):format(lab.now() - lab.began))
   print_counted(counted)
   for _, line in ipairs(figures) do print("# " .. line) end
   assert(#broken == 0, table.concat(broken, "\n"))

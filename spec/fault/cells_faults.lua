@@ -75,32 +75,30 @@ define("master_killed_in_a_cell", RECORD, function(lab)
   faults.here.master_killed(cell)
 end)
 
--- A function that waits until so many seconds have passed since now.
-local function passes(lab, seconds)
+-- A function that waits until so many seconds have passed since now and then runs
+-- finish(), and when that will be.
+local function after(lab, seconds, finish)
   local over = lab.now() + seconds
-  return function() loop.pass(math.max(0, over - lab.now())) end
+  return function()
+    loop.pass(math.max(0, over - lab.now()))
+    finish()
+  end, over
 end
 
 local function freeze_cell(lab, cell, seconds)
   for _, name in ipairs { "worker_stalled", "gateway_frozen", "register_frozen", "master_frozen" } do cell:fault(name) end
-  local pids, wait = pids_of(cell), passes(lab, seconds)
+  local pids = pids_of(cell)
   signal_all(pids, "sigstop")
-  return function()
-    wait()
-    signal_all(pids, "sigcont")
-  end
+  return after(lab, seconds, function() signal_all(pids, "sigcont") end)
 end
 
 for _, role in ipairs { "gateway", "worker" } do
   define(role .. "_frozen_in_a_cell", BACK, function(lab)
-    local cell, wait = lab:choose_cell(), passes(lab, BRIEF)
+    local cell = lab:choose_cell()
     local pid = cell.system:processes(role)[1].pid
     cell:fault(role .. "_frozen")
     lab.signal(pid, "sigstop")
-    return function()
-      wait()
-      lab.signal(pid, "sigcont")
-    end
+    return after(lab, BRIEF, function() lab.signal(pid, "sigcont") end)
   end)
 end
 
@@ -138,6 +136,24 @@ define("redis_master_frozen_until_replaced", 2 * BACK, function(lab)
   lab.redis:wait_other(master)
   lab:traffic(100)
   master.process:kill "sigcont"
+end, 0)
+
+-- Back before sentinels miss it, without anything that it had.
+define("redis_master_restarted_empty", BACK, function(lab)
+  local master = lab.redis:master()
+  lab.redis.kill(master)
+  lab.redis:revive(master, "master")
+  for cell, times in pairs(lab.killed) do -- it may not know of them any more
+    lab.may_be_gone[cell], lab.killed[cell] = (lab.may_be_gone[cell] or 0) + times, nil
+  end
+end, 0)
+
+-- Records and claims of all cells expire meanwhile, and none of them is gone.
+define("redis_frozen_for_long", 2 * BACK, function(lab)
+  for _, server in ipairs(lab.redis.servers) do server.process:kill "sigstop" end
+  return after(lab, LONG, function()
+    for _, server in ipairs(lab.redis.servers) do server.process:kill "sigcont" end
+  end)
 end, 0)
 
 define_free("redis_replica_killed", function(lab)
@@ -185,12 +201,10 @@ end)
 
 -- Packets vanish the ways that the list has, for so long.
 local function vanish(lab, ways, seconds)
-  local wait = passes(lab, seconds)
   for _, way in ipairs(ways) do lab.net:lose(way[1], way[2], true) end
-  return function()
-    wait()
+  return after(lab, seconds, function()
     for _, way in ipairs(ways) do lab.net:lose(way[1], way[2], false) end
-  end
+  end)
 end
 
 local function both(a, b) return { { a, b }, { b, a } } end
@@ -218,12 +232,8 @@ end)
 -- The cable of a cell, out of the switch.
 define("cell_cable_out", BACK, function(lab)
   local cell = lab:choose_cell()
-  local wait = passes(lab, BRIEF)
   lab.net:cable(cell.number, false)
-  return function()
-    wait()
-    lab.net:cable(cell.number, true)
-  end
+  return after(lab, BRIEF, function() lab.net:cable(cell.number, true) end)
 end)
 
 define_free("cell_cut_from_sentinels", function(lab)
@@ -251,9 +261,9 @@ define("redis_master_alone_with_two_cells", 2 * BACK, function(lab)
   end
   append(ways, both(master.machine, replica.machine))
   for _, sentinel in ipairs(lab.redis.sentinels) do append(ways, both(sentinel.machine, master.machine)) end
-  local wait = vanish(lab, ways, 2 * BRIEF)
+  local heal = vanish(lab, ways, 2 * BRIEF)
   lab.redis:wait_other(master)
-  wait()
+  heal()
 end, 0)
 
 --- Faults at once ("ONE+ANOTHER") with traffic before them, and what it took until all
@@ -264,10 +274,12 @@ function M.run(lab, words)
   local gaps = lab:count_gaps()
   for name in words:gmatch "[^+]+" do lab:fault(name) end -- asks all cells, while they answer
   for name in words:gmatch "[^+]+" do
-    ends[#ends + 1] = assert(here[name], name)(lab)
+    local finish, over = assert(here[name], name)(lab)
+    if finish then ends[#ends + 1] = { finish = finish, over = over or 0 } end
     bound, free = math.max(bound, M.bound[name]), free and M.free[name]
   end
-  for _, wait in ipairs(ends) do wait() end
+  table.sort(ends, function(a, b) return a.over < b.over end)
+  for _, fault in ipairs(ends) do fault.finish() end
   local began = lab.now()
   lab:wait_joined(3 * bound)
   lab:wait_crossing(3 * bound)

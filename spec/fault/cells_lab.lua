@@ -93,7 +93,8 @@ end
 
 --- seed: of what is chosen; net: M.MACHINES machines of spec/fault/net.lua.
 function M.start(options)
-  local self = setmetatable({ random = lab.stream(options.seed), net = options.net, cells = {}, newest = {}, totals = {} }, M)
+  local self = setmetatable({ random = lab.stream(options.seed), net = options.net, cells = {}, newest = {}, totals = {},
+    may_be_gone = {} }, M)
   self.redis = redis.start(self.net, M.CELLS + 1)
   for i = 1, M.CELLS do self.cells[i] = start_cell(self, i) end
   self:wait_joined()
@@ -212,7 +213,7 @@ end
 --- A page of the ledger begins.
 function M:begin_round()
   self.faults, self.taken, self.recoveries, self.free = {}, {}, {}, {}
-  self.killed, self.may_be_gone = {}, {}
+  self.killed = {}
   self.began = M.now()
   for _, cell in ipairs(self.cells) do testbed.write_file(cell.crossings, "") end
   for _, cell in ipairs(self.cells) do cell:begin_round() end
@@ -290,11 +291,15 @@ function M:settle()
     self.totals.messages = (self.totals.messages or 0) + counted.messages
   end
   local logs = logs_of(self)
-  local findings, counted = ledger.judge {
+  local findings, counted, book = ledger.judge {
     lines = crossing_lines(self), lives = lives_of(self), logs = logs, lost = lost_of(self), dead = dead_of(self),
     killed = self.killed, may_be_gone = self.may_be_gone, free = self.free, recoveries = self.recoveries,
     faulty = sum_of(self, "gateway", "engine_faulty"), inside = inside_of(self), began = self.began,
   }
+  for cell, list in pairs(book.gone) do -- who only may be gone may be told of in a later round, too
+    local told = #list - (self.killed[cell] or 0)
+    self.may_be_gone[cell] = math.max(0, (self.may_be_gone[cell] or 0) - math.max(0, told))
+  end
   local more, unpromised = promises.hold(findings, self.faults, cells_promises.rows)
   table.move(more, 1, #more, #broken + 1, broken)
   table.move(unpromised, 1, #unpromised, #figures + 1, figures)

@@ -146,6 +146,9 @@ local function judge_life(book, findings, history, life)
     if not send then
       if not history.dead[name:match "^%d+%-(%d+)" or ""] then findings:add("crossing_unsent", life.token .. " " .. name) end
     elseif times[name] == 1 then
+      if send.kind == "client" and send.result ~= "true" then
+        findings:add("crossing_unsent", ("%s %s, its script was told %s"):format(life.token, name, send.result))
+      end
       if is_for(send, life) == false then findings:add("crossing_astray", life.token .. " " .. name) end
       if send.number < (last[send.sender] or 0) then
         findings:add("crossing_reordered", ("%s %s after %d"):format(life.token, name, last[send.sender]))
@@ -174,6 +177,9 @@ local function reason(book, history, send, life)
 end
 
 local function judge_send(book, findings, history, send)
+  if send.result == "local" and not is_within(book.absences[send.cell]["worker " .. send.pid], send.at) then
+    findings:add("told_wrongly", ("%s at %.3f"):format(send.name, send.at))
+  end
   for _, life in ipairs(history.lives) do
     local due = life.id and life.join and life.join.at < send.at and is_for(send, life)
       and (life.ended == "orderly" or send.at < life.ended_at - GRACE)

@@ -104,10 +104,14 @@ describe("the ledger of what crosses cells", function()
   end)
 
   it("takes what a script was told for a reason", function()
-    for _, result in ipairs { "local", "enotconn", "unknown_cell" } do
+    for _, result in ipairs { "unknown_cell", "local", "enotconn" } do
       local h = healthy()
       lose(h, 2, name_of(1, 3))
       tell(h, name_of(1, 3), result)
+      assert.same(result == "local" and { "told_wrongly" } or {}, kinds(h))
+      log(h, 1, 29, "101 worker/0", "the cluster is away, this cell goes on by itself: x")
+      log(h, 1, 31, "101 worker/0", "the cluster is there cluster=lab away_ms=2000")
+      h.script[#h.script + 1] = ("%.3f P cell1 2.000"):format(BEGAN + 40)
       assert.same({}, kinds(h))
     end
   end)
@@ -202,6 +206,11 @@ describe("the ledger of what crosses cells", function()
     assert.same({ "crossing_unsent" }, kinds(h))
     h.dead["101"] = true -- before it could write that down
     assert.same({}, kinds(h))
+    h = healthy()
+    table.insert(h.script, ("%.3f X 1-101-abcd-99-%.3f client id4 unknown_cell"):format(BEGAN + 70, BEGAN + 70))
+    assert.same({}, kinds(h))
+    table.insert(h.lives[4].came, ("1-101-abcd-99-%.3f"):format(BEGAN + 70))
+    assert.same({ "crossing_unsent" }, kinds(h))
   end)
 
   it("finds who was told of cells that are gone too often, in vain, or not at all", function()

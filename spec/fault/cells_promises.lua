@@ -6,6 +6,7 @@ M.rows = {
   { finding = "crossing_reordered", promise = "C2", text = "what one worker sends reaches one client in order" },
   { finding = "crossing_missing", promise = "C3",
     text = "what is missing was sent in a gap, or counted, or its script was told" },
+  { finding = "told_wrongly", promise = "C3", text = "only who is away says that a send is local" },
   { finding = "crossing_astray", promise = "C4", text = "nobody gets what is for others" },
   { finding = "crossing_unsent", promise = "C4", text = "what comes was sent" },
   { finding = "crossing_faulty", promise = "C4", text = "what crosses is understood" },

@@ -18,9 +18,12 @@ local function start(self, node, words)
   node.process = process.spawn(table.move(words, 1, #words, #command + 1, command), { cwd = self.dir })
 end
 
+-- It begins empty: what a replica has written of its master's data is not read.
 local function start_server(self, node, of)
+  local file = ("redis%d.rdb"):format(node.machine)
+  os.remove(self.dir .. "/" .. file)
   local words = { self.dir .. "/redis-server", "--port", tostring(self.port), "--bind", node.address,
-    "--protected-mode", "no", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
+    "--protected-mode", "no", "--dbfilename", file, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
     "--repl-timeout", "10" }
   if of then table.move({ "--replicaof", of, tostring(self.port) }, 1, 3, #words + 1, words) end
   start(self, node, words)
@@ -97,9 +100,10 @@ function M.kill(server)
   server.process:wait()
 end
 
---- Start a server again, as the other one's replica.
-function M:revive(server)
-  start_server(self, server, self.servers[1] == server and self.servers[2].address or self.servers[1].address)
+--- Start a server again, as the other one's replica, or as a master.
+function M:revive(server, role)
+  local other = self.servers[1] == server and self.servers[2] or self.servers[1]
+  start_server(self, server, role ~= "master" and other.address or nil)
 end
 
 --- Start a sentinel again.

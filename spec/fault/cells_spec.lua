@@ -19,6 +19,7 @@ local rounds = {
     .. "packets_to_redis_vanish+packets_from_redis_vanish,subscriptions_cut,pubsub_limit_hit" },
   { "another master",
     "redis_master_killed,redis_master_frozen_until_replaced,redis_master_alone_with_two_cells" },
+  { "a Redis that is frozen for long, or has lost everything", "redis_frozen_for_long,redis_master_restarted_empty" },
 }
 
 describe("five cells, after", function()
