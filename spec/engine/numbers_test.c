@@ -78,12 +78,13 @@ static int teardown(void **state)
 /* What it asks for, and the reply. */
 static void ask(const char *known, const char *reply)
 {
-    char text[64];
+    char text[128];
     unsigned times = block.times;
 
     numbers_ask(&numbers, engine);
     snprintf(text, sizeof(text),
-        "chat:ids:10.0.0.1:2900\r\n$%zu\r\n%s\r\n$5\r\n65536\r\n",
+        "chat:ids:10.0.0.1:2900\r\n$%zu\r\n%s\r\n$5\r\n65536\r\n"
+        "$5\r\n32768\r\n",
         strlen(known), known);
     expect(&commands, text);
     say(&commands, reply);
