@@ -179,17 +179,18 @@ define("pubsub_limit_hit", BACK, function(lab)
   local cell, master = lab:choose_cell(), lab.redis:master()
   local gateway = cell.system:processes("gateway")[1]
   local function inboxes() return lab.redis:ask(master, "pubsub", "channels", "lab:at:*") end
-  local before = inboxes()
+  local port, inbox = (":%d\n"):format(cell.system:inner_port(gateway.slot)), nil
+  loop.poll("the gateway to hear", function()
+    for line in inboxes():gmatch "[^\n]+\n" do
+      if line:sub(-#port) == port then inbox = line:sub(1, -2) end
+    end
+    return inbox
+  end)
   cell:fault "gateway_frozen"
   lab.redis:ask(master, "config", "set", "client-output-buffer-limit", "pubsub 64kb 0 0")
   lab.signal(gateway.pid, "sigstop")
-  local port = (":%d\n"):format(cell.system:inner_port(gateway.slot))
-  local inbox
-  for line in before:gmatch "[^\n]+\n" do
-    if line:sub(-#port) == port then inbox = line:sub(1, -2) end
-  end
   loop.poll("Redis to cut a gateway", function()
-    lab.redis:ask(master, "eval", "for i = 1, 50000 do redis.call('PUBLISH', KEYS[1], '?') end", "1", assert(inbox, before))
+    lab.redis:ask(master, "eval", "for i = 1, 50000 do redis.call('PUBLISH', KEYS[1], '?') end", "1", inbox)
     return not inboxes():find(inbox .. "\n", 1, true)
   end)
   lab:traffic(100)
