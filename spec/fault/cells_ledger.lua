@@ -4,7 +4,8 @@
 --
 -- A send is missing where somebody had its name, or was there, and has not got it. It
 -- needs a reason: its script was told, the worker that sent it or the gateway that was
--- to hear it was away, the worker counted it, or was killed at that moment.
+-- to hear it was away, the worker counted it, or ended before it could: what Redis has
+-- not confirmed by then is known to nobody.
 local M = {}
 
 local EXAMPLES = 4
@@ -167,7 +168,7 @@ local function reason(book, history, send, life)
   local sender = book.absences[send.cell]["worker " .. send.pid]
   local receiver = book.absences[life.cell][life.gateway:match " (.*)"]
   if is_within(sender, send.at) or is_within(receiver, send.at) then return "gap" end
-  if history.dead[send.pid] and send.at >= book.seen_at[send.pid] - MARGIN then return "dead" end
+  if history.dead[send.pid] and send.at >= book.seen_at[send.pid] - CALL then return "dead" end
   if is_within(sender, send.at, CALL) and not book.counted_once[send.name]
     and (book.lost[send.pid] or 0) > 0 then
     book.lost[send.pid] = book.lost[send.pid] - 1
