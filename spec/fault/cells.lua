@@ -6,6 +6,7 @@ local cells_faults = require "spec.fault.cells_faults"
 local cells_lab = require "spec.fault.cells_lab"
 local net = require "spec.fault.net"
 local process = require "process"
+local uv = require "luv"
 
 local function print_counted(counted)
   local names = {}
@@ -28,6 +29,16 @@ end
 
 io.stdout:setvbuf "line"
 local failed, lab = false, nil
+
+-- Who stops it gets no accounts, and nothing stays but the folders in /tmp.
+for _, name in ipairs { "sigint", "sigterm" } do
+  local signal = uv.new_signal()
+  signal:start(name, function()
+    process.end_all()
+    os.exit(130, false)
+  end)
+  signal:unref()
+end
 
 local function round(word)
   local ok, message = xpcall(play, debug.traceback, lab, word)
