@@ -6,25 +6,14 @@
 -- needs a reason: its script was told, the worker that sent it or the gateway that was
 -- to hear it was away, the worker counted it, or ended before it could: what Redis has
 -- not confirmed by then is known to nobody.
+local Findings = require "spec.fault.findings"
+
 local M = {}
 
-local EXAMPLES = 4
 local MARGIN = 1 -- seconds between a loss and the gap that it is in, at most
 local GRACE = 8 -- seconds before a client's unforeseen end for which it need not get anything
 local CALL = 6 -- seconds that a call to the engine waits, with what a busy machine adds
 M.CELLS = 5
-
-local Findings = {}
-Findings.__index = Findings
-
-function Findings:add(kind, example, count)
-  local f = self[kind] or { count = 0, examples = {} }
-  self[kind] = f
-  f.count = f.count + (count or 1)
-  if #f.examples < EXAMPLES then f.examples[#f.examples + 1] = example end
-end
-
-function Findings:count(kind) return self[kind] and self[kind].count or 0 end
 
 local function seconds_of(date, hour, minute, second)
   local year, month, day = date:match "(%d+)-(%d+)-(%d+)"
@@ -278,7 +267,7 @@ end
 ---   history.faulty       envelopes that gateways did not understand
 ---   history.began        when the round began
 function M.judge(history)
-  local findings = setmetatable({}, Findings)
+  local findings = Findings.new()
   local book = M.read(history.lines, findings)
   book.absences, book.arrived, book.counted_once = M.all_absences(history.logs), {}, {}
   book.lost = setmetatable({}, { __index = history.lost })

@@ -5,9 +5,9 @@
 --
 -- It never passes what it has not counted: a log that it cannot read, or a round
 -- without a close, a message or a counter, is a finding.
-local M = {}
+local Findings = require "spec.fault.findings"
 
-local EXAMPLES = 4
+local M = {}
 
 --- What the counters of processes mean: events that did not run, or not to their
 --- end; sends that did not arrive. A counter that no process has is 0.
@@ -24,18 +24,6 @@ M.SEND_COUNTERS = {
 
 --- Events that a link may cost (P4): what its other side may have begun.
 M.WINDOW = 256
-
-local Findings = {}
-Findings.__index = Findings
-
-function Findings:add(kind, example, count)
-  local f = self[kind] or { count = 0, examples = {} }
-  self[kind] = f
-  f.count = f.count + (count or 1)
-  if #f.examples < EXAMPLES then f.examples[#f.examples + 1] = example end
-end
-
-function Findings:count(kind) return self[kind] and self[kind].count or 0 end
 
 -- One event of one client: how often it began and ended, and where last.
 local function event_of(client, name)
@@ -354,7 +342,7 @@ local MINIMUM = { "lines", "connects", "messages", "closes", "answers", "lives" 
 ---                     will do
 ---   history.cut       whether links between living processes broke
 function M.judge(history)
-  local findings = setmetatable({}, Findings)
+  local findings = Findings.new()
   local book = read_log(findings, history)
   judge_closes(book, findings, history)
   for token, life in pairs(history.lives) do judge_life(book, findings, token, life) end
